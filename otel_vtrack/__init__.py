@@ -1,0 +1,1 @@
+"""What users import; nothing heavy loads with it."""

@@ -1,0 +1,64 @@
+"""Every exception raised on purpose, as a tree.
+
+    VtrackError
+    ├── SettingsError       a setting is missing or makes no sense
+    ├── WireError           bytes that are not the OTLP they claim to be
+    ├── StoreError          the store cannot do what was asked
+    │   ├── StoreUnavailable    for now: disk full, read-only, server away; try again
+    │   ├── StoreLocked         another process has the folder
+    │   ├── SchemaDrift         an applied migration was edited
+    │   └── SchemaTooNew        the folder was written by a newer release
+    ├── NotFound            the thing named does not exist
+    ├── InvalidArgument     the caller asked for something that makes no sense
+    └── Overloaded          the queue is full; try again after a pause
+
+Messages end with what to do.
+"""
+
+
+class VtrackError(Exception):
+    """Base of all of them."""
+
+
+class SettingsError(VtrackError):
+    """A setting is missing or makes no sense."""
+
+
+class WireError(VtrackError):
+    """Bytes that are not the OTLP they claim to be."""
+
+
+class StoreError(VtrackError):
+    """The store cannot do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot do it for now; the same call may succeed later."""
+
+
+class StoreLocked(StoreError):
+    """Another process has the store's folder open."""
+
+
+class SchemaDrift(StoreError):
+    """A migration was edited after it was applied."""
+
+
+class SchemaTooNew(StoreError):
+    """The store was written by a newer release than this one."""
+
+
+class NotFound(VtrackError):
+    """The thing named does not exist."""
+
+
+class InvalidArgument(VtrackError):
+    """The caller asked for something that makes no sense."""
+
+
+class Overloaded(VtrackError):
+    """The queue is full; try again after `retry_after_seconds`."""
+
+    def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

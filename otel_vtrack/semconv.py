@@ -1,0 +1,47 @@
+"""Attribute names both halves agree on; constants only.
+
+Names are those of the OpenTelemetry semantic conventions 1.44 unless they start with
+``vtrack.``. They are strings of our own because the Python semconv package renames and
+deprecates its constants from release to release.
+"""
+
+from typing import Final
+
+SERVICE_NAME: Final = "service.name"
+SERVICE_NAMESPACE: Final = "service.namespace"
+SERVICE_VERSION: Final = "service.version"
+DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
+DEPLOYMENT_ID: Final = "deployment.id"
+DEPLOYMENT_NAME: Final = "deployment.name"
+VCS_REF_HEAD_NAME: Final = "vcs.ref.head.name"
+VCS_REF_HEAD_REVISION: Final = "vcs.ref.head.revision"
+VCS_REPOSITORY_URL_FULL: Final = "vcs.repository.url.full"
+CICD_PIPELINE_NAME: Final = "cicd.pipeline.name"
+CICD_PIPELINE_RUN_ID: Final = "cicd.pipeline.run.id"
+CICD_PIPELINE_RUN_URL_FULL: Final = "cicd.pipeline.run.url.full"
+SESSION_ID: Final = "session.id"
+USER_ID: Final = "user.id"
+
+FEATURE_FLAG_EVALUATION: Final = "feature_flag.evaluation"
+FEATURE_FLAG_KEY: Final = "feature_flag.key"
+FEATURE_FLAG_PROVIDER_NAME: Final = "feature_flag.provider.name"
+FEATURE_FLAG_RESULT_VARIANT: Final = "feature_flag.result.variant"
+FEATURE_FLAG_RESULT_VALUE: Final = "feature_flag.result.value"
+FEATURE_FLAG_RESULT_REASON: Final = "feature_flag.result.reason"
+FEATURE_FLAG_CONTEXT_ID: Final = "feature_flag.context.id"
+FEATURE_FLAG_VERSION: Final = "feature_flag.version"
+FEATURE_FLAG_SET_ID: Final = "feature_flag.set.id"
+FEATURE_FLAG_ERROR_MESSAGE: Final = "feature_flag.error.message"
+ERROR_TYPE: Final = "error.type"
+
+VTRACK_EXPERIMENT: Final = "vtrack.experiment"
+"""Names the experiment a resource's traces belong to; the header of that meaning wins."""
+
+VTRACK_VCS_DIRTY: Final = "vtrack.vcs.dirty"
+"""Whether the working tree had uncommitted changes; the conventions have no name for it."""
+
+VTRACK_FLAG_PREFIX: Final = "vtrack.flag."
+"""Prefix of a span attribute that holds the variant of the feature flag named after it."""
+
+VTRACK_TAG_PREFIX: Final = "mlflow.traceTag."
+"""Prefix by which a root span's attribute becomes a tag of its trace (MLflow's convention)."""
