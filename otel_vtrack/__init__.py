@@ -1,1 +1,39 @@
 """What users import; nothing heavy loads with it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from otel_vtrack.sdk.detect import detect_version
+    from otel_vtrack.sdk.install import install
+    from otel_vtrack.sdk.processor import VersionSpanProcessor
+    from otel_vtrack.sdk.tagging import tag
+
+__all__ = ["VersionSpanProcessor", "__version__", "detect_version", "install", "tag"]
+
+# Loaded when first asked for: the server and the command line need none of it.
+_HOMES: Final = {
+    "VersionSpanProcessor": "otel_vtrack.sdk.processor",
+    "detect_version": "otel_vtrack.sdk.detect",
+    "install": "otel_vtrack.sdk.install",
+    "tag": "otel_vtrack.sdk.tagging",
+}
+
+__version__: str
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and rarely asked for
+
+        value: Any = version("otel-vtrack")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

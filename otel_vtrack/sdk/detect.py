@@ -1,0 +1,188 @@
+"""Works out, once, which version of the code is running: which source says what.
+
+Each attribute comes from the first source that has it:
+
+1. arguments of `install` or `VersionSpanProcessor`
+2. `OTEL_VTRACK_*`
+3. the resource of the provider, then OTEL_RESOURCE_ATTRIBUTES
+4. the platform it runs on, then the pipeline it runs in (`platforms`)
+5. git (`git`)
+6. the metadata of the application's own distribution (`distribution`)
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from otel_vtrack import semconv
+from otel_vtrack.sdk import distribution, git, guest, platforms, settings
+from otel_vtrack.sdk.values import Value, clean, clean_all
+
+ON_SPANS: Final = (
+    semconv.VTRACK_EXPERIMENT,
+    semconv.CICD_PIPELINE_RUN_ID,
+    semconv.VCS_REPOSITORY_URL_FULL,
+    semconv.VTRACK_VCS_DIRTY,
+    semconv.VCS_REF_HEAD_NAME,
+    semconv.VCS_REF_HEAD_REVISION,
+    semconv.DEPLOYMENT_ID,
+    semconv.DEPLOYMENT_ENVIRONMENT_NAME,
+    semconv.SERVICE_VERSION,
+)
+"""What spans are stamped with, the most telling last: the SDK evicts from the front."""
+
+ON_RESOURCES: Final = (
+    semconv.CICD_PIPELINE_NAME,
+    semconv.CICD_PIPELINE_RUN_URL_FULL,
+    *ON_SPANS,
+)
+"""What the resource detector gives: also what is too long to repeat on every span."""
+
+_FORMER_NAMES: Final = {
+    semconv.DEPLOYMENT_ENVIRONMENT_NAME: ("deployment.environment",),
+    semconv.VCS_REF_HEAD_REVISION: ("vcs.repository.ref.revision", "heroku.release.commit"),
+    semconv.VCS_REF_HEAD_NAME: ("vcs.repository.ref.name",),
+}
+"""Names a resource may still use, oldest conventions last."""
+
+_SETTINGS: Final = {
+    settings.OTEL_VTRACK_VERSION: semconv.SERVICE_VERSION,
+    settings.OTEL_VTRACK_ENVIRONMENT: semconv.DEPLOYMENT_ENVIRONMENT_NAME,
+    settings.OTEL_VTRACK_DEPLOYMENT_ID: semconv.DEPLOYMENT_ID,
+    settings.OTEL_VTRACK_COMMIT: semconv.VCS_REF_HEAD_REVISION,
+    settings.OTEL_VTRACK_BRANCH: semconv.VCS_REF_HEAD_NAME,
+    settings.OTEL_VTRACK_REPOSITORY: semconv.VCS_REPOSITORY_URL_FULL,
+    settings.OTEL_VTRACK_EXPERIMENT: semconv.VTRACK_EXPERIMENT,
+}
+
+
+class Finding(NamedTuple):
+    """A value and the source it came from."""
+
+    value: Value
+    source: str
+
+
+Findings = dict[str, Finding]
+
+
+class Detection:
+    """What this process knows of its version, before it has met a provider's resource.
+
+    Args:
+        explicit: Attributes by name, stronger than every other source.
+    """
+
+    def __init__(self, explicit: Mapping[str, object]) -> None:
+        self._above = _found(clean_all(explicit), "argument")
+        _add(self._above, _from_settings())
+        self._beneath: Findings = {}
+        _add(self._beneath, _from_platforms())
+        if settings.switch(settings.OTEL_VTRACK_GIT, default=True) and (
+            git.GIVES - self._above.keys() - self._beneath.keys()
+        ):
+            _add(self._beneath, _from_git())
+
+    def findings(self, resource: Mapping[str, object]) -> Findings:
+        """Return everything found, given a resource's attributes.
+
+        Whether the code is dirty is left out when its commit is not the one git sees: that
+        statement would be about another tree.
+        """
+        found = dict(self._above)
+        declared = settings.pairs("OTEL_RESOURCE_ATTRIBUTES")
+        _add(found, _from_resource(resource, "resource"))
+        _add(found, _from_resource(declared, "OTEL_RESOURCE_ATTRIBUTES"))
+        _add(found, self._beneath)
+        if semconv.SERVICE_VERSION not in found:
+            name = (
+                os.environ.get("OTEL_SERVICE_NAME")
+                or declared.get(semconv.SERVICE_NAME)
+                or resource.get(semconv.SERVICE_NAME)
+            )
+            version = distribution.version(str(name) if name else None)
+            _add(found, _found(clean_all({semconv.SERVICE_VERSION: version}), "distribution"))
+        _drop_foreign_dirt(found)
+        return found
+
+    def attributes(
+        self, resource: Mapping[str, object], names: Iterable[str] = ON_SPANS
+    ) -> dict[str, Value]:
+        """Return the attributes to put on something: first those we have no list of, then `names`.
+
+        Those without a list are the user's own: arguments and OTEL_VTRACK_TAGS.
+        """
+        found = self.findings(resource)
+        own = {n: f.value for n, f in self._above.items() if n not in ON_RESOURCES}
+        return own | {name: found[name].value for name in names if name in found}
+
+
+def detect_version() -> dict[str, Value]:
+    """Return the attributes by which this process says which version of its code is running.
+
+    They are those of spans of a provider without a resource of its own; see `docs/sdk.md` for the
+    sources and their order. Empty when nothing is known. Blocks for at most a second, the first
+    time.
+    """
+    with guest.shield("working out the version"):
+        return Detection({}).attributes({})
+    return {}
+
+
+def _from_settings() -> Findings:
+    found: Findings = {}
+    for variable, attribute in _SETTINGS.items():
+        value = settings.text(variable)
+        if value and attribute == semconv.VCS_REPOSITORY_URL_FULL:
+            value = git.without_credentials(value)
+        _add(found, _found(clean_all({attribute: value}), variable))
+    dirty = settings.switch(settings.OTEL_VTRACK_DIRTY, default=None)
+    _add(found, _found(clean_all({semconv.VTRACK_VCS_DIRTY: dirty}), settings.OTEL_VTRACK_DIRTY))
+    tags = settings.pairs(settings.OTEL_VTRACK_TAGS)
+    _add(found, _found(clean_all(tags), settings.OTEL_VTRACK_TAGS))
+    return found
+
+
+def _from_resource(resource: Mapping[str, object], source: str) -> Findings:
+    found: Findings = {}
+    for attribute in ON_RESOURCES:
+        for name in (attribute, *_FORMER_NAMES.get(attribute, ())):
+            value = clean(resource.get(name))
+            if value not in {None, ""}:
+                found.setdefault(attribute, Finding(value, source))  # pyright: ignore[reportArgumentType] - not None
+    return found
+
+
+def _from_platforms() -> Findings:
+    found: Findings = {}
+    with guest.shield("reading CI and platform variables"):
+        for attribute, said, platform in platforms.detect(os.environ):
+            url = attribute == semconv.VCS_REPOSITORY_URL_FULL
+            value = git.without_credentials(said) if url else said
+            _add(found, _found(clean_all({attribute: value}), platform))
+    return found
+
+
+def _from_git() -> Findings:
+    with guest.shield("reading git"):
+        return _found(git.detect(os.getcwd()), "git")  # noqa: PTH109 - a plain string is the key
+    return {}
+
+
+def _drop_foreign_dirt(found: Findings) -> None:
+    dirty = found.get(semconv.VTRACK_VCS_DIRTY)
+    commit = found.get(semconv.VCS_REF_HEAD_REVISION)
+    if dirty is None or commit is None or dirty.source != "git" or commit.source == "git":
+        return
+    head = str(git.detect(os.getcwd()).get(semconv.VCS_REF_HEAD_REVISION, ""))  # noqa: PTH109
+    if not head.startswith(str(commit.value)):
+        del found[semconv.VTRACK_VCS_DIRTY]
+
+
+def _found(attributes: Mapping[str, Value], source: str) -> Findings:
+    return {name: Finding(value, source) for name, value in attributes.items()}
+
+
+def _add(found: Findings, more: Findings) -> None:
+    for name, finding in more.items():
+        found.setdefault(name, finding)

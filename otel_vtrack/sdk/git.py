@@ -1,0 +1,131 @@
+"""What git says about the folder the application runs in, within a second.
+
+git runs as a program, which alone knows worktrees, include files and every storage format. It may
+be slow (a cold disk, a huge tree) or stuck (a dead network mount), so the questions run side by
+side in processes of their own and whatever has no answer in time is left unsaid.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+import threading
+import time
+from functools import lru_cache
+from pathlib import Path
+from shutil import which
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from otel_vtrack import semconv
+from otel_vtrack.sdk import guest
+from otel_vtrack.sdk.values import Value
+
+GIVES: Final = frozenset(
+    {
+        semconv.VCS_REF_HEAD_REVISION,
+        semconv.VCS_REF_HEAD_NAME,
+        semconv.VCS_REPOSITORY_URL_FULL,
+        semconv.VTRACK_VCS_DIRTY,
+    }
+)
+TIME_LIMIT_SECONDS: Final = 1.0
+
+_QUESTIONS: Final = {
+    "revision": ("rev-parse", "--verify", "--quiet", "HEAD"),
+    "branch": ("symbolic-ref", "--short", "--quiet", "HEAD"),
+    "remotes": ("config", "--get-regexp", r"^remote\..*\.url$"),
+    # Untracked files do not count, as for `git describe --dirty`: running makes some.
+    "changes": ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"),
+}
+
+
+@lru_cache(maxsize=8)
+def detect(folder: str) -> dict[str, Value]:
+    """Return what is known of the repository around a folder; empty outside of one.
+
+    Blocks for at most `TIME_LIMIT_SECONDS`, also when git hangs. Remembered for each folder.
+    """
+    answers: dict[str, str] = {}
+    # A thread, because not even kill() is sure to end what is stuck in the kernel.
+    reader = threading.Thread(target=_ask, args=(folder, answers), name="vtrack-git", daemon=True)
+    reader.start()
+    reader.join(TIME_LIMIT_SECONDS)
+    return _attributes(dict(answers))
+
+
+def without_credentials(url: str) -> str:
+    """Return a repository's address without user, password, query and trailing `.git`.
+
+    `git@host:owner/name.git` and ssh:// addresses become https://, so that one repository has
+    one address whichever way it was cloned.
+    """
+    url = url.strip()
+    if "://" not in url:  # git's short form, [user@]host:path; or a path, with a Windows drive even
+        url = url.rpartition("@")[2]
+        url = re.sub(r"^([^:/\\]{2,}):/?", r"https://\1/", url)
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme in {"ssh", "git+ssh", "git"}:
+        parts = parts._replace(scheme="https")
+        host = re.sub(r":\d+$", "", host)
+    path = parts.path.rstrip("/").removesuffix(".git")
+    return urlunsplit((parts.scheme, host, path, "", ""))
+
+
+def _inside_repository(folder: Path) -> bool:
+    return any((parent / ".git").exists() for parent in (folder, *folder.parents))
+
+
+def _ask(folder: str, answers: dict[str, str]) -> None:
+    """Fill `answers` with the output of each question that git answers well and in time."""
+    # Most deployed code is in no repository; then no process is started at all.
+    program = which("git") if _inside_repository(Path(folder)) else None
+    if not program:
+        return
+    deadline = time.monotonic() + TIME_LIMIT_SECONDS * 0.9
+    # Set in a git hook, these would point at another repository than the folder's.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    with guest.shield("reading git"), tempfile.TemporaryDirectory() as scratch:
+        # No fsmonitor: it is a program of the repository's choosing, and a daemon that stays.
+        command = (program, "-c", "core.fsmonitor=false")
+        running: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
+        for name, question in _QUESTIONS.items():
+            # Into files: a pipe held open by a stray grandchild would keep us waiting.
+            path = Path(scratch, name)
+            with path.open("wb") as output:
+                process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
+                    [*command, *question],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.DEVNULL,
+                )
+            running.append((name, path, process))
+        for name, path, process in running:
+            try:
+                code = process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                guest.debug("git %s took too long and was left out", name)
+                threading.Thread(target=process.wait, name="vtrack-git-reap", daemon=True).start()
+                continue
+            if code == 0:
+                answers[name] = path.read_bytes().decode(errors="replace").strip()
+
+
+def _attributes(answers: dict[str, str]) -> dict[str, Value]:
+    if not answers.get("revision"):  # no commit yet, or not ours to read
+        return {}
+    found: dict[str, Value] = {semconv.VCS_REF_HEAD_REVISION: answers["revision"]}
+    if answers.get("branch"):  # none on a detached HEAD
+        found[semconv.VCS_REF_HEAD_NAME] = answers["branch"]
+    remotes = dict(line.split(None, 1) for line in answers.get("remotes", "").splitlines())
+    url = remotes.get("remote.origin.url") or next(iter(remotes.values()), "")
+    if url:
+        found[semconv.VCS_REPOSITORY_URL_FULL] = without_credentials(url)
+    if "changes" in answers:
+        found[semconv.VTRACK_VCS_DIRTY] = bool(answers["changes"])
+    return found

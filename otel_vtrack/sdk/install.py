@@ -1,0 +1,110 @@
+"""One call that makes a process stamp its spans; also the hook by which no call is needed."""
+
+import os
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import ProxyTracerProvider
+
+from otel_vtrack.sdk import guest, providers, settings
+from otel_vtrack.sdk.context import allow_in_baggage
+from otel_vtrack.sdk.processor import VersionSpanProcessor, static_tags
+
+
+class _Everywhere:
+    """The state of an `install` without a provider; there is one in a process."""
+
+    def __init__(self) -> None:
+        self.attributes: Final[dict[str, object]] = {}
+        self.undo: Callable[[], None] | None = None
+        self.lock = threading.RLock()
+
+    def renew_lock(self) -> None:
+        """Start afresh in a forked child, whose parent may have held the lock."""
+        self.lock = threading.RLock()
+
+
+_everywhere: Final = _Everywhere()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_everywhere.renew_lock)
+
+
+def install(
+    provider: Any = None,
+    *,
+    version: str | None = None,
+    environment: str | None = None,
+    attributes: Mapping[str, object] | None = None,
+    baggage_keys: Collection[str] | None = None,
+    **tags: object,
+) -> None:
+    """Stamp the spans of a provider, or of every provider of this process, present and future.
+
+    Calling it again adds no second processor; the tags add up and the later call wins. Never
+    raises. Takes up to a second, the first time, if git is slow.
+
+    Args:
+        provider: Stamp only what this one makes. None means the global provider and any other that
+            makes a tracer from now on, whoever sets it up.
+        version: `service.version`.
+        environment: `deployment.environment.name`.
+        attributes: Further static tags by attribute name.
+        baggage_keys: Attributes that tags may carry to other processes and take from them; replaces
+            OTEL_VTRACK_BAGGAGE_KEYS, for the whole process.
+        **tags: Further static tags; the name is the attribute's name.
+    """
+    with guest.shield("installing"), _everywhere.lock:
+        given = static_tags(version, environment, attributes, tags)
+        if baggage_keys is not None:
+            allow_in_baggage(baggage_keys)
+        if provider is None or isinstance(provider, ProxyTracerProvider):
+            _install_everywhere(given)
+        else:
+            _install_on(provider, given)
+
+
+def uninstall() -> None:
+    """Leave providers made from now on alone; those already stamped stay so. For tests."""
+    with _everywhere.lock:
+        if _everywhere.undo is not None:
+            _everywhere.undo()
+        _everywhere.undo = None
+        _everywhere.attributes.clear()
+
+
+def pre_instrument() -> None:
+    """Install from `opentelemetry-instrument`; the entry point `opentelemetry_pre_instrument`.
+
+    An exception here would end all instrumentation, so there is none.
+    """
+    with guest.shield("installing"):
+        if not settings.switch(settings.OTEL_VTRACK_ENABLED, default=True):
+            return
+        install()
+
+
+def _install_everywhere(given: Mapping[str, object]) -> None:
+    _everywhere.attributes.update(given)
+    if _everywhere.undo is None:
+        _everywhere.undo = providers.watch(_meet)
+    elif given:
+        for processor in providers.all_processors():
+            processor.retag(given)
+
+
+def _meet(provider: TracerProvider) -> None:
+    if not providers.met(provider):
+        with _everywhere.lock:
+            _install_on(provider, _everywhere.attributes)
+
+
+def _install_on(provider: Any, given: Mapping[str, object]) -> None:
+    processor = providers.processor_of(provider)
+    if processor is None:
+        processor = VersionSpanProcessor(attributes=given)
+        processor.adopt(getattr(provider, "resource", None))
+    elif given:
+        processor.retag(given)
+    providers.add(provider, processor)

@@ -1,0 +1,112 @@
+"""The guarded merge: our tags under a new span's attributes, in one step.
+
+`Span.set_attributes` checks each value, locks, and looks up each key again: 3.7 µs for 8 tags on a
+7.4 µs span. Our values were checked when they were made, so at the start of a span, when nobody
+else has it yet, we build the final dict and put it in place: 0.2 µs. That reaches into the SDK's
+`BoundedAttributes`, so it is tried once on a span of our own (`works_here`), and where it does not
+behave as expected we use `set_attributes` instead.
+
+What both ways keep to:
+
+* Attributes the span already has stay as they are; so do those set later, being set later.
+* The provider's limits hold. When not everything fits, we give way: tags are left out and counted
+  as dropped, the first of them first, and no attribute of the application is lost to one of ours.
+* Our tags are first in line, so when the application goes on to exceed the limit, the SDK, which
+  evicts the oldest, evicts ours.  (`set_attributes` can only put them behind those given at start.)
+"""
+
+# ruff: noqa: SLF001 - private fields are what this module is about
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
+
+# By name: an installed tracer may replace the module's class with its own.
+from opentelemetry.sdk.trace import _Span as SdkSpan  # pyright: ignore[reportPrivateUsage]
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otel_vtrack.sdk.values import Attributes, Value, shorten
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
+
+
+def merge(span: "Span", tags: dict[str, Value], length: int) -> None:
+    """Put tags under a starting span's attributes, whose internals are as `works_here` found them.
+
+    Args:
+        span: Not yet visible to anyone but span processors.
+        tags: Clean; never changed here.
+        length: Of the longest text in `tags`.
+    """
+    bounded: Any = span._attributes
+    current: dict[str, Value] = bounded._dict
+    most: int | None = bounded.maxlen
+    if (most is None or len(current) + len(tags) <= most) and (
+        bounded.max_value_len is None or length <= bounded.max_value_len
+    ):
+        merged = tags.copy()
+        merged.update(current)
+    else:
+        merged, dropped = _fit(tags, current, most, bounded.max_value_len)
+        bounded.dropped += dropped
+    # One assignment, so a processor before us that gave the span to a thread sees old or new.
+    bounded._dict = merged
+
+
+def set_attributes(span: "Span", tags: dict[str, Value], length: int) -> None:  # noqa: ARG001 - as merge
+    """Do what `merge` does through the public API alone; ten times slower."""
+    current: Any = span.attributes or {}
+    limits = getattr(span, "_limits", None)
+    most = getattr(limits, "max_span_attributes", None)
+    fitting, _ = _fit(tags, current, most, None)
+    span.set_attributes({name: tags[name] for name in fitting if name not in current})
+
+
+def _fit(
+    tags: Attributes, current: Attributes, most: int | None, length: int | None
+) -> tuple[dict[str, Value], int]:
+    """Merge within the limits; also say how many tags found no room."""
+    fresh = [name for name in tags if name not in current]
+    dropped = 0 if most is None else max(0, len(current) + len(fresh) - most)
+    merged = {name: tags[name] for name in fresh[dropped:]}
+    if length is not None:
+        merged = {name: shorten(value, length) for name, value in merged.items()}
+    merged.update(current)
+    return merged, dropped
+
+
+@lru_cache(maxsize=1)
+def works_here() -> bool:
+    """Try the merge on a span that goes nowhere, in the SDK that is installed."""
+    try:
+        seen = _trial(SpanLimits(max_span_attributes=4, max_span_attribute_length=8))
+    except Exception:  # noqa: BLE001 - any surprise means: use the public API
+        return False
+    return seen == [
+        # given at start, then tagged
+        {"vtrack.a": "ours", "vtrack.b": 1, "given": "theirs", "vtrack.c": "theirs"},
+        # overwritten later, read back from the exported form
+        {"vtrack.a": "later", "vtrack.b": 1, "given": "theirs", "vtrack.c": "theirs"},
+    ]
+
+
+def _trial(limits: SpanLimits) -> list[dict[str, Any]]:
+    class Tagging(SpanProcessor):
+        def on_start(self, span: "Span", parent_context: "Context | None" = None) -> None:  # noqa: ARG002
+            merge(span, {"vtrack.a": "ours", "vtrack.b": 1, "vtrack.c": "ours"}, 4)
+
+    context = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    span: Any = SdkSpan(
+        name="vtrack",
+        context=context,
+        attributes={"given": "theirs", "vtrack.c": "theirs"},
+        limits=limits,
+        span_processor=Tagging(),
+    )
+    span.start()
+    seen = [dict(span.attributes)]
+    span.set_attribute("vtrack.a", "later")
+    readable = span._readable_span()
+    return [*seen, dict(readable.attributes)]

@@ -1,0 +1,77 @@
+"""Makes any value one that a span attribute may hold in every SDK version.
+
+The guarded merge goes around the SDK's own checks, so what it merges is checked here, once.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+Scalar: TypeAlias = str | bool | int | float
+Value: TypeAlias = Scalar | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
+Attributes: TypeAlias = Mapping[str, Value]
+
+_INT64: Final = range(-(2**63), 2**63)
+
+
+def clean(value: object) -> Value | None:
+    """Return the value as a span attribute may hold it, or None for nothing.
+
+    Sequences become tuples of one scalar type (text when they mix). What is no attribute type
+    becomes its text. Lone surrogates, as undecodable environment variables have them, become
+    `?`, and integers beyond 64 bits become text: either would make the exporter drop the batch.
+    """
+    if value is None:
+        return None
+    if isinstance(value, list | tuple | set | frozenset):
+        members = [_scalar(member) for member in value if member is not None]
+        kinds = {type(member) for member in members}
+        return tuple(members) if len(kinds) <= 1 else tuple(map(str, members))  # pyright: ignore[reportReturnType] - all of one type
+    return _scalar(value)
+
+
+def clean_all(attributes: Mapping[str, object]) -> dict[str, Value]:
+    """Clean every value; drop the empty ones and what has no usable name."""
+    cleaned = {name: clean(value) for name, value in attributes.items() if name}
+    return {_text(name): value for name, value in cleaned.items() if value is not None}
+
+
+def longest(attributes: Attributes) -> int:
+    """Return the length of the longest text among the values, that of sequences' members included.
+
+    Zero when there is none.
+    """
+    return max(map(_length, attributes.values()), default=0)
+
+
+def shorten(value: Value, length: int) -> Value:
+    """Cut a value's texts to a length, as the SDK would."""
+    if isinstance(value, str):
+        return value[:length]
+    if isinstance(value, tuple):
+        return tuple(member[:length] if isinstance(member, str) else member for member in value)  # pyright: ignore[reportReturnType] - member types do not change
+    return value
+
+
+def _length(value: Value) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, tuple):
+        return max((len(member) for member in value if isinstance(member, str)), default=0)
+    return 0
+
+
+def _scalar(value: object) -> Scalar:
+    # Exact types: a str-based Enum or numpy float is no surprise to later code this way.
+    if type(value) is bool or type(value) is float:
+        return value
+    if type(value) is int:
+        return value if value in _INT64 else str(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return _text(str(value))
+
+
+def _text(value: str) -> str:
+    if value.isascii():
+        return str(value)
+    return value.encode(errors="replace").decode()
