@@ -6,7 +6,7 @@ look-up however many blocks surround it. (The idea, and the word, are those of O
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, cast
 
 from opentelemetry import baggage
 from opentelemetry.context import Context, get_current, set_value
@@ -21,46 +21,75 @@ KEY: Final = "otel-vtrack-tags"
 class Tags:
     """Attributes for the spans that start in a context. Immutable; shared by many contexts."""
 
-    __slots__ = ("attributes", "length")
+    __slots__ = ("_stamp", "attributes")
 
     def __init__(self, attributes: dict[str, Value]) -> None:
         self.attributes: Final = attributes
-        self.length: Final = longest(attributes)
+        self._stamp: Stamp | None = None
+
+    def on(self, static: "Stamp") -> "Stamp":
+        """Return static tags with these over them; remembered, as a block has many spans."""
+        stamp = self._stamp
+        if stamp is None or stamp.static is not static:
+            stamp = self._stamp = Stamp(static.tags | self.attributes, static)
+        return stamp
 
 
-class _Baggage:
-    """Which attributes may travel in baggage; none until a setting or `allow` says so."""
+class Stamp:
+    """Tags as they are merged into a span. Immutable."""
 
-    keys: frozenset[str] | None = None
+    __slots__ = ("length", "static", "tags")
 
-
-def baggage_keys() -> frozenset[str]:
-    """Return the names that may travel; OTEL_VTRACK_BAGGAGE_KEYS is read once."""
-    if _Baggage.keys is None:
-        _Baggage.keys = settings.names(settings.OTEL_VTRACK_BAGGAGE_KEYS)
-    return _Baggage.keys
+    def __init__(self, tags: dict[str, Value], static: "Stamp | None" = None) -> None:
+        self.tags: Final = tags
+        self.length: Final = longest(tags)
+        self.static: Final = static
 
 
-def allow_in_baggage(names: Collection[str] | None) -> None:
-    """Replace the names that may travel; with None, go back to the setting."""
-    _Baggage.keys = None if names is None else frozenset(names)
+class _Use:
+    """What this process makes of dynamic tags."""
+
+    __slots__ = ("_baggage_keys", "dynamic")
+
+    def __init__(self) -> None:
+        self.dynamic = False
+        """Whether a span may have any. Until it may, looking for them costs next to nothing."""
+        self._baggage_keys: frozenset[str] | None = None
+
+    def baggage_keys(self) -> frozenset[str]:
+        """Return the attributes that may travel in baggage.
+
+        The setting is read once, and not if `replace_baggage_keys` was called.
+        """
+        if self._baggage_keys is None:
+            self.replace_baggage_keys(settings.names(settings.OTEL_VTRACK_BAGGAGE_KEYS))
+        return self._baggage_keys or frozenset()
+
+    def replace_baggage_keys(self, names: Collection[str] | None) -> None:
+        """Let these attributes travel and no others; with None, go back to the setting."""
+        self._baggage_keys = None if names is None else frozenset(names)
+        self.dynamic = self.dynamic or bool(names)
 
 
-def tags_in(context: Context | None) -> Mapping[str, Value]:
-    """Return the tags in force, those of received baggage included; of the current context if None.
+use: Final = _Use()
 
-    Tags set in this process win over received ones.
+
+def under_context(static: Stamp, context: Context | None) -> Stamp:
+    """Return static tags under those of a context; under those of the current one if None.
+
+    Tags of this process win over those from received baggage, which win over static ones.
     """
     context = get_current() if context is None else context
-    own = context.get(KEY)
-    received = from_baggage(context) if baggage_keys() else {}
-    return {**received, **(own.attributes if isinstance(own, Tags) else {})}
+    if use.baggage_keys():
+        static = Tags(from_baggage(context)).on(static)
+    tags = context.get(KEY)
+    return static if tags is None else cast("Tags", tags).on(static)
 
 
 def from_baggage(context: Context) -> dict[str, Value]:
     """Return the allowed entries of a context's baggage as attributes."""
     entries = baggage.get_all(context)
-    return clean_all({name: entries[name] for name in baggage_keys() if name in entries})
+    return clean_all({name: entries[name] for name in use.baggage_keys() if name in entries})
 
 
 def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -> Context:
@@ -70,11 +99,12 @@ def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -
         attributes: Clean.
         context: What to build on; the current one if None.
     """
+    use.dynamic = True
     context = get_current() if context is None else context
     own = context.get(KEY)
     merged = {**own.attributes, **attributes} if isinstance(own, Tags) else dict(attributes)
     context = set_value(KEY, Tags(merged), context)
-    for name in baggage_keys() & attributes.keys():
+    for name in use.baggage_keys() & attributes.keys():
         # Baggage is text; the receiving side has no way to know that it was a number.
         context = baggage.set_baggage(name, str(attributes[name]), context)
     return context

@@ -8,9 +8,13 @@ applications are and launchers are not (PEP 610, ``direct_url.json``).
 
 import os
 import sys
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 from otel_vtrack.sdk import guest, settings
+
+if TYPE_CHECKING:
+    # 10 ms to import, and often there is no need for it.
+    from importlib.metadata import Distribution
 
 
 def version(service_name: str | None) -> str | None:
@@ -26,14 +30,16 @@ def version(service_name: str | None) -> str | None:
     return None
 
 
-def _distribution(name: str) -> metadata.Distribution | None:
+def _distribution(name: str) -> "Distribution | None":
+    from importlib import metadata  # noqa: PLC0415
+
     try:
         return metadata.distribution(name)
     except (metadata.PackageNotFoundError, ValueError):
         return None
 
 
-def _started() -> metadata.Distribution | None:
+def _started() -> "Distribution | None":
     """Return the distribution of `python -m package` or of the console script that was started.
 
     Reads the command line, as `__main__` is not there yet when the zero-code hook runs.
@@ -47,6 +53,8 @@ def _started() -> metadata.Distribution | None:
             next(rest, None)
         elif not argument.startswith("-"):
             name = os.path.basename(argument).removesuffix(".exe")  # noqa: PTH119 - may be any text
+            from importlib import metadata  # noqa: PLC0415
+
             entries = metadata.entry_points(group="console_scripts", name=name)
             return next((entry.dist for entry in entries), None)
         elif argument.startswith("-c"):

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider
 
 from otel_vtrack.sdk import guest, providers, settings
-from otel_vtrack.sdk.context import allow_in_baggage
+from otel_vtrack.sdk.context import use
 from otel_vtrack.sdk.processor import VersionSpanProcessor, static_tags
 
 
@@ -58,7 +58,7 @@ def install(
     with guest.shield("installing"), _everywhere.lock:
         given = static_tags(version, environment, attributes, tags)
         if baggage_keys is not None:
-            allow_in_baggage(baggage_keys)
+            use.replace_baggage_keys(baggage_keys)
         if provider is None or isinstance(provider, ProxyTracerProvider):
             _install_everywhere(given)
         else:

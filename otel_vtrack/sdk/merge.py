@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import _Span as SdkSpan  # pyright: ignore[reportPrivateUsage]
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from otel_vtrack.sdk.context import Stamp
 from otel_vtrack.sdk.values import Attributes, Value, shorten
 
 if TYPE_CHECKING:
@@ -32,22 +33,21 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
 
 
-def merge(span: "Span", tags: dict[str, Value], length: int) -> None:
+def merge(span: "Span", stamp: Stamp) -> None:
     """Put tags under a starting span's attributes, whose internals are as `works_here` found them.
 
     Args:
         span: Not yet visible to anyone but span processors.
-        tags: Clean; never changed here.
-        length: Of the longest text in `tags`.
+        stamp: The tags.
     """
+    tags = stamp.tags
     bounded: Any = span._attributes
     current: dict[str, Value] = bounded._dict
     most: int | None = bounded.maxlen
     if (most is None or len(current) + len(tags) <= most) and (
-        bounded.max_value_len is None or length <= bounded.max_value_len
+        bounded.max_value_len is None or stamp.length <= bounded.max_value_len
     ):
-        merged = tags.copy()
-        merged.update(current)
+        merged = tags | current
     else:
         merged, dropped = _fit(tags, current, most, bounded.max_value_len)
         bounded.dropped += dropped
@@ -55,13 +55,13 @@ def merge(span: "Span", tags: dict[str, Value], length: int) -> None:
     bounded._dict = merged
 
 
-def set_attributes(span: "Span", tags: dict[str, Value], length: int) -> None:  # noqa: ARG001 - as merge
+def set_attributes(span: "Span", stamp: Stamp) -> None:
     """Do what `merge` does through the public API alone; ten times slower."""
     current: Any = span.attributes or {}
     limits = getattr(span, "_limits", None)
     most = getattr(limits, "max_span_attributes", None)
-    fitting, _ = _fit(tags, current, most, None)
-    span.set_attributes({name: tags[name] for name in fitting if name not in current})
+    fitting, _ = _fit(stamp.tags, current, most, None)
+    span.set_attributes({name: fitting[name] for name in fitting if name not in current})
 
 
 def _fit(
@@ -95,7 +95,7 @@ def works_here() -> bool:
 def _trial(limits: SpanLimits) -> list[dict[str, Any]]:
     class Tagging(SpanProcessor):
         def on_start(self, span: "Span", parent_context: "Context | None" = None) -> None:  # noqa: ARG002
-            merge(span, {"vtrack.a": "ours", "vtrack.b": 1, "vtrack.c": "ours"}, 4)
+            merge(span, Stamp({"vtrack.a": "ours", "vtrack.b": 1, "vtrack.c": "ours"}))
 
     context = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
     span: Any = SdkSpan(

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
 
 from otel_vtrack import semconv
 from otel_vtrack.sdk import guest
-from otel_vtrack.sdk.context import KEY, Tags, baggage_keys, from_baggage
+from otel_vtrack.sdk.context import Stamp, under_context, use
 from otel_vtrack.sdk.detect import Detection
 from otel_vtrack.sdk.merge import merge, set_attributes, works_here
-from otel_vtrack.sdk.values import Value, clean_all, longest
+from otel_vtrack.sdk.values import clean_all
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -47,45 +47,43 @@ class VersionSpanProcessor(SpanProcessor):
     ) -> None:
         self._explicit: dict[str, object] = {}
         self._detection: Detection | None = None
-        # In one tuple, so that another thread never sees the tags of one resource as another's.
-        self._stamp: tuple[Resource | None, dict[str, Value], int] = (None, {}, 0)
-        self._merge = set_attributes
+        self._resource: Resource | None = None
+        self._stamp = Stamp({})
+        self._fast = False
         with guest.shield("working out the version"):
-            if works_here():
-                self._merge = merge
+            use.baggage_keys()
+            self._fast = works_here()
             self.retag(static_tags(version, environment, attributes, tags))
 
     def retag(self, attributes: Mapping[str, object]) -> None:
         """Add explicit static tags, by attribute name, for the spans that start from now on."""
         self._explicit.update(clean_all(attributes))
         self._detection = Detection(self._explicit)
-        self.adopt(self._stamp[0])
+        self._stamp = self._stamp_for(self._resource)
 
-    def adopt(self, resource: "Resource | None") -> None:
-        """Work out the static tags for spans of a resource; None when none has been met yet."""
-        self._stamp = (resource, *self._stamp[1:])
-        if self._detection is not None:
-            tags = self._detection.attributes({} if resource is None else resource.attributes)
-            self._stamp = (resource, tags, longest(tags))
+    def adopt(self, resource: "Resource | None") -> Stamp:
+        """Return the static tags for spans of a resource, worked out when it is another one."""
+        if resource is not self._resource:
+            self._resource = resource
+            self._stamp = self._stamp_for(resource)
+        return self._stamp
 
     def on_start(self, span: "Span", parent_context: Context | None = None) -> None:
         """Stamp the span."""
+        # Every line here is paid for by every span; `benchmarks/sdk_cost.py` says how much.
         try:
-            # A provider's resource can change (after a fork) and a processor can serve several.
-            if span.resource is not self._stamp[0]:
-                self.adopt(span.resource)
-            _, tags, length = self._stamp
-            context = get_current() if parent_context is None else parent_context
-            dynamic = context.get(KEY)
-            if baggage_keys():
-                tags = {**tags, **from_baggage(context)}
-                length = longest(tags)
-            if isinstance(dynamic, Tags):
-                tags = {**tags, **dynamic.attributes}
-                length = max(length, dynamic.length)
-            self._merge(span, tags, length)
+            if self._fast:
+                stamp = self._stamp
+                # A provider's resource changes in a fork, and a processor can serve several.
+                if span._resource is not self._resource:  # noqa: SLF001 - half the property's cost
+                    stamp = self.adopt(span.resource)
+                if use.dynamic:
+                    stamp = under_context(stamp, parent_context)
+                merge(span, stamp)
+            else:
+                set_attributes(span, under_context(self.adopt(span.resource), parent_context))
         except Exception as error:  # noqa: BLE001 - a span we cannot stamp is exported as it was
-            self._merge = set_attributes
+            self._fast = False
             guest.swallow(error, "stamping a span")
 
     def on_end(self, span: Any) -> None:
@@ -97,6 +95,11 @@ class VersionSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002 - the base class's
         """Nothing is buffered."""
         return True
+
+    def _stamp_for(self, resource: "Resource | None") -> Stamp:
+        if self._detection is None:
+            return Stamp({})
+        return Stamp(self._detection.attributes({} if resource is None else resource.attributes))
 
 
 def static_tags(

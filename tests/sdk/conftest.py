@@ -26,12 +26,12 @@ def quiet_surroundings(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.chdir(tmp_path)
     git.detect.cache_clear()
-    context.allow_in_baggage(None)
+    context.use.replace_baggage_keys(None)
     guest.forget()
     before = otel_context.get_current()
     yield
     install.uninstall()
-    context.allow_in_baggage(None)
+    context.use.replace_baggage_keys(None)
     assert otel_context.get_current() == before, "the test left a context behind"
 
 

@@ -176,7 +176,8 @@ def test_an_error_of_ours_is_logged_once_and_the_span_is_exported_as_it_was(
     recording = record()
     processor = VersionSpanProcessor(version="1")
     recording.provider.add_span_processor(processor)
-    processor._stamp = (Resource.get_empty(), None, 0)  # nothing can be merged from None
+    recording.span("fine")
+    processor._stamp = None
     with caplog.at_level(logging.WARNING, "otel_vtrack"):
         for _ in range(3):
             assert recording.attributes(attributes={"a": 1}) == {"a": 1}
