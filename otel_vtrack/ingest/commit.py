@@ -1,0 +1,312 @@
+"""Group commit: many requests, one insert, and only then their answers.
+
+An insert costs 20 to 30 ms whatever its size. So while one is under way the requests that
+arrive wait in a bounded queue, and the next insert takes all of them, joined: the
+concatenation of serialized OTLP requests is their merge.
+
+    commit = GroupCommit(store.write_traces, name="traces")
+    commit.submit(payload, 512).result()  # stored
+    commit.drain(timeout=10)
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
+
+_log = logging.getLogger(__name__)
+
+_LOG_EVERY_SECONDS: Final = 60.0
+_LONGEST_RETRY_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a `GroupCommit` has done so far, and what waits.
+
+    Attributes:
+        accepted_requests: Stored.
+        accepted_items: Spans or log records in them.
+        accepted_bytes: Their size.
+        overloaded: Requests turned away because the queue was full.
+        draining: Requests turned away because the process stops.
+        unavailable: Requests answered with a retryable error of the store.
+        poisoned: Requests the store can never take.
+        abandoned: Requests whose caller had gone before they were written.
+        batches: Inserts that succeeded.
+        waiting_requests: Queued or being written now.
+        waiting_bytes: Their size.
+    """
+
+    accepted_requests: int = 0
+    accepted_items: int = 0
+    accepted_bytes: int = 0
+    overloaded: int = 0
+    draining: int = 0
+    unavailable: int = 0
+    poisoned: int = 0
+    abandoned: int = 0
+    batches: int = 0
+    waiting_requests: int = 0
+    waiting_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    payload: bytes
+    items: int
+    done: Future[None] = field(default_factory=Future)
+
+
+class GroupCommit:
+    """Joins waiting requests, writes them once, then answers all of them.
+
+    Args:
+        write: Stores a payload and returns once it is durable. Called from one thread at a
+            time, or from `writers` of them.
+        name: Of the signal; in log lines and thread names.
+        max_batch_bytes: Most that is joined; a larger request goes alone. 16 MiB is some
+            20,000 spans, beyond which inserts get no faster.
+        max_waiting_bytes: Most that may wait, the batch being written included.
+        max_waiting_requests: The same in requests.
+        linger_seconds: How long a writer waits for company after the first request of a
+            batch. Zero is right when callers are many: they gather while the last insert
+            runs.
+        writers: Threads that write.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        *,
+        name: str,
+        max_batch_bytes: int = 16 << 20,
+        max_waiting_bytes: int = 256 << 20,
+        max_waiting_requests: int = 10_000,
+        linger_seconds: float = 0.0,
+        writers: int = 1,
+    ) -> None:
+        self._write = write
+        self._name = name
+        self._max_batch_bytes = max_batch_bytes
+        self._max_waiting_bytes = max_waiting_bytes
+        self._max_waiting_requests = max_waiting_requests
+        self._linger_seconds = linger_seconds
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._settled = threading.Condition(self._lock)
+        self._queue: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._waiting_requests = 0
+        self._stopping = False
+        self._bytes_a_second = 0.0
+        self._counts = dict.fromkeys(Counts.__slots__, 0)
+        self._said_at = -_LOG_EVERY_SECONDS
+        self._failing = False
+        self._threads = [
+            # Daemons, so that a store that hangs cannot keep the process from ending.
+            threading.Thread(target=self._run, name=f"commit-{name}-{n}", daemon=True)
+            for n in range(writers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, payload: bytes, items: int) -> Future[None]:
+        """Queue a checked request; the future ends once it is stored, or with why not.
+
+        It ends with `StoreUnavailable` when the same request may succeed later, and with
+        `WireError` when it never will. Cancelling it takes the request out of the queue.
+
+        Raises:
+            Overloaded: The queue is full, or the process is stopping.
+        """
+        waiting = _Waiting(payload, items)
+        size = len(payload)
+        with self._lock:
+            if self._stopping:
+                self._counts["draining"] += 1
+                raise Overloaded(f"{self._name}: the server is stopping; send again in a moment")
+            if self._waiting_requests and (
+                self._waiting_bytes + size > self._max_waiting_bytes
+                or self._waiting_requests >= self._max_waiting_requests
+            ):
+                self._counts["overloaded"] += 1
+                delay = self._retry_after()
+                raise Overloaded(
+                    f"{self._name}: {self._waiting_requests} requests wait to be stored, which "
+                    f"is all that may; send again in {delay:.1f} s",
+                    delay,
+                )
+            self._queue.append(waiting)
+            self._waiting_bytes += size
+            self._waiting_requests += 1
+            self._arrived.notify()
+        return waiting.done
+
+    def drain(self, timeout: float) -> bool:
+        """Take no more, write what waits, and say whether all of it was settled in time.
+
+        Args:
+            timeout: Seconds; what still waits after them ends with `StoreUnavailable`.
+        """
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            self._stopping = True
+            self._arrived.notify_all()
+            while self._waiting_requests and (left := deadline - time.monotonic()) > 0:
+                self._settled.wait(left)
+            in_time = not self._waiting_requests
+            left_over = list(self._queue)
+            self._queue.clear()
+        error = StoreUnavailable(f"{self._name}: not stored before the server stopped; send again")
+        for waiting in left_over:
+            self._fail(waiting, error, "unavailable")
+        self._settle(left_over)
+        return in_time
+
+    def snapshot(self) -> Counts:
+        """Return the counts as of now."""
+        with self._lock:
+            counts = self._counts | {
+                "waiting_requests": self._waiting_requests,
+                "waiting_bytes": self._waiting_bytes,
+            }
+        return Counts(**counts)
+
+    def _retry_after(self) -> float:
+        """Estimate when half of the queue will be written."""
+        if not self._bytes_a_second:
+            return 1.0
+        return min(max(1.0, self._waiting_bytes / 2 / self._bytes_a_second), _LONGEST_RETRY_SECONDS)
+
+    def _run(self) -> None:
+        while batch := self._take():
+            live = [waiting for waiting in batch if waiting.done.set_running_or_notify_cancel()]
+            self._count("abandoned", len(batch) - len(live))
+            try:
+                if live:
+                    self._store(live)
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+                # A writer that dies would leave its callers, and all later ones, waiting.
+                _log.exception("%s: storing a batch failed in an unforeseen way", self._name)
+                for waiting in live:
+                    if not waiting.done.done():
+                        waiting.done.set_exception(error)
+            finally:
+                self._settle(batch)
+
+    def _take(self) -> list[_Waiting]:
+        """Wait for requests and take as many as may be joined; none means stop."""
+        with self._lock:
+            while not self._queue:
+                if self._stopping:
+                    return []
+                self._arrived.wait()
+            if self._linger_seconds and not self._stopping:
+                self._arrived.wait_for(
+                    lambda: self._stopping or self._waiting_bytes >= self._max_batch_bytes,
+                    self._linger_seconds,
+                )
+            batch: list[_Waiting] = []
+            size = 0
+            while self._queue:
+                size += len(self._queue[0].payload)
+                if batch and size > self._max_batch_bytes:
+                    break
+                batch.append(self._queue.popleft())
+            return batch
+
+    def _settle(self, batch: list[_Waiting]) -> None:
+        with self._lock:
+            self._waiting_requests -= len(batch)
+            self._waiting_bytes -= sum(len(waiting.payload) for waiting in batch)
+            self._settled.notify_all()
+
+    def _count(self, what: str, number: int = 1) -> None:
+        with self._lock:
+            self._counts[what] += number
+
+    def _store(self, batch: list[_Waiting]) -> None:
+        try:
+            self._write_joined(batch)
+        except StoreUnavailable as error:
+            self._refused(batch, error)
+        except Exception as error:  # noqa: BLE001 - whatever the store raises
+            self._store_one_by_one(batch, error)
+
+    def _write_joined(self, batch: list[_Waiting]) -> None:
+        payloads = [waiting.payload for waiting in batch]
+        started = time.monotonic()
+        self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads))
+        seconds = time.monotonic() - started
+        size = sum(map(len, payloads))
+        with self._lock:
+            self._counts["batches"] += 1
+            self._counts["accepted_requests"] += len(batch)
+            self._counts["accepted_items"] += sum(waiting.items for waiting in batch)
+            self._counts["accepted_bytes"] += size
+            speed = size / max(seconds, 1e-6)
+            self._bytes_a_second += (speed - self._bytes_a_second) * 0.2
+            recovered, self._failing = self._failing, False
+        if recovered:
+            _log.warning("%s: the store takes data again", self._name)
+        for waiting in batch:
+            waiting.done.set_result(None)
+
+    def _store_one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
+        """Find the request that spoils an insert; its neighbours are stored.
+
+        A request is called poisoned when the store says so by a `WireError`, or when it fails
+        while a neighbour succeeds. When all fail for a reason nobody foresaw, the reason may
+        be the store's, so they may be sent again.
+        """
+        if len(batch) == 1:
+            failed = [(batch[0], error)]
+        else:
+            failed = [(waiting, why) for waiting in batch if (why := self._error_alone(waiting))]
+        for waiting, why in failed:
+            if isinstance(why, StoreUnavailable):
+                self._refused([waiting], why)
+            elif isinstance(why, WireError):
+                self._fail(waiting, why, "poisoned")
+            elif len(failed) < len(batch):
+                _log.error("%s: a request can't be stored", self._name, exc_info=why)
+                poisoned = WireError(
+                    f"{self._name}: the store can't take this request, though it takes others; "
+                    "do not send it again, and report it with the server's log"
+                )
+                self._fail(waiting, poisoned, "poisoned")
+            else:
+                self._refused([waiting], why)
+
+    def _error_alone(self, waiting: _Waiting) -> Exception | None:
+        try:
+            self._write_joined([waiting])
+        except Exception as error:  # noqa: BLE001 - judged by the caller, beside its neighbours'
+            return error
+        return None
+
+    def _refused(self, batch: list[_Waiting], error: Exception) -> None:
+        self._failing = True
+        now = time.monotonic()
+        if now - self._said_at >= _LOG_EVERY_SECONDS:
+            self._said_at = now
+            _log.error(
+                "%s: the store refuses data; senders are told to try again. %s",
+                self._name,
+                error,
+                exc_info=None if isinstance(error, StoreUnavailable) else error,
+            )
+        for waiting in batch:
+            self._fail(waiting, error, "unavailable")
+
+    def _fail(self, waiting: _Waiting, error: Exception, counted_as: str) -> None:
+        self._count(counted_as)
+        if waiting.done.running() or waiting.done.set_running_or_notify_cancel():
+            waiting.done.set_exception(error)

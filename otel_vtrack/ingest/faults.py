@@ -1,0 +1,114 @@
+"""What goes wrong with a request, as its sender must hear it to do the right thing.
+
+A sender tries again after UNAVAILABLE and 503, and drops the data after anything else that is
+said here. So whatever may pass is UNAVAILABLE, and only what can never succeed is not.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from otel_vtrack.errors import Overloaded, StoreUnavailable, VtrackError, WireError
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS: Final = 5.0
+_LONGEST_MESSAGE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One refusal, for both transports.
+
+    Attributes:
+        code: Of gRPC.
+        http_status: The same for HTTP.
+        message: What is wrong and what to do, in English.
+        retry_after_seconds: Set when the same request may succeed later.
+    """
+
+    code: grpc.StatusCode
+    http_status: int
+    message: str
+    retry_after_seconds: float | None = None
+
+    def status(self) -> status_pb2.Status:
+        """Build the google.rpc.Status: RetryInfo when retryable, BadRequest when bad data."""
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        if retry := self.retry_info():
+            status.details.add().Pack(retry)
+        elif self.code is grpc.StatusCode.INVALID_ARGUMENT:
+            bad = error_details_pb2.BadRequest()
+            bad.field_violations.add(field="body", description=self.message)
+            status.details.add().Pack(bad)
+        return status
+
+    def retry_info(self) -> error_details_pb2.RetryInfo | None:
+        """Build the RetryInfo; none when the request must not be sent again."""
+        if self.retry_after_seconds is None:
+            return None
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(math.ceil(self.retry_after_seconds * 1_000))
+        return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+class Refused(VtrackError):
+    """A request is refused for a reason that is already put in the sender's terms."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+def bad_data(message: str) -> Refused:
+    """Refuse a request that can never be taken: INVALID_ARGUMENT, 400."""
+    return Refused(Fault(grpc.StatusCode.INVALID_ARGUMENT, 400, message))
+
+
+def too_large(limit: int) -> Refused:
+    """Refuse a request over the size limit: RESOURCE_EXHAUSTED without RetryInfo, 413."""
+    message = f"the request is larger than {limit} bytes after decompression; send smaller batches"
+    return Refused(Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, 413, message))
+
+
+def too_slow(seconds: float) -> Refused:
+    """Refuse a request whose body does not end: nothing is wrong with it, so 503."""
+    message = f"the body did not arrive within {seconds:g} s; send it again, or smaller batches"
+    return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
+
+
+def not_served(signal: str) -> Refused:
+    """Refuse a signal nobody takes: UNIMPLEMENTED, 404."""
+    message = f"{signal} are not taken here; leave their exporter out or forward them elsewhere"
+    return Refused(Fault(grpc.StatusCode.UNIMPLEMENTED, 404, message))
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Put an error in the sender's terms; one that nobody foresaw is logged and retryable."""
+    match error:
+        case Refused():
+            return error.fault
+        case Overloaded():
+            return _unavailable(error, error.retry_after_seconds)
+        case StoreUnavailable():
+            return _unavailable(error, _RETRY_SECONDS)
+        case WireError():
+            return Fault(grpc.StatusCode.INVALID_ARGUMENT, 400, str(error)[:_LONGEST_MESSAGE])
+        case _:
+            _log.error("a request failed in an unforeseen way", exc_info=error)
+            return Fault(
+                grpc.StatusCode.UNAVAILABLE,
+                503,
+                "the server failed in a way it did not foresee; send again, and see its log",
+                _RETRY_SECONDS,
+            )
+
+
+def _unavailable(error: Exception, retry_after_seconds: float) -> Fault:
+    message = str(error)[:_LONGEST_MESSAGE]
+    return Fault(grpc.StatusCode.UNAVAILABLE, 503, message, retry_after_seconds)

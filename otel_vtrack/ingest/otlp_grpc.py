@@ -1,0 +1,70 @@
+"""OTLP over gRPC: TraceService, LogsService, and MetricsService for whoever forwards them.
+
+The services are generic handlers on raw bytes, so a request is parsed once, by validation,
+and goes to the store as it came. They belong on a `grpc.aio` server: an export waits for an
+insert, and hundreds may wait without a thread each.
+
+    server = grpc.aio.server(options=otlp_grpc.server_options())
+    otlp_grpc.add_otlp(server, receiver)
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from otel_vtrack.ingest import faults
+from otel_vtrack.ingest.receiver import SIGNALS, Receiver, Signal, experiment_of
+
+MAX_MESSAGE_BYTES: Final = 64 << 20
+"""Limit of a request, compressed or not, unless a setting says otherwise (OTLP's default)."""
+
+_STATUS_TRAILER: Final = "grpc-status-details-bin"
+# Python's OTLP exporter looks for the delay here and nowhere else.
+_RETRY_TRAILER: Final = "google.rpc.retryinfo-bin"
+
+
+def server_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> list[tuple[str, int]]:
+    """Return the channel arguments for a server that carries OTLP."""
+    return [
+        # grpcio holds a message to this before and after decompression, and stops inflating
+        # once it is over; the client gets RESOURCE_EXHAUSTED without RetryInfo.
+        ("grpc.max_receive_message_length", max_message_bytes),
+        # Go clients that keep alive are otherwise sent away for "too_many_pings".
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.max_ping_strikes", 0),
+        # A second server on a taken port must fail, not share it.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def add_otlp(server: grpc.aio.Server, receiver: Receiver) -> None:
+    """Serve OTLP on `server`, beside whatever else it serves."""
+    server.add_generic_rpc_handlers(
+        tuple(
+            grpc.method_handlers_generic_handler(
+                signal.service,
+                {"Export": grpc.unary_unary_rpc_method_handler(_export(receiver, signal))},
+            )
+            for signal in SIGNALS
+        )
+    )
+
+
+def _export(
+    receiver: Receiver, signal: Signal
+) -> Callable[[bytes, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[bytes]]:
+    async def export(request: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+        try:
+            experiment = experiment_of(context.invocation_metadata() or ())
+            return await receiver.export(signal, request, experiment)
+        except Exception as error:  # noqa: BLE001 - uncaught it is UNKNOWN: lost data
+            fault = faults.fault_of(error)
+        trailers = [(_STATUS_TRAILER, fault.status().SerializeToString())]
+        if retry := fault.retry_info():
+            trailers.append((_RETRY_TRAILER, retry.SerializeToString()))
+        return await context.abort(fault.code, fault.message, tuple(trailers))
+
+    return export

@@ -1,0 +1,1 @@
+"""OTLP bytes: what arrives and what leaves, never what it means."""

@@ -1,0 +1,113 @@
+"""Protobuf framing by hand, for the few places where no message is to be parsed.
+
+Functions here expect bytes that a protobuf parser has accepted; on others they may raise
+`WireError`, but never loop or read past the end.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from otel_vtrack.errors import WireError
+
+EXPERIMENT_FIELD: Final = 1001
+"""Private field of ResourceSpans and ResourceLogs: the experiment a header asked for.
+
+OTLP numbers its fields from 1; the store's view of a request declares
+`optional string experiment = 1001`.
+"""
+
+_VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
+
+
+def varint(number: int) -> bytes:
+    """Encode a number of at least zero."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def length_delimited(field: int, value: bytes) -> bytes:
+    """Encode a field that holds bytes, text or a message."""
+    return b"".join((varint(field << 3 | _LENGTH), varint(len(value)), value))
+
+
+def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while at < len(raw) and shift < 70:
+        byte = raw[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+    raise WireError("a protobuf number does not end; send the request as its encoder made it")
+
+
+def fields(raw: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield number, wire type, start, start of value and end of each top-level field.
+
+    A group is one field that ends with its end tag.
+    """
+    at = 0
+    while at < len(raw):
+        number, wire_type, value, end = _field(raw, at)
+        yield number, wire_type, at, value, end
+        at = end
+
+
+def _field(raw: bytes, at: int) -> tuple[int, int, int, int]:
+    tag, value = _read_varint(raw, at)
+    wire_type = tag & 7
+    end = value
+    if wire_type == _VARINT:
+        _, end = _read_varint(raw, value)
+    elif wire_type == _FIXED64:
+        end = value + 8
+    elif wire_type == _FIXED32:
+        end = value + 4
+    elif wire_type == _LENGTH:
+        length, value = _read_varint(raw, value)
+        end = value + length
+    elif wire_type == _GROUP:
+        depth = 1
+        while depth:
+            inner, after = _read_varint(raw, end)
+            if inner & 7 in (_GROUP, _END_GROUP):
+                depth += 1 if inner & 7 == _GROUP else -1
+                end = after
+            else:
+                end = _field(raw, end)[3]
+    else:
+        raise WireError("a protobuf field has no known type; send what the encoder made")
+    if end > len(raw):
+        raise WireError("the protobuf ends inside a field; send the request whole")
+    return tag >> 3, wire_type, value, end
+
+
+def with_experiment(payload: bytes, experiment: str) -> bytes:
+    """Write the experiment into every ResourceSpans or ResourceLogs of a request.
+
+    One already there is taken out first: it comes from outside, where the field does not
+    exist. Nothing below the top two levels is read.
+
+    Args:
+        payload: A serialized ExportTraceServiceRequest or ExportLogsServiceRequest.
+        experiment: What to write; empty only takes out.
+    """
+    mark = length_delimited(EXPERIMENT_FIELD, experiment.encode()) if experiment else b""
+    out: list[bytes] = []
+    for number, wire_type, start, value, end in fields(payload):
+        if number != 1 or wire_type != _LENGTH:
+            out.append(payload[start:end])
+            continue
+        inner = payload[value:end]
+        kept = [
+            inner[first:last]
+            for number, _, first, _, last in fields(inner)
+            if number != EXPERIMENT_FIELD
+        ]
+        out.append(length_delimited(1, b"".join([*kept, mark])))
+    return b"".join(out)

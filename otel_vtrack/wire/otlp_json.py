@@ -1,0 +1,159 @@
+"""OTLP JSON to OTLP protobuf messages and back, by the rules OTLP adds to protobuf's JSON.
+
+Ids are hex, in either case, where other bytes are base64. Enums are numbers. Keys are
+lowerCamelCase, and any other key is an unknown field, which is ignored at every depth. The
+tables that steer both ways come from the messages' descriptors, so this module names no field
+but the ids. (protobuf's own json_format takes ids for base64, takes names for enums and
+underscores for keys, and is several times slower.)
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from otel_vtrack.errors import WireError
+from otel_vtrack.wire.json_values import Scalar, Unfit, kind_of, reader, writer
+
+# What protobuf parsers allow in bytes; so JSON gets no further than protobuf does.
+_DEEPEST: Final = 100
+_Setter = Callable[[Any, Any, int], None]
+_Table = dict[str, _Setter]
+
+
+def read(raw: bytes, message: Message) -> None:
+    """Fill an empty message from OTLP JSON.
+
+    Raises:
+        WireError: The text is no JSON, or a value does not fit; the message names its path.
+    """
+    try:
+        document = json.loads(raw)
+    except RecursionError:
+        raise WireError(
+            f"the JSON is nested deeper than {_DEEPEST} levels; send flatter values"
+        ) from None
+    except ValueError as error:
+        raise WireError(f"the body is no JSON: {error}; send OTLP JSON in UTF-8") from None
+    try:
+        _fill(message, document, 0, _table(message.DESCRIPTOR))
+    except Unfit as bad:
+        path = "$" + "".join(reversed(bad.path))
+        raise WireError(f"{path}: {bad}") from None
+
+
+def write(message: Message) -> str:
+    """Write a message as OTLP JSON, compactly; fields that are not set are left out."""
+    return json.dumps(as_object(message), ensure_ascii=False, separators=(",", ":"))
+
+
+def as_object(message: Message) -> dict[str, Any]:
+    """Make the JSON object of a message."""
+    found: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        name, repeated, to_json = _writers.get(field) or _writer(field)
+        found[name] = [to_json(item) for item in value] if repeated else to_json(value)
+    return found
+
+
+_writers: Final[dict[FieldDescriptor, tuple[str, bool, Scalar]]] = {}
+
+
+def _writer(field: FieldDescriptor) -> tuple[str, bool, Scalar]:
+    to_json = as_object if field.message_type else writer(field)
+    _writers[field] = found = (field.json_name, field.is_repeated, to_json)
+    return found
+
+
+def _fill(message: Any, value: Any, depth: int, table: _Table) -> None:
+    if not isinstance(value, dict):
+        raise Unfit(f"expected an object, got {kind_of(value)}")
+    if depth > _DEEPEST:
+        raise Unfit(f"nested deeper than {_DEEPEST} levels; send flatter values")
+    key = ""
+    try:
+        for key, item in cast("dict[str, Any]", value).items():
+            # null stands for a field that is not there.
+            if item is not None and (setter := table.get(key)):
+                setter(message, item, depth + 1)
+    except (ValueError, TypeError) as error:
+        raise _found_at(error, f".{key}") from None
+
+
+def _found_at(error: Exception, step: str) -> Unfit:
+    # What the message class itself refuses is a number out of its field's range.
+    bad = error if isinstance(error, Unfit) else Unfit("the number is out of range for this field")
+    bad.path.append(step)
+    return bad
+
+
+def _table(descriptor: Any) -> _Table:
+    """Make the way to set each field, by its JSON name."""
+    table = _tables.get(descriptor.full_name)
+    if table is None:
+        # Known before it is filled: AnyValue holds AnyValues.
+        table = _tables[descriptor.full_name] = {}
+        table.update({field.json_name: _setter(field) for field in descriptor.fields})
+    return table
+
+
+_tables: Final[dict[str, _Table]] = {}
+
+
+def _setter(field: FieldDescriptor) -> _Setter:
+    name = field.name
+    if field.message_type:
+        table = _table(field.message_type)
+        return _message_list(name, table) if field.is_repeated else _message(name, table)
+    from_json = reader(field)
+    if field.is_repeated:
+        return _scalar_list(name, from_json)
+
+    def set_scalar(message: Any, value: Any, _depth: int) -> None:
+        setattr(message, name, from_json(value))
+
+    return set_scalar
+
+
+def _message(name: str, table: _Table) -> _Setter:
+    def set_message(message: Any, value: Any, depth: int) -> None:
+        inner = getattr(message, name)
+        # An object with nothing we know in it is still a message that is there.
+        inner.SetInParent()
+        _fill(inner, value, depth, table)
+
+    return set_message
+
+
+def _message_list(name: str, table: _Table) -> _Setter:
+    def set_messages(message: Any, value: Any, depth: int) -> None:
+        add = getattr(message, name).add
+        index = 0
+        try:
+            for index, item in enumerate(_array(value)):  # noqa: B007 - for the path of an error
+                _fill(add(), {} if item is None else item, depth, table)
+        except Unfit as bad:
+            raise _found_at(bad, f"[{index}]") from None
+
+    return set_messages
+
+
+def _scalar_list(name: str, from_json: Scalar) -> _Setter:
+    def set_scalars(message: Any, value: Any, _depth: int) -> None:
+        append = getattr(message, name).append
+        index = 0
+        try:
+            for index, item in enumerate(_array(value)):  # noqa: B007 - for the path of an error
+                append(from_json(item))
+        except (ValueError, TypeError) as error:
+            raise _found_at(error, f"[{index}]") from None
+
+    return set_scalars
+
+
+def _array(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise Unfit(f"expected an array, got {kind_of(value)}")
+    return cast("list[Any]", value)

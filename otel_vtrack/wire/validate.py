@@ -1,0 +1,230 @@
+"""Which spans and log records of a request are acceptable, and how many are not.
+
+Every request is parsed whole, once, before it joins others (see `otel_vtrack.wire.folded`).
+One with nothing to object to is passed on byte for byte.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf import message
+from google.protobuf.unknown_fields import UnknownFieldSet
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from otel_vtrack.errors import WireError
+from otel_vtrack.wire import folded, framing
+
+_NO_TRACE: Final = bytes(16)
+_NO_SPAN: Final = bytes(8)
+_TRACE_LENGTHS: Final = frozenset({16})
+_SPAN_LENGTHS: Final = frozenset({8})
+_PARENT_LENGTHS: Final = frozenset({0, 8})
+
+_folded_traces: Final = folded.message_class(folded.TRACES).FromString
+_folded_logs: Final = folded.message_class(folded.LOGS).FromString
+_raw_spans: Final = folded.message_class(
+    folded.TRACES, {"ScopeSpans": frozenset({"spans"})}
+).FromString
+_raw_records: Final = folded.message_class(
+    folded.LOGS, {"ScopeLogs": frozenset({"log_records"})}
+).FromString
+_any_text: Final[dict[Any, Callable[[bytes], message.Message]]] = {
+    kind: folded.message_class(kind, check_utf8=False).FromString
+    for kind in (folded.TRACES, folded.LOGS)
+}
+
+_DICTIONARY: Final = (
+    "key_strindex and string_value_strindex were taken as absent: they have a meaning in "
+    "profiles only; send the text itself"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request that may be stored.
+
+    Attributes:
+        payload: What to store; the bytes that came, unless something had to be taken out.
+        items: Spans or log records in `payload`.
+        rejected: Spans that were taken out.
+        message: What the sender should know, in English; empty when there is nothing to say.
+    """
+
+    payload: bytes
+    items: int
+    rejected: int = 0
+    message: str = ""
+
+
+def traces(payload: bytes) -> Checked:
+    """Check an ExportTraceServiceRequest.
+
+    A span is rejected when its trace id is not 16 bytes or its span id not 8, when either is
+    all zero, or when it has a parent span id that is not 8 bytes. Its links are kept as they
+    are, and so are its times, however absurd.
+
+    Raises:
+        WireError: The bytes are no such request; none of it can be kept.
+    """
+    request: Any = _parsed(payload, folded.TRACES, _folded_traces)
+    group = request.resource_spans
+    scope = group.scope_spans
+    span = scope.spans
+    trace_ids = list(span.trace_id)
+    span_ids = list(span.span_id)
+    items = len(_raw_spans(payload).resource_spans.scope_spans.spans)  # pyright: ignore[reportAttributeAccessIssue]
+    warning = _warning(group.resource, scope.scope, span, span.events, span.links)
+    payload = _without_private_field(payload, group)
+    if not items or (
+        # An encoder writes an id once a span, so equal counts mean that each has one.
+        items == len(trace_ids) == len(span_ids)
+        and _TRACE_LENGTHS.issuperset(map(len, trace_ids))
+        and _SPAN_LENGTHS.issuperset(map(len, span_ids))
+        and _PARENT_LENGTHS.issuperset(map(len, span.parent_span_id))
+        and _NO_TRACE not in trace_ids
+        and _NO_SPAN not in span_ids
+    ):
+        return Checked(payload, items, 0, warning)
+    return _without_bad_spans(payload, warning)
+
+
+def logs(payload: bytes) -> Checked:
+    """Check an ExportLogsServiceRequest.
+
+    No log record is rejected. One whose trace id or span id has a wrong length is kept
+    without it, as logs.proto asks receivers to take such ids for absent.
+
+    Raises:
+        WireError: The bytes are no such request; none of it can be kept.
+    """
+    request: Any = _parsed(payload, folded.LOGS, _folded_logs)
+    group = request.resource_logs
+    scope = group.scope_logs
+    record = scope.log_records
+    items = len(_raw_records(payload).resource_logs.scope_logs.log_records)  # pyright: ignore[reportAttributeAccessIssue]
+    warning = _warning(group.resource, scope.scope, record, body=record.body)
+    payload = _without_private_field(payload, group)
+    if {0, 16}.issuperset(map(len, record.trace_id)) and _PARENT_LENGTHS.issuperset(
+        map(len, record.span_id)
+    ):
+        return Checked(payload, items, 0, warning)
+    return _without_bad_references(payload, items, warning)
+
+
+def metrics(payload: bytes) -> None:
+    """Check that an ExportMetricsServiceRequest is one.
+
+    Raises:
+        WireError: It is not.
+    """
+    try:
+        ExportMetricsServiceRequest.FromString(payload)
+    except message.DecodeError:
+        raise WireError(
+            "the body is no ExportMetricsServiceRequest in protobuf; "
+            "send the bytes an OTLP encoder made, whole"
+        ) from None
+
+
+def _parsed(payload: bytes, kind: Any, parse: Callable[[bytes], Any]) -> Any:
+    try:
+        return parse(payload)
+    except message.DecodeError:
+        pass
+    # The parser does not say why. Only a failed request pays for finding out.
+    try:
+        _any_text[kind](payload)
+    except message.DecodeError:
+        raise WireError(
+            f"the body is no {kind.name} in protobuf, or is nested deeper than 100 levels; "
+            "send the bytes an OTLP encoder made, whole"
+        ) from None
+    raise WireError(
+        f"a text of this {kind.name} is not UTF-8; encode text as UTF-8 or send bytes_value"
+    )
+
+
+def _without_private_field(payload: bytes, group: Any) -> bytes:
+    if any(field.field_number == framing.EXPERIMENT_FIELD for field in UnknownFieldSet(group)):
+        return framing.with_experiment(payload, "")
+    return payload
+
+
+def _warning(*owners: Any, body: Any = None) -> str:
+    """Say so when a folded request refers to a dictionary anywhere."""
+    used = any(_uses_dictionary(owner.attributes) for owner in owners)
+    if used or (body is not None and _refers(body)):
+        return _DICTIONARY
+    return ""
+
+
+def _uses_dictionary(pair: Any) -> bool:
+    return bool(pair.key_strindex) or (pair.HasField("value") and _refers(pair.value))
+
+
+def _refers(value: Any) -> bool:
+    if value.string_value_strindex:
+        return True
+    array, pairs = value.array_value, value.kvlist_value
+    return (array.HasField("values") and _refers(array.values)) or (
+        pairs.HasField("values") and _uses_dictionary(pairs.values)
+    )
+
+
+def _fault(span: Span) -> str:
+    """Say what is wrong with a span's ids; empty when nothing is."""
+    if len(span.trace_id) != 16 or span.trace_id == _NO_TRACE:
+        return "trace_id is not 16 bytes or is all zero"
+    if len(span.span_id) != 8 or span.span_id == _NO_SPAN:
+        return "span_id is not 8 bytes or is all zero"
+    if len(span.parent_span_id) not in _PARENT_LENGTHS:
+        return "parent_span_id is neither empty nor 8 bytes"
+    return ""
+
+
+def _without_bad_spans(payload: bytes, warning: str) -> Checked:
+    request = ExportTraceServiceRequest.FromString(payload)
+    items = 0
+    faults: dict[str, int] = {}
+    for resource_spans in request.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            spans = scope_spans.spans
+            for index in range(len(spans) - 1, -1, -1):
+                if fault := _fault(spans[index]):
+                    faults[fault] = faults.get(fault, 0) + 1
+                    del spans[index]
+            items += len(spans)
+    rejected = sum(faults.values())
+    if not rejected:
+        return Checked(payload, items, 0, warning)
+    reasons = "; ".join(f"{count} because {fault}" for fault, count in sorted(faults.items()))
+    said = (
+        f"{rejected} of {rejected + items} spans were rejected: {reasons}. The others are "
+        "stored. Give every span ids of the right length; do not send these again."
+    )
+    return Checked(
+        request.SerializeToString(), items, rejected, f"{said} {warning}" if warning else said
+    )
+
+
+def _without_bad_references(payload: bytes, items: int, warning: str) -> Checked:
+    request = ExportLogsServiceRequest.FromString(payload)
+    cleared = 0
+    for resource_logs in request.resource_logs:
+        for scope_logs in resource_logs.scope_logs:
+            for record in scope_logs.log_records:
+                if len(record.trace_id) not in {0, 16} or len(record.span_id) not in {0, 8}:
+                    record.ClearField("trace_id")
+                    record.ClearField("span_id")
+                    cleared += 1
+    said = (
+        f"{cleared} of {items} log records are stored without their trace: a trace_id has 16 "
+        "bytes and a span_id 8. Give them such ids, or none."
+    )
+    return Checked(request.SerializeToString(), items, 0, f"{said} {warning}" if warning else said)
