@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from otel_vtrack import semconv
 from otel_vtrack.sdk import distribution, git, guest, platforms, settings
-from otel_vtrack.sdk.values import Value, clean, clean_all
+from otel_vtrack.sdk.values import Value, clean_all
 
 ON_SPANS: Final = (
     semconv.VTRACK_EXPERIMENT,
@@ -147,9 +147,7 @@ def _from_resource(resource: Mapping[str, object], source: str) -> Findings:
     found: Findings = {}
     for attribute in ON_RESOURCES:
         for name in (attribute, *_FORMER_NAMES.get(attribute, ())):
-            value = clean(resource.get(name))
-            if value not in {None, ""}:
-                found.setdefault(attribute, Finding(value, source))  # pyright: ignore[reportArgumentType] - not None
+            _add(found, _found(clean_all({attribute: resource.get(name)}), source))
     return found
 
 
@@ -180,7 +178,7 @@ def _drop_foreign_dirt(found: Findings) -> None:
 
 
 def _found(attributes: Mapping[str, Value], source: str) -> Findings:
-    return {name: Finding(value, source) for name, value in attributes.items()}
+    return {name: Finding(value, source) for name, value in attributes.items() if value != ""}
 
 
 def _add(found: Findings, more: Findings) -> None:

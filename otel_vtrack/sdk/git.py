@@ -58,13 +58,18 @@ def without_credentials(url: str) -> str:
     """Return a repository's address without user, password, query and trailing `.git`.
 
     `git@host:owner/name.git` and ssh:// addresses become https://, so that one repository has
-    one address whichever way it was cloned.
+    one address whichever way it was cloned. Empty when it makes no sense.
     """
     url = url.strip()
     if "://" not in url:  # git's short form, [user@]host:path; or a path, with a Windows drive even
         url = url.rpartition("@")[2]
         url = re.sub(r"^([^:/\\]{2,}):/?", r"https://\1/", url)
-    parts = urlsplit(url)
+    if "://" not in url:
+        return url.rstrip("/").removesuffix(".git")
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # nothing we could be sure to have cleaned
+        return ""
     host = parts.netloc.rpartition("@")[2]
     if parts.scheme in {"ssh", "git+ssh", "git"}:
         parts = parts._replace(scheme="https")

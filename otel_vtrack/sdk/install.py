@@ -62,7 +62,7 @@ def install(
         if provider is None or isinstance(provider, ProxyTracerProvider):
             _install_everywhere(given)
         else:
-            _install_on(provider, given)
+            _install_on(providers.behind(provider), given)
 
 
 def uninstall() -> None:
@@ -83,6 +83,10 @@ def pre_instrument() -> None:
         if not settings.switch(settings.OTEL_VTRACK_ENABLED, default=True):
             return
         install()
+        if settings.switch(settings.OTEL_VTRACK_OPENFEATURE, default=False):
+            from otel_vtrack.sdk import flags  # noqa: PLC0415 - openfeature is optional
+
+            flags.register()
 
 
 def _install_everywhere(given: Mapping[str, object]) -> None:

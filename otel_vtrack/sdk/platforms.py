@@ -106,7 +106,7 @@ PLATFORMS: Final = (
         "Fly",
         "FLY_APP_NAME",
         # The image tag is new with every deployment; FLY_MACHINE_VERSION also with a scale-up.
-        {_DEPLOYMENT: (Env("{FLY_IMAGE_REF}", r":([^:/@]+)(?:@.*)?$"),)},
+        {_DEPLOYMENT: (Env("{FLY_IMAGE_REF}", r"^[^@]*:([^:/@]+)(?:@.*)?$"),)},
     ),
     Platform(
         "Vercel",

@@ -43,10 +43,16 @@ def watch(meet: Callable[[TracerProvider], None]) -> Callable[[], None]:
         if TracerProvider.get_tracer is get_tracer:
             TracerProvider.get_tracer = original
 
-    provider = get_tracer_provider()
+    provider = behind(get_tracer_provider())
     if isinstance(provider, TracerProvider):
         meet(provider)
     return undo
+
+
+def behind(provider: Any) -> Any:
+    """Return the SDK's provider behind one that forwards to it, as Logfire's does; else itself."""
+    inner = getattr(provider, "provider", None)
+    return inner if isinstance(inner, TracerProvider) else provider
 
 
 def met(provider: Any) -> bool:

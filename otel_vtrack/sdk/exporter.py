@@ -1,0 +1,109 @@
+"""The OTLP exporter, pointed at a vtrack receiver on this machine.
+
+What it sends and how it retries is the standard exporter's business; here is only where to.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otel_vtrack.sdk import guest, settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+GRPC: Final = "grpc"
+HTTP: Final = "http/protobuf"
+EXPERIMENT_HEADER: Final = "x-vtrack-experiment"
+
+_DEFAULTS: Final = {GRPC: "http://127.0.0.1:4317", HTTP: "http://127.0.0.1:4318"}
+_PROTOCOLS: Final = (
+    settings.OTEL_VTRACK_PROTOCOL,
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+)
+_HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+
+
+class VtrackSpanExporter(SpanExporter):
+    """Sends spans by OTLP; chosen by ``OTEL_TRACES_EXPORTER=vtrack``.
+
+    Everything else (TLS, headers, compression, time-outs) follows the ``OTEL_EXPORTER_OTLP_*``
+    variables. With OTEL_VTRACK_EXPERIMENT each request names the experiment in a header.
+
+    Args:
+        endpoint: As OTEL_VTRACK_ENDPOINT, and stronger.
+        protocol: As OTEL_VTRACK_PROTOCOL, and stronger.
+        **options: Passed on to the standard exporter of that protocol.
+    """
+
+    def __init__(
+        self, endpoint: str | None = None, *, protocol: str | None = None, **options: Any
+    ) -> None:
+        protocol = protocol or _first(_PROTOCOLS) or GRPC
+        if protocol not in _DEFAULTS:
+            # Raised, it would end all instrumentation.
+            why = ValueError(f"unknown protocol {protocol!r}; use {GRPC} or {HTTP}")
+            guest.swallow(why, "choosing the protocol of the exporter")
+            protocol = GRPC
+        options.setdefault("headers", _headers())
+        self._inner: SpanExporter
+        # Only the chosen one is imported: grpc alone takes a good part of a second.
+        if protocol == GRPC:
+            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
+                OTLPSpanExporter as GrpcExporter,
+            )
+
+            self._inner = GrpcExporter(endpoint=_endpoint(endpoint, GRPC), **options)
+        else:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+                OTLPSpanExporter as HttpExporter,
+            )
+
+            self._inner = HttpExporter(endpoint=_endpoint(endpoint, HTTP), **options)
+
+    def export(self, spans: "Sequence[ReadableSpan]") -> SpanExportResult:
+        """Send a batch; as the standard exporter does."""
+        return self._inner.export(spans)
+
+    def shutdown(self) -> None:
+        """Close the connection."""
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is buffered here."""
+        return self._inner.force_flush(timeout_millis)
+
+
+def _endpoint(given: str | None, protocol: str) -> str | None:
+    """Return where to send to; None to let the standard exporter read the variable of traces.
+
+    OTLP's two kinds of variables differ over HTTP: that for all signals gets a path added, that for
+    traces is taken as it is. So does ours and so does the default: they are for all signals.
+    """
+    endpoint = given or settings.text(settings.OTEL_VTRACK_ENDPOINT)
+    if not endpoint:
+        if settings.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+            return None
+        endpoint = settings.text("OTEL_EXPORTER_OTLP_ENDPOINT") or _DEFAULTS[protocol]
+    if "://" not in endpoint:
+        endpoint = f"http://{endpoint}"
+    if protocol == HTTP and not endpoint.endswith("/v1/traces"):
+        endpoint = endpoint.rstrip("/") + "/v1/traces"
+    return endpoint
+
+
+def _headers() -> dict[str, str] | None:
+    """Return the headers to send, or None to let the standard exporter read its variables."""
+    experiment = settings.text(settings.OTEL_VTRACK_EXPERIMENT)
+    if not experiment:
+        return None
+    # Headers given to the standard exporter replace those of its variables, so those come along.
+    standard = next((settings.pairs(name) for name in _HEADERS if settings.text(name)), {})
+    named = {name.lower(): value for name, value in standard.items()}
+    return {EXPERIMENT_HEADER: experiment, **named}
+
+
+def _first(names: Sequence[str]) -> str | None:
+    return next(filter(None, map(settings.text, names)), None)

@@ -1,0 +1,85 @@
+"""What travels to other processes in baggage: nothing, but for names that were allowed to."""
+
+from opentelemetry import context as otel_context
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+
+import otel_vtrack
+from otel_vtrack import tag
+
+propagator = W3CBaggagePropagator()
+
+
+def sent():
+    """Return the header an instrumented client would send now."""
+    carrier = {}
+    propagator.inject(carrier)
+    return carrier.get("baggage", "")
+
+
+def received(header):
+    return propagator.extract({"baggage": header}, otel_context.Context())
+
+
+def test_nothing_travels_by_default(record):
+    otel_vtrack.install(record().provider)
+    with tag(session="s", user="u", version="2", flags={"f": "on"}, tier="gold"):
+        assert sent() == ""
+
+
+def test_only_allowed_names_travel(record, monkeypatch):
+    monkeypatch.setenv("OTEL_VTRACK_BAGGAGE_KEYS", "session.id, vtrack.flag.f,")
+    otel_vtrack.install(record().provider)
+    with tag(session="s 1", user="u", flags={"f": True, "g": True}):
+        assert set(sent().split(",")) == {"session.id=s+1", "vtrack.flag.f=True"}
+    assert sent() == ""
+
+
+def test_a_user_travels_only_when_named_exactly(record, monkeypatch):
+    for almost in ("*", "user", "user.*", "USER.ID", "id"):
+        monkeypatch.setenv("OTEL_VTRACK_BAGGAGE_KEYS", almost)
+        otel_vtrack.sdk.context.use.replace_baggage_keys(None)
+        with tag(user="u", session="s"):
+            assert sent() == ""
+    otel_vtrack.install(record().provider, baggage_keys=["user.id"])
+    with tag(user="u", session="s"):
+        assert sent() == "user.id=u"
+
+
+def test_the_inner_block_is_what_travels(record):
+    otel_vtrack.install(record().provider, baggage_keys=["session.id"])
+    with tag(session="outer"):
+        with tag(session="inner"):
+            assert sent() == "session.id=inner"
+        assert sent() == "session.id=outer"
+
+
+def test_other_baggage_is_left_in_place(record):
+    otel_vtrack.install(record().provider, baggage_keys=["session.id"])
+    token = otel_context.attach(received("theirs=1"))
+    with tag(session="s"):
+        assert set(sent().split(",")) == {"theirs=1", "session.id=s"}
+    otel_context.detach(token)
+
+
+def test_received_baggage_becomes_tags_when_allowed(record):
+    recording = record()
+    otel_vtrack.install(recording.provider, baggage_keys=["session.id", "tier"], tier="process")
+    incoming = received("session.id=s%201,user.id=u,tier=gold")
+    assert recording.attributes(context=incoming) == {"session.id": "s 1", "tier": "gold"}
+    assert recording.attributes() == {"tier": "process"}
+
+
+def test_received_baggage_is_ignored_by_default(record):
+    recording = record()
+    otel_vtrack.install(recording.provider)
+    assert recording.attributes(context=received("session.id=s,user.id=u")) == {}
+
+
+def test_a_tag_of_this_process_wins_over_a_received_one(record):
+    recording = record()
+    otel_vtrack.install(recording.provider, baggage_keys=["session.id", "tier"])
+    token = otel_context.attach(received("session.id=received,tier=gold"))
+    with tag(session="here"):
+        assert recording.attributes() == {"session.id": "here", "tier": "gold"}
+        assert "session.id=here" in sent()
+    otel_context.detach(token)

@@ -1,0 +1,203 @@
+"""install: which providers are stamped, once each, whatever the order of set-up."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+import otel_vtrack
+from otel_vtrack.sdk import install as installing
+from otel_vtrack.sdk.processor import VersionSpanProcessor
+
+
+def processors(provider):
+    members = provider._active_span_processor._span_processors
+    return [it for it in members if isinstance(it, VersionSpanProcessor)]
+
+
+def test_installing_twice_adds_one_processor_and_the_later_tags_win(record):
+    recording = record()
+    otel_vtrack.install(recording.provider, version="1", team="search")
+    otel_vtrack.install(recording.provider, version="2", region="eu")
+    assert len(processors(recording.provider)) == 1
+    assert recording.attributes() == {"service.version": "2", "team": "search", "region": "eu"}
+
+
+def test_a_processor_the_application_added_itself_is_the_one(record):
+    recording = record()
+    recording.provider.add_span_processor(VersionSpanProcessor(version="1"))
+    otel_vtrack.install(recording.provider, team="search")
+    assert len(processors(recording.provider)) == 1
+    assert recording.attributes() == {"service.version": "1", "team": "search"}
+
+
+def test_one_provider_leaves_others_alone(record):
+    one, other = record(), record()
+    otel_vtrack.install(one.provider, version="1")
+    assert one.attributes() == {"service.version": "1"}
+    assert other.attributes() == {}
+
+
+def test_without_a_provider_every_later_one_is_stamped_by_its_own_resource(record):
+    otel_vtrack.install(team="search")
+    one = record(resource=Resource({"service.version": "1"}))
+    two = record(resource=Resource({"service.version": "2"}))
+    assert one.attributes() == {"service.version": "1", "team": "search"}
+    assert two.attributes() == {"service.version": "2", "team": "search"}
+    otel_vtrack.install(team="ranking")
+    assert two.attributes() == {"service.version": "2", "team": "ranking"}
+    assert len(processors(two.provider)) == 1
+
+
+def test_a_provider_made_before_is_met_when_it_makes_a_tracer(record):
+    provider = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
+    otel_vtrack.install(version="1")
+    assert record(provider).attributes() == {"service.version": "1"}
+
+
+def test_a_forwarding_provider_is_seen_through(record):
+    class Forwarding:
+        def __init__(self, provider):
+            self.provider = provider
+
+    recording = record()
+    otel_vtrack.install(Forwarding(recording.provider), version="1")
+    assert recording.attributes() == {"service.version": "1"}
+
+
+def test_processors_that_look_at_a_span_at_its_start_see_our_tags(record):
+    seen = []
+
+    class Pending(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            seen.append(dict(span.attributes))
+
+    recording = record()
+    recording.provider.add_span_processor(Pending())
+    otel_vtrack.install(recording.provider, version="1")
+    recording.span()
+    assert seen == [{"service.version": "1"}]
+
+
+def test_threads_that_ask_for_the_first_tracer_at_once_add_one_processor(record):
+    otel_vtrack.install(version="1")
+    provider = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
+    start = threading.Barrier(8)
+
+    def ask():
+        start.wait()
+        provider.get_tracer("t")
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(processors(provider)) == 1
+
+
+def test_a_provider_that_is_none_harms_nobody(monkeypatch, caplog):
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+    otel_vtrack.install(object(), version="1")
+    assert "installing" in caplog.text
+
+
+def test_the_hook_does_nothing_when_switched_off(monkeypatch, record):
+    monkeypatch.setenv("OTEL_VTRACK_ENABLED", "false")
+    monkeypatch.setenv("OTEL_VTRACK_VERSION", "1")
+    installing.pre_instrument()
+    assert record().attributes() == {}
+
+
+def test_the_hook_swallows_everything(monkeypatch, caplog):
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+    monkeypatch.setattr(installing, "_install_everywhere", None)
+    installing.pre_instrument()
+    assert "installing" in caplog.text
+
+
+def test_the_global_provider_is_stamped_also_when_it_is_set_later():
+    program = """
+import otel_vtrack
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+early = trace.get_tracer("made before anything was set up")
+provider = TracerProvider()
+otel_vtrack.install(version="1")
+trace.set_tracer_provider(provider)
+for tracer in (early, trace.get_tracer("t")):
+    print(dict(tracer.start_span("s").attributes))
+"""
+    assert lines(program) == ["{'service.version': '1'}"] * 2
+
+
+def test_the_global_provider_is_stamped_when_it_is_there_and_has_tracers():
+    program = """
+import otel_vtrack
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+tracer = trace.get_tracer("t")
+otel_vtrack.install(version="1")
+print(dict(tracer.start_span("s").attributes))
+"""
+    assert lines(program) == ["{'service.version': '1'}"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+# Python 3.12 warns of forking with threads about, which is what this is for.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_goes_on_stamping(record):
+    recording = record(resource=Resource({"service.version": "1"}))
+    otel_vtrack.install()
+    otel_vtrack.install(recording.provider)
+    with installing._everywhere.lock, otel_vtrack.tag(session="s"):
+        # The parent holds the lock while it forks; the child must not wait for it.
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                other = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
+                span = other.get_tracer("t").start_span("s")
+                told = [recording.attributes(), dict(span.attributes)]
+                os.write(writer, json.dumps(told).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as answer:
+            told = json.load(answer)
+        os.waitpid(child, 0)
+    assert told == [{"service.version": "1", "session.id": "s"}, {"session.id": "s"}]
+
+
+def _in_child(tracer, queue):
+    with otel_vtrack.tag(session="child"):
+        queue.put(dict(tracer.start_span("s").attributes))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_of_multiprocessing_goes_on_stamping(record):
+    recording = record()
+    otel_vtrack.install(recording.provider, version="1")
+    forking = multiprocessing.get_context("fork")
+    queue = forking.Queue()
+    child = forking.Process(target=_in_child, args=(recording.tracer, queue))
+    child.start()
+    assert queue.get(timeout=20) == {"service.version": "1", "session.id": "child"}
+    child.join()
+
+
+def lines(program):
+    """Run a program of its own, for what can be set only once in a process."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
