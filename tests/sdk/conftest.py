@@ -1,6 +1,8 @@
 """Quiet surroundings, and spans made by the real SDK."""
 
+import importlib.util
 import os
+from pathlib import Path
 
 import pytest
 from opentelemetry import context as otel_context
@@ -76,3 +78,14 @@ def record():
     yield make
     for provider in made:
         provider.shutdown()
+
+
+@pytest.fixture
+def sink():
+    """Start an OTLP receiver (see sink.py) on free ports."""
+    spec = importlib.util.spec_from_file_location("sink", Path(__file__).with_name("sink.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    server = module.Sink()
+    yield server
+    server.close()

@@ -7,22 +7,9 @@ from importlib.metadata import version
 import otel_vtrack
 
 HEAVY = [
-    "grpc",
-    "google",
-    "requests",
-    "openfeature",
-    "chdb",
-    "clickhouse_connect",
-    "starlette",
-    "uvicorn",
-    "click",
-    "rich",
-    "pydantic",
-    "subprocess",
-    "asyncio",
-    "importlib.metadata",
-    "opentelemetry.exporter",
-    "opentelemetry.sdk._logs",
+    *("grpc", "google", "requests", "openfeature", "chdb", "clickhouse_connect", "starlette"),
+    *("uvicorn", "click", "rich", "pydantic", "subprocess", "asyncio", "importlib.metadata"),
+    *("opentelemetry.exporter", "opentelemetry.sdk._logs"),
 ]
 
 
