@@ -1,0 +1,244 @@
+"""The only module that talks to ClickHouse, embedded (chDB) or remote.
+
+Both are the same clickhouse-connect client, so nothing above this module knows which it is.
+"""
+
+import contextlib
+import os
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from clickhouse_connect import get_client
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from otel_vtrack.errors import (
+    InvalidArgument,
+    SettingsError,
+    StoreError,
+    StoreLocked,
+    StoreUnavailable,
+)
+from otel_vtrack.store import sql
+from otel_vtrack.store.topology import Topology
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - chDB has no Windows build either
+    fcntl = None
+
+_READERS: Final = 4
+
+_PASSING: Final = frozenset(
+    {
+        # Codes of ClickHouse's ErrorCodes.cpp that say "not now" rather than "never".
+        74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
+        75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
+        76,  # CANNOT_OPEN_FILE
+        159,  # TIMEOUT_EXCEEDED
+        164,  # READONLY
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        209,  # SOCKET_TIMEOUT
+        210,  # NETWORK_ERROR
+        236,  # ABORTED
+        241,  # MEMORY_LIMIT_EXCEEDED
+        242,  # TABLE_IS_READ_ONLY
+        243,  # NOT_ENOUGH_SPACE
+        252,  # TOO_MANY_PARTS
+        279,  # ALL_CONNECTION_TRIES_FAILED
+        999,  # KEEPER_EXCEPTION
+        1001,  # STD_EXCEPTION, which is how "disk full" and "read-only" reach us from the file system
+    }
+)
+_UNBOUNDED: Final = frozenset({159, 160, 241, 307, 396})
+
+
+def _why(error: Exception) -> str:
+    """First line of an engine's message: it may run to pages, and quote data after that."""
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return line[:300]
+
+
+class Store:
+    """A database of ours, open.
+
+    Thread-safe: reads take one of a few clients, each of which runs one statement at a time.
+
+    Attributes:
+        topology: Whether tables are plain or replicated over a cluster.
+        embedded: Whether the engine runs in this process.
+    """
+
+    def __init__(self, url: str, *, cluster: bool = False) -> None:
+        """Open it; `migrate.apply` makes its tables.
+
+        Args:
+            url: `chdb:///folder` or `clickhouse://user:password@host:port/database`,
+                `clickhouses://` for TLS.
+            cluster: Whether a remote store is a cluster with the macros of
+                `ReplicatedMergeTree` set.
+
+        Raises:
+            SettingsError: The URL makes no sense.
+            StoreLocked: Another process has the folder.
+            StoreError: The folder cannot be used.
+            StoreUnavailable: No server answers there.
+        """
+        self.topology = Topology.CLUSTER if cluster else Topology.SINGLE
+        parts = urlsplit(url)
+        self.embedded = parts.scheme == "chdb"
+        self._lock_file: IO[bytes] | None = None
+        self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
+        self._all: list[Client] = []
+        if self.embedded:
+            if parts.netloc or not parts.path:
+                raise SettingsError(
+                    f"{url} is no store: write chdb:///absolute/folder, with three slashes"
+                )
+            self._folder = Path(unquote(parts.path))
+            self._arguments: dict[str, Any] = {
+                "interface": "chdb",
+                "path": str(self._take_folder()),
+                "chdb_options": {"backups.allowed_path": str(self._folder / "backups")},
+            }
+        elif parts.scheme in {"clickhouse", "clickhouses"} and parts.hostname:
+            secure = parts.scheme == "clickhouses"
+            self._arguments = {
+                "host": parts.hostname,
+                "port": parts.port or (8443 if secure else 8123),
+                "username": unquote(parts.username or "default"),
+                "password": unquote(parts.password or ""),
+                "database": parts.path.strip("/") or "default",
+                "secure": secure,
+            }
+        else:
+            raise SettingsError(
+                "a store URL is chdb:///folder or clickhouse://user:password@host:port/database"
+            )
+        try:
+            for _ in range(_READERS):
+                self._clients.put(self.connect())
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_folder(self) -> Path:
+        """Make the folder and hold its lock, which the kernel drops when this process ends."""
+        folder = self._folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock_file = (folder / "vtrack.lock").open("ab")
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {folder} ({error.strerror}): give this user write access to it"
+                " or choose another with --store-url chdb:///folder"
+            ) from error
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                self._lock_file.close()
+                raise StoreLocked(
+                    f"another process has {folder} open: stop it, ask it through its API instead,"
+                    " or choose another folder with --store-url chdb:///folder"
+                ) from error
+        return folder / "db"
+
+    def connect(self) -> Client:
+        """Open one more client, for a thread that keeps it; `close` closes it.
+
+        Raises:
+            StoreError: The engine does not open the folder.
+            StoreUnavailable: No server answers.
+        """
+        try:
+            client = get_client(**self._arguments)
+        except ClickHouseError as error:
+            kind = StoreError if self.embedded else StoreUnavailable
+            raise kind(f"the store does not open: {_why(error)}") from error
+        except Exception as error:
+            raise StoreError(f"the store does not open: {_why(error)}") from error
+        self._all.append(client)
+        return client
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[Client]:
+        client = self._clients.get()
+        try:
+            yield client
+        finally:
+            self._clients.put(client)
+
+    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Run `sql/queries/<name>.sql` and return its rows, columns by name.
+
+        Args:
+            name: Folder and file, as in `traces/search`.
+            parameters: A value for each `{name:Type}` of the file; bound, never pasted.
+
+        Raises:
+            InvalidArgument: The engine gave up on it: too large a question.
+            StoreUnavailable: The store does not answer for now.
+            StoreError: Any other fault.
+        """
+        return self.select(sql.text("queries", name), parameters)
+
+    def select(
+        self, statement: str, parameters: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Run a statement that has no file; see `query`."""
+        with self._reader() as client, translated():
+            result = client.query(statement, parameters=dict(parameters or {}))
+            return list(result.named_results())
+
+    def command(self, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that returns nothing; raises as `query` does."""
+        with self._reader() as client, translated():
+            client.command(statement, parameters=dict(parameters or {}))
+
+    def insert(self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
+        """Insert a few rows of ours (never telemetry); raises as `query` does."""
+        with self._reader() as client, translated():
+            client.insert(table, rows, column_names=list(columns))
+
+    def close(self) -> None:
+        """Close every client and let go of the folder; idempotent."""
+        for client in self._all:
+            with contextlib.suppress(Exception):
+                client.close()
+        self._all.clear()
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+    def __enter__(self) -> "Store":
+        """Return the store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn the engine's exceptions into ours; the original stays as `__cause__`."""
+    try:
+        yield
+    except ClickHouseError as error:
+        code = getattr(error, "code", None)
+        if code in _UNBOUNDED:
+            raise InvalidArgument(
+                f"the question is too large for the engine's limits ({_why(error)}):"
+                " narrow the time range or the filter"
+            ) from error
+        if code in _PASSING:
+            raise StoreUnavailable(f"the store cannot do this for now: {_why(error)}") from error
+        raise StoreError(f"the store refused: {_why(error)}") from error
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store cannot do this for now: {os.strerror(error.errno or 0)}"
+        ) from error

@@ -1,0 +1,119 @@
+"""Applies numbered files in order and remembers them.
+
+Migrations run once, forward only; a mapping file runs again whenever its text changes.
+Both are recorded with the SHA-256 of their text.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Final, Literal
+
+from otel_vtrack.errors import SchemaDrift, SchemaTooNew
+from otel_vtrack.store import sql
+from otel_vtrack.store.client import Store
+
+_RECORD: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations /*@ON CLUSTER '{cluster}'*/
+(
+    kind LowCardinality(String),
+    name String,
+    sha256 String,
+    applied_at DateTime64(3, 'UTC')
+)
+ENGINE = /*@Replicated*/ReplacingMergeTree(applied_at)
+ORDER BY (kind, name);
+"""
+
+State = Literal["applied", "pending", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file and where it stands.
+
+    Attributes:
+        kind: `migrations` or `mapping`.
+        name: Of the file, without ending.
+        state: `pending` files would run; a `changed` mapping too. A changed migration stops
+            everything.
+        statements: What would run, rendered for the store's topology.
+    """
+
+    kind: str
+    name: str
+    state: State
+    statements: tuple[str, ...]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _recorded(store: Store) -> dict[tuple[str, str], str]:
+    for statement in store.topology.render(_RECORD):
+        store.command(statement)
+    rows = store.select("SELECT kind, name, sha256 FROM schema_migrations FINAL")
+    return {(row["kind"], row["name"]): row["sha256"] for row in rows}
+
+
+def status(store: Store) -> list[File]:
+    """List every file with its state, in the order in which they run.
+
+    Raises:
+        SchemaTooNew: The store knows a migration that this release does not have.
+    """
+    recorded = _recorded(store)
+    ours = set(sql.names("migrations"))
+    unknown = sorted(n for kind, n in recorded if kind == "migrations" and n not in ours)
+    if unknown:
+        raise SchemaTooNew(
+            f"this store was made by a newer otel-vtrack (it has {unknown[-1]}): upgrade"
+            " otel-vtrack, or choose another store with --store-url"
+        )
+    found: list[File] = []
+    for kind in ("migrations", "mapping"):
+        for name in sql.names(kind):
+            text = sql.text(kind, name)
+            known = recorded.get((kind, name))
+            state: State = (
+                "pending" if known is None else "applied" if known == _digest(text) else "changed"
+            )
+            found.append(File(kind, name, state, tuple(store.topology.render(text))))
+    return found
+
+
+def apply(store: Store) -> list[File]:
+    """Run what is pending and return it; nothing pending is an empty list.
+
+    Safe to run twice, and to run again after a failure half way.
+
+    Raises:
+        SchemaDrift: A migration was edited after it was applied.
+        SchemaTooNew: The store was made by a newer release.
+        StoreError: A statement failed.
+    """
+    files = status(store)
+    for file in files:
+        if file.kind == "migrations" and file.state == "changed":
+            raise SchemaDrift(
+                f"migration {file.name} was edited after it was applied: put it back and add a"
+                " new file instead"
+            )
+    ran = [file for file in files if file.state != "applied"]
+    for file in ran:
+        for statement in file.statements:
+            store.command(statement)
+        store.insert(
+            "schema_migrations",
+            [
+                [
+                    file.kind,
+                    file.name,
+                    _digest(sql.text(file.kind, file.name)),
+                    datetime.now(timezone.utc),
+                ]
+            ],
+            ["kind", "name", "sha256", "applied_at"],
+        )
+    return ran

@@ -1,0 +1,246 @@
+-- Spans out of OTLP traces: one row a span.
+--
+-- Every insert pays for the analysis of this view before its first row, and that grows with the
+-- depth of its expressions. So it goes in steps, innermost first, and each step names what the
+-- next one needs: 1 the resource as text, 2 what it says, 3 down to the spans and their
+-- attributes as text, 4 which of those say something, 5 that as a map from role to text.
+-- All in one step takes twice as long to analyse.
+
+CREATE OR REPLACE MATERIALIZED VIEW spans_from_otlp /*@ON CLUSTER '{cluster}'*/ TO spans AS
+WITH
+    (v -> multiIf(
+        v.value = 'string_value', v.string_value,
+        v.value = 'int_value', toString(v.int_value),
+        v.value = 'double_value', toString(v.double_value),
+        v.value = 'bool_value', toString(v.bool_value),
+        concat(v.array_value, v.kvlist_value, v.bytes_value))) AS text_of,
+    -- What an attribute's name says, as role * 16 + rank, where a lower rank wins; 0: nothing.
+    -- Roles: 1 version, 2 version if nothing else says it, 3 environment, 4 deployment,
+    -- 5 commit, 6 branch, 7 repository, 8 dirty, 9 session, 10 user, 11 input, 12 output and
+    -- 13 total tokens, 14 experiment. docs/mapping.md has the same chains in words.
+    -- Names are LowCardinality, so this runs once for each name in a block.
+    (name -> transform(name, [
+        'service.version', 'app_version', 'app.version', 'version',
+        'traceloop.entity.version', 'gen_ai.agent.version',
+        'deployment.environment.name', 'deployment.environment', 'environment', 'env',
+        'deployment.id', 'deployment_id', 'deployment.name', 'cicd.pipeline.run.id',
+        'vcs.ref.head.revision', 'vcs.repository.ref.revision', 'git.commit.sha', 'git.commit',
+        'heroku.release.commit', 'mlflow.source.git.commit',
+        'vcs.ref.head.name', 'vcs.repository.ref.name', 'mlflow.source.git.branch',
+        'vcs.repository.url.full', 'git.repository_url', 'mlflow.source.git.repoURL',
+        'vtrack.vcs.dirty', 'mlflow.source.git.dirty',
+        'session.id', 'gen_ai.conversation.id', 'traceloop.association.properties.session_id',
+        'langfuse.session.id', 'mlflow.trace.session',
+        'user.id', 'enduser.id', 'enduser.pseudo.id', 'user.hash', 'gen_ai.user', 'llm.user',
+        'traceloop.association.properties.user_id', 'langfuse.user.id', 'mlflow.trace.user',
+        'gen_ai.usage.input_tokens', 'gen_ai.usage.prompt_tokens', 'llm.token_count.prompt', 'llm.usage.prompt_tokens',
+        'gen_ai.usage.output_tokens', 'gen_ai.usage.completion_tokens', 'llm.token_count.completion', 'llm.usage.completion_tokens',
+        'gen_ai.usage.total_tokens', 'llm.token_count.total', 'llm.usage.total_tokens',
+        'vtrack.experiment'
+    ], [
+        16, 17, 18, 19,
+        32, 33,
+        48, 49, 50, 51,
+        64, 65, 66, 67,
+        80, 81, 82, 83,
+        84, 85,
+        96, 97, 98,
+        112, 113, 114,
+        128, 129,
+        144, 145, 146,
+        147, 148,
+        160, 161, 162, 163, 164, 165,
+        166, 167, 168,
+        176, 177, 178, 179,
+        192, 193, 194, 195,
+        208, 209, 210,
+        224
+    ]::Array(UInt8), 0::UInt8)) AS code_of
+SELECT
+    toFixedString(s_trace_id, 16) AS trace_id,
+    toFixedString(s_span_id, 8) AS span_id,
+    toFixedString(s_parent_span_id, 8) AS parent_span_id,
+    s_trace_state AS trace_state,
+    s_flags AS flags,
+    s_name AS name,
+    s_kind AS kind,
+    fromUnixTimestamp64Nano(toInt64(s_start_time_unix_nano), 'UTC') AS start_time,
+    toInt64(s_end_time_unix_nano - s_start_time_unix_nano) AS duration_ns,
+    s_status.code AS status_code,
+    s_status.message AS status_message,
+    CAST(mapFromArrays(names, texts), 'Map(LowCardinality(String), String)') AS attributes,
+    CAST(kinds, 'Array(UInt8)') AS attribute_types,
+    s_dropped_attributes_count AS dropped_attributes_count,
+    arrayMap(e -> (
+        e.time_unix_nano,
+        e.name,
+        mapFromArrays(e.attributes.key, arrayMap(v -> text_of(v), e.attributes.value)),
+        CAST(e.attributes.value.value, 'Array(UInt8)'),
+        e.dropped_attributes_count), s_events) AS events,
+    s_dropped_events_count AS dropped_events_count,
+    arrayMap(l -> (
+        l.trace_id,
+        l.span_id,
+        l.trace_state,
+        mapFromArrays(l.attributes.key, arrayMap(v -> text_of(v), l.attributes.value)),
+        CAST(l.attributes.value.value, 'Array(UInt8)'),
+        l.dropped_attributes_count,
+        l.flags), s_links) AS links,
+    s_dropped_links_count AS dropped_links_count,
+    scope.name AS scope_name,
+    scope.version AS scope_version,
+    mapFromArrays(scope.attributes.key, arrayMap(v -> text_of(v), scope.attributes.value)) AS scope_attributes,
+    CAST(scope.attributes.value.value, 'Array(UInt8)') AS scope_attribute_types,
+    scope.dropped_attributes_count AS scope_dropped_attributes_count,
+    scope_schema_url,
+    resource_attributes,
+    resource_attribute_types,
+    resource_dropped_attributes_count,
+    resource_entity_refs,
+    resource_schema_url,
+    named_experiment AS experiment,
+    service AS service_name,
+    multiIf(f[1] != '', f[1], f[2] != '', f[2], substring(f[5], 1, 12)) AS version,
+    f[3] AS environment,
+    f[4] AS deployment_id,
+    f[5] AS git_commit,
+    f[6] AS git_branch,
+    f[8] AS git_dirty,
+    f[7] AS repository_url,
+    f[9] AS session_id,
+    f[10] AS user_id,
+    toUInt64OrNull(f[11]) AS input_tokens,
+    toUInt64OrNull(f[12]) AS output_tokens,
+    toUInt64OrNull(f[13]) AS total_tokens
+FROM
+(
+    SELECT
+        *,
+        -- What the span says wins over what its resource says.
+        mapUpdate(resource_facts, mapFromArrays(arrayMap(p -> intDiv(p.1, 16), told), told.2)) AS f
+    FROM
+    (
+        SELECT
+            *,
+            arraySort(arrayFilter(p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap(n -> code_of(n), names), texts))) AS told
+        FROM
+        (
+            SELECT
+                s_trace_id,
+                s_span_id,
+                s_parent_span_id,
+                s_trace_state,
+                s_flags,
+                s_name,
+                s_kind,
+                s_start_time_unix_nano,
+                s_end_time_unix_nano,
+                s_dropped_attributes_count,
+                s_events,
+                s_dropped_events_count,
+                s_links,
+                s_dropped_links_count,
+                s_status,
+                s_attributes.key AS names,
+                s_attributes.value.value AS kinds,
+                arrayMap(v -> text_of(v), s_attributes.value) AS texts,
+                scope,
+                scope_schema_url,
+                resource_attributes,
+                resource_attribute_types,
+                resource_dropped_attributes_count,
+                resource_entity_refs,
+                resource_schema_url,
+                named_experiment,
+                service,
+                resource_facts
+            FROM
+            (
+                SELECT
+                    *,
+                    mapFromArrays(arrayMap(p -> intDiv(p.1, 16), rtold), rtold.2) AS resource_facts,
+                    CAST(mapFromArrays(rnames, rtexts), 'Map(LowCardinality(String), LowCardinality(String))') AS resource_attributes,
+                    rtexts[indexOf(rnames, 'service.name')] AS service,
+                    rtexts[indexOf(rnames, 'service.namespace')] AS namespace,
+                    multiIf(
+                        experiment != '', experiment,
+                        resource_facts[14] != '', resource_facts[14],
+                        namespace != '', concat(namespace, '/', service),
+                        service != '', service,
+                        'unknown_service') AS named_experiment
+                FROM
+                (
+                    SELECT
+                        *,
+                        arraySort(arrayFilter(p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap(n -> code_of(n), rnames), rtexts))) AS rtold
+                    FROM
+                    (
+                        SELECT
+                            resource.attributes.key AS rnames,
+                            arrayMap(v -> text_of(v), resource.attributes.value) AS rtexts,
+                            CAST(resource.attributes.value.value, 'Array(UInt8)') AS resource_attribute_types,
+                            resource.dropped_attributes_count AS resource_dropped_attributes_count,
+                            resource.entity_refs AS resource_entity_refs,
+                            schema_url AS resource_schema_url,
+                            experiment,
+                            `scope_spans.scope`,
+                            `scope_spans.schema_url`,
+                            `scope_spans.spans.trace_id`,
+                            `scope_spans.spans.span_id`,
+                            `scope_spans.spans.parent_span_id`,
+                            `scope_spans.spans.trace_state`,
+                            `scope_spans.spans.flags`,
+                            `scope_spans.spans.name`,
+                            `scope_spans.spans.kind`,
+                            `scope_spans.spans.start_time_unix_nano`,
+                            `scope_spans.spans.end_time_unix_nano`,
+                            `scope_spans.spans.attributes`,
+                            `scope_spans.spans.dropped_attributes_count`,
+                            `scope_spans.spans.events`,
+                            `scope_spans.spans.dropped_events_count`,
+                            `scope_spans.spans.links`,
+                            `scope_spans.spans.dropped_links_count`,
+                            `scope_spans.spans.status`
+                        FROM otlp_traces_inbox
+                    )
+                )
+            )
+            ARRAY JOIN
+                `scope_spans.scope` AS scope,
+                `scope_spans.schema_url` AS scope_schema_url,
+                `scope_spans.spans.trace_id` AS in_scope_trace_id,
+                `scope_spans.spans.span_id` AS in_scope_span_id,
+                `scope_spans.spans.parent_span_id` AS in_scope_parent_span_id,
+                `scope_spans.spans.trace_state` AS in_scope_trace_state,
+                `scope_spans.spans.flags` AS in_scope_flags,
+                `scope_spans.spans.name` AS in_scope_name,
+                `scope_spans.spans.kind` AS in_scope_kind,
+                `scope_spans.spans.start_time_unix_nano` AS in_scope_start_time_unix_nano,
+                `scope_spans.spans.end_time_unix_nano` AS in_scope_end_time_unix_nano,
+                `scope_spans.spans.attributes` AS in_scope_attributes,
+                `scope_spans.spans.dropped_attributes_count` AS in_scope_dropped_attributes_count,
+                `scope_spans.spans.events` AS in_scope_events,
+                `scope_spans.spans.dropped_events_count` AS in_scope_dropped_events_count,
+                `scope_spans.spans.links` AS in_scope_links,
+                `scope_spans.spans.dropped_links_count` AS in_scope_dropped_links_count,
+                `scope_spans.spans.status` AS in_scope_status
+            ARRAY JOIN
+                in_scope_trace_id AS s_trace_id,
+                in_scope_span_id AS s_span_id,
+                in_scope_parent_span_id AS s_parent_span_id,
+                in_scope_trace_state AS s_trace_state,
+                in_scope_flags AS s_flags,
+                in_scope_name AS s_name,
+                in_scope_kind AS s_kind,
+                in_scope_start_time_unix_nano AS s_start_time_unix_nano,
+                in_scope_end_time_unix_nano AS s_end_time_unix_nano,
+                in_scope_attributes AS s_attributes,
+                in_scope_dropped_attributes_count AS s_dropped_attributes_count,
+                in_scope_events AS s_events,
+                in_scope_dropped_events_count AS s_dropped_events_count,
+                in_scope_links AS s_links,
+                in_scope_dropped_links_count AS s_dropped_links_count,
+                in_scope_status AS s_status
+        )
+    )
+);

@@ -1,0 +1,31 @@
+-- Traces out of spans as they are written: what one insert knows of each trace it touches.
+
+CREATE OR REPLACE MATERIALIZED VIEW traces_from_spans /*@ON CLUSTER '{cluster}'*/ TO traces AS
+WITH
+    reinterpretAsUInt32(s.span_id) AS short_id,
+    s.input_tokens IS NOT NULL OR s.output_tokens IS NOT NULL OR s.total_tokens IS NOT NULL AS has_usage
+SELECT
+    s.trace_id AS trace_id,
+    s.experiment AS experiment,
+    min(s.start_time) AS start_time,
+    max(s.start_time + toIntervalNanosecond(greatest(s.duration_ns, 0))) AS end_time,
+    min((
+        -- Bit 9 of the flags says that the parent is in another process, where the sender knows,
+        -- else the kinds that begin work for someone else do: SERVER (2) and CONSUMER (5).
+        multiIf(
+            s.parent_span_id = toFixedString('', 8), 0,
+            bitTest(s.flags, 9) OR s.kind IN (2, 5), 1,
+            2)::UInt8,
+        s.start_time, s.span_id, s.name, s.service_name, s.version, s.environment, s.deployment_id,
+        s.status_code, s.session_id, s.user_id)) AS root,
+    max(s.session_id) AS session_id,
+    max(s.user_id) AS user_id,
+    groupUniqArray(short_id * 4294967296 + reinterpretAsUInt32(s.parent_span_id)) AS edges,
+    groupUniqArrayIf(short_id, s.status_code = 2) AS errors,
+    groupUniqArrayIf((
+        short_id,
+        ifNull(s.input_tokens, 0),
+        ifNull(s.output_tokens, 0),
+        ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0))), has_usage) AS usage
+FROM spans/*@_local*/ AS s
+GROUP BY s.trace_id, s.experiment;

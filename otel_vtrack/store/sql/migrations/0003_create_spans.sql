@@ -1,0 +1,84 @@
+-- Spans as they arrived: every field of OTLP has its place here, and every other table is
+-- derived from this one.
+--
+-- Replacing, because exporters retry: the same (trace_id, span_id) may be delivered twice and
+-- counts once. A retried span has the same start, hence the same partition and key.
+-- ORDER BY starts with the minute so that parts of different times do not overlap and FINAL
+-- has nothing to merge between them; within a minute a trace's spans lie side by side.
+-- A trace is found by its time bounds, which `traces` knows.
+
+CREATE TABLE IF NOT EXISTS spans/*@_local ON CLUSTER '{cluster}'*/
+(
+    trace_id FixedString(16),
+    span_id FixedString(8),
+    parent_span_id FixedString(8),  -- all zero: a root
+    trace_state String,
+    flags UInt32,
+    name LowCardinality(String),
+    kind Int32,
+    start_time DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+    duration_ns Int64 CODEC(ZSTD(1)),  -- end minus start as sent, so it may be negative
+    status_code Int32,
+    status_message String CODEC(ZSTD(1)),
+    -- Attributes are text, with the kind of AnyValue they came as beside them, in order:
+    -- 0 none, 1 string, 2 bool, 3 int, 4 double; 5 array, 6 kvlist and 7 bytes are kept as the
+    -- bytes of their protobuf, in which words can still be found.
+    attributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    attribute_types Array(UInt8) CODEC(ZSTD(1)),
+    dropped_attributes_count UInt32,
+    events Array(Tuple(
+        time_unix_nano UInt64,
+        name LowCardinality(String),
+        attributes Map(LowCardinality(String), String),
+        attribute_types Array(UInt8),
+        dropped_attributes_count UInt32)) CODEC(ZSTD(1)),
+    dropped_events_count UInt32,
+    links Array(Tuple(
+        trace_id String,
+        span_id String,
+        trace_state String,
+        attributes Map(LowCardinality(String), String),
+        attribute_types Array(UInt8),
+        dropped_attributes_count UInt32,
+        flags UInt32)) CODEC(ZSTD(1)),
+    dropped_links_count UInt32,
+
+    scope_name LowCardinality(String),
+    scope_version LowCardinality(String),
+    scope_attributes Map(LowCardinality(String), LowCardinality(String)),
+    scope_attribute_types Array(UInt8),
+    scope_dropped_attributes_count UInt32,
+    scope_schema_url LowCardinality(String),
+
+    resource_attributes Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
+    resource_attribute_types Array(UInt8) CODEC(ZSTD(1)),
+    resource_dropped_attributes_count UInt32,
+    resource_entity_refs Array(LowCardinality(String)),  -- each the bytes of an EntityRef
+    resource_schema_url LowCardinality(String),
+
+    -- What the attributes say, by the chains of docs/mapping.md; '' and NULL: nothing.
+    experiment LowCardinality(String),
+    service_name LowCardinality(String),
+    version LowCardinality(String),
+    environment LowCardinality(String),
+    deployment_id LowCardinality(String),
+    git_commit LowCardinality(String),
+    git_branch LowCardinality(String),
+    git_dirty LowCardinality(String),
+    repository_url LowCardinality(String),
+    session_id String CODEC(ZSTD(1)),
+    user_id String CODEC(ZSTD(1)),
+    input_tokens Nullable(UInt64),
+    output_tokens Nullable(UInt64),
+    total_tokens Nullable(UInt64)
+)
+ENGINE = /*@Replicated*/ReplacingMergeTree
+PARTITION BY toDate(start_time)
+ORDER BY (toStartOfMinute(start_time), trace_id, span_id)
+-- Compact parts up to 64 MiB: a fresh part is two files instead of two a column.
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
+
+/*@
+CREATE TABLE IF NOT EXISTS spans ON CLUSTER '{cluster}' AS spans_local
+ENGINE = Distributed('{cluster}', currentDatabase(), spans_local, cityHash64(trace_id));
+*/

@@ -1,0 +1,33 @@
+"""One set of SQL files, two shapes of database.
+
+A migration is plain single-node SQL. What only a cluster needs sits inside ``/*@ ... */``:
+a comment to one node, live text once `Topology.CLUSTER` renders it.
+
+    CREATE TABLE spans/*@_local ON CLUSTER '{cluster}'*/ ( ... )
+    ENGINE = /*@Replicated*/MergeTree
+
+`'{cluster}'` is ClickHouse's own server macro; it stays as it is.
+"""
+
+import re
+from enum import Enum
+from typing import Final
+
+_CLUSTER_ONLY: Final = re.compile(r"/\*@(.*?)\*/", re.DOTALL)
+# A statement ends with a semicolon that ends its line, so a `;` inside a comment is harmless.
+_END_OF_STATEMENT: Final = re.compile(r";[ \t]*(?:\n|\Z)")
+_COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+class Topology(Enum):
+    """Where the tables live."""
+
+    SINGLE = "single"
+    CLUSTER = "cluster"
+
+    def render(self, sql: str) -> list[str]:
+        """Split a file into the statements this topology runs, in order."""
+        keep = r"\1" if self is Topology.CLUSTER else ""
+        text = _CLUSTER_ONLY.sub(keep, sql)
+        statements = (part.strip() for part in _END_OF_STATEMENT.split(text))
+        return [statement for statement in statements if _COMMENT.sub("", statement).strip()]

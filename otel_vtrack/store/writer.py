@@ -1,0 +1,133 @@
+"""Hands OTLP requests to the engine, which does the rest.
+
+The engine reads the bytes by `sql/otlp_view.proto` into an inbox table that keeps nothing,
+and the views of `sql/mapping/` fill the tables from there.
+"""
+
+import queue
+from typing import Any, Final, Literal
+
+from clickhouse_connect.driver.client import Client
+
+from otel_vtrack.errors import SettingsError, WireError
+from otel_vtrack.store import sql
+from otel_vtrack.store.client import Store, translated
+
+Durability = Literal["process", "fsync"]
+
+# How ResourceSpans and ResourceLogs lie in a request: field 1, length-delimited.
+_ROW_TAG: Final = 0x0A
+_DERIVED: Final = ("spans", "traces", "versions", "log_records")
+
+
+class Writer:
+    """Writes requests into the store.
+
+    Thread-safe, and writes side by side: as many as there are `clients`.
+
+    Args:
+        store: Where to.
+        durability: `process` returns once the operating system has the data, which survives
+            the death of this process; `fsync` once the disk has it, which survives the
+            machine's.
+        clients: How many writes may run at a time.
+    """
+
+    def __init__(
+        self, store: Store, *, durability: Durability = "process", clients: int = 2
+    ) -> None:
+        if durability not in {"process", "fsync"}:
+            raise SettingsError(f"durability is process or fsync, not {durability}")
+        self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
+        for _ in range(clients):
+            self._clients.put(store.connect())
+        self._settings: dict[str, Any] = {
+            "input_format_protobuf_oneof_presence": 1,
+            # Deduplicating a block on its way in costs a third of an insert. Merges do it.
+            "optimize_on_insert": 0,
+            # A late or wrong clock may spread one request over many days.
+            "max_partitions_per_insert_block": 0,
+        }
+        if store.embedded:
+            self._schema = {"format_schema": sql.view_proto_path()}
+        else:
+            self._schema = {"format_schema_source": "string", "format_schema": sql.view_proto()}
+        self._embedded = store.embedded
+        on = int(durability == "fsync")
+        for table in _DERIVED:
+            local = f"{table}_local" if store.topology.value == "cluster" else table
+            store.command(
+                f"ALTER TABLE {local} MODIFY SETTING fsync_after_insert = {on},"
+                f" fsync_part_directory = {on}"
+            )
+
+    def write_traces(self, payload: bytes) -> None:
+        """Store one or more serialized ExportTraceServiceRequests, one after the other.
+
+        Returns once they are durable and can be queried. Writing the same again changes
+        nothing.
+
+        Raises:
+            WireError: The bytes are no such request; nothing was written.
+            StoreUnavailable: Not now; the same call may succeed later.
+            StoreError: Any other fault of the store.
+        """
+        self._write("otlp_traces_inbox", "ResourceSpans", payload)
+
+    def write_logs(self, payload: bytes) -> None:
+        """Store one or more serialized ExportLogsServiceRequests; see `write_traces`."""
+        self._write("otlp_logs_inbox", "ResourceLogs", payload)
+
+    def _write(self, inbox: str, message: str, payload: bytes) -> None:
+        rows = delimited(payload)
+        if not rows:
+            return
+        settings = self._settings | self._schema
+        if self._embedded:
+            settings["format_schema"] = f"{settings['format_schema']}:{message}"
+        else:
+            settings["format_schema_message_name"] = message
+        client = self._clients.get()
+        try:
+            with translated():
+                client.raw_insert(inbox, insert_block=rows, fmt="Protobuf", settings=settings)
+        finally:
+            self._clients.put(client)
+
+
+def delimited(payload: bytes) -> bytes:
+    """Turn a request into the stream of its field 1, each message after its length.
+
+    That is what the engine's format Protobuf reads, a row a message: dropping the tag bytes
+    is all it takes. Other fields of the request (there are none in OTLP 1.11) are left out.
+
+    Raises:
+        WireError: The bytes are not protobuf.
+    """
+    pieces: list[memoryview] = []
+    view = memoryview(payload)
+    at, end = 0, len(payload)
+    try:
+        while at < end:
+            tag = payload[at]
+            at += 1
+            start = at
+            length, at = _varint(payload, at)
+            if tag != _ROW_TAG or at + length > end:
+                raise WireError("not an OTLP request: send a serialized Export…ServiceRequest")
+            at += length
+            pieces.append(view[start:at])
+    except IndexError:
+        raise WireError("an OTLP request was cut short: send it whole") from None
+    return b"".join(pieces)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
