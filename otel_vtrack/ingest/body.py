@@ -119,6 +119,7 @@ class _Body:
     def add(self, chunk: bytes) -> None:
         self._received += len(chunk)
         if self._received > self._limit:
+            self._parts.clear()
             raise faults.too_large(self._limit)
         if self._decoder is None:
             self._parts.append(chunk)
@@ -143,6 +144,8 @@ class _Body:
             out, rest = self._decoder.inflate(rest, min(room, _STEP))
             self._size += len(out)
             if self._size > self._limit:
+                # The error's traceback would keep them for a while.
+                self._parts.clear()
                 raise faults.too_large(self._limit)
             self._parts.append(out)
 

@@ -130,9 +130,9 @@ def _message(name: str, table: _Table) -> _Setter:
 def _message_list(name: str, table: _Table) -> _Setter:
     def set_messages(message: Any, value: Any, depth: int) -> None:
         add = getattr(message, name).add
-        index = 0
+        items, index = _array(value), 0
         try:
-            for index, item in enumerate(_array(value)):  # noqa: B007 - for the path of an error
+            for index, item in enumerate(items):  # noqa: B007 - for the path of an error
                 _fill(add(), {} if item is None else item, depth, table)
         except Unfit as bad:
             raise _found_at(bad, f"[{index}]") from None
@@ -143,9 +143,9 @@ def _message_list(name: str, table: _Table) -> _Setter:
 def _scalar_list(name: str, from_json: Scalar) -> _Setter:
     def set_scalars(message: Any, value: Any, _depth: int) -> None:
         append = getattr(message, name).append
-        index = 0
+        items, index = _array(value), 0
         try:
-            for index, item in enumerate(_array(value)):  # noqa: B007 - for the path of an error
+            for index, item in enumerate(items):  # noqa: B007 - for the path of an error
                 append(from_json(item))
         except (ValueError, TypeError) as error:
             raise _found_at(error, f"[{index}]") from None

@@ -82,7 +82,8 @@ def traces(payload: bytes) -> Checked:
     warning = _warning(group.resource, scope.scope, span, span.events, span.links)
     payload = _without_private_field(payload, group)
     if not items or (
-        # An encoder writes an id once a span, so equal counts mean that each has one.
+        # No encoder writes an id twice into a span, so equal counts mean that each has one. By
+        # hand a span without ids can be hidden behind one with two; it is stored as it is.
         items == len(trace_ids) == len(span_ids)
         and _TRACE_LENGTHS.issuperset(map(len, trace_ids))
         and _SPAN_LENGTHS.issuperset(map(len, span_ids))
