@@ -21,8 +21,10 @@ _SPECIAL_NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -
 Scalar = Callable[[Any], Any]
 
 _F = FieldDescriptor
-_LONG: Final = frozenset({_F.TYPE_INT64, _F.TYPE_UINT64, _F.TYPE_FIXED64, _F.TYPE_SFIXED64})
-_INTEGERS: Final = _LONG | {_F.TYPE_INT32, _F.TYPE_UINT32, _F.TYPE_FIXED32, _F.TYPE_SFIXED32}
+_LONG: Final = frozenset(
+    {_F.TYPE_INT64, _F.TYPE_UINT64, _F.TYPE_SINT64, _F.TYPE_FIXED64, _F.TYPE_SFIXED64}
+)
+_DOUBLES: Final = frozenset({_F.TYPE_DOUBLE, _F.TYPE_FLOAT})
 
 
 class Unfit(ValueError):
@@ -43,7 +45,7 @@ def reader(field: FieldDescriptor) -> Scalar:
         return _bool
     if field.type == _F.TYPE_ENUM:
         return _enum
-    return _integer if field.type in _INTEGERS else _double
+    return _double if field.type in _DOUBLES else _integer
 
 
 def _text(value: Any) -> str:
@@ -132,7 +134,7 @@ def writer(field: FieldDescriptor) -> Scalar:
         return bytes.hex if field.name in _HEX_FIELDS else _base64_of
     if field.type in _LONG:
         return str
-    return _number_of if field.type == _F.TYPE_DOUBLE else _same
+    return _number_of if field.type in _DOUBLES else _same
 
 
 def _base64_of(value: bytes) -> str:
