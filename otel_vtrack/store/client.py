@@ -6,7 +6,7 @@ Both are the same clickhouse-connect client, so nothing above this module knows 
 import contextlib
 import os
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from typing_extensions import Self
 
 from otel_vtrack.errors import (
     InvalidArgument,
@@ -50,7 +51,7 @@ _PASSING: Final = frozenset(
         252,  # TOO_MANY_PARTS
         279,  # ALL_CONNECTION_TRIES_FAILED
         999,  # KEEPER_EXCEPTION
-        1001,  # STD_EXCEPTION, which is how "disk full" and "read-only" reach us from the file system
+        1001,  # STD_EXCEPTION: how a full or read-only file system reaches us
     }
 )
 _UNBOUNDED: Final = frozenset({159, 160, 241, 307, 396})
@@ -165,7 +166,7 @@ class Store:
         return client
 
     @contextlib.contextmanager
-    def _reader(self) -> Iterator[Client]:
+    def _reader(self) -> Generator[Client]:
         client = self._clients.get()
         try:
             yield client
@@ -214,7 +215,7 @@ class Store:
             self._lock_file.close()
             self._lock_file = None
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> Self:
         """Return the store itself."""
         return self
 
@@ -224,7 +225,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None]:
     """Turn the engine's exceptions into ours; the original stays as `__cause__`."""
     try:
         yield

@@ -5,13 +5,14 @@ and the views of `sql/mapping/` fill the tables from there.
 """
 
 import queue
-from typing import Any, Final, Literal
-
-from clickhouse_connect.driver.client import Client
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from otel_vtrack.errors import SettingsError, WireError
 from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store, translated
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 Durability = Literal["process", "fsync"]
 

@@ -1,20 +1,11 @@
 """Reads the SQL files: one statement list a migration, one view a mapping, one query a file."""
 
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Final
 
-_HERE = files(__name__)
-
-
-def _paths(folder: Traversable, prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            found += _paths(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(".sql"):
-            found.append(prefix + entry.name.removesuffix(".sql"))
-    return sorted(found)
+# A plain path and not importlib.resources: the embedded engine opens the schema by name.
+_HERE: Final = Path(__file__).parent
 
 
 @cache
@@ -24,7 +15,8 @@ def names(kind: str) -> tuple[str, ...]:
     A name has neither folder nor ending: `0003_create_spans`, `traces/search`.
     """
     folder = _HERE / kind
-    return tuple(_paths(folder)) if folder.is_dir() else ()
+    found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.sql"))
+    return tuple(sorted(path.as_posix() for path in found))
 
 
 @cache
