@@ -64,8 +64,12 @@ class VtrackSpanExporter(SpanExporter):
             self._inner = HttpExporter(endpoint=_endpoint(endpoint, HTTP), **options)
 
     def export(self, spans: "Sequence[ReadableSpan]") -> SpanExportResult:
-        """Send a batch; as the standard exporter does."""
-        return self._inner.export(spans)
+        """Send a batch; a failure is a result and no exception, as it was in older exporters."""
+        try:
+            return self._inner.export(spans)
+        except Exception as error:  # noqa: BLE001 - a connection that fails in whatever way
+            guest.debug("could not send %d spans: %s", len(spans), error)
+            return SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
         """Close the connection."""
