@@ -1,0 +1,40 @@
+"""`vtrack migrate`: brings the tables of a store up to date, or says what that would do."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otel_vtrack.cli import options
+
+
+@click.command()
+@click.option("--status", is_flag=True, help="List every file and its state; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the statements that would run.")
+@options.takes(["store_url", "cluster"])
+def command(config: Path | None, *, status: bool, dry_run: bool, **given: Any) -> None:
+    """Bring the tables of the store up to date.
+
+    `vtrack serve` does it by itself for an embedded store, which only one process can open.
+    """
+    if status and dry_run:
+        raise click.UsageError("--status and --dry-run are two questions; ask one at a time")
+    settings = options.load(config, given)
+    from otel_vtrack.store import migrate  # noqa: PLC0415 - loads the engine
+    from otel_vtrack.store.client import Store  # noqa: PLC0415
+
+    with Store(settings.store_url, cluster=settings.cluster) as store:
+        if status:
+            for file in migrate.status(store):
+                click.echo(f"{file.state:8} {file.kind}/{file.name}")
+        elif dry_run:
+            for file in migrate.status(store):
+                if file.state != "applied":
+                    click.echo(f"-- {file.kind}/{file.name} ({file.state})")
+                    click.echo("".join(f"{statement};\n" for statement in file.statements))
+        else:
+            ran = migrate.apply(store)
+            for file in ran:
+                click.echo(f"applied  {file.kind}/{file.name}")
+            if not ran:
+                click.echo("nothing to do: the store is up to date")

@@ -1,0 +1,68 @@
+"""Command line options made from `Settings`, so that no setting is written down twice."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import click
+
+from otel_vtrack import settings
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def takes(names: Iterable[str]) -> Callable[[_Command], _Command]:
+    """Give a command the options of these settings, and `--config`.
+
+    The function receives them as keyword arguments for `load`.
+    """
+    made = [_option(name) for name in names]
+    made.append(
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            envvar=settings.FILE_VARIABLE,
+            show_envvar=True,
+            help="TOML file of settings; flags and environment win over it.",
+        )
+    )
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(made):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def load(config: Path | None, options: dict[str, Any]) -> settings.Settings:
+    """Read the settings of a command that `takes` them; raises as `settings.load` does."""
+    flags = {name: value for name, value in options.items() if value is not None}
+    return settings.load(flags, config)
+
+
+def _option(name: str) -> Callable[[_Command], _Command]:
+    # No type and no default: `Settings` checks values, and only it knows where one came from.
+    field = settings.Settings.model_fields[name]
+    flag = settings.flag(name)
+    notes = [f"env: {settings.variable(name)}"]
+    if field.default_factory is None:
+        notes.append(f"default: {_shown(field.default)}")
+    help_ = f"{field.description}  [{'; '.join(notes)}]"
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_)
+    return click.option(flag, name, metavar=_metavar(name, field.annotation), help=help_)
+
+
+def _metavar(name: str, annotation: Any) -> str:
+    if choices := get_args(annotation):
+        return "|".join(choices)
+    return "HOST:PORT" if name in {"grpc", "http"} else name.rpartition("_")[2].upper()
+
+
+def _shown(value: Any) -> str:
+    from pydantic import ByteSize  # noqa: PLC0415 - for the type of a default
+
+    if isinstance(value, ByteSize):
+        return value.human_readable(separator="")
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,35 @@
+"""`vtrack serve`: the receiver and the API, until it is told to stop."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otel_vtrack.cli import options
+from otel_vtrack.settings import Settings
+
+
+@click.command()
+@options.takes(Settings.model_fields)
+def command(config: Path | None, **given: Any) -> None:
+    """Take OTLP over gRPC and HTTP, store it, and answer questions about it.
+
+    Prints one line with its addresses once it answers. SIGTERM and SIGINT make it store what
+    it has received and end.
+    """
+    settings = options.load(config, given)
+    # gRPC's core would write lines of its own, which say nothing that ours don't.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from otel_vtrack import log, server  # noqa: PLC0415 - loads the engine, which --help need not
+
+    log.configure(settings.log_level)
+    asyncio.run(server.serve(settings, _say_ready))
+
+
+def _say_ready(server: Any) -> None:
+    click.echo(
+        f"otel-vtrack is ready: OTLP gRPC {server.grpc_address}, "
+        f"HTTP http://{server.http_address}, store {server.settings.store_shown}"
+    )

@@ -1,0 +1,59 @@
+"""The server's log: one line an event on stderr, and nothing that telemetry said.
+
+Text of exceptions that are not ours is left out, because an engine's may quote a row. What is
+written of them is their type and where they were raised.
+"""
+
+import logging
+import traceback
+from types import TracebackType
+from typing import Final
+
+from typing_extensions import override
+
+from otel_vtrack.errors import VtrackError
+
+_FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
+_INNERMOST_FRAMES: Final = 6
+
+
+class OneLine(logging.Formatter):
+    """Writes a record as one line, its exception included."""
+
+    @override
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
+        """Name the exception, its causes, and where each was raised, innermost call first."""
+        error = ei[1]
+        found: list[str] = []
+        while error is not None and len(found) < 4:
+            text = f": {error}" if isinstance(error, VtrackError) else ""
+            frames = reversed(traceback.extract_tb(error.__traceback__)[-_INNERMOST_FRAMES:])
+            places = " < ".join(
+                f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
+                for frame in frames
+            )
+            found.append(f"{type(error).__name__}{text} ({places})")
+            error = error.__cause__ or error.__context__
+        return ", caused by ".join(found)
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record, folding whatever would break the line."""
+        return " | ".join(super().format(record).splitlines())
+
+
+def configure(level: str) -> None:
+    """Send the log of this process to stderr.
+
+    Args:
+        level: Of our own lines. Libraries are heard from `warning` on.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine(_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("otel_vtrack").setLevel(level.upper())
+    logging.captureWarnings(capture=True)
