@@ -1,27 +1,79 @@
 """Gives back the OTLP that came in.
 
 What OTLP tells apart and the store does not: a field that is absent from one that is present
-and empty (a Resource, a Scope or a Status without content, and an attribute's value of no
-kind), and the grouping of spans that share resource and scope into several messages. The
-export has one ResourceSpans for each resource and in it one ScopeSpans for each scope.
+and empty (a Resource, a Scope or a Status without content, the value of an attribute), and
+how spans of one resource and scope were spread over messages. The export has one
+ResourceSpans for each resource and in it one ScopeSpans for each scope.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
 from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
-from otel_vtrack.wire import attributes
+from otel_vtrack.wire.attributes import Attributes
 
 _NO_BOUNDS: Final = {"earliest_ns": 1, "latest_ns": 0}
+_NO_PARENT: Final = "0" * 16
 _UINT64: Final = 1 << 64
+
+
+class ResourceRow(NamedTuple):
+    """What the spans of one ResourceSpans have in common."""
+
+    attributes: Attributes
+    entity_refs: tuple[bytes, ...]
+    dropped_attributes_count: int
+    schema_url: str
+
+
+class ScopeRow(NamedTuple):
+    """What the spans of one ScopeSpans have in common."""
+
+    name: str
+    version: str
+    attributes: Attributes
+    dropped_attributes_count: int
+    schema_url: str
+
+
+class Event(NamedTuple):
+    """An event of a span."""
+
+    time_unix_nano: int
+    name: str
+    attributes: Attributes
+    dropped_attributes_count: int
+
+
+class Link(NamedTuple):
+    """A link of a span."""
+
+    trace_id: bytes
+    span_id: bytes
+    trace_state: str
+    attributes: Attributes
+    dropped_attributes_count: int
+    flags: int
+
+
+class SpanRow(NamedTuple):
+    """A span as the store has it; `plain` holds the columns that need no reading."""
+
+    plain: dict[str, Any]
+    resource: ResourceRow
+    scope: ScopeRow
+    attributes: Attributes
+    events: list[Event]
+    links: list[Link]
 
 
 def trace_id_from_text(text: str) -> str:
     """Check a trace id of 32 hex digits and return it in lower case.
 
-    An id as MLflow writes it, `tr-` before the digits, is understood.
+    An id as MLflow writes it, with `tr-` before the digits, is understood.
 
     Raises:
         InvalidArgument: It is none.
@@ -43,132 +95,139 @@ def trace(store: Store, trace_id: str) -> TracesData:
         InvalidArgument: `trace_id` is none.
         NotFound: No span of it is stored.
     """
-    return traces_data(rows(store, trace_id))
+    return traces_data(spans(store, trace_id))
 
 
-def rows(store: Store, trace_id: str) -> list[dict[str, Any]]:
-    """Return the rows that `traces_data` reads; arguments and errors as `trace` has them."""
+def spans(store: Store, trace_id: str) -> list[SpanRow]:
+    """Return the spans of a trace; arguments, order and errors as `trace` has them."""
     digits = trace_id_from_text(trace_id)
     [bounds] = store.query("traces/bounds", {"trace_id": digits})
-    if not bounds["span_count"]:
+    expected = bounds.pop("span_count")
+    if not expected:
         raise NotFound(
             f"no trace {digits} is stored: look it up with `vtrack traces search`; what was sent"
             " a moment ago may still be on its way"
         )
-    expected = bounds.pop("span_count")
     found = store.query("spans/list", {"trace_id": digits, **bounds})
     if len(found) < expected:
         # Times so absurd that they wrap around put spans outside of the trace's own bounds.
         found = store.query("spans/list", {"trace_id": digits, **_NO_BOUNDS})
-    return found
+    return [span_from_row(row) for row in found]
 
 
-def traces_data(rows: list[dict[str, Any]]) -> TracesData:
-    """Build the message from rows of `spans/list`, groups in order of their first span."""
+def span_from_row(row: dict[str, Any]) -> SpanRow:
+    """Read a row of `spans/list`."""
+    packed = Reader(bytes.fromhex(row["packed"]))
+    resource = ResourceRow(
+        packed.attributes(),
+        tuple(packed.strings()),
+        row["resource_dropped_attributes_count"],
+        row["resource_schema_url"],
+    )
+    scope = ScopeRow(
+        row["scope_name"],
+        row["scope_version"],
+        packed.attributes(),
+        row["scope_dropped_attributes_count"],
+        row["scope_schema_url"],
+    )
+    attributes = packed.attributes()
+    events = [
+        Event(packed.uint64(), packed.string().decode(), packed.attributes(), packed.uint32())
+        for _ in range(packed.length())
+    ]
+    links = [
+        Link(
+            packed.string(),
+            packed.string(),
+            packed.string().decode(),
+            packed.attributes(),
+            packed.uint32(),
+            packed.uint32(),
+        )
+        for _ in range(packed.length())
+    ]
+    return SpanRow(row, resource, scope, attributes, events, links)
+
+
+def traces_data(spans: list[SpanRow]) -> TracesData:
+    """Build the message, its groups in order of their first span."""
     data = TracesData()
-    resources: dict[Any, ResourceSpans] = {}
-    scopes: dict[Any, ScopeSpans] = {}
-    for row in rows:
-        resource_key = (
-            tuple(row["resource_attribute_names"]),
-            tuple(row["resource_attribute_texts"]),
-            tuple(row["resource_attribute_types"]),
-            row["resource_dropped_attributes_count"],
-            tuple(row["resource_entity_refs"]),
-            row["resource_schema_url"],
-        )
-        scope_key = (
-            resource_key,
-            row["scope_name"],
-            row["scope_version"],
-            tuple(row["scope_attribute_names"]),
-            tuple(row["scope_attribute_texts"]),
-            tuple(row["scope_attribute_types"]),
-            row["scope_dropped_attributes_count"],
-            row["scope_schema_url"],
-        )
-        if resource_key not in resources:
-            resources[resource_key] = _add_resource(data, row)
-        if scope_key not in scopes:
-            scopes[scope_key] = _add_scope(resources[resource_key], row)
-        _add_span(scopes[scope_key], row)
+    resources: dict[ResourceRow, ResourceSpans] = {}
+    scopes: dict[tuple[ResourceRow, ScopeRow], ScopeSpans] = {}
+    for span in spans:
+        place = (span.resource, span.scope)
+        if span.resource not in resources:
+            resources[span.resource] = _add_resource(data, span.resource)
+        if place not in scopes:
+            scopes[place] = _add_scope(resources[span.resource], span.scope)
+        _add_span(scopes[place], span)
     return data
 
 
-def _add_resource(data: TracesData, row: dict[str, Any]) -> ResourceSpans:
-    group = data.resource_spans.add(schema_url=row["resource_schema_url"])
-    names = row["resource_attribute_names"]
-    if names:
-        attributes.fill(
-            group.resource.attributes,
-            names,
-            row["resource_attribute_texts"],
-            row["resource_attribute_types"],
-        )
-    if row["resource_dropped_attributes_count"]:
-        group.resource.dropped_attributes_count = row["resource_dropped_attributes_count"]
-    for reference in row["resource_entity_refs"]:
-        group.resource.entity_refs.add().MergeFromString(bytes.fromhex(reference))
+# In the next three, a field that is left alone stays absent; assigning it even its default
+# would make the message it is in present.
+
+
+def _add_resource(data: TracesData, row: ResourceRow) -> ResourceSpans:
+    group = data.resource_spans.add(schema_url=row.schema_url)
+    if row.attributes.names:
+        row.attributes.fill(group.resource.attributes)
+    if row.dropped_attributes_count:
+        group.resource.dropped_attributes_count = row.dropped_attributes_count
+    for reference in row.entity_refs:
+        group.resource.entity_refs.add().MergeFromString(reference)
     return group
 
 
-def _add_scope(group: ResourceSpans, row: dict[str, Any]) -> ScopeSpans:
-    scoped = group.scope_spans.add(schema_url=row["scope_schema_url"])
-    # Assigning even an empty value would make an absent Scope present.
-    for field in ("name", "version", "dropped_attributes_count"):
-        if row[f"scope_{field}"]:
-            setattr(scoped.scope, field, row[f"scope_{field}"])
-    names = row["scope_attribute_names"]
-    if names:
-        attributes.fill(
-            scoped.scope.attributes,
-            names,
-            row["scope_attribute_texts"],
-            row["scope_attribute_types"],
-        )
+def _add_scope(group: ResourceSpans, row: ScopeRow) -> ScopeSpans:
+    scoped = group.scope_spans.add(schema_url=row.schema_url)
+    if row.name:
+        scoped.scope.name = row.name
+    if row.version:
+        scoped.scope.version = row.version
+    if row.attributes.names:
+        row.attributes.fill(scoped.scope.attributes)
+    if row.dropped_attributes_count:
+        scoped.scope.dropped_attributes_count = row.dropped_attributes_count
     return scoped
 
 
-def _add_span(scoped: ScopeSpans, row: dict[str, Any]) -> Span:
-    start = row["start_time_unix_nano"]
+def _add_span(scoped: ScopeSpans, row: SpanRow) -> None:
+    plain = row.plain
+    start, parent = plain["start_time_unix_nano"], plain["parent_span_id"]
     span = scoped.spans.add(
-        trace_id=bytes.fromhex(row["trace_id"]),
-        span_id=bytes.fromhex(row["span_id"]),
-        parent_span_id=bytes.fromhex(row["parent_span_id"]),
-        trace_state=row["trace_state"],
-        flags=row["flags"],
-        name=row["name"],
-        kind=row["kind"],
-        # The engine has signed 64 bits for both; OTLP has unsigned ones.
+        trace_id=bytes.fromhex(plain["trace_id"]),
+        span_id=bytes.fromhex(plain["span_id"]),
+        parent_span_id=b"" if parent == _NO_PARENT else bytes.fromhex(parent),
+        trace_state=plain["trace_state"],
+        flags=plain["flags"],
+        name=plain["name"],
+        kind=plain["kind"],
+        # Unsigned in OTLP, signed in the engine, 64 bits in both.
         start_time_unix_nano=start % _UINT64,
-        end_time_unix_nano=(start + row["duration_ns"]) % _UINT64,
-        dropped_attributes_count=row["dropped_attributes_count"],
-        dropped_events_count=row["dropped_events_count"],
-        dropped_links_count=row["dropped_links_count"],
+        end_time_unix_nano=(start + plain["duration_ns"]) % _UINT64,
+        dropped_attributes_count=plain["dropped_attributes_count"],
+        dropped_events_count=plain["dropped_events_count"],
+        dropped_links_count=plain["dropped_links_count"],
     )
-    if row["status_code"] or row["status_message"]:
-        span.status.code = row["status_code"]
-        span.status.message = row["status_message"]
-    attributes.fill(
-        span.attributes, row["attribute_names"], row["attribute_texts"], row["attribute_types"]
-    )
-    for at, name, names, texts, kinds, dropped in map(_fields, row["span_events"]):
-        event = span.events.add(time_unix_nano=at, name=name, dropped_attributes_count=dropped)
-        attributes.fill(event.attributes, names, texts, kinds)
-    for trace_id, span_id, state, names, texts, kinds, dropped, flags in map(
-        _fields, row["span_links"]
-    ):
-        link = span.links.add(
-            trace_id=bytes.fromhex(trace_id),
-            span_id=bytes.fromhex(span_id),
-            trace_state=state,
-            dropped_attributes_count=dropped,
-            flags=flags,
+    if plain["status_code"] or plain["status_message"]:
+        span.status.code = plain["status_code"]
+        span.status.message = plain["status_message"]
+    row.attributes.fill(span.attributes)
+    for event in row.events:
+        sent = span.events.add(
+            time_unix_nano=event.time_unix_nano,
+            name=event.name,
+            dropped_attributes_count=event.dropped_attributes_count,
         )
-        attributes.fill(link.attributes, names, texts, kinds)
-    return span
-
-
-def _fields(value: Any) -> Any:
-    """Return a tuple's fields in order; the driver makes those with names a dict."""
-    return tuple(value.values()) if isinstance(value, dict) else value
+        event.attributes.fill(sent.attributes)
+    for link in row.links:
+        linked = span.links.add(
+            trace_id=link.trace_id,
+            span_id=link.span_id,
+            trace_state=link.trace_state,
+            dropped_attributes_count=link.dropped_attributes_count,
+            flags=link.flags,
+        )
+        link.attributes.fill(linked.attributes)

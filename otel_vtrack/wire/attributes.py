@@ -1,75 +1,83 @@
 """The way back from the store's attributes to OTLP's, kinds included.
 
-The store keeps attributes as names, texts and kinds, three arrays in step. A kind is the field
+The store keeps attributes as names, texts and kinds, three lists in step. A kind is the field
 number of AnyValue: 0 none of them, 1 string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist,
-7 bytes. The text of the last three is the hex of their bytes on the wire.
+7 bytes. The text of the last three is what they are on the wire.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from otel_vtrack.errors import StoreError
+from otel_vtrack.wire import anyvalue
 
 
-def fill(pairs: Any, names: Sequence[str], texts: Sequence[str], kinds: Sequence[int]) -> None:
-    """Append KeyValues to a repeated field, in order; a name may occur more than once.
+class Attributes(NamedTuple):
+    """Attributes as the store has them, in the order in which they came.
 
-    Raises:
-        StoreError: The three are not in step, or a text is not of its kind.
+    Attributes:
+        names: One may occur more than once.
+        texts: The value of each as bytes.
+        kinds: The kind of each.
     """
-    if not len(names) == len(texts) == len(kinds):
-        raise StoreError("the store's attributes and their kinds differ in number; report this")
-    for name, text, kind in zip(names, texts, kinds, strict=True):
-        pair = pairs.add(key=name)
-        # Without a value set, an encoder would leave out that there is one, of no kind.
-        pair.value.SetInParent()
-        set_value(pair.value, text, kind)
+
+    names: tuple[str, ...]
+    texts: tuple[bytes, ...]
+    kinds: bytes
+
+    def fill(self, pairs: Any) -> None:
+        """Append them to a repeated field of KeyValue.
+
+        Raises:
+            StoreError: The lists are not in step, or a text is not of its kind.
+        """
+        for name, text, kind in self._each():
+            pair = pairs.add(key=name)
+            # A value that is never touched would be absent and not empty.
+            pair.value.SetInParent()
+            _set(pair.value, text, kind)
+
+    def first(self, names: Sequence[str]) -> anyvalue.Value:
+        """Return the value of the first of `names` that is there; None when none is."""
+        for wanted in names:
+            for name, text, kind in self._each():
+                if name == wanted:
+                    message = AnyValue()
+                    _set(message, text, kind)
+                    return anyvalue.from_message(message)
+        return None
+
+    def _each(self) -> "zip[tuple[str, bytes, int]]":
+        if len(self.kinds) != len(self.names):
+            raise StoreError("the store's attributes and their kinds differ in number; report it")
+        return zip(self.names, self.texts, self.kinds, strict=True)
 
 
-def set_value(value: AnyValue, text: str, kind: int) -> None:
-    """Set one AnyValue from its text and kind.
-
-    Raises:
-        StoreError: The text is not of that kind.
-    """
+def _set(value: AnyValue, text: bytes, kind: int) -> None:
     try:
         match kind:
             case 0:
                 pass
             case 1:
-                value.string_value = text
+                value.string_value = text.decode()
             case 2:
-                value.bool_value = text == "true"
+                value.bool_value = text == b"true"
             case 3:
                 value.int_value = int(text)
             case 4:
-                value.double_value = float(text)  # also reads nan, inf, -inf and -0
+                value.double_value = float(text)  # which reads nan, inf, -inf and -0 as well
             case 5:
                 value.array_value.SetInParent()
-                value.array_value.MergeFromString(bytes.fromhex(text))
+                value.array_value.MergeFromString(text)
             case 6:
                 value.kvlist_value.SetInParent()
-                value.kvlist_value.MergeFromString(bytes.fromhex(text))
+                value.kvlist_value.MergeFromString(text)
             case 7:
-                value.bytes_value = bytes.fromhex(text)
+                value.bytes_value = text
             case _:
-                raise StoreError(f"attribute kind {kind} is of a newer release; upgrade")
-    except ValueError as error:
+                raise StoreError(f"attributes of kind {kind} are of a newer release: upgrade")
+    except (ValueError, DecodeError) as error:
         raise StoreError(f"an attribute of kind {kind} does not read back: {error}") from error
-
-
-def python_values(
-    names: Iterable[str], texts: Iterable[str], kinds: Iterable[int]
-) -> dict[str, Any]:
-    """Read attributes as Python values (see `otel_vtrack.wire.anyvalue`); the first of a name."""
-    from otel_vtrack.wire import anyvalue  # noqa: PLC0415
-
-    found: dict[str, Any] = {}
-    for name, text, kind in zip(names, texts, kinds, strict=True):
-        if name not in found:
-            message = AnyValue()
-            set_value(message, text, kind)
-            found[name] = anyvalue.from_message(message)
-    return found
