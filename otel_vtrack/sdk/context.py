@@ -30,20 +30,25 @@ class Tags:
     def on(self, static: "Stamp") -> "Stamp":
         """Return static tags with these over them; remembered, as a block has many spans."""
         stamp = self._stamp
-        if stamp is None or stamp.static is not static:
+        if stamp is None or stamp.base is not static:
             stamp = self._stamp = Stamp(static.tags | self.attributes, static)
         return stamp
 
 
 class Stamp:
-    """Tags as they are merged into a span. Immutable."""
+    """Tags as they are merged into a span, and what they were worked out for. Immutable.
 
-    __slots__ = ("length", "static", "tags")
+    Args:
+        tags: Clean; the first are the first to go when there is no room.
+        base: The resource, for static tags; the static stamp beneath, for those of a context.
+    """
 
-    def __init__(self, tags: dict[str, Value], static: "Stamp | None" = None) -> None:
+    __slots__ = ("base", "length", "tags")
+
+    def __init__(self, tags: dict[str, Value], base: object = None) -> None:
         self.tags: Final = tags
         self.length: Final = longest(tags)
-        self.static: Final = static
+        self.base: Final = base
 
 
 class _Use:

@@ -77,11 +77,14 @@ class Detection:
         self._above = _found(clean_all(explicit), "argument")
         _add(self._above, _from_settings())
         self._beneath: Findings = {}
+        self._git: Findings = {}
+        self._distributions: dict[str | None, str | None] = {}
         _add(self._beneath, _from_platforms())
         if settings.switch(settings.OTEL_VTRACK_GIT, default=True) and (
             git.GIVES - self._above.keys() - self._beneath.keys()
         ):
-            _add(self._beneath, _from_git())
+            self._git = _from_git()
+            _add(self._beneath, self._git)
 
     def findings(self, resource: Mapping[str, object]) -> Findings:
         """Return everything found, given a resource's attributes.
@@ -100,9 +103,10 @@ class Detection:
                 or declared.get(semconv.SERVICE_NAME)
                 or resource.get(semconv.SERVICE_NAME)
             )
-            version = distribution.version(str(name) if name else None)
+            version = self._distribution(str(name) if name else None)
             _add(found, _found(clean_all({semconv.SERVICE_VERSION: version}), "distribution"))
-        _drop_foreign_dirt(found)
+        if self._dirt_is_foreign(found):
+            del found[semconv.VTRACK_VCS_DIRTY]
         return found
 
     def attributes(
@@ -115,6 +119,20 @@ class Detection:
         found = self.findings(resource)
         own = {n: f.value for n, f in self._above.items() if n not in ON_RESOURCES}
         return own | {name: found[name].value for name in names if name in found}
+
+    def _distribution(self, service_name: str | None) -> str | None:
+        # Remembered, as a span that meets a changed resource must not wait for files again.
+        if service_name not in self._distributions:
+            self._distributions[service_name] = distribution.version(service_name)
+        return self._distributions[service_name]
+
+    def _dirt_is_foreign(self, found: Findings) -> bool:
+        dirty = found.get(semconv.VTRACK_VCS_DIRTY)
+        commit = found.get(semconv.VCS_REF_HEAD_REVISION)
+        head = self._git.get(semconv.VCS_REF_HEAD_REVISION)
+        if dirty is None or commit is None or head is None or dirty.source != "git":
+            return False
+        return not str(head.value).startswith(str(commit.value))
 
 
 def detect_version() -> dict[str, Value]:
@@ -165,16 +183,6 @@ def _from_git() -> Findings:
     with guest.shield("reading git"):
         return _found(git.detect(os.getcwd()), "git")  # noqa: PTH109 - a plain string is the key
     return {}
-
-
-def _drop_foreign_dirt(found: Findings) -> None:
-    dirty = found.get(semconv.VTRACK_VCS_DIRTY)
-    commit = found.get(semconv.VCS_REF_HEAD_REVISION)
-    if dirty is None or commit is None or dirty.source != "git" or commit.source == "git":
-        return
-    head = str(git.detect(os.getcwd()).get(semconv.VCS_REF_HEAD_REVISION, ""))  # noqa: PTH109
-    if not head.startswith(str(commit.value)):
-        del found[semconv.VTRACK_VCS_DIRTY]
 
 
 def _found(attributes: Mapping[str, Value], source: str) -> Findings:

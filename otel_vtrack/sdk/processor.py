@@ -1,7 +1,7 @@
 """Stamps every span with the version of the code that made it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
@@ -47,7 +47,6 @@ class VersionSpanProcessor(SpanProcessor):
     ) -> None:
         self._explicit: dict[str, object] = {}
         self._detection: Detection | None = None
-        self._resource: Resource | None = None
         self._stamp = Stamp({})
         self._fast = False
         with guest.shield("working out the version"):
@@ -59,14 +58,14 @@ class VersionSpanProcessor(SpanProcessor):
         """Add explicit static tags, by attribute name, for the spans that start from now on."""
         self._explicit.update(clean_all(attributes))
         self._detection = Detection(self._explicit)
-        self._stamp = self._stamp_for(self._resource)
+        self._stamp = self._stamp_for(cast("Resource | None", self._stamp.base))
 
     def adopt(self, resource: "Resource | None") -> Stamp:
         """Return the static tags for spans of a resource, worked out when it is another one."""
-        if resource is not self._resource:
-            self._resource = resource
-            self._stamp = self._stamp_for(resource)
-        return self._stamp
+        stamp = self._stamp
+        if resource is not stamp.base:
+            stamp = self._stamp = self._stamp_for(resource)
+        return stamp
 
     def on_start(self, span: "Span", parent_context: Context | None = None) -> None:
         """Stamp the span."""
@@ -75,7 +74,7 @@ class VersionSpanProcessor(SpanProcessor):
             if self._fast:
                 stamp = self._stamp
                 # A provider's resource changes in a fork, and a processor can serve several.
-                if span._resource is not self._resource:  # noqa: SLF001 - half the property's cost
+                if span._resource is not stamp.base:  # noqa: SLF001 - half the property's cost
                     stamp = self.adopt(span.resource)
                 if use.dynamic:
                     stamp = under_context(stamp, parent_context)
@@ -98,8 +97,9 @@ class VersionSpanProcessor(SpanProcessor):
 
     def _stamp_for(self, resource: "Resource | None") -> Stamp:
         if self._detection is None:
-            return Stamp({})
-        return Stamp(self._detection.attributes({} if resource is None else resource.attributes))
+            return Stamp({}, resource)
+        known = {} if resource is None else resource.attributes
+        return Stamp(self._detection.attributes(known), resource)
 
 
 def static_tags(
