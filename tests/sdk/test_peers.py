@@ -1,7 +1,10 @@
 """Beside other vendors' set-ups: the real packages, each in an environment of its own."""
 
 import os
+import re
 import subprocess
+import time
+import urllib.request
 
 import pytest
 
@@ -162,3 +165,66 @@ trace.get_tracer("t").start_span("work").end()
     ((_, attributes, resource),) = sink.spans()
     assert attributes[VERSION] == resource[VERSION] == "2.4.0"
     assert resource["service.name"] == "shop"
+
+
+GUNICORN = """
+from opentelemetry import trace
+tracer = trace.get_tracer("shop")
+
+def app(environ, start_response):
+    import otel_vtrack
+    with otel_vtrack.tag(session=environ["QUERY_STRING"]):
+        tracer.start_span("request").end()
+    start_response("200 OK", [])
+    return [b"ok"]
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork")
+@pytest.mark.parametrize("preload", [True, False])
+def test_workers_of_gunicorn_export_stamped_spans(installed, sink, tmp_path, preload):
+    programs = installed("gunicorn", "gunicorn", "opentelemetry-distro")
+    (tmp_path / "shop.py").write_text(GUNICORN)
+    environment = {
+        **os.environ,
+        "OTEL_TRACES_EXPORTER": "vtrack",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_VTRACK_VERSION": "2.4.0",
+        # gRPC itself does not survive a fork for certain.
+        "OTEL_VTRACK_PROTOCOL": "http/protobuf",
+        "OTEL_VTRACK_ENDPOINT": f"127.0.0.1:{sink.http_port}",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [
+        *(str(programs / "opentelemetry-instrument"), str(programs / "gunicorn")),
+        *("--workers", "2", "--bind", "127.0.0.1:0", "--log-file", "log", "shop:app"),
+        *(["--preload"] if preload else []),
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as server:
+        try:
+            address = wait_for(lambda: re.search(r"Listening at: (\S+)", log(tmp_path)))[1]
+            for n in range(4):
+                with urllib.request.urlopen(f"{address}/?s{n}", timeout=20) as answer:
+                    assert answer.read() == b"ok"
+            found = sink.spans(4)
+        finally:
+            server.terminate()
+    sessions = sorted(attributes["session.id"] for _, attributes, _ in found)
+    assert sessions == ["s0", "s1", "s2", "s3"]
+    assert {attributes[VERSION] for _, attributes, _ in found} == {"2.4.0"}
+
+
+def log(folder):
+    path = folder / "log"
+    return path.read_text() if path.exists() else ""
+
+
+def wait_for(found, seconds=30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(0.1)
+    raise TimeoutError
