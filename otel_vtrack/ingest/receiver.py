@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -100,11 +101,13 @@ class Receiver:
     def drain(self, timeout: float) -> bool:
         """Take no more, store what waits, and say whether that was done in time.
 
-        Blocks for up to `timeout` seconds a signal; answers go out through the event loop, so
-        call it from another thread and stop the transports after it.
+        Blocks for up to `timeout` seconds; answers go out through the event loop, so call it
+        from another thread and stop the transports after it.
         """
-        in_time = [commit.drain(timeout) for commit in self._commits.values()]
-        return all(in_time)
+        with futures.ThreadPoolExecutor(len(self._commits)) as pool:
+            # At once, so that the last signal does not go on taking what it can't store.
+            drains = [pool.submit(commit.drain, timeout) for commit in self._commits.values()]
+        return all(drain.result() for drain in drains)
 
 
 def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
@@ -128,4 +131,6 @@ def _answer(signal: Signal, checked: validate.Checked) -> bytes:
     answer.partial_success.error_message = checked.message
     if signal is TRACES:
         answer.partial_success.rejected_spans = checked.rejected
+    else:
+        answer.partial_success.rejected_log_records = checked.rejected
     return answer.SerializeToString()

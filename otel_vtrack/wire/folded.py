@@ -30,8 +30,12 @@ _COLLECTED: Final = frozenset(
         "Span.trace_id",
         "Span.span_id",
         "Span.parent_span_id",
+        "Span.start_time_unix_nano",
+        "Span.end_time_unix_nano",
         "LogRecord.trace_id",
         "LogRecord.span_id",
+        "LogRecord.time_unix_nano",
+        "LogRecord.observed_time_unix_nano",
         "KeyValue.key_strindex",
         "AnyValue.string_value_strindex",
     }

@@ -26,6 +26,12 @@ _TRACE_LENGTHS: Final = frozenset({16})
 _SPAN_LENGTHS: Final = frozenset({8})
 _PARENT_LENGTHS: Final = frozenset({0, 8})
 
+# The store's times are signed: nanoseconds up to 2262-04-11.
+_LAST_TIME: Final = (1 << 63) - 1
+# 2000-01-01: before it there were no spans, but there are seconds, milliseconds and
+# microseconds that were sent as nanoseconds.
+_FIRST_LIKELY_TIME: Final = 946_684_800 * 10**9
+
 _folded_traces: Final = folded.message_class(folded.TRACES).FromString
 _folded_logs: Final = folded.message_class(folded.LOGS).FromString
 _raw_spans: Final = folded.message_class(
@@ -43,6 +49,11 @@ _DICTIONARY: Final = (
     "key_strindex and string_value_strindex were taken as absent: they have a meaning in "
     "profiles only; send the text itself"
 )
+_EARLY: Final = (
+    "spans that start before the year 2000, or have no start, are stored as they are; OTLP's "
+    "times are nanoseconds since 1970"
+)
+_LATE: Final = "a time lies beyond 2262-04-11, as no count of nanoseconds since 1970 may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Checked:
     Attributes:
         payload: What to store; the bytes that came, unless something had to be taken out.
         items: Spans or log records in `payload`.
-        rejected: Spans that were taken out.
+        rejected: Spans or log records that were taken out.
         message: What the sender should know, in English; empty when there is nothing to say.
     """
 
@@ -66,8 +77,9 @@ def traces(payload: bytes) -> Checked:
     """Check an ExportTraceServiceRequest.
 
     A span is rejected when its trace id is not 16 bytes or its span id not 8, when either is
-    all zero, or when it has a parent span id that is not 8 bytes. Its links are kept as they
-    are, and so are its times, however absurd.
+    all zero, when it has a parent span id that is not 8 bytes, or when it starts or ends later
+    than the store can say. Its links are kept as they are, and so are an end before its start
+    and a start in 1970, though the sender is told of that one.
 
     Raises:
         WireError: The bytes are no such request; none of it can be kept.
@@ -80,6 +92,9 @@ def traces(payload: bytes) -> Checked:
     span_ids = list(span.span_id)
     items = len(_raw_spans(payload).resource_spans.scope_spans.spans)  # pyright: ignore[reportAttributeAccessIssue]
     warning = _warning(group.resource, scope.scope, span, span.events, span.links)
+    starts = list(span.start_time_unix_nano)
+    if items and (len(starts) < items or min(starts) < _FIRST_LIKELY_TIME):
+        warning = f"{warning} {_EARLY}" if warning else _EARLY
     payload = _without_private_field(payload, group)
     if not items or (
         # No encoder writes an id twice into a span, so equal counts mean that each has one. By
@@ -90,6 +105,8 @@ def traces(payload: bytes) -> Checked:
         and _PARENT_LENGTHS.issuperset(map(len, span.parent_span_id))
         and _NO_TRACE not in trace_ids
         and _NO_SPAN not in span_ids
+        and max(starts, default=0) <= _LAST_TIME
+        and max(span.end_time_unix_nano, default=0) <= _LAST_TIME
     ):
         return Checked(payload, items, 0, warning)
     return _without_bad_spans(payload, warning)
@@ -98,8 +115,9 @@ def traces(payload: bytes) -> Checked:
 def logs(payload: bytes) -> Checked:
     """Check an ExportLogsServiceRequest.
 
-    No log record is rejected. One whose trace id or span id has a wrong length is kept
-    without it, as logs.proto asks receivers to take such ids for absent.
+    A log record is rejected when one of its times is later than the store can say. One whose
+    trace id or span id has a wrong length is kept without it, as logs.proto asks receivers to
+    take such ids for absent.
 
     Raises:
         WireError: The bytes are no such request; none of it can be kept.
@@ -111,11 +129,14 @@ def logs(payload: bytes) -> Checked:
     items = len(_raw_records(payload).resource_logs.scope_logs.log_records)  # pyright: ignore[reportAttributeAccessIssue]
     warning = _warning(group.resource, scope.scope, record, body=record.body)
     payload = _without_private_field(payload, group)
-    if {0, 16}.issuperset(map(len, record.trace_id)) and _PARENT_LENGTHS.issuperset(
-        map(len, record.span_id)
+    if (
+        {0, 16}.issuperset(map(len, record.trace_id))
+        and _PARENT_LENGTHS.issuperset(map(len, record.span_id))
+        and max(record.time_unix_nano, default=0) <= _LAST_TIME
+        and max(record.observed_time_unix_nano, default=0) <= _LAST_TIME
     ):
         return Checked(payload, items, 0, warning)
-    return _without_bad_references(payload, items, warning)
+    return _without_bad_records(payload, warning)
 
 
 def metrics(payload: bytes) -> None:
@@ -179,13 +200,15 @@ def _refers(value: Any) -> bool:
 
 
 def _fault(span: Span) -> str:
-    """Say what is wrong with a span's ids; empty when nothing is."""
+    """Say why a span can't be stored; empty when it can."""
     if len(span.trace_id) != 16 or span.trace_id == _NO_TRACE:
         return "trace_id is not 16 bytes or is all zero"
     if len(span.span_id) != 8 or span.span_id == _NO_SPAN:
         return "span_id is not 8 bytes or is all zero"
     if len(span.parent_span_id) not in _PARENT_LENGTHS:
         return "parent_span_id is neither empty nor 8 bytes"
+    if max(span.start_time_unix_nano, span.end_time_unix_nano) > _LAST_TIME:
+        return _LATE
     return ""
 
 
@@ -207,25 +230,40 @@ def _without_bad_spans(payload: bytes, warning: str) -> Checked:
     reasons = "; ".join(f"{count} because {fault}" for fault, count in sorted(faults.items()))
     said = (
         f"{rejected} of {rejected + items} spans were rejected: {reasons}. The others are "
-        "stored. Give every span ids of the right length; do not send these again."
+        "stored. Correct these and do not send them again as they are."
     )
     return Checked(
         request.SerializeToString(), items, rejected, f"{said} {warning}" if warning else said
     )
 
 
-def _without_bad_references(payload: bytes, items: int, warning: str) -> Checked:
+def _without_bad_records(payload: bytes, warning: str) -> Checked:
     request = ExportLogsServiceRequest.FromString(payload)
-    cleared = 0
+    items = cleared = rejected = 0
     for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
-            for record in scope_logs.log_records:
-                if len(record.trace_id) not in {0, 16} or len(record.span_id) not in {0, 8}:
+            records = scope_logs.log_records
+            for index in range(len(records) - 1, -1, -1):
+                record = records[index]
+                if max(record.time_unix_nano, record.observed_time_unix_nano) > _LAST_TIME:
+                    rejected += 1
+                    del records[index]
+                elif len(record.trace_id) not in {0, 16} or len(record.span_id) not in {0, 8}:
                     record.ClearField("trace_id")
                     record.ClearField("span_id")
                     cleared += 1
-    said = (
-        f"{cleared} of {items} log records are stored without their trace: a trace_id has 16 "
-        "bytes and a span_id 8. Give them such ids, or none."
+            items += len(records)
+    said: list[str] = []
+    if rejected:
+        said.append(
+            f"{rejected} of {rejected + items} log records were rejected because {_LATE}. The "
+            "others are stored. Correct these and do not send them again as they are."
+        )
+    if cleared:
+        said.append(
+            f"{cleared} of {items} log records are stored without their trace: a trace_id has "
+            "16 bytes and a span_id 8. Give them such ids, or none."
+        )
+    return Checked(
+        request.SerializeToString(), items, rejected, " ".join([*said, *filter(None, [warning])])
     )
-    return Checked(request.SerializeToString(), items, 0, f"{said} {warning}" if warning else said)

@@ -212,12 +212,14 @@ def test_times_beyond_what_the_store_can_say_are_rejected(live, make_request):
     assert len(live.traces.spans) == 1
 
 
-def test_log_records_beyond_what_the_store_can_say_are_rejected(live):
+def test_log_records_beyond_what_the_store_can_say_are_rejected(live, signals):
     request = ExportLogsServiceRequest()
     records = request.resource_logs.add().scope_logs.add().log_records
     records.add(time_unix_nano=2**63)
     records.add(time_unix_nano=10**18)
-    answer = ExportLogsServiceResponse.FromString(live.export(request.SerializeToString(), LOGS))
+    answer = ExportLogsServiceResponse.FromString(
+        live.export(request.SerializeToString(), signals["logs"])
+    )
     assert answer.partial_success.rejected_log_records == 1
 
 

@@ -9,7 +9,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_vtrack.errors import WireError
 from otel_vtrack.wire import validate
 
-GOOD = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
+LAST_TIME = 2**63 - 1
+START = 1_790_000_000_000_000_000
+GOOD = {"trace_id": b"t" * 16, "span_id": b"s" * 8, "start_time_unix_nano": START}
 IDS = st.one_of(st.just(b""), st.binary(max_size=20), st.binary(min_size=16, max_size=16))
 
 
@@ -32,6 +34,8 @@ def is_good(span) -> bool:
         and len(span["span_id"]) == 8
         and any(span["span_id"])
         and len(span["parent_span_id"]) in {0, 8}
+        and span["start_time_unix_nano"] <= LAST_TIME
+        and span["end_time_unix_nano"] <= LAST_TIME
     )
 
 
@@ -41,6 +45,8 @@ SPANS = st.lists(
             "trace_id": st.one_of(st.just(b"t" * 16), st.just(b"t" * 16), IDS),
             "span_id": st.one_of(st.just(b"s" * 8), st.just(b"s" * 8), IDS),
             "parent_span_id": st.sampled_from([b"", b"", b"p" * 8, bytes(8), b"p"]),
+            "start_time_unix_nano": st.sampled_from([START, LAST_TIME, 2**64 - 1]),
+            "end_time_unix_nano": st.sampled_from([0, START, LAST_TIME, LAST_TIME + 1]),
         }
     ),
     max_size=5,
@@ -75,6 +81,42 @@ def test_an_id_given_twice_does_not_make_up_for_one_that_is_missing():
 def test_a_parent_of_zeros_is_kept_as_it_came():
     payload = request_of([[GOOD | {"parent_span_id": bytes(8)}]]).SerializeToString()
     assert validate.traces(payload) == validate.Checked(payload, 1)
+
+
+@pytest.mark.parametrize("field", ["start_time_unix_nano", "end_time_unix_nano"])
+def test_a_time_that_the_store_cannot_say_costs_its_span_and_no_other(field):
+    # The year 2500, which is beyond what 63 bits of nanoseconds reach.
+    request = request_of([[GOOD, GOOD | {field: 16_725_225_600 * 10**9}]])
+    checked = validate.traces(request.SerializeToString())
+    assert (checked.items, checked.rejected) == (1, 1)
+    assert "beyond 2262-04-11" in checked.message
+    assert "nanoseconds since 1970" in checked.message
+
+
+@pytest.mark.parametrize("start", [0, 1_790_000_000, 1_790_000_000_000, 1_790_000_000_000_000])
+def test_a_start_in_1970_is_kept_and_its_sender_is_told(start):
+    payload = request_of([[GOOD, GOOD | {"start_time_unix_nano": start}]]).SerializeToString()
+    checked = validate.traces(payload)
+    assert (checked.payload, checked.items, checked.rejected) == (payload, 2, 0)
+    assert "nanoseconds since 1970" in checked.message
+
+
+def test_an_end_before_the_start_is_kept():
+    payload = request_of([[GOOD | {"end_time_unix_nano": START - 1}]]).SerializeToString()
+    assert validate.traces(payload) == validate.Checked(payload, 1)
+
+
+@pytest.mark.parametrize("field", ["time_unix_nano", "observed_time_unix_nano"])
+def test_a_log_record_beyond_the_last_time_is_rejected_alone(field):
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    records.add(**{field: LAST_TIME}, severity_text="kept")
+    records.add(**{field: LAST_TIME + 1})
+    checked = validate.logs(request.SerializeToString())
+    assert (checked.items, checked.rejected) == (1, 1)
+    assert "beyond 2262-04-11" in checked.message
+    (kept,) = ExportLogsServiceRequest.FromString(checked.payload).resource_logs
+    assert [record.severity_text for record in kept.scope_logs[0].log_records] == ["kept"]
 
 
 def test_what_a_rejection_leaves_keeps_unknown_fields():
