@@ -30,11 +30,11 @@ class ResourceRow(NamedTuple):
 
 
 class ScopeRow(NamedTuple):
-    """What the spans of one ScopeSpans have in common."""
+    """What the spans of one ScopeSpans have in common; each attribute is a KeyValue's bytes."""
 
     name: str
     version: str
-    attributes: Attributes
+    attributes: tuple[bytes, ...]
     dropped_attributes_count: int
     schema_url: str
 
@@ -48,26 +48,24 @@ class Event(NamedTuple):
     dropped_attributes_count: int
 
 
-class Link(NamedTuple):
-    """A link of a span."""
-
-    trace_id: bytes
-    span_id: bytes
-    trace_state: str
-    attributes: Attributes
-    dropped_attributes_count: int
-    flags: int
-
-
 class SpanRow(NamedTuple):
-    """A span as the store has it; `plain` holds the columns that need no reading."""
+    """A span as the store has it.
+
+    Attributes:
+        plain: The columns that need no reading.
+        resource: Where it comes from.
+        scope: What made it.
+        attributes: Its own.
+        events: In the order sent.
+        links: Each the bytes of a Span.Link.
+    """
 
     plain: dict[str, Any]
     resource: ResourceRow
     scope: ScopeRow
     attributes: Attributes
     events: list[Event]
-    links: list[Link]
+    links: list[bytes]
 
 
 def trace_id_from_text(text: str) -> str:
@@ -127,27 +125,16 @@ def span_from_row(row: dict[str, Any]) -> SpanRow:
     scope = ScopeRow(
         row["scope_name"],
         row["scope_version"],
-        packed.attributes(),
+        tuple(packed.strings()),
         row["scope_dropped_attributes_count"],
         row["scope_schema_url"],
     )
     attributes = packed.attributes()
     events = [
-        Event(packed.uint64(), packed.string().decode(), packed.attributes(), packed.uint32())
+        Event(packed.uint64(), packed.string().decode(), packed.key_values(), packed.uint32())
         for _ in range(packed.length())
     ]
-    links = [
-        Link(
-            packed.string(),
-            packed.string(),
-            packed.string().decode(),
-            packed.attributes(),
-            packed.uint32(),
-            packed.uint32(),
-        )
-        for _ in range(packed.length())
-    ]
-    return SpanRow(row, resource, scope, attributes, events, links)
+    return SpanRow(row, resource, scope, attributes, events, packed.strings())
 
 
 def traces_data(spans: list[SpanRow]) -> TracesData:
@@ -186,8 +173,8 @@ def _add_scope(group: ResourceSpans, row: ScopeRow) -> ScopeSpans:
         scoped.scope.name = row.name
     if row.version:
         scoped.scope.version = row.version
-    if row.attributes.names:
-        row.attributes.fill(scoped.scope.attributes)
+    for pair in row.attributes:
+        scoped.scope.attributes.add().MergeFromString(pair)
     if row.dropped_attributes_count:
         scoped.scope.dropped_attributes_count = row.dropped_attributes_count
     return scoped
@@ -223,11 +210,4 @@ def _add_span(scoped: ScopeSpans, row: SpanRow) -> None:
         )
         event.attributes.fill(sent.attributes)
     for link in row.links:
-        linked = span.links.add(
-            trace_id=link.trace_id,
-            span_id=link.span_id,
-            trace_state=link.trace_state,
-            dropped_attributes_count=link.dropped_attributes_count,
-            flags=link.flags,
-        )
-        link.attributes.fill(linked.attributes)
+        span.links.add().MergeFromString(link)

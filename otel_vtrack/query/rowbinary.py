@@ -1,11 +1,13 @@
 """Reads the engine's RowBinary form of the columns in which bytes may be that are not text."""
 
+import struct
 from typing import Final
 
 from otel_vtrack.wire.attributes import Attributes
 
 _UINT32: Final = 4
 _UINT64: Final = 8
+_SCALARS: Final = struct.Struct("<?qd")
 
 
 class Reader:
@@ -59,3 +61,26 @@ class Reader:
             names.append(self.string().decode())
             texts.append(self.string())
         return Attributes(tuple(names), tuple(texts), self._take(self.length()))
+
+    def key_values(self) -> Attributes:
+        """Read an array of OTLP's KeyValue as the inbox has them: all members, one of them set."""
+        names: list[str] = []
+        texts: list[bytes] = []
+        kinds = bytearray()
+        for _ in range(self.length()):
+            names.append(self.string().decode())
+            kind = self._take(1)[0]
+            text = self.string()
+            boolean, integer, double = _SCALARS.unpack(self._take(_SCALARS.size))
+            nested = [self.string() for _ in range(3)]
+            if kind == 2:
+                text = b"true" if boolean else b"false"
+            elif kind == 3:
+                text = str(integer).encode()
+            elif kind == 4:
+                text = repr(double).encode()
+            elif kind >= 5:
+                text = nested[kind - 5]
+            texts.append(text)
+            kinds.append(kind)
+        return Attributes(tuple(names), tuple(texts), bytes(kinds))

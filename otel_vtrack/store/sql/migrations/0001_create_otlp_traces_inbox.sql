@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS otlp_traces_inbox /*@ON CLUSTER '{cluster}'*/
     `scope_spans.scope` Array(Tuple(
         name LowCardinality(String),
         version LowCardinality(String),
-        attributes Array(Tuple(key LowCardinality(String), value Tuple(value Enum8('none' = 0, 'string_value' = 1, 'bool_value' = 2, 'int_value' = 3, 'double_value' = 4, 'array_value' = 5, 'kvlist_value' = 6, 'bytes_value' = 7), string_value String, bool_value Bool, int_value Int64, double_value Float64, array_value String, kvlist_value String, bytes_value String))),
+        attributes Array(String),
         dropped_attributes_count UInt32)),
     `scope_spans.schema_url` Array(LowCardinality(String)),
     `scope_spans.spans.trace_id` Array(Array(String)),
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS otlp_traces_inbox /*@ON CLUSTER '{cluster}'*/
     `scope_spans.spans.dropped_attributes_count` Array(Array(UInt32)),
     `scope_spans.spans.events` Array(Array(Array(Tuple(time_unix_nano UInt64, name LowCardinality(String), attributes Array(Tuple(key LowCardinality(String), value Tuple(value Enum8('none' = 0, 'string_value' = 1, 'bool_value' = 2, 'int_value' = 3, 'double_value' = 4, 'array_value' = 5, 'kvlist_value' = 6, 'bytes_value' = 7), string_value String, bool_value Bool, int_value Int64, double_value Float64, array_value String, kvlist_value String, bytes_value String))), dropped_attributes_count UInt32)))),
     `scope_spans.spans.dropped_events_count` Array(Array(UInt32)),
-    `scope_spans.spans.links` Array(Array(Array(Tuple(trace_id String, span_id String, trace_state String, attributes Array(Tuple(key LowCardinality(String), value Tuple(value Enum8('none' = 0, 'string_value' = 1, 'bool_value' = 2, 'int_value' = 3, 'double_value' = 4, 'array_value' = 5, 'kvlist_value' = 6, 'bytes_value' = 7), string_value String, bool_value Bool, int_value Int64, double_value Float64, array_value String, kvlist_value String, bytes_value String))), dropped_attributes_count UInt32, flags UInt32)))),
+    `scope_spans.spans.links` Array(Array(Array(String))),
     `scope_spans.spans.dropped_links_count` Array(Array(UInt32)),
     `scope_spans.spans.status` Array(Array(Tuple(message String, code Int32)))
 )

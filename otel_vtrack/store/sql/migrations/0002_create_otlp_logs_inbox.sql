@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS otlp_logs_inbox /*@ON CLUSTER '{cluster}'*/
     `scope_logs.scope` Array(Tuple(
         name LowCardinality(String),
         version LowCardinality(String),
-        attributes Array(Tuple(key LowCardinality(String), value Tuple(value Enum8('none' = 0, 'string_value' = 1, 'bool_value' = 2, 'int_value' = 3, 'double_value' = 4, 'array_value' = 5, 'kvlist_value' = 6, 'bytes_value' = 7), string_value String, bool_value Bool, int_value Int64, double_value Float64, array_value String, kvlist_value String, bytes_value String))),
+        attributes Array(String),
         dropped_attributes_count UInt32)),
     `scope_logs.schema_url` Array(LowCardinality(String)),
     `scope_logs.log_records` Array(Array(Tuple(

@@ -26,34 +26,26 @@ CREATE TABLE IF NOT EXISTS spans/*@_local ON CLUSTER '{cluster}'*/
     attributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
     attribute_types Array(UInt8) CODEC(ZSTD(1)),
     dropped_attributes_count UInt32,
+    -- Events as decoded, since they are few; an attribute's `value` says which member is set.
     events Array(Tuple(
         time_unix_nano UInt64,
         name LowCardinality(String),
-        attributes Map(LowCardinality(String), String),
-        attribute_types Array(UInt8),
+        attributes Array(Tuple(key LowCardinality(String), value Tuple(value Enum8('none' = 0, 'string_value' = 1, 'bool_value' = 2, 'int_value' = 3, 'double_value' = 4, 'array_value' = 5, 'kvlist_value' = 6, 'bytes_value' = 7), string_value String, bool_value Bool, int_value Int64, double_value Float64, array_value String, kvlist_value String, bytes_value String))),
         dropped_attributes_count UInt32)) CODEC(ZSTD(1)),
     dropped_events_count UInt32,
-    links Array(Tuple(
-        trace_id String,
-        span_id String,
-        trace_state String,
-        attributes Map(LowCardinality(String), String),
-        attribute_types Array(UInt8),
-        dropped_attributes_count UInt32,
-        flags UInt32)) CODEC(ZSTD(1)),
+    links Array(String) CODEC(ZSTD(1)),  -- each the bytes of a Span.Link
     dropped_links_count UInt32,
 
     scope_name LowCardinality(String),
     scope_version LowCardinality(String),
-    scope_attributes Map(LowCardinality(String), LowCardinality(String)),
-    scope_attribute_types Array(UInt8),
+    scope_attributes Array(String),  -- each the bytes of a KeyValue
     scope_dropped_attributes_count UInt32,
     scope_schema_url LowCardinality(String),
 
     resource_attributes Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
     resource_attribute_types Array(UInt8) CODEC(ZSTD(1)),
     resource_dropped_attributes_count UInt32,
-    resource_entity_refs Array(LowCardinality(String)),  -- each the bytes of an EntityRef
+    resource_entity_refs Array(String),  -- each the bytes of an EntityRef
     resource_schema_url LowCardinality(String),
 
     -- What the attributes say, by the chains of docs/mapping.md; '' and NULL: nothing.

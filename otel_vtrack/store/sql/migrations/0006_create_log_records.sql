@@ -23,15 +23,14 @@ CREATE TABLE IF NOT EXISTS log_records/*@_local ON CLUSTER '{cluster}'*/
 
     scope_name LowCardinality(String),
     scope_version LowCardinality(String),
-    scope_attributes Map(LowCardinality(String), LowCardinality(String)),
-    scope_attribute_types Array(UInt8),
+    scope_attributes Array(String),  -- each the bytes of a KeyValue
     scope_dropped_attributes_count UInt32,
     scope_schema_url LowCardinality(String),
 
     resource_attributes Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
     resource_attribute_types Array(UInt8) CODEC(ZSTD(1)),
     resource_dropped_attributes_count UInt32,
-    resource_entity_refs Array(LowCardinality(String)),
+    resource_entity_refs Array(String),
     resource_schema_url LowCardinality(String),
 
     experiment LowCardinality(String),

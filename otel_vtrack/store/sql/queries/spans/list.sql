@@ -29,7 +29,7 @@ SELECT
     s.resource_schema_url AS resource_schema_url,
     hex(formatRow('RowBinary',
         s.resource_attributes, s.resource_attribute_types, s.resource_entity_refs,
-        s.scope_attributes, s.scope_attribute_types,
+        s.scope_attributes,
         s.attributes, s.attribute_types,
         s.events, s.links)) AS packed
 FROM spans AS s
