@@ -40,7 +40,7 @@ format: $(READY)  ## rewrite the sources the way lint wants them
 	$(BIN)/ruff format .
 
 proto: $(READY)  ## regenerate otel_vtrack/v1 from proto/
-	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. \
 	  --mypy_out=. --mypy_grpc_out=. proto/otel_vtrack/v1/*.proto
 
 constraints: $(READY)  ## rewrite constraints.txt from what is installed (names and versions only)

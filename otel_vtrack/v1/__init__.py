@@ -1,0 +1,1 @@
+"""Generated from proto/otel_vtrack/v1 by `make proto`; never edited."""

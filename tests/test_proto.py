@@ -1,0 +1,39 @@
+"""What the protos promise."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_generated_code_is_what_the_protos_generate(tmp_path):
+    protos = sorted((ROOT / "proto/otel_vtrack/v1").glob("*.proto"))
+    outputs = [
+        f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")
+    ]
+    plugins = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", "-I", ROOT / "proto", *outputs, *protos],
+        check=True,
+        env=os.environ | plugins,
+    )
+    generated = {path.name: path.read_text() for path in (tmp_path / "otel_vtrack/v1").iterdir()}
+    committed = {
+        path.name: path.read_text()
+        for path in (ROOT / "otel_vtrack/v1").glob("*_pb2*.py*")
+        if path.suffix in {".py", ".pyi"}
+    }
+    assert generated == committed
+
+
+def test_every_message_and_field_of_the_protos_is_explained():
+    for path in (ROOT / "proto/otel_vtrack/v1").glob("*.proto"):
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        for before, line in itertools.pairwise(lines):
+            declares = line.endswith(("{", ";")) and not line.startswith(
+                ("//", "package", "import", "syntax")
+            )
+            assert not declares or before.startswith("//"), f"{path.name}: {line}"
