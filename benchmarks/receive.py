@@ -26,14 +26,14 @@ from otel_vtrack.ingest.receiver import Receiver
 SPANS = 512
 
 
-async def _serve(pipe: Connection, write_seconds: float) -> None:
+async def _serve(pipe: Connection, write_seconds: float, commit: dict[str, Any]) -> None:
     memory.keep_freed_memory()
 
     def write(_payload: bytes) -> None:
         if write_seconds:
             time.sleep(write_seconds)
 
-    traces, logs = (GroupCommit(write, name=name) for name in ("traces", "logs"))
+    traces, logs = (GroupCommit(write, name=name, **commit) for name in ("traces", "logs"))
     receiver = Receiver(traces, logs)
     server = grpc.aio.server(options=otlp_grpc.server_options())
     otlp_grpc.add_otlp(server, receiver)
@@ -46,8 +46,8 @@ async def _serve(pipe: Connection, write_seconds: float) -> None:
     await server.stop(None)
 
 
-def serve(pipe: Connection, write_seconds: float) -> None:
-    asyncio.run(_serve(pipe, write_seconds))
+def serve(pipe: Connection, write_seconds: float, commit: dict[str, Any]) -> None:
+    asyncio.run(_serve(pipe, write_seconds, commit))
 
 
 def generate(pipe: Connection, requests: int, seed: int) -> None:
@@ -85,7 +85,10 @@ def main() -> None:
     arguments.add_argument("--requests", type=int, default=1_600)
     arguments.add_argument("--callers", type=int, nargs="+", default=[1, 8, 16])
     arguments.add_argument("--write-seconds", type=float, default=0.0, help="what an insert costs")
+    arguments.add_argument("--linger-seconds", type=float, default=0.0)
+    arguments.add_argument("--writers", type=int, default=1)
     asked = arguments.parse_args()
+    commit = {"linger_seconds": asked.linger_seconds, "writers": asked.writers}
 
     parser, pipe = _start(parse, 400)
     parsed = pipe.recv()
@@ -95,7 +98,7 @@ def main() -> None:
     print(f"upb parses and throws away {parsed / 1e3:,.0f} k spans/s ({size:.0f} B a span)")
     print("callers  k spans/s  of parse  p50 ms  p99 ms  server µs/span  load µs/span  batch")
     for callers in asked.callers:
-        server, server_pipe = _start(serve, asked.write_seconds)
+        server, server_pipe = _start(serve, asked.write_seconds, commit)
         target = f"127.0.0.1:{server_pipe.recv()}"
         server_pipe.send("usage")
         before, _, _ = server_pipe.recv()

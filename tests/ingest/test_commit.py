@@ -1,6 +1,7 @@
 """Group commit, with writers that record, fail or wait as the test wants."""
 
 import logging
+import random
 import threading
 import time
 
@@ -271,3 +272,40 @@ def test_counts_tell_what_was_stored(start, writer):
     assert counts.accepted_bytes == 16
     assert counts.batches == 2
     assert (counts.waiting_requests, counts.waiting_bytes) == (0, 0)
+
+
+def test_under_load_and_failures_each_request_is_settled_once(start, writer):
+    """A request that is told to be stored was written once; one that failed, never."""
+    chance = random.Random(7)
+
+    def fail(payload):
+        if chance.random() < 0.2:
+            raise StoreUnavailable("not now; wait")
+        if b"(poison)" in payload:
+            raise ZeroDivisionError("a bug")
+
+    writer.fail = fail
+    commit = start(writers=2, max_batch_bytes=400, max_waiting_requests=100)
+    settled: dict[bytes, object] = {}
+
+    def send(sender):
+        for number in range(200):
+            payload = b"(%d-%d)" % (sender, number) + (b"(poison)" if number % 50 == 9 else b"")
+            try:
+                settled[payload] = commit.submit(payload, 1).exception(10)
+            except Overloaded as error:
+                settled[payload] = error
+
+    senders = [threading.Thread(target=send, args=[sender]) for sender in range(8)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join(30)
+    assert len(settled) == 1_600
+    written = b"".join(writer.written)
+    for payload, error in settled.items():
+        assert written.count(payload.split(b")")[0] + b")") == (error is None), (payload, error)
+    assert sum(error is None for error in settled.values()) > 800
+    counts = commit.snapshot()
+    assert counts.accepted_requests == sum(error is None for error in settled.values())
+    assert counts.waiting_requests == 0
