@@ -43,10 +43,11 @@ class Stamp:
         base: The resource, for static tags; the static stamp beneath, for those of a context.
     """
 
-    __slots__ = ("base", "length", "tags")
+    __slots__ = ("base", "count", "length", "tags")
 
     def __init__(self, tags: dict[str, Value], base: object = None) -> None:
         self.tags: Final = tags
+        self.count: Final = len(tags)
         self.length: Final = longest(tags)
         self.base: Final = base
 
@@ -54,25 +55,26 @@ class Stamp:
 class _Use:
     """What this process makes of dynamic tags."""
 
-    __slots__ = ("_baggage_keys", "dynamic")
+    __slots__ = ("dynamic", "keys")
 
     def __init__(self) -> None:
         self.dynamic = False
         """Whether a span may have any. Until it may, looking for them costs next to nothing."""
-        self._baggage_keys: frozenset[str] | None = None
+        self.keys: frozenset[str] | None = None
+        """`baggage_keys()`, but None until that has read the setting."""
 
     def baggage_keys(self) -> frozenset[str]:
         """Return the attributes that may travel in baggage.
 
         The setting is read once, and not if `replace_baggage_keys` was called.
         """
-        if self._baggage_keys is None:
+        if self.keys is None:
             self.replace_baggage_keys(settings.names(settings.OTEL_VTRACK_BAGGAGE_KEYS))
-        return self._baggage_keys or frozenset()
+        return self.keys or frozenset()
 
     def replace_baggage_keys(self, names: Collection[str] | None) -> None:
         """Let these attributes travel and no others; with None, go back to the setting."""
-        self._baggage_keys = None if names is None else frozenset(names)
+        self.keys = None if names is None else frozenset(names)
         self.dynamic = self.dynamic or bool(names)
 
 
@@ -85,10 +87,10 @@ def under_context(static: Stamp, context: Context | None) -> Stamp:
     Tags of this process win over those from received baggage, which win over static ones.
     """
     context = get_current() if context is None else context
-    if use.baggage_keys():
+    if use.keys:
         static = Tags(from_baggage(context)).on(static)
-    tags = context.get(KEY)
-    return static if tags is None else cast("Tags", tags).on(static)
+    tags = cast("Tags | None", context.get(KEY))
+    return static if tags is None else tags.on(static)
 
 
 def from_baggage(context: Context) -> dict[str, Value]:
