@@ -4,7 +4,8 @@
 -- Replacing, because exporters retry: the same (trace_id, span_id) may be delivered twice and
 -- counts once. A retried span has the same start, hence the same partition and key.
 -- ORDER BY starts with the minute so that parts of different times do not overlap and FINAL
--- has nothing to merge between them; within a minute a trace's spans lie side by side.
+-- has nothing to merge between them; within a minute a trace's spans lie side by side, in the
+-- order in which they began, for then traces of one kind repeat column by column and take less.
 -- A trace is found by its time bounds, which `traces` knows.
 
 CREATE TABLE IF NOT EXISTS spans/*@_local ON CLUSTER '{cluster}'*/
@@ -23,7 +24,8 @@ CREATE TABLE IF NOT EXISTS spans/*@_local ON CLUSTER '{cluster}'*/
     -- Attributes are text, with the kind of AnyValue they came as beside them, in order:
     -- 0 none, 1 string, 2 bool, 3 int, 4 double; 5 array, 6 kvlist and 7 bytes are kept as the
     -- bytes of their protobuf, in which words can still be found.
-    attributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    -- Three quarters of the table; level 3 takes a fifth less than 1 for 5 % of an insert.
+    attributes Map(LowCardinality(String), String) CODEC(ZSTD(3)),
     attribute_types Array(UInt8) CODEC(ZSTD(1)),
     dropped_attributes_count UInt32,
     -- Events as decoded, since they are few; an attribute's `value` says which member is set.
@@ -66,7 +68,7 @@ CREATE TABLE IF NOT EXISTS spans/*@_local ON CLUSTER '{cluster}'*/
 )
 ENGINE = /*@Replicated*/ReplacingMergeTree
 PARTITION BY toDate(start_time)
-ORDER BY (toStartOfMinute(start_time), trace_id, span_id)
+ORDER BY (toStartOfMinute(start_time), trace_id, start_time, span_id)
 -- Compact parts up to 64 MiB: a fresh part is two files instead of two a column.
 SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
 
