@@ -9,7 +9,11 @@ WITH
         v.value = 'bool_value', toString(v.bool_value),
         concat(v.array_value, v.kvlist_value, v.bytes_value))) AS text_of
 SELECT
-    sipHash64(r, resource_attributes, scope.name) AS record_id,
+    -- Of everything kept, for records that differ in anything are two.
+    sipHash64(
+        r, scope, scope_schema_url, resource_attributes, resource_attribute_types,
+        resource_dropped_attributes_count, resource_entity_refs, resource_schema_url,
+        named_experiment) AS record_id,
     fromUnixTimestamp64Nano(toInt64(if(r.time_unix_nano > 0, r.time_unix_nano, r.observed_time_unix_nano)), 'UTC') AS time,
     r.time_unix_nano AS time_unix_nano,
     r.observed_time_unix_nano AS observed_time_unix_nano,

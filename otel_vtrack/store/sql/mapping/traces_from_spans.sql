@@ -2,7 +2,8 @@
 
 CREATE OR REPLACE MATERIALIZED VIEW traces_from_spans /*@ON CLUSTER '{cluster}'*/ TO traces AS
 WITH
-    reinterpretAsUInt32(s.span_id) AS short_id,
+    -- A hash and not half of the id, for ids may be counted up instead of drawn.
+    xxHash32(s.span_id) AS short_id,
     s.input_tokens IS NOT NULL OR s.output_tokens IS NOT NULL OR s.total_tokens IS NOT NULL AS has_usage
 SELECT
     s.trace_id AS trace_id,
@@ -11,16 +12,17 @@ SELECT
     max(s.start_time + toIntervalNanosecond(greatest(s.duration_ns, 0))) AS end_time,
     min((
         -- Bit 9 of the flags says that the parent is in another process, where the sender knows,
-        -- else the kinds that begin work for someone else do: SERVER (2) and CONSUMER (5).
+        -- which bit 8 says; else the kinds that begin work for someone else do: SERVER (2) and
+        -- CONSUMER (5).
         multiIf(
             s.parent_span_id = toFixedString('', 8), 0,
-            bitTest(s.flags, 9) OR s.kind IN (2, 5), 1,
+            if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5)), 1,
             2)::UInt8,
         s.start_time, s.span_id, s.name, s.service_name, s.version, s.environment, s.deployment_id,
         s.status_code, s.session_id, s.user_id)) AS root,
     max(s.session_id) AS session_id,
     max(s.user_id) AS user_id,
-    groupUniqArray(short_id * 4294967296 + reinterpretAsUInt32(s.parent_span_id)) AS edges,
+    groupUniqArray(short_id * 4294967296 + xxHash32(s.parent_span_id)) AS edges,
     groupUniqArrayIf(short_id, s.status_code = 2) AS errors,
     groupUniqArrayIf((
         short_id,
