@@ -20,6 +20,12 @@ COMMIT, BRANCH, URL, DIRTY = (
     "vtrack.vcs.dirty",
 )
 
+LIMIT = git.TIME_LIMIT_SECONDS
+
+
+def test_the_limit_is_a_second():
+    assert LIMIT == 1
+
 
 def run(*arguments, cwd=None):
     who = ["-c", "user.name=t", "-c", "user.email=t@example", "-c", "commit.gpgsign=false"]
@@ -39,6 +45,8 @@ def repository(tmp_path, monkeypatch):
     run("commit", "-q", "-m", "one", cwd=folder)
     run("remote", "add", "origin", "https://me:secret@code.example/a/b.git", cwd=folder)
     monkeypatch.chdir(folder / "app")
+    # A busy machine may need longer; what the limit is for has tests of its own.
+    monkeypatch.setattr(git, "TIME_LIMIT_SECONDS", 30.0)
     return folder
 
 
@@ -113,9 +121,11 @@ def test_a_git_that_hangs_holds_us_up_for_a_second_at_most(
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(git, "TIME_LIMIT_SECONDS", LIMIT)
     began = time.monotonic()
     assert otel_vtrack.detect_version() == {}
-    assert time.monotonic() - began < 1.5
+    # The second, and what a busy machine adds to a test; never the 30 of the program.
+    assert time.monotonic() - began < LIMIT + 1
 
 
 def test_what_git_answers_in_time_counts_though_another_answer_is_late(
@@ -127,6 +137,7 @@ def test_what_git_answers_in_time_counts_though_another_answer_is_late(
     fake.write_text(f'#!/bin/sh\ncase "$*" in *status*) exec sleep 30;; esac\nexec {real} "$@"\n')
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(git, "TIME_LIMIT_SECONDS", 3.0)
     found = otel_vtrack.detect_version()
     assert found[BRANCH] == "trunk"
     assert DIRTY not in found
