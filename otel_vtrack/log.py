@@ -55,5 +55,8 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine(_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for library in ("clickhouse_connect", "urllib3"):
+        # They raise what they warn of, and we say it in our words.
+        logging.getLogger(library).setLevel(logging.ERROR)
     logging.getLogger("otel_vtrack").setLevel(level.upper())
     logging.captureWarnings(capture=True)

@@ -10,6 +10,7 @@ with running(settings) as server:  # the same from a thread, for tests and noteb
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -111,7 +112,7 @@ class Server:
         try:
             port = server.add_insecure_port(self.settings.grpc)
         except RuntimeError as error:
-            raise SettingsError(_not_had("grpc", self.settings.grpc, str(error))) from error
+            raise SettingsError(_not_had("grpc", self.settings.grpc, error)) from error
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_SECONDS)
         self.grpc_address = join_address(host, port)
@@ -281,17 +282,25 @@ def _listen(name: str, address: str) -> socket.socket:
         )[0]
         return socket.create_server(found, family=family, backlog=2048)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise SettingsError(_not_had(name, address, reason)) from error
+        raise SettingsError(_not_had(name, address, error)) from error
 
 
 def _require_free(name: str, address: str) -> None:
-    # gRPC's own refusal names no reason, and its core writes lines of its own to stderr.
+    # gRPC's own refusal names no reason.
     _listen(name, address).close()
 
 
-def _not_had(name: str, address: str, reason: str) -> str:
+def _not_had(name: str, address: str, error: Exception) -> str:
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE | None:
+            reason, remedy = "another program does", "stop that one"
+        case errno.EACCES | errno.EPERM:
+            reason, remedy = "this user may not use the port", "give it the right to"
+        case errno.EADDRNOTAVAIL:
+            reason, remedy = "this machine has no such address", "name an address of this machine"
+        case _:
+            reason, remedy = "the name is not known", "name an address of this machine"
     return (
-        f"cannot listen on {address} ({reason}): stop the program that does, or choose another "
-        f"with {flag(name)} HOST:PORT, where port 0 picks a free one"
+        f"cannot listen on {address}, because {reason}: {remedy}, or choose another with "
+        f"{flag(name)} HOST:PORT, where port 0 picks a free one"
     )

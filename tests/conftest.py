@@ -1,4 +1,13 @@
-"""A fresh store for each test that asks for one, and short ways to put spans into it."""
+"""A fresh store, or a whole process, for each test that asks for one, and short builders."""
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -92,3 +101,119 @@ def send(writer, make_spans):
 def trace_id():
     """Hex of a small number's trace id, as `make_spans` makes it."""
     return lambda number=1: f"{number:032x}"
+
+
+class Served:
+    """A `vtrack serve` of its own process on free ports of loopback."""
+
+    def __init__(self, folder, flags, environment):
+        self.folder = folder
+        self.log_path = folder.with_suffix(".log")
+        self.started_at = time.monotonic()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "otel_vtrack", "serve", *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=folder.parent,
+                env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+                | environment,
+            )
+        self.printed = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        with self.process.stdout as lines:
+            for line in lines:
+                self.printed.append(line)
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    def wait_ready(self, timeout=60):
+        """Wait for the line that says so, and return the seconds since the start."""
+        deadline = time.monotonic() + timeout
+        while not self.printed:
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
+        found = re.search(r"gRPC ([^,]+), HTTP http://([^,]+),", self.printed[0])
+        self.grpc, self.http = found.groups()
+        return time.monotonic() - self.started_at
+
+    def wait(self, timeout=60):
+        """Wait for the end and return the exit code."""
+        code = self.process.wait(timeout)
+        self._reader.join(10)
+        return code
+
+    def stop(self, number=signal.SIGTERM, timeout=60):
+        """Signal it, and return its exit code."""
+        self.process.send_signal(number)
+        return self.wait(timeout)
+
+    def export(self, request, signal_="trace", **call):
+        """Send a request, a message or bytes, by gRPC; returns the serialized answer."""
+        import grpc  # noqa: PLC0415 - tests of the SDK half need none of it
+
+        payload = request if isinstance(request, bytes) else request.SerializeToString()
+        service = f"opentelemetry.proto.collector.{signal_}.v1.{signal_.title()}Service"
+        with grpc.insecure_channel(self.grpc) as channel:
+            return channel.unary_unary(f"/{service}/Export")(payload, timeout=60, **call)
+
+    def ask(self, path, body=None, headers=None, method=None):
+        """Send one HTTP request; the response has its body as `.content`."""
+        connection = http.client.HTTPConnection(self.http, timeout=60)
+        try:
+            kind = {"Content-Type": "application/x-protobuf"}
+            method = method or ("GET" if body is None else "POST")
+            connection.request(method, path, body, kind | (headers or {}))
+            response = connection.getresponse()
+            response.content = response.read()
+            return response
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def vtrack(tmp_path):
+    """Start `vtrack serve` on a folder of this test; whatever still runs after it is killed.
+
+    `vtrack(*flags)` returns once it is ready, unless told `ready=False`.
+    """
+    started = []
+
+    def start(*flags, folder=None, ready=True, ports=True, **environment) -> Served:
+        folder = folder or tmp_path / "store"
+        chosen = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"] if ports else []
+        if not {"--store-url", "--config"} & set(flags):
+            chosen += ["--store-url", f"chdb://{folder}"]
+        started.append(Served(folder, [*chosen, *flags], environment))
+        if ready:
+            started[-1].wait_ready()
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.process.kill()
+        served.wait()
+
+
+@pytest.fixture
+def reopened():
+    """Open the store of a `Served` that has ended."""
+    from otel_vtrack.store.client import Store  # noqa: PLC0415
+
+    opened = []
+
+    def open_(served) -> Store:
+        opened.append(Store(f"chdb://{served.folder}"))
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        each.close()

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 from typing_extensions import Self
 
 from otel_vtrack.errors import (
@@ -158,6 +158,11 @@ class Store:
         try:
             client = get_client(**self._arguments)
         except ClickHouseError as error:
+            if not self.embedded and isinstance(error, OperationalError):
+                raise StoreUnavailable(
+                    f"no ClickHouse server answers at {self._arguments['host']}:"
+                    f"{self._arguments['port']}: start it, or correct --store-url"
+                ) from error
             kind = StoreError if self.embedded else StoreUnavailable
             raise kind(f"the store does not open: {_why(error)}") from error
         except Exception as error:

@@ -1,0 +1,159 @@
+"""What `vtrack serve` prints, serves and does when it is told to stop."""
+
+import http.client
+import signal
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+
+
+def test_it_prints_one_line_with_its_addresses(vtrack):
+    served = vtrack()
+    assert served.ask("/readyz").status == 200
+    assert served.stop() == 0
+    (line,) = served.printed
+    assert line == (
+        f"otel-vtrack is ready: OTLP gRPC {served.grpc}, HTTP http://{served.http}, "
+        f"store chdb://{served.folder}\n"
+    )
+    assert not served.grpc.endswith(":0")
+    assert not served.http.endswith(":0")
+
+
+def test_it_answers_probes(vtrack):
+    served = vtrack()
+    assert (served.ask("/readyz").status, served.ask("/livez").status) == (200, 200)
+    with grpc.insecure_channel(served.grpc) as channel:
+        for service in ("", TRACE_SERVICE):
+            request = health_pb2.HealthCheckRequest(service=service)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
+            assert answer.status == SERVING
+
+
+def test_it_lists_its_services_by_reflection(vtrack):
+    served = vtrack()
+    with grpc.insecure_channel(served.grpc) as channel:
+        ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        request = reflection_pb2.ServerReflectionRequest(list_services="*")
+        (answer,) = ask(iter([request]), timeout=10)
+        names = {service.name for service in answer.list_services_response.service}
+        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=TRACE_SERVICE)
+        (described,) = ask(iter([request]), timeout=10)
+    assert {TRACE_SERVICE, "grpc.health.v1.Health"} <= names
+    assert described.file_descriptor_response.file_descriptor_proto
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_spans_of_the_python_sdk_are_stored(vtrack, reopened, transport):
+    served = vtrack()
+    exporter = (
+        GrpcExporter(endpoint=f"http://{served.grpc}", insecure=True)
+        if transport == "grpc"
+        else HttpExporter(endpoint=f"http://{served.http}/v1/traces")
+    )
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with provider.get_tracer("test").start_as_current_span("work"):
+        pass
+    provider.shutdown()
+    assert served.stop() == 0
+    assert reopened(served).select("SELECT name FROM spans") == [{"name": "work"}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_0_when_told_to(vtrack, number):
+    served = vtrack()
+    started = time.monotonic()
+    assert served.stop(number) == 0
+    assert time.monotonic() - started < 10
+    assert "Traceback" not in served.log
+
+
+def test_a_signal_while_it_starts_is_not_lost(vtrack):
+    served = vtrack(ready=False)
+    deadline = time.monotonic() + 30
+    while "applied" not in served.log:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert served.stop() == 0
+    assert "Traceback" not in served.log
+
+
+def test_a_client_that_watches_its_health_does_not_hold_it_up(vtrack):
+    served = vtrack()
+    with grpc.insecure_channel(served.grpc) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        started = time.monotonic()
+        served.process.send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert served.wait() == 0
+    assert time.monotonic() - started < 10
+
+
+def test_an_idle_connection_does_not_hold_it_up(vtrack):
+    served = vtrack()
+    connection = http.client.HTTPConnection(served.http, timeout=10)
+    connection.request("GET", "/livez")
+    connection.getresponse().read()
+    started = time.monotonic()
+    assert served.stop() == 0
+    assert time.monotonic() - started < 10
+    connection.close()
+
+
+def test_what_is_stored_is_there_after_a_restart(vtrack, reopened, make_spans):
+    first = vtrack()
+    assert first.export(make_spans({}, {"parent": 1})) == b""
+    assert first.stop() == 0
+    second = vtrack()
+    # A retry that lands in the next process.
+    assert second.export(make_spans({}, {"parent": 1})) == b""
+    assert second.stop() == 0
+    store = reopened(second)
+    assert store.select("SELECT count() AS n FROM spans FINAL") == [{"n": 2}]
+
+
+def test_the_log_is_one_line_an_event_and_says_nothing_that_was_sent(vtrack, make_spans):
+    served = vtrack("--log-level", "debug")
+    secret = "hunter2-in-an-attribute"
+    served.export(
+        make_spans({"attributes": {"password": secret}}), metadata=[("authorization", secret)]
+    )
+    served.ask("/v1/traces", secret.encode(), {"authorization": secret})
+    served.ask(
+        "/v1/traces",
+        b'{"resourceSpans": "%s"}' % secret.encode(),
+        {"Content-Type": "application/json"},
+    )
+    assert served.stop() == 0
+    assert secret not in served.log
+    assert all(line[:2] == "20" for line in served.log.splitlines())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_needs_at_most_200_mb_of_its_own_while_idle(vtrack):
+    # The rest of what is resident is the engine's library, which the kernel may drop.
+    served = vtrack()
+    status = Path(f"/proc/{served.process.pid}/status").read_text()
+    anonymous_kb = next(line.split()[1] for line in status.splitlines() if "RssAnon" in line)
+    assert int(anonymous_kb) < 200_000
+
+
+def test_it_writes_nothing_outside_its_folder(vtrack, tmp_path, make_spans):
+    served = vtrack()
+    served.export(make_spans({}))
+    assert served.stop() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "store.log"]
