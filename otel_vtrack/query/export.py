@@ -93,23 +93,38 @@ def trace(store: Store, trace_id: str) -> TracesData:
         InvalidArgument: `trace_id` is none.
         NotFound: No span of it is stored.
     """
-    return traces_data(spans(store, trace_id))
-
-
-def spans(store: Store, trace_id: str) -> list[SpanRow]:
-    """Return the spans of a trace; arguments, order and errors as `trace` has them."""
     digits = trace_id_from_text(trace_id)
     [bounds] = store.query("traces/bounds", {"trace_id": digits})
-    expected = bounds.pop("span_count")
-    if not expected:
-        raise NotFound(
-            f"no trace {digits} is stored: look it up with `vtrack traces search`; what was sent"
-            " a moment ago may still be on its way"
-        )
-    found = store.query("spans/list", {"trace_id": digits, **bounds})
-    if len(found) < expected:
+    if not bounds["span_count"]:
+        raise missing(digits)
+    return traces_data(spans(store, digits, **bounds))
+
+
+def missing(trace_id: str) -> NotFound:
+    """Say that a trace is not there."""
+    return NotFound(
+        f"no trace {trace_id} is stored: look it up with `vtrack traces search`; what was sent a"
+        " moment ago may still be on its way"
+    )
+
+
+def spans(
+    store: Store, trace_id: str, *, earliest_ns: int, latest_ns: int, span_count: int
+) -> list[SpanRow]:
+    """Return the spans of a trace, earliest first, each once.
+
+    Args:
+        store: Where to look.
+        trace_id: 32 hex digits in lower case.
+        earliest_ns: No span starts before.
+        latest_ns: No span ends after, by what `traces` has.
+        span_count: How many spans there are, by what `traces` has.
+    """
+    bounds = {"earliest_ns": earliest_ns, "latest_ns": latest_ns}
+    found = store.query("spans/list", {"trace_id": trace_id, **bounds})
+    if len(found) < span_count:
         # Times so absurd that they wrap around put spans outside of the trace's own bounds.
-        found = store.query("spans/list", {"trace_id": digits, **_NO_BOUNDS})
+        found = store.query("spans/list", {"trace_id": trace_id, **_NO_BOUNDS})
     return [span_from_row(row) for row in found]
 
 

@@ -5,14 +5,12 @@ number of AnyValue: 0 none of them, 1 string, 2 bool, 3 int, 4 double, 5 array, 
 7 bytes. The text of the last three is what they are on the wire.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from otel_vtrack.errors import StoreError
-from otel_vtrack.wire import anyvalue
 
 
 class Attributes(NamedTuple):
@@ -40,15 +38,12 @@ class Attributes(NamedTuple):
             pair.value.SetInParent()
             _set(pair.value, text, kind)
 
-    def first(self, names: Sequence[str]) -> anyvalue.Value:
-        """Return the value of the first of `names` that is there; None when none is."""
-        for wanted in names:
-            for name, text, kind in self._each():
-                if name == wanted:
-                    message = AnyValue()
-                    _set(message, text, kind)
-                    return anyvalue.from_message(message)
-        return None
+    def get(self, name: str) -> tuple[int, bytes]:
+        """Return kind and text of the first attribute of that name; (0, b"") if there is none."""
+        if name not in self.names:
+            return 0, b""
+        at = self.names.index(name)
+        return self.kinds[at], self.texts[at]
 
     def _each(self) -> "zip[tuple[str, bytes, int]]":
         if len(self.kinds) != len(self.names):

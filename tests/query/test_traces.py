@@ -1,0 +1,352 @@
+import json
+
+import pytest
+
+from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query import traces
+from otel_vtrack.query.tokens import TokenUsage
+from otel_vtrack.query.traces import Filter, TraceState
+
+MS = 1_000_000
+
+
+def both_ways(store, trace_id):
+    """Return a trace's infos as `get` and `search` give them, which must agree."""
+    got = traces.get(store, trace_id).infos
+    found = traces.search(store, Filter(), page_size=1000).traces
+    found = [info for info in found if info.trace_id == trace_id]
+    assert sorted(got, key=str) == sorted(found, key=str)
+    return got
+
+
+def only(store, trace_id):
+    [info] = both_ways(store, trace_id)
+    return info
+
+
+def test_a_trace_is_what_its_spans_say(store, send, trace_id):
+    send(
+        {
+            "name": "POST /chat",
+            "ms": 40,
+            "attributes": {
+                "input.value": "hello",
+                "output.value": "bye",
+                "session.id": "s1",
+                "user.id": "u1",
+                "service.version": "2.4.0",
+                "deployment.environment.name": "production",
+                "deployment.id": "d7",
+                "vcs.ref.head.revision": "abc",
+                "vtrack.vcs.dirty": False,
+                "mlflow.traceTag.team": "blue",
+                "vtrack.flag.prompt": "v2",
+            },
+        },
+        {
+            "parent": 1,
+            "at": 10,
+            "ms": 50,
+            "status": 2,
+            "attributes": {"gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 3},
+        },
+        vcs__ref__head__name="main",
+        vcs__repository__url__full="https://example.test/shop",
+        process__command="app.py",
+    )
+    info = only(store, trace_id())
+    assert (info.state, info.name, info.experiment) == (TraceState.OK, "POST /chat", "shop")
+    assert info.execution_duration_ns == 60 * MS
+    assert (info.request_preview, info.response_preview) == ("hello", "bye")
+    assert (info.span_count, info.error_count) == (2, 1)
+    assert info.token_usage == TokenUsage(7, 3, 10)
+    assert info.tags == {
+        "app_version": "2.4.0",
+        "deployment_id": "d7",
+        "environment": "production",
+        "mlflow.source.git.branch": "main",
+        "mlflow.source.git.commit": "abc",
+        "mlflow.source.git.dirty": "false",
+        "mlflow.source.git.repoURL": "https://example.test/shop",
+        "mlflow.source.name": "app.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.trace.session": "s1",
+        "mlflow.trace.user": "u1",
+        "team": "blue",
+        "vtrack.flag.prompt": "v2",
+    }
+
+
+def test_of_two_roots_the_earlier_stands_for_the_trace(store, send, trace_id):
+    send({"name": "later", "at": 5, "status": 2})
+    send({"span": 9, "name": "earlier", "at": 1})
+    info = only(store, trace_id())
+    assert (info.name, info.state, info.span_count) == ("earlier", TraceState.OK, 2)
+
+
+def test_a_trace_without_root_is_in_progress_and_becomes_ok_when_it_comes(store, send, trace_id):
+    send({"span": 2, "parent": 1, "name": "child", "at": 5})
+    assert only(store, trace_id()).state is TraceState.IN_PROGRESS
+    send({"span": 1, "name": "root", "ms": 20})
+    info = only(store, trace_id())
+    assert (info.state, info.name, info.execution_duration_ns) == (TraceState.OK, "root", 20 * MS)
+
+
+def test_a_parent_in_another_process_does_not_keep_a_trace_in_progress(store, send, trace_id):
+    send({"span": 2, "parent": 1, "kind": 2, "status": 2})
+    send({"span": 4, "trace": 2, "parent": 1, "flags": 0x300})
+    assert only(store, trace_id()).state is TraceState.ERROR
+    assert only(store, trace_id(2)).state is TraceState.OK
+
+
+def test_an_end_before_the_start_counts_as_no_duration(store, send, trace_id):
+    send({"ms": -500})
+    assert only(store, trace_id()).execution_duration_ns == 0
+
+
+def test_a_trace_over_services_is_one_trace_in_each(store, send, trace_id):
+    send({"span": 1, "name": "front", "ms": 30}, service__name="web", service__version="1")
+    send(
+        {"span": 2, "parent": 1, "kind": 2, "name": "back", "at": 5, "ms": 10},
+        service__name="api",
+        service__version="2",
+    )
+    told = [
+        (info.experiment, info.name, info.version, info.execution_duration_ns // MS)
+        for info in both_ways(store, trace_id())
+    ]
+    assert told == [("web", "front", "1", 30), ("api", "back", "2", 10)]
+
+
+def test_versions_within_one_experiment_are_told_by_the_root(store, send, trace_id):
+    shared = {"vtrack__experiment": "all"}
+    send({"span": 2, "parent": 1, "kind": 2}, service__version="2", **shared)
+    send({"span": 1}, service__version="1", **shared)
+    assert only(store, trace_id()).version == "1"
+
+
+def test_a_span_that_is_its_own_parent_is_a_trace_in_progress(store, send, trace_id):
+    send({"span": 1, "parent": 1, "attributes": {"gen_ai.usage.input_tokens": 5}})
+    info = only(store, trace_id())
+    assert (info.state, info.token_usage) == (TraceState.IN_PROGRESS, TokenUsage(5, 0, 5))
+
+
+@pytest.mark.parametrize("start", [0, 1, 2**62, 2**63 + 5, 2**64 - 1])
+def test_absurd_times_do_not_stop_an_answer(store, send, trace_id, start):
+    send({"start_time_unix_nano": start, "end_time_unix_nano": start, "name": "odd"}, {"trace": 2})
+    info = only(store, trace_id())
+    assert (info.name, info.execution_duration_ns) == ("odd", 0)
+
+
+def test_session_and_user_come_from_any_span_if_the_root_does_not_say(store, send, trace_id):
+    send({}, {"parent": 1, "attributes": {"session.id": "s", "enduser.id": "u"}})
+    info = only(store, trace_id())
+    assert (info.session_id, info.user_id) == ("s", "u")
+    for where in (Filter(session_id="s"), Filter(user_id="u")):
+        assert [found.trace_id for found in traces.search(store, where).traces] == [trace_id()]
+    assert traces.search(store, Filter(session_id="x")).traces == []
+
+
+def test_the_root_s_session_wins_over_its_children_s(store, send, trace_id):
+    send(
+        {"attributes": {"session.id": "a"}},
+        {"parent": 1, "attributes": {"session.id": "z"}},
+    )
+    assert only(store, trace_id()).session_id == "a"
+    assert len(traces.search(store, Filter(session_id="a")).traces) == 1
+    assert traces.search(store, Filter(session_id="z")).traces == []
+
+
+def usage(tokens):
+    return {"gen_ai.usage.input_tokens": tokens}
+
+
+def test_a_parent_s_total_hides_its_descendants_at_any_depth(store, send, trace_id):
+    send(
+        {"span": 1},
+        {"span": 2, "parent": 1, "attributes": usage(100)},
+        {"span": 3, "parent": 2},
+        {"span": 4, "parent": 3, "attributes": usage(60)},
+        {"span": 5, "parent": 2, "attributes": usage(40)},
+        {"span": 6, "parent": 1, "attributes": usage(7)},
+        {"span": 7, "parent": 99, "attributes": usage(1)},
+    )
+    assert only(store, trace_id()).token_usage.input_tokens == 108
+
+
+def test_spans_whose_ancestry_runs_in_a_circle_all_count(store, send, trace_id):
+    send(
+        {"span": 1, "parent": 2, "attributes": usage(1)},
+        {"span": 2, "parent": 1, "attributes": usage(2)},
+        {"span": 3, "parent": 2, "attributes": usage(4)},
+    )
+    assert only(store, trace_id()).token_usage.input_tokens == 7
+
+
+def test_no_reported_usage_is_not_zero(store, send, trace_id):
+    send({})
+    assert only(store, trace_id()).token_usage is None
+
+
+def test_a_retried_span_changes_nothing(store, writer, make_spans, trace_id):
+    request = make_spans({"attributes": usage(3), "status": 2}, {"parent": 1}).SerializeToString()
+    writer.write_traces(request)
+    once = only(store, trace_id())
+    writer.write_traces(request)
+    writer.write_traces(request)
+    assert only(store, trace_id()) == once
+
+
+CHAT = [{"role": "user", "content": "first"}, {"role": "user", "content": "last"}]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "asked", "answered"),
+    [
+        ({"input.value": "as it is", "output.value": ""}, "as it is", ""),
+        ({"mlflow.spanInputs": json.dumps({"messages": CHAT})}, "last", ""),
+        ({"mlflow.spanInputs": '{"messages": [broken'}, '{"messages": [broken', ""),
+        ({"input.value": json.dumps({"q": 1})}, '{"q": 1}', ""),
+        (
+            {
+                "output.value": json.dumps(
+                    {"choices": [{"message": {**CHAT[0], "role": "assistant"}}]}
+                )
+            },
+            "",
+            "first",
+        ),
+        (
+            {
+                "gen_ai.input.messages": [
+                    {"role": "user", "parts": [{"type": "text", "content": "structured"}]}
+                ],
+                "gen_ai.output.messages": [
+                    {"role": "assistant", "parts": [{"type": "text", "content": "reply"}]}
+                ],
+            },
+            "structured",
+            "reply",
+        ),
+        ({"gen_ai.prompt.0.content": "a", "gen_ai.prompt.1.content": "b"}, "b", ""),
+        ({"gen_ai.completion.0.content": "c"}, "", "c"),
+        ({"input.value": "x" * 1001}, "x" * 997 + "...", ""),
+        ({"input.value": b"\xff\x00"}, '"/wA="', ""),
+    ],
+)
+def test_previews_show_what_was_said_last(  # noqa: PLR0917
+    store, send, trace_id, attributes, asked, answered
+):
+    send({"attributes": attributes})
+    info = only(store, trace_id())
+    assert (info.request_preview, info.response_preview) == (asked, answered)
+
+
+def test_previews_come_from_other_spans_if_the_root_does_not_say(store, send, trace_id):
+    send(
+        {"ms": 100},
+        {
+            "parent": 1,
+            "at": 5,
+            "ms": 90,
+            "attributes": {"input.value": "2", "output.value": "last"},
+        },
+        {
+            "parent": 1,
+            "at": 2,
+            "ms": 5,
+            "attributes": {"input.value": "1", "output.value": "first"},
+        },
+    )
+    info = only(store, trace_id())
+    assert (info.request_preview, info.response_preview) == ("1", "last")
+
+
+def test_pages_neither_repeat_nor_skip_while_traces_arrive(store, send, trace_id):
+    for number in range(1, 8):
+        send({"trace": number, "at": number * 10})
+    seen, token = [], ""
+    for _ in range(10):
+        page = traces.search(store, Filter(), page_size=3, page_token=token)
+        seen += [int(info.trace_id, 16) for info in page.traces]
+        send({"trace": 100 + len(seen), "at": 1000 + len(seen)})
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == [7, 6, 5, 4, 3, 2, 1]
+
+
+def test_traces_that_start_together_are_all_listed(store, send):
+    send(*({"trace": number, "span": number} for number in range(1, 60)))
+    first = traces.search(store, Filter(), page_size=20)
+    second = traces.search(store, Filter(), page_size=50, page_token=first.next_page_token)
+    ids = [int(info.trace_id, 16) for info in first.traces + second.traces]
+    assert ids == list(range(59, 0, -1))
+
+
+def test_a_search_goes_on_until_it_has_what_few_match(store, send):
+    for number in range(1, 30):
+        send({"trace": number, "at": number, "ms": 500 if number == 2 else 1})
+    page = traces.search(store, Filter(min_duration_ns=400 * MS), page_size=1)
+    assert [int(info.trace_id, 16) for info in page.traces] == [2]
+    assert page.next_page_token == ""
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"experiment": "shop"}, [1, 2]),
+        ({"service_name": "stock"}, [3]),
+        ({"version": "1"}, [1]),
+        ({"environment": "production"}, [2]),
+        ({"deployment_id": "d"}, [3]),
+        ({"state": TraceState.ERROR}, [2]),
+        ({"state": TraceState.IN_PROGRESS}, [4]),
+        ({"state": TraceState.OK}, [1, 3]),
+        ({"name": "b"}, [2]),
+        ({"min_duration_ns": 5 * MS}, [3]),
+        ({"version": "1' OR '1'='1"}, []),
+    ],
+)
+def test_every_filter_restricts(store, send, where, expected):
+    send({"trace": 1, "name": "a"}, service__version="1")
+    send({"trace": 2, "name": "b", "status": 2}, deployment__environment__name="production")
+    send({"trace": 3, "ms": 5}, service__name="stock", deployment__id="d")
+    send({"trace": 4, "parent": 77}, service__name="other")
+    found = traces.search(store, Filter(**where)).traces
+    assert sorted(int(info.trace_id, 16) for info in found) == expected
+
+
+def test_a_time_range_holds_its_start_and_not_its_end(store, send):
+    base = 1_790_000_000_000_000_000
+    for number in (1, 2, 3):
+        send({"trace": number, "at": number})
+    where = Filter(start_time_from_ns=base + MS, start_time_until_ns=base + 3 * MS)
+    found = traces.search(store, where).traces
+    assert [int(info.trace_id, 16) for info in found] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-2], lambda t: "A" + t[1:], lambda t: "no", str.upper]
+)
+def test_a_changed_page_token_is_refused(store, send, change):
+    send({"trace": 1}, {"trace": 2})
+    token = traces.search(store, Filter(), page_size=1).next_page_token
+    with pytest.raises(InvalidArgument, match="page_token"):
+        traces.search(store, Filter(), page_size=1, page_token=change(token))
+
+
+def test_a_page_token_is_good_for_its_own_question_only(store, send):
+    send({"trace": 1}, {"trace": 2})
+    token = traces.search(store, Filter(), page_size=1).next_page_token
+    with pytest.raises(InvalidArgument, match="same filters"):
+        traces.search(store, Filter(name="x"), page_size=1, page_token=token)
+
+
+def test_an_unknown_trace_is_not_found(store, trace_id):
+    with pytest.raises(NotFound):
+        traces.get(store, trace_id(5))
+
+
+def test_nothing_matches_in_an_empty_store(store):
+    assert traces.search(store, Filter()) == traces.Page([], "")
