@@ -52,7 +52,8 @@ def span(
         end_time_unix_nano=start + duration,
         **fields,
     )
-    made.status.code = status
+    if status:
+        made.status.code = status
     add_attributes(made, attributes)
     return made
 

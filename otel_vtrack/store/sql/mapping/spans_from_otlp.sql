@@ -16,11 +16,12 @@ WITH
     -- What an attribute's name says, as role * 16 + rank, where a lower rank wins; 0: nothing.
     -- Roles: 1 version, 2 version if nothing else says it, 3 environment, 4 deployment,
     -- 5 commit, 6 branch, 7 repository, 8 dirty, 9 session, 10 user, 11 input, 12 output and
-    -- 13 total tokens, 14 experiment. docs/mapping.md has the same chains in words.
+    -- 13 total tokens, 14 experiment, 15 the three counts as JSON. docs/mapping.md has the same
+    -- chains in words.
     -- Names are LowCardinality, so this runs once for each name in a block.
     (name -> transform(name, [
         'service.version', 'app_version', 'app.version', 'version',
-        'traceloop.entity.version', 'gen_ai.agent.version',
+        'traceloop.entity.version', 'gen_ai.agent.version', 'container.image.tags',
         'deployment.environment.name', 'deployment.environment', 'environment', 'env',
         'deployment.id', 'deployment_id', 'deployment.name', 'cicd.pipeline.run.id',
         'vcs.ref.head.revision', 'vcs.repository.ref.revision', 'git.commit.sha', 'git.commit',
@@ -35,10 +36,11 @@ WITH
         'gen_ai.usage.input_tokens', 'gen_ai.usage.prompt_tokens', 'llm.token_count.prompt', 'llm.usage.prompt_tokens',
         'gen_ai.usage.output_tokens', 'gen_ai.usage.completion_tokens', 'llm.token_count.completion', 'llm.usage.completion_tokens',
         'gen_ai.usage.total_tokens', 'llm.token_count.total', 'llm.usage.total_tokens',
-        'vtrack.experiment'
+        'vtrack.experiment',
+        'mlflow.chat.tokenUsage'
     ], [
         16, 17, 18, 19,
-        32, 33,
+        32, 33, 34,
         48, 49, 50, 51,
         64, 65, 66, 67,
         80, 81, 82, 83,
@@ -53,12 +55,15 @@ WITH
         176, 177, 178, 179,
         192, 193, 194, 195,
         208, 209, 210,
-        224
+        224,
+        240
     ]::Array(UInt8), 0::UInt8)) AS code_of,
     -- The attributes that have a role and a value, best rank first. As a map from role to text
     -- (`f` below) a lookup finds the first.
     ((names, texts) -> arraySort(arrayFilter(
-        p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap(n -> code_of(n), names), texts)))) AS told_by
+        p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap(n -> code_of(n), names), texts)))) AS told_by,
+    -- An image's tags are an array, hence bytes: its first text follows two tags and lengths.
+    extract(f[2], '(?s)^(?:\n.\n.)?([^\n]+)') AS weak_version
 SELECT
     toFixedString(s_trace_id, 16) AS trace_id,
     toFixedString(s_span_id, 8) AS span_id,
@@ -90,7 +95,7 @@ SELECT
     resource_schema_url,
     named_experiment AS experiment,
     service AS service_name,
-    multiIf(f[1] != '', f[1], f[2] != '', f[2], substring(f[5], 1, 12)) AS version,
+    multiIf(f[1] != '', f[1], weak_version != '', weak_version, substring(f[5], 1, 12)) AS version,
     f[3] AS environment,
     f[4] AS deployment_id,
     f[5] AS git_commit,
@@ -99,9 +104,9 @@ SELECT
     f[7] AS repository_url,
     f[9] AS session_id,
     f[10] AS user_id,
-    toUInt64OrNull(f[11]) AS input_tokens,
-    toUInt64OrNull(f[12]) AS output_tokens,
-    toUInt64OrNull(f[13]) AS total_tokens
+    coalesce(toUInt64OrNull(f[11]), JSONExtract(f[15], 'input_tokens', 'Nullable(UInt64)')) AS input_tokens,
+    coalesce(toUInt64OrNull(f[12]), JSONExtract(f[15], 'output_tokens', 'Nullable(UInt64)')) AS output_tokens,
+    coalesce(toUInt64OrNull(f[13]), JSONExtract(f[15], 'total_tokens', 'Nullable(UInt64)')) AS total_tokens
 FROM
 (
     -- Down to the spans.
