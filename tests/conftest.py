@@ -106,9 +106,9 @@ def trace_id():
 class Served:
     """A `vtrack serve` of its own process on free ports of loopback."""
 
-    def __init__(self, folder, flags, environment):
+    def __init__(self, folder, log_path, flags, environment):
         self.folder = folder
-        self.log_path = folder.with_suffix(".log")
+        self.log_path = log_path
         self.started_at = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -179,22 +179,38 @@ class Served:
             connection.close()
 
 
-@pytest.fixture
-def vtrack(tmp_path):
-    """Start `vtrack serve` on a folder of this test; whatever still runs after it is killed.
+@pytest.fixture(scope="session")
+def vtrack_on():
+    """Start `vtrack serve` on a folder, as `vtrack` does; kills what still runs in the end."""
+    started = []
 
-    `vtrack(*flags)` returns once it is ready, unless told `ready=False`.
+    def start(folder, *flags, log=None, ready=True, **environment) -> Served:
+        chosen = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+        if not {"--store-url", "--config"} & set(flags):
+            chosen += ["--store-url", f"chdb://{folder}"]
+        log = log or folder.with_suffix(".log")
+        started.append(Served(folder, log, [*chosen, *flags], environment))
+        if ready:
+            started[-1].wait_ready()
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.process.kill()
+        served.wait()
+
+
+@pytest.fixture
+def vtrack(tmp_path, vtrack_on):
+    """Start `vtrack serve` on the folder `store` of this test.
+
+    `vtrack(*flags)` returns once it is ready, unless told `ready=False`. Keywords are variables
+    of its environment. Whatever still runs after the test is killed.
     """
     started = []
 
-    def start(*flags, folder=None, ready=True, ports=True, **environment) -> Served:
-        folder = folder or tmp_path / "store"
-        chosen = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"] if ports else []
-        if not {"--store-url", "--config"} & set(flags):
-            chosen += ["--store-url", f"chdb://{folder}"]
-        started.append(Served(folder, [*chosen, *flags], environment))
-        if ready:
-            started[-1].wait_ready()
+    def start(*flags, **others) -> Served:
+        started.append(vtrack_on(tmp_path / "store", *flags, **others))
         return started[-1]
 
     yield start
