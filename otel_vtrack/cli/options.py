@@ -47,7 +47,7 @@ def _option(name: str) -> Callable[[_Command], _Command]:
     flag = settings.flag(name)
     notes = [f"env: {settings.variable(name)}"]
     if field.default_factory is None:
-        notes.append(f"default: {_shown(field.default)}")
+        notes.append(f"default: {shown(field.default)}")
     help_ = f"{field.description}  [{'; '.join(notes)}]"
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_)
@@ -60,7 +60,8 @@ def _metavar(name: str, annotation: Any) -> str:
     return "HOST:PORT" if name in {"grpc", "http"} else name.rpartition("_")[2].upper()
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Write the default of a setting as people would."""
     from pydantic import ByteSize  # noqa: PLC0415 - for the type of a default
 
     if isinstance(value, ByteSize):

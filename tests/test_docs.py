@@ -1,0 +1,66 @@
+"""The documentation names every setting and option, and none that does not exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from otel_vtrack import settings
+from otel_vtrack.cli.group import group
+
+DOCS = Path(__file__).parents[1] / "docs"
+SERVER = (DOCS / "server.md").read_text()
+
+
+def rows():
+    """Name, variable and default of each row of the table of settings."""
+    return re.findall(r"^\| `(--[a-z-]+)` \| `([A-Z_]+)` \| (.+?) \| \S", SERVER, re.MULTILINE)
+
+
+def section(command):
+    return SERVER.split(f"## `vtrack {command}`", 1)[1].split("\n## ", 1)[0]
+
+
+def options_of(command):
+    found = group.get_command(None, command)
+    return {name for option in found.params for name in option.opts if name.startswith("--")}
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists():
+    assert [(flag, variable) for flag, variable, _ in rows()] == [
+        (settings.flag(name), settings.variable(name)) for name in settings.Settings.model_fields
+    ]
+
+
+def test_documented_defaults_are_those_that_apply(monkeypatch):
+    from otel_vtrack.cli import options  # noqa: PLC0415
+
+    for flag, _, default in rows():
+        field = settings.Settings.model_fields[flag[2:].replace("-", "_")]
+        if field.default_factory is None:
+            assert default == f"`{options.shown(field.default)}`", flag
+
+
+def test_every_setting_is_an_option_of_serve_with_help_that_names_its_variable():
+    for option in group.get_command(None, "serve").params:
+        assert option.help
+        if option.name != "config":
+            assert settings.variable(option.name) in option.help
+    expected = {settings.flag(name) for name in settings.Settings.model_fields} | {"--config"}
+    assert options_of("serve") == expected
+
+
+def test_every_option_of_migrate_is_documented_and_every_documented_one_exists():
+    assert set(re.findall(r"`(--[a-z-]+)`", section("migrate"))) == options_of("migrate")
+
+
+def test_every_variable_in_the_documentation_exists():
+    named = set(re.findall(r"OTEL_VTRACK_[A-Z_]+", SERVER))
+    known = {settings.variable(name) for name in settings.Settings.model_fields}
+    assert named == known | {settings.FILE_VARIABLE}
+
+
+@pytest.mark.parametrize("command", group.list_commands(None))
+def test_every_command_says_what_it_does(command):
+    found = group.get_command(None, command)
+    assert found.get_short_help_str()
