@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from otel_vtrack.errors import SettingsError, WireError
 from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store, translated
+from otel_vtrack.wire import framing
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -112,25 +113,34 @@ def delimited(payload: bytes) -> bytes:
     at, end = 0, len(payload)
     try:
         while at < end:
-            tag = payload[at]
-            at += 1
-            start = at
-            length, at = _varint(payload, at)
-            if tag != _ROW_TAG or at + length > end:
-                raise WireError("not an OTLP request: send a serialized Export…ServiceRequest")
+            if payload[at] != _ROW_TAG:
+                return _without_other_fields(payload)
+            start = at + 1
+            length, at = _varint(payload, start)
             at += length
+            if at > end:
+                raise WireError("an OTLP request was cut short: send it whole")
             pieces.append(view[start:at])
     except IndexError:
         raise WireError("an OTLP request was cut short: send it whole") from None
     return b"".join(pieces)
 
 
+def _without_other_fields(payload: bytes) -> bytes:
+    return b"".join(
+        framing.varint(end - value) + payload[value:end]
+        for number, wire_type, _, value, end in framing.fields(payload)
+        if number == _ROW_TAG >> 3 and wire_type == _ROW_TAG & 7
+    )
+
+
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
+    while shift < 70:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
         shift += 7
+    raise WireError("a length in an OTLP request does not end: send what its encoder made")
