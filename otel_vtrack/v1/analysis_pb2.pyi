@@ -107,7 +107,7 @@ class CompareVersionsRequest(_message.Message):
     """Exact environment of the root."""
     max_traces: _builtins.int
     """Take a random sample where more traces than this match: beyond it, more change the answer
-    by less than anyone can see. 0 means 100,000.
+    by less than anyone can see. 0 means 50,000.
     """
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:

@@ -1,0 +1,16 @@
+-- How many traces have spans of two versions, and in which experiments? One row a version and
+-- experiment.
+--
+-- An upper bound on the traces whose root has the version, from a table of few rows.
+
+SELECT
+    version,
+    experiment,
+    uniqMerge(traces) AS trace_count
+FROM versions
+WHERE version IN ({baseline_version:String}, {candidate_version:String})
+    AND ({experiment:String} = '' OR experiment = {experiment:String})
+    AND ({service_name:String} = '' OR service_name = {service_name:String})
+    AND ({environment:String} = '' OR environment = {environment:String})
+GROUP BY version, experiment
+ORDER BY experiment, version;

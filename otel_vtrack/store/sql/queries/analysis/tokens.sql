@@ -1,0 +1,146 @@
+-- How many tokens did traces of two versions take? One row; traces that report none are left out.
+--
+-- A span that reports usage stands for all below it, so spans with an ancestor that reports
+-- usage are left out, however far above it is. The walk goes up from all spans of a trace at
+-- once and doubles its stride each time: after log2(spans) strides every ancestry has ended, or
+-- runs in a circle. Spans whose ancestry does count as if they had no ancestors, and so do
+-- those whose parent is missing or is themselves. query.tokens has the same rules in Python.
+
+WITH
+    0xFFFFFFFF AS low,
+    0x3FFFFFFF AS place,
+    -- Sorted together, as id, kind, place: each span (0) comes before its usage (1) and before
+    -- those that name it as their parent (2).
+    (x -> bitAnd(bitShiftRight(x, 30), 3)) AS kind_of,
+    (x -> bitShiftRight(x, 32)) AS id_of,
+    -- Of n sorted values, which ones bound the quantile p with 95 % confidence? The number of
+    -- values below the quantile is binomial, whatever the distribution (David and Nagaraja,
+    -- Order Statistics, 3rd ed., 7.1); up to 1,000 values exactly, then by the normal
+    -- approximation. 0 or n + 1: there are too few values for that bound.
+    ((n, p) -> arrayCumSum(arrayMap(
+        k -> exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log(1 - p)),
+        range(if(n > 1000, 0, n + 1))))) AS cdf,
+    ((n, p) -> if(n > 1000,
+        toInt64(floor(n * p - 1.959964 * sqrt(n * p * (1 - p)))),
+        toInt64(arrayCount(c -> c <= 0.025, cdf(n, p))))) AS lower_rank,
+    ((n, p) -> if(n > 1000,
+        toInt64(ceil(n * p + 1.959964 * sqrt(n * p * (1 - p)))) + 1,
+        toInt64(arrayFirstIndex(c -> c >= 0.975, cdf(n, p))))) AS upper_rank,
+    -- (value, lower, upper) for p50, p95 and p99; NaN where there is none. The quantile itself is
+    -- the least value that as many are at or below: definition 1 of Hyndman and Fan (1996).
+    (sorted -> arrayMap(p -> (
+        if(length(sorted) = 0, nan, sorted[toInt64(ceil(round(length(sorted) * p, 6)))]),
+        if(lower_rank(length(sorted), p) < 1, nan, sorted[lower_rank(length(sorted), p)]),
+        if(upper_rank(length(sorted), p) NOT BETWEEN 1 AND length(sorted), nan, sorted[upper_rank(length(sorted), p)])),
+        [0.5, 0.95, 0.99])) AS quantiles_of
+SELECT
+    length(a) AS baseline_count,
+    length(b) AS candidate_count,
+    arrayAvg(a) AS baseline_mean,
+    arrayAvg(b) AS candidate_mean,
+    deviations[1] AS baseline_deviation,
+    deviations[2] AS candidate_deviation,
+    quantiles_of(a) AS baseline_tokens,
+    quantiles_of(b) AS candidate_tokens,
+    -- The test refuses an empty sample: it gets one value of each then, and says nothing.
+    empty(a) OR empty(b) AS one_sided,
+    arrayReduce(
+        'mannWhitneyUTest(\'two-sided\')',
+        if(one_sided, [0., 1.], arrayConcat(a, b)),
+        if(one_sided, [0, 1], arrayConcat(arrayWithConstant(length(a), 0), arrayWithConstant(length(b), 1)))) AS rank_test,
+    -- Pairs in which the baseline's trace has the greater value, of all pairs.
+    if(one_sided, nan, rank_test.1) AS u_statistic,
+    if(one_sided, nan, rank_test.2) AS p_value
+FROM
+(
+    SELECT
+        arraySort(groupArrayIf(tokens, side = 1)) AS a,
+        arraySort(groupArrayIf(tokens, side = 2)) AS b,
+        [stddevSampStableIf(tokens, side = 1), stddevSampStableIf(tokens, side = 2)] AS deviations
+    FROM
+    (
+    SELECT
+        r.4 AS side,
+        toFloat64(arraySum((u, keep) -> u.4 * keep, reported, counted)) AS tokens
+    FROM
+    (
+    SELECT
+        *,
+        if(length(reported) < 2,
+            arrayWithConstant(length(reported), 1::UInt8),
+            arrayMap(
+                x -> NOT (bitTest(walked[bitAnd(x, place)], 32) AND bitAnd(walked[bitAnd(x, place)], low) = 0),
+                arrayFilter((d, x) -> kind_of(x) = 1, defined, entries))) AS counted
+    FROM
+    (
+        SELECT
+            *,
+            -- Of each span: where its parent is, or 0; and in bit 32 whether that reports usage.
+            arrayFold(
+                (reached, stride) -> arrayMap(x -> bitOr(reached[bitAnd(x, low)], bitAnd(x, 0x100000000)), reached),
+                range(if(length(walk) = 0, 0, toUInt8(ceil(log2(length(walk)))) + 1)),
+                arrayMap(p -> bitOr(p, bitShiftLeft(toUInt64(reports[p]), 32)), parents)) AS walked
+        FROM
+        (
+            SELECT
+                *,
+                arrayFilter((f, x) -> kind_of(x) = 0,
+                    arrayMap((x, next) -> id_of(x) = id_of(next) AND kind_of(next) = 1, entries, arrayPushBack(arrayPopFront(entries), 0)),
+                    entries) AS reports,
+                arrayMap(x -> bitAnd(x, low), arraySort(arrayMap(
+                    (d, x) -> bitOr(
+                        bitShiftLeft(bitAnd(x, place), 32),
+                        if(kind_of(d) = 0 AND id_of(d) = id_of(x) AND id_of(x) != 0 AND bitAnd(d, place) != bitAnd(x, place), bitAnd(d, place), 0)),
+                    arrayFilter((d, x) -> kind_of(x) = 2, defined, entries),
+                    arrayFilter(x -> kind_of(x) = 2, entries)))) AS parents
+            FROM
+            (
+                SELECT
+                    *,
+                    arrayFill(x -> kind_of(x) = 0, entries) AS defined
+                FROM
+                (
+                    SELECT
+                        *,
+                        arraySort(arrayConcat(
+                            arrayMap((e, i) -> bitOr(bitAnd(e, 0xFFFFFFFF00000000), toUInt64(i)), walk, arrayEnumerate(walk)),
+                            arrayMap(u -> bitOr(bitShiftLeft(toUInt64(u.1), 32), 0x40000000), if(length(walk) = 0, [], reported)),
+                            arrayMap((e, i) -> bitOr(bitShiftLeft(bitAnd(e, low), 32), bitOr(0x80000000, toUInt64(i))), walk, arrayEnumerate(walk)))) AS entries
+                    FROM
+                    (
+        SELECT
+            -- The least tuple is the root's, so what follows its first three fields is, too.
+            min((
+                root.rank,
+                root.start_time,
+                root.span_id,
+                multiIf(
+                    {service_name:String} != '' AND root.service_name != {service_name:String}, 0,
+                    {environment:String} != '' AND root.environment != {environment:String}, 0,
+                    root.version = {baseline_version:String}, 1,
+                    root.version = {candidate_version:String}, 2,
+                    0),
+                root.status_code = 2)) AS r,
+            -- Sorting is a third of the cost of a set for each trace.
+            arrayCompact(arraySort(groupArrayArray(usage))) AS reported,
+            if(length(reported) < 2, [], arrayCompact(arraySort(groupArrayArray(edges)))) AS walk
+        FROM traces
+        WHERE cityHash64(trace_id) % {one_in:UInt64} = 0
+            AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+            AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+            AND ({experiment:String} = '' OR experiment = {experiment:String})
+        -- A number groups faster than a LowCardinality text.
+        GROUP BY trace_id, cityHash64(experiment)
+        HAVING r.4 > 0
+            AND r.2 >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+            AND r.2 <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+            AND r.1 < 2
+            AND length(reported) > 0
+                    )
+                )
+            )
+        )
+    )
+    )
+    )
+);
