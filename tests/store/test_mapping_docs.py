@@ -1,0 +1,46 @@
+"""docs/mapping.md has the chains of names that the mapping has."""
+
+import re
+from pathlib import Path
+
+from otel_vtrack.store import sql
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+VIEW = sql.text("mapping", "spans_from_otlp")
+
+
+def documented():
+    """Columns and chain of each row of the table."""
+    rows = re.findall(r"^\| (`.+) \| (`.+`) \|$", DOCUMENT, re.MULTILINE)
+    names = re.compile(r"`([^`]+)`")
+    return [(names.findall(columns), names.findall(chain)) for columns, chain in rows]
+
+
+def mapped():
+    """The names of each role, best rank first, roles in order."""
+    names, codes = re.search(
+        r"transform\(name, \[(.*?)\], \[(.*?)\]::Array\(UInt8\)", VIEW, re.DOTALL
+    ).groups()
+    pairs = zip(re.findall(r"'([^']+)'", names), map(int, re.findall(r"\d+", codes)), strict=True)
+    roles = {}
+    for name, code in sorted(pairs, key=lambda pair: pair[1]):
+        assert code % 16 == len(roles.setdefault(code // 16, []))
+        roles[code // 16].append(name)
+    return roles
+
+
+def test_the_view_and_the_document_have_the_same_chains():
+    assert sorted(chain for _, chain in documented()) == sorted(mapped().values())
+
+
+def test_a_name_says_one_thing():
+    names = [name for chain in mapped().values() for name in chain]
+    assert len(names) == len(set(names))
+
+
+def test_every_documented_column_is_one_of_spans(store):
+    columns = {
+        row["name"] for row in store.select("SELECT name FROM system.columns WHERE table = 'spans'")
+    }
+    for named, _ in documented():
+        assert set(named) <= columns
