@@ -1,0 +1,136 @@
+"""What queries return, as protobuf messages; and the other way for what they take."""
+
+from typing import cast
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from otel_vtrack.analysis import compare
+from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.query.traces import TraceInfo
+from otel_vtrack.query.versions import Version
+from otel_vtrack.v1 import analysis_pb2, traces_pb2, versions_pb2
+
+_SECOND: int = 1_000_000_000
+
+
+def timestamp(nanoseconds: int) -> Timestamp:
+    """Make a Timestamp of nanoseconds since 1970."""
+    seconds, nanos = divmod(nanoseconds, _SECOND)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def nanoseconds(message: Timestamp | Duration, *, name: str) -> int:
+    """Read a Timestamp or Duration.
+
+    Raises:
+        InvalidArgument: It lies outside of what the store can hold.
+    """
+    number = message.seconds * _SECOND + message.nanos
+    if not -(1 << 63) <= number < 1 << 63:
+        raise InvalidArgument(f"{name} is from 1677 to 2262: give a time in between, or none")
+    return number
+
+
+def version(found: Version) -> versions_pb2.Version:
+    """Make the message of a version."""
+    return versions_pb2.Version(
+        experiment=found.experiment,
+        service_name=found.service_name,
+        version=found.version,
+        environment=found.environment,
+        deployment_id=found.deployment_id,
+        git_commit=found.git_commit,
+        git_branch=found.git_branch,
+        git_dirty=found.git_dirty,
+        repository_url=found.repository_url,
+        first_seen=timestamp(found.first_seen_ns),
+        last_seen=timestamp(found.last_seen_ns),
+        trace_count=found.trace_count,
+        session_count=found.session_count,
+        user_count=found.user_count,
+    )
+
+
+def trace_info(found: TraceInfo) -> traces_pb2.TraceInfo:
+    """Make the message of a trace's info."""
+    seconds, nanos = divmod(found.execution_duration_ns, _SECOND)
+    message = traces_pb2.TraceInfo(
+        trace_id=found.trace_id,
+        experiment=found.experiment,
+        state=cast("traces_pb2.TraceState.ValueType", int(found.state)),
+        name=found.name,
+        request_time=timestamp(found.request_time_ns),
+        execution_duration=Duration(seconds=seconds, nanos=nanos),
+        request_preview=found.request_preview,
+        response_preview=found.response_preview,
+        session_id=found.session_id,
+        user_id=found.user_id,
+        span_count=found.span_count,
+        error_count=found.error_count,
+        service_name=found.service_name,
+        version=found.version,
+        environment=found.environment,
+        deployment_id=found.deployment_id,
+        tags=found.tags,
+    )
+    if found.token_usage is not None:
+        message.token_usage.CopyFrom(traces_pb2.TokenUsage(**found.token_usage._asdict()))
+    return message
+
+
+def comparison(found: compare.Comparison) -> analysis_pb2.Comparison:
+    """Make the message of a comparison."""
+    return analysis_pb2.Comparison(
+        experiment=found.experiment,
+        service_name=found.service_name,
+        environment=found.environment,
+        baseline=_sample(found.baseline),
+        candidate=_sample(found.candidate),
+        metrics=[_metric(each) for each in found.metrics],
+        sampled_one_in=found.sampled_one_in,
+    )
+
+
+def _sample(found: compare.Sample) -> analysis_pb2.VersionSample:
+    message = analysis_pb2.VersionSample(
+        version=found.version,
+        trace_count=found.trace_count,
+        error_count=found.error_count,
+        in_progress_count=found.in_progress_count,
+    )
+    if found.first_seen_ns is not None and found.last_seen_ns is not None:
+        message.first_seen.CopyFrom(timestamp(found.first_seen_ns))
+        message.last_seen.CopyFrom(timestamp(found.last_seen_ns))
+    return message
+
+
+def _metric(found: compare.MetricComparison) -> analysis_pb2.MetricComparison:
+    return analysis_pb2.MetricComparison(
+        metric=cast("analysis_pb2.Metric.ValueType", int(found.metric)),
+        verdict=cast("analysis_pb2.Verdict.ValueType", int(found.verdict)),
+        summary=found.summary,
+        baseline_count=found.baseline_count,
+        candidate_count=found.candidate_count,
+        figures=[
+            analysis_pb2.FigureComparison(
+                figure=each.figure,
+                baseline=_estimate(each.baseline),
+                candidate=_estimate(each.candidate),
+                difference=_estimate(each.difference),
+                change=_estimate(each.change),
+            )
+            for each in found.figures
+        ],
+        test=found.test,
+        p_value=found.p_value,
+        adjusted_p_value=found.adjusted_p_value,
+        more_needed=found.more_needed,
+    )
+
+
+def _estimate(found: Estimate | None) -> analysis_pb2.Estimate | None:
+    if found is None:
+        return None
+    return analysis_pb2.Estimate(value=found.value, lower=found.lower, upper=found.upper)

@@ -1,0 +1,37 @@
+"""Our errors as gRPC's: one table."""
+
+import logging
+from typing import Final
+
+import grpc
+
+from otel_vtrack.errors import (
+    InvalidArgument,
+    NotFound,
+    Overloaded,
+    StoreUnavailable,
+    VtrackError,
+)
+
+_log = logging.getLogger(__name__)
+
+# First match; subclasses come before what they are.
+_CODES: Final[tuple[tuple[type[VtrackError], grpc.StatusCode], ...]] = (
+    (InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (Overloaded, grpc.StatusCode.UNAVAILABLE),
+    (StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
+)
+_LONGEST: Final = 1_000
+
+
+def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
+    """Return code and message for a caller; what nobody foresaw is logged and not told."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code, str(error)[:_LONGEST]
+    _log.error("a question failed in an unforeseen way", exc_info=error)
+    return (
+        grpc.StatusCode.INTERNAL,
+        "the server failed in a way it did not foresee; its log says more",
+    )
