@@ -31,11 +31,13 @@ from typing_extensions import Self, override
 
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
+from otel_vtrack.ingest.backlog import Backlog
 from otel_vtrack.ingest.commit import GroupCommit
 from otel_vtrack.ingest.receiver import LOGS, TRACES, Receiver
 from otel_vtrack.settings import Settings, flag, join_address, split_address
 from otel_vtrack.store import migrate
 from otel_vtrack.store.client import Store
+from otel_vtrack.store.journal import Journal
 from otel_vtrack.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -44,6 +46,9 @@ _OTLP_SERVICES: Final = (TRACES.service, LOGS.service)
 _API_THREADS: Final = 4
 # For answers on their way out and questions under way, once what was received is stored.
 _GRACE_SECONDS: Final = 2.0
+# How long a query waits for what was acknowledged before it: some ten times a large insert.
+_SETTLE_SECONDS: Final = 5.0
+_RECOVERY_SECONDS: Final = 60.0
 
 
 class Server:
@@ -78,8 +83,15 @@ class Server:
             stack.callback(listener.close)
             store = await asyncio.to_thread(_open, self.settings)
             stack.callback(store.close)
-            receiver = await asyncio.to_thread(_receiver, self.settings, store)
             timeout = self.settings.drain_timeout_seconds
+            backlogs = await asyncio.to_thread(_backlogs, self.settings, store)
+            for backlog in backlogs:
+                stack.push_async_callback(asyncio.to_thread, backlog.close, timeout)
+            store.settle = lambda: [backlog.wait(_SETTLE_SECONDS) for backlog in backlogs]
+            # What the last run left is there before anyone asks.
+            for backlog in backlogs:
+                await asyncio.to_thread(backlog.wait, _RECOVERY_SECONDS)
+            receiver = await asyncio.to_thread(_receiver, self.settings, store, backlogs)
             stack.push_async_callback(asyncio.to_thread, receiver.drain, timeout)
             healthy = await self._start_grpc(stack, receiver)
             await self._start_http(stack, listener, receiver)
@@ -259,8 +271,29 @@ def _require_current(store: Store) -> None:
         )
 
 
-def _receiver(settings: Settings, store: Store) -> Receiver:
+def _backlogs(settings: Settings, store: Store) -> list[Backlog]:
+    """Take up the journals of an embedded store; a remote one is written without."""
+    if store.folder is None:
+        return []
     writer = Writer(store, durability=settings.durability)
+    fsync = settings.durability == "fsync"
+    return [
+        Backlog(
+            Journal(store.folder / f"journal-{name}.sqlite", fsync=fsync),
+            write,
+            name=name,
+            max_bytes=settings.backlog_max_bytes,
+        )
+        for name, write in ((TRACES.name, writer.write_traces), (LOGS.name, writer.write_logs))
+    ]
+
+
+def _receiver(settings: Settings, store: Store, backlogs: list[Backlog]) -> Receiver:
+    if backlogs:
+        writes = [backlog.append for backlog in backlogs]
+    else:
+        writer = Writer(store, durability=settings.durability)
+        writes = [writer.write_traces, writer.write_logs]
     traces, logs = (
         GroupCommit(
             write,
@@ -269,7 +302,7 @@ def _receiver(settings: Settings, store: Store) -> Receiver:
             max_waiting_bytes=settings.queue_max_bytes,
             max_waiting_requests=settings.queue_max_requests,
         )
-        for name, write in ((TRACES.name, writer.write_traces), (LOGS.name, writer.write_logs))
+        for name, write in zip((TRACES.name, LOGS.name), writes, strict=True)
     )
     return Receiver(traces, logs)
 

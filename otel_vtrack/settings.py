@@ -138,6 +138,11 @@ class Settings(BaseSettings):
         "to try again.",
     )
     queue_max_requests: AtLeastOne = Field(default=10_000, description="The same in requests.")
+    backlog_max_bytes: Size = Field(
+        default=ByteSize(64 << 20),
+        description="Most bytes of a signal that are acknowledged and safe in the journal but "
+        "not in the tables yet; an embedded store only.",
+    )
     body_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=60.0, description="How long the body of an HTTP request may take to arrive."
     )

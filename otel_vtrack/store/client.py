@@ -6,7 +6,7 @@ Both are the same clickhouse-connect client, so nothing above this module knows 
 import contextlib
 import os
 import queue
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -71,6 +71,9 @@ class Store:
     Attributes:
         topology: Whether tables are plain or replicated over a cluster.
         embedded: Whether the engine runs in this process.
+        folder: Where an embedded store keeps all it has; None for a remote one.
+        settle: Called before each query of a file; whoever writes with a delay sets it to what
+            waits for everything acknowledged so far to be in the tables.
     """
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
@@ -91,6 +94,8 @@ class Store:
         self.topology = Topology.CLUSTER if cluster else Topology.SINGLE
         parts = urlsplit(url)
         self.embedded = parts.scheme == "chdb"
+        self.folder: Path | None = None
+        self.settle: Callable[[], object] = lambda: None
         self._lock_file: IO[bytes] | None = None
         self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
         self._all: list[Client] = []
@@ -99,11 +104,12 @@ class Store:
                 raise SettingsError(
                     f"{url} is no store: write chdb:///absolute/folder, with three slashes"
                 )
-            self._folder = Path(unquote(parts.path))
+            self.folder = Path(unquote(parts.path))
+            self._take_folder(self.folder)
             self._arguments: dict[str, Any] = {
                 "interface": "chdb",
-                "path": str(self._take_folder()),
-                "chdb_options": {"backups.allowed_path": str(self._folder / "backups")},
+                "path": str(self.folder / "db"),
+                "chdb_options": {"backups.allowed_path": str(self.folder / "backups")},
             }
         elif parts.scheme in {"clickhouse", "clickhouses"} and parts.hostname:
             secure = parts.scheme == "clickhouses"
@@ -126,9 +132,8 @@ class Store:
             self.close()
             raise
 
-    def _take_folder(self) -> Path:
+    def _take_folder(self, folder: Path) -> None:
         """Make the folder and hold its lock, which the kernel drops when this process ends."""
-        folder = self._folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = (folder / "vtrack.lock").open("ab")
@@ -146,7 +151,6 @@ class Store:
                     f"another process has {folder} open: stop it, ask it through its API instead,"
                     " or choose another folder with --store-url chdb:///folder"
                 ) from error
-        return folder / "db"
 
     def connect(self) -> Client:
         """Open one more client, for a thread that keeps it; `close` closes it.
@@ -190,6 +194,7 @@ class Store:
             StoreUnavailable: The store does not answer for now.
             StoreError: Any other fault.
         """
+        self.settle()
         return self.select(sql.text("queries", name), parameters)
 
     def select(

@@ -1,0 +1,231 @@
+"""From the journal into the tables: few large inserts behind many small answers.
+
+`append` returns once a payload is safe in the journal, which is when its sender is answered.
+Threads take what has gathered, insert it as one, and take it out of the journal. After the
+death of the process the next one finds it there and goes on.
+
+Whoever asks must not miss what was acknowledged before, so a query first calls `wait`.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from otel_vtrack.errors import StoreUnavailable, WireError
+from otel_vtrack.store.journal import Entry, Journal
+
+_log = logging.getLogger(__name__)
+
+_LOG_EVERY_SECONDS: Final = 60.0
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+# A store that refuses one request alone this often, for a reason that is not known to pass,
+# will not take it later either.
+_ATTEMPTS: Final = 5
+
+
+class Backlog:
+    """What waits between the journal and the tables; thread-safe.
+
+    Args:
+        journal: Where it is kept; what it still holds is taken up.
+        write: Inserts one or more requests, one after the other.
+        name: Of the signal; in log lines and thread names.
+        max_bytes: Most that may wait. It is also held in memory.
+        batch_bytes: Most that one insert takes. 24 MiB are some 35,000 spans, of which the
+            fixed cost of an insert is a tenth.
+        writers: Inserts at a time.
+        patience_seconds: How long `append` waits for room.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        write: Callable[[bytes], None],
+        *,
+        name: str,
+        max_bytes: int = 64 << 20,
+        batch_bytes: int = 24 << 20,
+        writers: int = 2,
+        patience_seconds: float = 10.0,
+    ) -> None:
+        self._journal = journal
+        self._write = write
+        self._name = name
+        self._max_bytes = max_bytes
+        self._batch_bytes = batch_bytes
+        self._patience_seconds = patience_seconds
+        self._changed = threading.Condition()
+        self._queue: deque[Entry] = deque(journal.entries())
+        self._pending = {entry.number: len(entry.payload) for entry in self._queue}
+        self._bytes = sum(self._pending.values())
+        self._last = max(self._pending, default=0)
+        self._refusal = ""
+        self._refusals = 0
+        self._nudged = False
+        self._said_at = -_LOG_EVERY_SECONDS
+        self._stopping = False
+        if self._queue:
+            _log.info("%s: %d requests of the last run are being stored", name, len(self._queue))
+        self._threads = [
+            threading.Thread(target=self._run, name=f"backlog-{name}-{n}", daemon=True)
+            for n in range(writers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def append(self, payload: bytes) -> None:
+        """Make a payload safe, and have it inserted soon.
+
+        Waits while there is no room, which slows senders down to what the store takes. While
+        the tables refuse what waits, nothing more is taken: the journal could, but what fills
+        it may well be what fills the disk.
+
+        Raises:
+            StoreUnavailable: The journal cannot be written, the tables refuse, or there was no
+                room for `patience_seconds`.
+        """
+        size = len(payload)
+        with self._changed:
+            if self._refusal:
+                self._try_again_now()
+            self._changed.wait_for(
+                lambda: self._has_room(size) or self._refusal, self._patience_seconds
+            )
+            if self._refusal or not self._has_room(size):
+                raise StoreUnavailable(self._refusal or "the store is slower than its senders")
+        entry = self._journal.append(payload)
+        with self._changed:
+            self._queue.append(entry)
+            self._pending[entry.number] = size
+            self._bytes += size
+            self._last = max(self._last, entry.number)
+            self._changed.notify_all()
+
+    def _try_again_now(self) -> None:
+        """Have the insert that was refused tried again, and wait for what comes of it."""
+        seen = self._refusals
+        self._nudged = True
+        self._changed.notify_all()
+        self._changed.wait_for(
+            lambda: not self._refusal or self._refusals != seen, self._patience_seconds
+        )
+
+    def _has_room(self, size: int) -> bool:
+        return not self._pending or self._bytes + size <= self._max_bytes
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until all that was appended before this call is in the tables.
+
+        Returns:
+            Whether it is; else it still was not after `timeout` seconds.
+        """
+        with self._changed:
+            target = self._last
+            return self._changed.wait_for(
+                lambda: all(number > target for number in self._pending), timeout
+            )
+
+    def close(self, timeout: float) -> bool:
+        """Insert what waits, stop, and close the journal, which keeps what is left.
+
+        Returns:
+            Whether nothing is left after `timeout` seconds.
+        """
+        done = self.wait(timeout)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        # An insert under way is not broken off: the store is closed next.
+        for thread in self._threads:
+            thread.join()
+        self._journal.close()
+        return done
+
+    def _run(self) -> None:
+        while batch := self._take():
+            try:
+                self._insert(batch, attempts=0)
+            except Exception:  # noqa: BLE001, PERF203 - a batch is large
+                # A thread that dies would leave every later query waiting for it.
+                _log.exception("%s: unforeseen; the next start takes it up again", self._name)
+                self._settle(batch)
+
+    def _take(self) -> list[Entry]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._stopping)
+            if self._stopping:
+                return []
+            batch: list[Entry] = []
+            size = 0
+            while self._queue:
+                size += len(self._queue[0].payload)
+                if batch and size > self._batch_bytes:
+                    break
+                batch.append(self._queue.popleft())
+            return batch
+
+    def _insert(self, batch: list[Entry], *, attempts: int) -> None:
+        """Insert a batch, however long that takes; one that spoils it is set aside."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                self._write(b"".join(entry.payload for entry in batch))
+                self._journal.remove(entry.number for entry in batch)
+            except StoreUnavailable as error:
+                self._refused(error)
+            except Exception as error:  # noqa: BLE001 - whatever the store raises
+                if len(batch) > 1:
+                    for entry in batch:
+                        self._insert([entry], attempts=0)
+                    return
+                attempts += 1
+                if isinstance(error, WireError) or attempts >= _ATTEMPTS:
+                    self._set_aside(batch[0], error)
+                    return
+                self._refused(error)
+            else:
+                self._settle(batch)
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._nudged, pause)
+                self._nudged = False
+                if self._stopping:
+                    return
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _set_aside(self, entry: Entry, error: Exception) -> None:
+        _log.error(
+            "%s: a request that was acknowledged can't be stored; it is kept in the journal's"
+            " table set_aside, please report it",
+            self._name,
+            exc_info=error,
+        )
+        self._journal.set_aside(entry.number, str(error))
+        self._settle([entry])
+
+    def _refused(self, error: Exception) -> None:
+        with self._changed:
+            self._refusal = str(error)
+            self._refusals += 1
+            self._changed.notify_all()
+        now = time.monotonic()
+        if now - self._said_at >= _LOG_EVERY_SECONDS:
+            self._said_at = now
+            _log.error(
+                "%s: the store refuses data; what was acknowledged waits in the journal. %s",
+                self._name,
+                error,
+            )
+
+    def _settle(self, batch: list[Entry]) -> None:
+        with self._changed:
+            for entry in batch:
+                self._bytes -= self._pending.pop(entry.number, 0)
+            recovered, self._refusal = self._refusal, ""
+            self._changed.notify_all()
+        if recovered:
+            _log.warning("%s: what waited in the journal is stored", self._name)

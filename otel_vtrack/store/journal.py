@@ -1,0 +1,127 @@
+"""What was acknowledged and is not in the tables yet, on disk.
+
+An insert into the tables costs some 50 ms before its first row, so it pays to make few large
+ones; an append to this journal costs 1 ms a MiB. A request is answered once it is here.
+
+SQLite keeps it: its write-ahead log survives the end of this process at any instruction, and
+that of the machine as well with `synchronous = FULL`.
+"""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from otel_vtrack.errors import StoreUnavailable
+
+_log = logging.getLogger(__name__)
+
+_SCHEMA: Final = """
+PRAGMA page_size = 65536;
+PRAGMA journal_mode = WAL;
+PRAGMA locking_mode = EXCLUSIVE;
+CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS set_aside (
+    number INTEGER PRIMARY KEY, payload BLOB NOT NULL, reason TEXT NOT NULL);
+"""
+
+
+class Entry(NamedTuple):
+    """One append: its number, rising, and what was appended."""
+
+    number: int
+    payload: bytes
+
+
+class Journal:
+    """Appends, and forgets what has been dealt with; thread-safe.
+
+    Args:
+        path: Of its file; made when there is none. One that cannot be read, which the death of
+            the machine may cause, is moved out of the way and said in the log.
+        fsync: Whether an append waits for the disk.
+    """
+
+    def __init__(self, path: Path, *, fsync: bool = False) -> None:
+        self._lock = threading.Lock()
+        try:
+            self._database = self._open(path, fsync=fsync)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise StoreUnavailable(f"{path} does not open ({error})") from error
+            aside = path.with_suffix(f".unreadable-{time.time():.0f}")
+            path.rename(aside)
+            _log.error("%s cannot be read (%s); it is %s now", path, error, aside)
+            self._database = self._open(path, fsync=fsync)
+        [(last,)] = self._database.execute(
+            "SELECT max(coalesce((SELECT max(number) FROM entries), 0),"
+            " coalesce((SELECT max(number) FROM set_aside), 0))"
+        )
+        self._last: int = last
+
+    @staticmethod
+    def _open(path: Path, *, fsync: bool) -> sqlite3.Connection:
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        database.executescript(_SCHEMA)
+        database.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'OFF'}")
+        return database
+
+    def append(self, payload: bytes) -> Entry:
+        """Keep a payload; it is safe once this returns.
+
+        Raises:
+            StoreUnavailable: It could not be written: the disk is full, or read-only.
+        """
+        with self._lock, _translated():
+            number = self._last + 1
+            self._database.execute("INSERT INTO entries VALUES (?, ?)", (number, payload))
+            self._last = number
+        return Entry(number, payload)
+
+    def entries(self) -> list[Entry]:
+        """Return what was appended and not removed, oldest first."""
+        with self._lock, _translated():
+            rows = self._database.execute("SELECT number, payload FROM entries ORDER BY number")
+            return [Entry(*row) for row in rows]
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Forget entries; raises as `append` does."""
+        with self._lock, _translated():
+            self._database.execute("BEGIN")
+            try:
+                self._database.executemany(
+                    "DELETE FROM entries WHERE number = ?", [(number,) for number in numbers]
+                )
+            finally:
+                self._database.execute("COMMIT")
+
+    def set_aside(self, number: int, reason: str) -> None:
+        """Keep an entry for whoever looks into it, but no longer among `entries`."""
+        with self._lock, _translated():
+            self._database.execute("BEGIN")
+            try:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO set_aside"
+                    " SELECT number, payload, ? FROM entries WHERE number = ?",
+                    (reason, number),
+                )
+                self._database.execute("DELETE FROM entries WHERE number = ?", (number,))
+            finally:
+                self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        with self._lock:
+            self._database.close()
+
+
+@contextlib.contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the journal cannot be written for now: {error}") from error

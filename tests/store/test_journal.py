@@ -1,0 +1,72 @@
+import subprocess
+import sys
+
+import pytest
+
+from otel_vtrack.errors import StoreUnavailable
+from otel_vtrack.store.journal import Journal
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.sqlite"
+
+
+def payloads(path):
+    journal = Journal(path)
+    found = [entry.payload for entry in journal.entries()]
+    journal.close()
+    return found
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_what_is_appended_is_there_again_in_order_and_what_is_removed_is_not(path, fsync):
+    journal = Journal(path, fsync=fsync)
+    first, second, third = (journal.append(payload) for payload in (b"a", b"", b"\0" * 100_000))
+    assert first.number < second.number < third.number
+    journal.remove([second.number])
+    journal.close()
+    assert payloads(path) == [b"a", b"\0" * 100_000]
+
+
+def test_a_number_is_not_given_twice(path):
+    journal = Journal(path)
+    number = journal.append(b"a").number
+    journal.set_aside(number, "bad")
+    journal.close()
+    journal = Journal(path)
+    assert journal.append(b"b").number > number
+    journal.close()
+
+
+def test_what_is_set_aside_is_kept_with_the_reason_and_not_listed(path):
+    journal = Journal(path)
+    journal.set_aside(journal.append(b"a").number, "bad")
+    assert journal.entries() == []
+    journal.close()
+    again = Journal(path)
+    [(payload, reason)] = again._database.execute("SELECT payload, reason FROM set_aside")
+    assert (payload, reason) == (b"a", "bad")
+    again.close()
+
+
+def test_an_append_survives_the_end_of_its_process_at_once(path):
+    program = (
+        "import os, pathlib, sys; from otel_vtrack.store.journal import Journal;"
+        "Journal(pathlib.Path(sys.argv[1])).append(b'kept'); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == -9
+    assert payloads(path) == [b"kept"]
+
+
+def test_a_file_that_is_no_journal_is_moved_out_of_the_way(path, caplog):
+    path.write_bytes(b"not a database, and long enough to be taken for one" * 100)
+    assert payloads(path) == []
+    assert "cannot be read" in caplog.text
+    [aside] = path.parent.glob("journal.unreadable-*")
+    assert aside.read_bytes().startswith(b"not a database")
+
+
+def test_a_folder_that_is_not_there_is_an_error_that_may_pass(tmp_path):
+    with pytest.raises(StoreUnavailable):
+        Journal(tmp_path / "absent" / "journal.sqlite")
