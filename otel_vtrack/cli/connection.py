@@ -1,0 +1,142 @@
+"""What the commands that ask have in common: where to ask, in which form to answer, and errors.
+
+They exit with 0 if there is an answer, with 1 if what was asked for is not there or the server
+could not answer, and with 2 if the command itself makes no sense.
+"""
+
+import contextlib
+import functools
+import json
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final, TypeVar, cast
+
+import click
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from typing_extensions import override
+
+from otel_vtrack.client import Client
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AGE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+
+FAILED: Final = 1
+USAGE: Final = 2
+
+
+def asks(command: _Command) -> _Command:
+    """Give a command `--server` and `--json`, and make errors one line and an exit code."""
+
+    @click.option(
+        "--server",
+        metavar="HOST:PORT",
+        default="127.0.0.1:4317",
+        envvar="OTEL_VTRACK_SERVER",
+        show_default=True,
+        show_envvar=True,
+        help="Where `vtrack serve` answers gRPC.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, named as in the protos.")
+    @functools.wraps(command)
+    def asking(*args: Any, **keywords: Any) -> Any:
+        with _explained(keywords["server"]):
+            return command(*args, **keywords)
+
+    return cast("_Command", asking)
+
+
+def client(server: str) -> Client:
+    """Connect to a server; whoever calls closes it."""
+    return Client(server)
+
+
+@contextlib.contextmanager
+def _explained(server: str) -> Generator[None]:
+    try:
+        yield
+    except grpc.RpcError as error:
+        code = cast("grpc.Call", error).code()
+        said = cast("grpc.Call", error).details() or code.name
+        if code is grpc.StatusCode.UNAVAILABLE and "store" not in said:
+            said = (
+                f"no server answers at {server}: start one with `vtrack serve`, or say where it is"
+                " with --server HOST:PORT or OTEL_VTRACK_SERVER"
+            )
+        elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            said = f"the server at {server} took too long: narrow the question, or ask later"
+        elif code is grpc.StatusCode.UNIMPLEMENTED:
+            said = f"what answers at {server} is no vtrack server: say where it is with --server"
+        usage = code is grpc.StatusCode.INVALID_ARGUMENT
+        fail(said, USAGE if usage else FAILED)
+
+
+def fail(message: str, code: int = FAILED) -> None:
+    """Print an error as one line and exit."""
+    click.echo(f"vtrack: {message}", err=True)
+    raise click.exceptions.Exit(code)
+
+
+def print_json(value: Message | Mapping[str, Any]) -> None:
+    """Print a message as JSON, every field there and named as in its proto."""
+    shown = as_object(value) if isinstance(value, Message) else value
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def as_object(message: Message) -> dict[str, Any]:
+    """Return what `print_json` prints of a message."""
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def as_list(name: str, messages: Iterable[Message]) -> dict[str, Any]:
+    """Return many messages as one object with one list."""
+    return {name: [as_object(message) for message in messages]}
+
+
+class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """A time: how long ago (`90s`, `15m`, `1h`, `7d`, `2w`) or ISO 8601, in UTC if unsaid."""
+
+    name = "time"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it."""
+        if isinstance(value, datetime):
+            return value
+        now = datetime.now(timezone.utc)
+        try:
+            if age := _AGE.fullmatch(value):
+                return now - timedelta(seconds=float(age[1]) * _UNITS[age[2]])
+            # Python 3.10 does not know the Z.
+            moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value))
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: write 1h, 7d or 2026-01-31T12:00:00Z", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """A duration, as in `250ms`, `2s` or `1.5m`."""
+
+    name = "duration"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Read it."""
+        if isinstance(value, timedelta):
+            return value
+        if milliseconds := re.fullmatch(r"(\d+(?:\.\d+)?)ms", value):
+            return timedelta(milliseconds=float(milliseconds[1]))
+        length = _AGE.fullmatch(value)
+        if not length:
+            self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)
+        return timedelta(seconds=float(length[1]) * _UNITS[length[2]])

@@ -1,0 +1,173 @@
+import json
+from datetime import datetime, timedelta, timezone
+
+import click
+import pytest
+
+from otel_vtrack.cli import connection
+from otel_vtrack.cli.group import group
+
+NOW = int(datetime.now(timezone.utc).timestamp() * 1000) - 1_790_000_000_000
+
+
+def answer(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_versions_are_listed_for_people_and_for_programs(run, send):
+    send(
+        {},
+        service__version="2.4.0",
+        deployment__environment__name="production",
+        vcs__ref__head__revision="0123456789abcdef",
+        vtrack__vcs__dirty=True,
+    )
+    shown = run("versions", "list").stdout
+    for word in ("2.4.0", "production", "shop", "0123456789+dirty", "2026-09-21 14:13:20"):
+        assert word in shown
+    [version] = answer(run("versions", "list", "--json"))["versions"]
+    assert (version["version"], version["trace_count"]) == ("2.4.0", "1")
+    assert version["git_branch"] == ""
+    nothing = run("versions", "list", "--environment", "x")
+    assert (nothing.exit_code, nothing.stdout[:11]) == (0, "No versions")
+
+
+def test_a_comparison_says_in_words_which_version_is_slower(run, send):
+    for version, ms in (("2.3.1", 100), ("2.4.0", 150)):
+        send(
+            *({"trace": ms * 1000 + n, "span": n, "ms": ms + n} for n in range(1, 61)),
+            service__version=version,
+            deployment__environment__name="production",
+        )
+    words = ("compare", "2.3.1", "2.4.0", "--environment", "production")
+    result = run(*words)
+    assert result.exit_code == 0
+    assert "2.4.0 is slower than 2.3.1 in production: p95 157 ms -> 207 ms (+32 %" in result.stdout
+    assert "not enough data on tokens per trace" in result.stdout
+    found = answer(run(*words, "--metric", "latency", "--json"))
+    assert [metric["verdict"] for metric in found["metrics"]] == ["VERDICT_REGRESSED"]
+    assert found["metrics"][0]["figures"][1]["baseline"]["value"] == 157.0
+    assert found["metrics"][0]["adjusted_p_value"] < 0.0001
+
+
+def test_traces_are_searched_for_people_and_for_programs(run, send, trace_id):
+    send({"trace": 1, "at": NOW, "ms": 300, "name": "slow", "attributes": {"input.value": "hi"}})
+    send({"trace": 2, "at": NOW - 7_200_000, "status": 2, "name": "old"})
+    shown = run("traces", "search").stdout
+    assert shown.index(trace_id(1)) < shown.index(trace_id(2))
+    assert "300 ms" in shown
+    assert "hi" in shown
+
+    def names(*words):
+        found = answer(run("traces", "search", "--json", *words))
+        return [trace["name"] for trace in found["traces"]]
+
+    assert names() == ["slow", "old"]
+    assert names("--since", "1h") == ["slow"]
+    assert names("--until", "1h") == ["old"]
+    assert names("--state", "error") == ["old"]
+    assert names("--min-duration", "250ms") == ["slow"]
+    assert names("--limit", "1") == ["slow"]
+    assert names("--name", "none") == []
+
+
+def test_a_trace_is_drawn_as_a_tree(run, send, trace_id):
+    send(
+        {"span": 1, "name": "POST /chat", "ms": 100},
+        {"span": 2, "parent": 1, "name": "agent", "at": 10, "ms": 80},
+        {
+            "span": 3,
+            "parent": 2,
+            "name": "chat gpt",
+            "at": 20,
+            "ms": 50,
+            "status": 2,
+            "attributes": {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 30},
+        },
+        {"span": 4, "parent": 1, "name": "save", "at": 95, "ms": 5},
+        {"span": 5, "parent": 99, "name": "lost"},
+        {"span": 6, "parent": 7, "name": "hen"},
+        {"span": 7, "parent": 6, "name": "egg"},
+    )
+    shown = run("traces", "get", trace_id()).stdout
+    lines = [line.rstrip() for line in shown.splitlines()]
+    names = [line.split("shop")[0].strip(" ") for line in lines if " shop " in line]
+    assert names == [
+        "POST /chat",
+        "├ agent",
+        "│ └ chat gpt",
+        "└ save",
+        "lost",
+        "hen",
+        "└ egg",
+    ]
+    chat = next(line for line in lines if "chat gpt" in line)
+    assert "error" in chat
+    assert "12 + 30" in chat
+    assert "50 ms" in chat
+    assert "42 tokens (12 in, 30 out)" in shown
+
+
+def test_a_trace_as_json_has_its_spans_as_otlp(run, send, trace_id):
+    send({"name": "a", "attributes": {"n": 1}})
+    found = answer(run("traces", "get", trace_id(), "--json"))
+    assert found["traces"][0]["trace_id"] == trace_id()
+    assert found["traces"][0]["state"] == "TRACE_STATE_OK"
+    [span] = found["otlp"]["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert (span["traceId"], span["name"]) == (trace_id(), "a")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("traces", "get", "1" * 32), 1, "vtrack traces search"),
+        (("traces", "get", "xyz"), 2, "32 hexadecimal digits"),
+        (("compare", "A", "B"), 1, "vtrack versions list"),
+        (("compare", "A", "A"), 2, "two different"),
+        (("compare", "A"), 2, "Missing argument 'B'"),
+        (("compare", "A", "B", "--since", "soon"), 2, "write 1h, 7d or 2026"),
+        (("traces", "search", "--min-duration", "long"), 2, "write 250ms"),
+        (("traces", "search", "--state", "odd"), 2, "in_progress"),
+    ],
+)
+def test_errors_are_one_line_that_says_what_to_do(run, words, code, says):
+    result = run(*words)
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [("versions", "list"), ("compare", "A", "B"), ("traces", "search")]
+)
+def test_without_a_server_it_says_how_to_start_one(run, words):
+    result = run(*words, server="127.0.0.1:1")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "vtrack: no server answers at 127.0.0.1:1: start one with `vtrack serve`, or say where it"
+        " is with --server HOST:PORT or OTEL_VTRACK_SERVER\n"
+    )
+
+
+def test_times_are_how_long_ago_or_iso():
+    read = connection.Moment().convert
+    now = datetime.now(timezone.utc)
+    for text, age in (("1h", 3600), ("7d", 604_800), ("90s", 90), ("1.5m", 90)):
+        assert abs(now - read(text, None, None) - timedelta(seconds=age)) < timedelta(seconds=5)
+    noon = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+    for text in ("2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "2026-01-31T12:00"):
+        assert read(text, None, None) == noon
+
+
+def test_every_option_of_every_command_is_explained():
+    context = click.Context(group)
+    for name in ("versions", "compare", "traces"):
+        command = group.get_command(context, name)
+        commands = command.commands.values() if isinstance(command, click.Group) else [command]
+        for each in commands:
+            assert each.help
+            for option in each.params:
+                if isinstance(option, click.Option):
+                    assert option.help, f"{name} {option.name}"
