@@ -29,6 +29,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from typing_extensions import Self, override
 
+from otel_vtrack import api
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
 from otel_vtrack.ingest.backlog import Backlog
@@ -42,7 +43,7 @@ from otel_vtrack.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-_OTLP_SERVICES: Final = (TRACES.service, LOGS.service)
+_SERVICES: Final = (TRACES.service, LOGS.service, *api.SERVICE_NAMES)
 _API_THREADS: Final = 4
 # For answers on their way out and questions under way, once what was received is stored.
 _GRACE_SECONDS: Final = 2.0
@@ -93,12 +94,12 @@ class Server:
                 await asyncio.to_thread(backlog.wait, _RECOVERY_SECONDS)
             receiver = await asyncio.to_thread(_receiver, self.settings, store, backlogs)
             stack.push_async_callback(asyncio.to_thread, receiver.drain, timeout)
-            healthy = await self._start_grpc(stack, receiver)
+            healthy = await self._start_grpc(stack, receiver, store)
             await self._start_http(stack, listener, receiver)
             # Again, before the transports stop: what is stored meanwhile is still answered,
             # and what arrives meanwhile is told to come again.
             stack.push_async_callback(self._drain, receiver, healthy)
-            for service in ("", *_OTLP_SERVICES):
+            for service in ("", *_SERVICES):
                 await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
             self.ready = True
             self._stack = stack.pop_all()
@@ -107,7 +108,9 @@ class Server:
         """Take no more, store and answer what was taken, close everything; idempotent."""
         await self._stack.aclose()
 
-    async def _start_grpc(self, stack: contextlib.AsyncExitStack, receiver: Receiver) -> Any:
+    async def _start_grpc(
+        self, stack: contextlib.AsyncExitStack, receiver: Receiver, store: Store
+    ) -> Any:
         # Handlers that are not coroutines run in the pool: the API's, which wait for the store.
         pool = concurrent.futures.ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api")
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
@@ -116,9 +119,10 @@ class Server:
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
         )
         otlp_grpc.add_otlp(server, receiver)
+        api.add_api(server, store)
         healthy: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-        names = (*_OTLP_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         host, _ = split_address(self.settings.grpc)
         try:
