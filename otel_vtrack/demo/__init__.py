@@ -1,0 +1,1 @@
+"""The demonstration behind `make demo`: a real app, two versions, two environments."""
