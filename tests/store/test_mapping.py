@@ -284,6 +284,12 @@ def test_an_experiment_is_named_by(store, writer, otlp, header, *, resource, exp
     assert experiment_of(store) == experiment
 
 
+def test_a_span_does_not_name_the_experiment(store, writer, otlp):
+    span = otlp.span(attributes={"vtrack.experiment": "mine", "service.name": "x"})
+    writer.write_traces(otlp.request(span).SerializeToString())
+    assert experiment_of(store) == "shop"
+
+
 def test_joined_requests_keep_their_own_experiments(store, writer, otlp):
     payloads = [
         framing.with_experiment(otlp.request(otlp.span(trace=number)).SerializeToString(), name)
@@ -566,8 +572,8 @@ def test_absurd_times_are_kept_and_found(store, writer, otlp, contents, end):
 
 def test_one_request_may_spread_over_hundreds_of_days(store, writer, otlp, contents):
     spans = [
-        otlp.span(number, parent=number - 1, start=number * 86_400 * SECOND * 30, duration=number)
-        for number in range(1, 400)
+        otlp.span(number, parent=number - 1, start=number * 86_400 * SECOND * 90, duration=number)
+        for number in range(1, 200)
     ] + [otlp.span(400 + number, start=at, duration=0) for number, at in enumerate(TIMES.values())]
     payload = otlp.request(*spans).SerializeToString()
     writer.write_traces(payload)

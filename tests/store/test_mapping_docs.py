@@ -3,15 +3,20 @@
 import re
 from pathlib import Path
 
+from otel_vtrack.query import facts
 from otel_vtrack.store import sql
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
 VIEW = sql.text("mapping", "spans_from_otlp")
 
 
+def section(title):
+    return DOCUMENT.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
 def documented():
     """Columns and chain of each row of the table."""
-    rows = re.findall(r"^\| (`.+) \| (`.+`) \|$", DOCUMENT, re.MULTILINE)
+    rows = re.findall(r"^\| (`.+) \| (`.+`) \|$", section("What attributes say"), re.MULTILINE)
     names = re.compile(r"`([^`]+)`")
     return [(names.findall(columns), names.findall(chain)) for columns, chain in rows]
 
@@ -44,3 +49,10 @@ def test_every_documented_column_is_one_of_spans(store):
     }
     for named, _ in documented():
         assert set(named) <= columns
+
+
+def test_requests_and_responses_are_looked_for_as_documented():
+    text = section("Tags, request and response of a trace")
+    rows = re.findall(r"^\| (?!fact|-).+ \| (`.+`) \|$", text, re.MULTILINE)
+    chains = [tuple(re.findall(r"`([^`]+)`", row)) for row in rows]
+    assert chains == [facts._ASKED, facts._ANSWERED, facts._SOURCE_NAMES]
