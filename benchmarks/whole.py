@@ -1,0 +1,141 @@
+"""The whole path: a real `vtrack serve` takes spans over gRPC, stores them, and is asked.
+
+    python -m benchmarks.whole --spans 10000000 --callers 16
+
+Server and load generator are processes of their own on the same cores. Making the load is not
+measured, sending it is. The same run measures how fast one process parses each request with
+upb and throws it away, which is the least any Python receiver does.
+"""
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from benchmarks import load
+from benchmarks.receive import SPANS, _start
+from otel_vtrack.client import Client
+from otel_vtrack.ingest import memory
+from otel_vtrack.store.client import Store
+
+CHUNK_REQUESTS = 400
+SERVICE = "support-assistant"
+
+
+def generate(pipe: Connection, spans: int, target: str, callers: int) -> None:
+    """Make and send a chunk at a time; answer with what each took, and some trace ids."""
+    memory.keep_freed_memory()
+    start = time.time_ns() - 4 * 3600 * 10**9
+    traces_per_chunk = CHUNK_REQUESTS * SPANS // 8
+    for chunk in range(-(-spans // (CHUNK_REQUESTS * SPANS))):
+        payloads = list(
+            load.requests(
+                CHUNK_REQUESTS,
+                SPANS,
+                seed=chunk,
+                start_time_unix_nano=start + chunk * traces_per_chunk * 10_000_000,
+                service=SERVICE,
+            )
+        )
+        began = time.perf_counter()
+        for payload in payloads[:100]:
+            ExportTraceServiceRequest.FromString(payload)
+        parsed = 100 * SPANS / (time.perf_counter() - began)
+        stats = load.drive(target, payloads, callers, retries=100)
+        first = ExportTraceServiceRequest.FromString(payloads[0])
+        trace_id = first.resource_spans[0].scope_spans[0].spans[0].trace_id.hex()
+        pipe.send((stats, parsed, trace_id))
+    pipe.send(None)
+
+
+def _server(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "otel_vtrack", "serve", "--store-url", f"chdb://{folder}"),
+            *("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    ready = process.stdout.readline()
+    return process, ready.split("gRPC ")[1].split(",")[0]
+
+
+def _median_ms(times: int, ask: Callable[[], Any]) -> float:
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        ask()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1e3
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--spans", type=int, default=10_000_000)
+    asked.add_argument("--callers", type=int, default=16)
+    arguments = asked.parse_args()
+    with tempfile.TemporaryDirectory(prefix="vtrack-bench-") as name:
+        measure(Path(name), arguments.spans, arguments.callers)
+
+
+def measure(folder: Path, spans: int, callers: int) -> None:
+    server, target = _server(folder)
+    try:
+        used = psutil.Process(server.pid)
+        time.sleep(1)
+        print(f"resident memory idle: {used.memory_info().rss / 2**20:.0f} MB")
+        print("spans stored  k spans/s  of parse  p50 ms  p99 ms  resident MB")
+        generator, pipe = _start(generate, spans, target, callers)
+        traces, stored, peak = [], 0, 0
+        while (row := pipe.recv()) is not None:
+            stats, parsed, trace_id = row
+            assert not stats.failed, stats.codes
+            stored += stats.requests * SPANS
+            traces.append(trace_id)
+            rate = stats.requests * SPANS / stats.seconds
+            resident = used.memory_info().rss // 2**20
+            peak = max(peak, resident)
+            print(
+                f"{stored:12,}  {rate / 1e3:9.1f}  {rate / parsed:8.1%}  "
+                f"{stats.percentile(0.5) * 1e3:6.0f}  {stats.percentile(0.99) * 1e3:6.0f}  "
+                f"{resident:11,}",
+                flush=True,
+            )
+        generator.join()
+        print(f"resident memory at most, after a chunk: {peak} MB")
+        with Client(target) as client:
+            trace_id = iter(random.Random(1).choices(traces, k=60))
+            print(
+                f"get one trace: {_median_ms(50, lambda: client.get_trace(next(trace_id))):.1f} ms"
+            )
+            compare = _median_ms(
+                10,
+                lambda: client.compare_versions("2.3.1", "2.4.0", environment="production"),
+            )
+            print(f"compare two versions: {compare:.0f} ms")
+            print(f"list versions: {_median_ms(10, lambda: list(client.list_versions())):.1f} ms")
+    finally:
+        server.terminate()
+        server.wait(60)
+    with Store(f"chdb://{folder}") as store:
+        [parts] = store.select(
+            "SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active"
+            " AND database = currentDatabase()"
+        )
+    print(f"on disk: {parts['bytes'] / stored:.0f} B a span, all tables")
+
+
+if __name__ == "__main__":
+    main()
