@@ -107,7 +107,7 @@ class CompareVersionsRequest(_message.Message):
     """Exact environment of the root."""
     max_traces: _builtins.int
     """Take a random sample where more traces than this match: beyond it, more change the answer
-    by less than anyone can see. 0 means 50,000.
+    by less than anyone can see. 0 means 50,000. Tokens take a fifth of that.
     """
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
@@ -186,7 +186,7 @@ class Comparison(_message.Message):
     environment: _builtins.str
     """Environment they were restricted to; empty: any."""
     sampled_one_in: _builtins.int
-    """One of this many traces was taken, at random; 1 means all."""
+    """One of this many traces was taken, at random; 1 means all. For tokens up to five times as many."""
     @_builtins.property
     def baseline(self) -> Global___VersionSample:
         """The version compared with."""
