@@ -41,7 +41,11 @@ FROM spans AS s
 WHERE s.trace_id = toFixedString(unhex({trace_id:String}), 16)
     AND (
         {earliest_ns:Int64} > {latest_ns:Int64}
-        OR s.start_time BETWEEN fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC')
-            AND fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC'))
+        OR (
+            s.start_time >= fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC')
+            AND s.start_time <= fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC')
+            -- As the key has it: the engine does not conclude this from the above.
+            AND toStartOfMinute(s.start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC'))
+            AND toStartOfMinute(s.start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC'))))
 ORDER BY s.start_time, s.span_id
 LIMIT 1 BY s.span_id;
