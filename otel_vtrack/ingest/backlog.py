@@ -117,6 +117,11 @@ class Backlog:
     def _has_room(self, size: int) -> bool:
         return not self._pending or self._bytes + size <= self._max_bytes
 
+    @property
+    def refusing(self) -> bool:
+        """Whether the tables refused the last batch."""
+        return bool(self._refusal)
+
     def wait(self, timeout: float) -> bool:
         """Wait until all that was appended before this call is in the tables.
 

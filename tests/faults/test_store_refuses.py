@@ -150,6 +150,25 @@ def test_a_kill_while_the_disk_is_full_loses_nothing(serve_on_disk, fill, sender
     senders.check(reopened(served))
 
 
+def test_a_stop_while_the_disk_is_full_is_in_order_and_loses_nothing(
+    serve_on_disk, fill, senders, reopened
+):
+    served = serve_on_disk(OTEL_VTRACK_DRAIN_TIMEOUT_SECONDS="2")
+    senders.start(served)
+    senders.wait_for(10)
+    undo = fill()
+    senders.join()
+    started = time.monotonic()
+    assert served.stop() == 0
+    assert time.monotonic() - started < 15
+    assert "Traceback" not in served.log
+    undo()
+    served = serve_on_disk()
+    senders.retry(served)
+    assert served.stop() == 0
+    senders.check(reopened(served))
+
+
 def test_it_does_not_start_on_a_full_disk_and_says_why(serve_on_disk, fill):
     fill()
     served = serve_on_disk(ready=False)

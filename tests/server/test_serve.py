@@ -2,6 +2,7 @@
 
 import http.client
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -112,6 +113,20 @@ def test_an_idle_connection_does_not_hold_it_up(vtrack):
     assert served.stop() == 0
     assert time.monotonic() - started < 10
     connection.close()
+
+
+def test_a_body_that_does_not_end_does_not_hold_it_up(vtrack):
+    served = vtrack()
+    host, port = served.http.split(":")
+    with socket.create_connection((host, int(port))) as sender:
+        sender.sendall(
+            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+            b"Content-Type: application/x-protobuf\r\n\r\nhalf"
+        )
+        started = time.monotonic()
+        assert served.stop() == 0
+        assert time.monotonic() - started < 10
+    assert "Traceback" not in served.log
 
 
 def test_what_is_stored_is_there_after_a_restart(vtrack, reopened, make_spans):

@@ -1,0 +1,49 @@
+"""The addresses of the server: taken, or refused with a reason."""
+
+import errno
+import socket
+
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.settings import flag, split_address
+
+
+def listen(name: str, address: str) -> socket.socket:
+    """Listen on an address.
+
+    Args:
+        name: Of the setting it comes from.
+        address: HOST:PORT; of a host with several addresses the first is taken.
+
+    Raises:
+        SettingsError: It cannot be had.
+    """
+    host, port = split_address(address)
+    try:
+        family, _, _, _, found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(found, family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(not_had(name, address, error)) from error
+
+
+def require_free(name: str, address: str) -> None:
+    """Raise as `listen` does: for gRPC, which listens by itself and says no reason why not."""
+    listen(name, address).close()
+
+
+def not_had(name: str, address: str, error: Exception) -> str:
+    """Say why an address cannot be had, and what to do."""
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE | None:
+            reason, remedy = "another program does", "stop that one"
+        case errno.EACCES | errno.EPERM:
+            reason, remedy = "this user may not use the port", "give it the right to"
+        case errno.EADDRNOTAVAIL:
+            reason, remedy = "this machine has no such address", "name an address of this machine"
+        case _:
+            reason, remedy = "the name is not known", "name an address of this machine"
+    return (
+        f"cannot listen on {address}, because {reason}: {remedy}, or choose another with "
+        f"{flag(name)} HOST:PORT, where port 0 picks a free one"
+    )

@@ -1,0 +1,48 @@
+"""`Server` inside this process."""
+
+import http.client
+
+import pytest
+
+from otel_vtrack import server
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.settings import load
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return load(
+        {
+            "store_url": f"chdb://{tmp_path / 'store'}",
+            "grpc": "127.0.0.1:0",
+            "http": "127.0.0.1:0",
+        }
+    )
+
+
+def status_of(address):
+    connection = http.client.HTTPConnection(address, timeout=10)
+    connection.request("GET", "/readyz")
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_it_runs_from_a_thread_and_again_after_it_ended(settings):
+    for _ in range(2):
+        with server.running(settings) as running:
+            assert status_of(running.http_address) == 200
+            assert running.ready
+        assert not running.ready
+        with pytest.raises(ConnectionRefusedError):
+            status_of(running.http_address)
+
+
+def test_what_was_opened_is_closed_when_it_cannot_start(settings):
+    with server.running(settings) as first:
+        taken = settings.model_copy(update={"http": first.http_address})
+        with pytest.raises(SettingsError), server.running(taken):
+            pass
+    # The folder and the ports are free again.
+    with server.running(settings.model_copy(update={"http": first.http_address})) as again:
+        assert status_of(again.http_address) == 200
