@@ -74,7 +74,7 @@ def of_traces(store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str
 
     Args:
         store: Where to look.
-        rows: Of `traces/describe`.
+        rows: Of `traces/describe`, with what follows from the root.
 
     Returns:
         One for each row, by trace id and experiment.
@@ -121,7 +121,7 @@ def tags(row: Mapping[str, Any], facts: Facts) -> dict[str, str]:
     """Put together the tags of all three kinds, sorted; what is unknown is left out.
 
     Args:
-        row: Of `traces/describe`.
+        row: Of `traces/describe`, likewise.
         facts: Of the same trace.
     """
     source_type = facts.source_type

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import export, facts, paging, preview, tokens
@@ -13,6 +13,8 @@ from otel_vtrack.store.client import Store
 
 _EARLIEST_NS: Final = -(1 << 63)
 _LATEST_NS: Final = (1 << 63) - 1
+_MISSING: Final = 2
+"""`rank` of a root that stands in for one which has not arrived."""
 
 
 class TraceState(IntEnum):
@@ -124,7 +126,7 @@ def get(store: Store, trace_id: str) -> Trace:
         NotFound: No span of it is stored.
     """
     digits = export.trace_id_from_text(trace_id)
-    rows = store.query("traces/describe", {"trace_ids": [digits]})
+    rows = _described(store, [digits])
     if not rows:
         raise export.missing(digits)
     rows.sort(key=lambda row: (row["request_time_ns"], row["experiment"]))
@@ -157,7 +159,7 @@ def describe(store: Store, places: Sequence[tuple[int, str, str]]) -> list[Trace
     """
     if not places:
         return []
-    rows = store.query("traces/describe", {"trace_ids": list({place[1] for place in places})})
+    rows = _described(store, list({place[1] for place in places}))
     by_key = {(row["trace_id"], row["experiment"]): row for row in rows}
     return _infos(store, [by_key[place[1], place[2]] for place in places])
 
@@ -184,6 +186,23 @@ def _find(store: Store, parameters: dict[str, Any]) -> list[tuple[int, str, str]
         candidates *= 16
 
 
+def _described(store: Store, trace_ids: list[str]) -> list[dict[str, Any]]:
+    """Run `traces/describe` and add what follows from the root."""
+    rows = store.query("traces/describe", {"trace_ids": trace_ids})
+    for row in rows:
+        root = row.pop("stands_for")
+        failed = root["status_code"] == Status.STATUS_CODE_ERROR
+        state = TraceState.ERROR if failed else TraceState.OK
+        row["state"] = TraceState.IN_PROGRESS if root["rank"] == _MISSING else state
+        row["root_span_id"] = root["span_id"].hex()
+        row["session_id"] = root["session_id"] or row["any_session_id"]
+        row["user_id"] = root["user_id"] or row["any_user_id"]
+        row["span_count"] = len(row["tree"])
+        for name in ("name", "service_name", "version", "environment", "deployment_id"):
+            row[name] = root[name]
+    return rows
+
+
 def _infos(store: Store, rows: list[dict[str, Any]]) -> list[TraceInfo]:
     found = facts.of_traces(store, rows)
     return [_info(row, found[row["trace_id"], row["experiment"]]) for row in rows]
@@ -193,7 +212,7 @@ def _info(row: Mapping[str, Any], said: facts.Facts) -> TraceInfo:
     return TraceInfo(
         trace_id=row["trace_id"],
         experiment=row["experiment"],
-        state=TraceState(row["state"]),
+        state=row["state"],
         name=row["name"],
         request_time_ns=row["request_time_ns"],
         # A clock that is wrong by centuries can wrap the end around to before the start.
@@ -202,7 +221,7 @@ def _info(row: Mapping[str, Any], said: facts.Facts) -> TraceInfo:
         response_preview=preview.response(*said.answered),
         session_id=row["session_id"],
         user_id=row["user_id"],
-        token_usage=tokens.usage(row["reported"], row["edges"]),
+        token_usage=tokens.usage(row["reported"], row["tree"]),
         span_count=row["span_count"],
         error_count=row["error_count"],
         service_name=row["service_name"],
