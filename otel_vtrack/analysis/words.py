@@ -30,7 +30,7 @@ def summary(found: "MetricComparison", baseline: str, candidate: str, *, environ
             f"not enough data on {name}{where}: the version with fewer traces needs"
             f" {found.more_needed} more ({counts})"
         )
-    return f"{said}: {_figures(found)}, {_p(found.adjusted_p_value)}, {counts}"
+    return f"{said}: {_figures(found)}, {probability(found.adjusted_p_value)}, {counts}"
 
 
 def _figures(found: "MetricComparison") -> str:
@@ -78,7 +78,8 @@ def _hundredths(share: float, *, sign: bool = True) -> str:
     return f"+{text}" if sign and number > 0 else text
 
 
-def _p(p_value: float | None) -> str:
+def probability(p_value: float | None) -> str:
+    """Write a p-value."""
     if p_value is None:
         return "not tested"
     return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"

@@ -108,8 +108,10 @@ def _rows(metric: analysis_pb2.MetricComparison) -> list[tuple[str, ...]]:
         change = f"{figure.change.value * 100:+.1f} %" if figure.HasField("change") else ""
         rows.append((name if not rows else "", figure.figure, *cells, change))
     if metric.HasField("adjusted_p_value"):
-        said = f"{metric.test}: p = {metric.p_value:.2g}, adjusted {metric.adjusted_p_value:.2g}"
-        rows.append(("", said, "", "", "", ""))
+        raw, adjusted = (
+            words.probability(each) for each in (metric.p_value, metric.adjusted_p_value)
+        )
+        rows.append(("", f"{metric.test}: {raw}, adjusted {adjusted}", "", "", "", ""))
     return rows
 
 
