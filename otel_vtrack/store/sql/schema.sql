@@ -267,8 +267,8 @@ CREATE TABLE traces
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(start_time)
-ORDER BY (trace_id, experiment)
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192;
+ORDER BY (cityHash64(trace_id), trace_id, experiment)
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
 
 CREATE TABLE versions
 (
@@ -614,13 +614,14 @@ CREATE MATERIALIZED VIEW traces_from_spans TO traces
         UInt64))
 )
 AS WITH
+    toUnixTimestamp64Nano(s.start_time) AS start_ns,
     xxHash32(s.span_id) AS short_id,
     (s.input_tokens IS NOT NULL) OR (s.output_tokens IS NOT NULL) OR (s.total_tokens IS NOT NULL) AS has_usage
 SELECT
     s.trace_id AS trace_id,
     s.experiment AS experiment,
     min(s.start_time) AS start_time,
-    max(s.start_time + toIntervalNanosecond(greatest(s.duration_ns, 0))) AS end_time,
+    max(fromUnixTimestamp64Nano(start_ns + least(greatest(s.duration_ns, 0), 9223372036854775807 - greatest(start_ns, 0)), 'UTC')) AS end_time,
     min((CAST(multiIf(s.parent_span_id = toFixedString('', 8), 0, if(bitTest(s.flags, 8), bitTest(s.flags, 9), (s.kind IN (2, 5))), 1, 2), 'UInt8'), s.start_time, s.span_id, s.name, s.service_name, s.version, s.environment, s.deployment_id, s.status_code, s.session_id, s.user_id)) AS root,
     max(s.session_id) AS session_id,
     max(s.user_id) AS user_id,

@@ -2,6 +2,7 @@
 
 CREATE OR REPLACE MATERIALIZED VIEW traces_from_spans /*@ON CLUSTER '{cluster}'*/ TO traces AS
 WITH
+    toUnixTimestamp64Nano(s.start_time) AS start_ns,
     -- A hash and not half of the id, for ids may be counted up instead of drawn.
     xxHash32(s.span_id) AS short_id,
     s.input_tokens IS NOT NULL OR s.output_tokens IS NOT NULL OR s.total_tokens IS NOT NULL AS has_usage
@@ -9,7 +10,8 @@ SELECT
     s.trace_id AS trace_id,
     s.experiment AS experiment,
     min(s.start_time) AS start_time,
-    max(s.start_time + toIntervalNanosecond(greatest(s.duration_ns, 0))) AS end_time,
+    -- An end past the last time there is counts as that.
+    max(fromUnixTimestamp64Nano(start_ns + least(greatest(s.duration_ns, 0), 9223372036854775807 - greatest(start_ns, 0)), 'UTC')) AS end_time,
     min((
         -- Bit 9 of the flags says that the parent is in another process, where the sender knows,
         -- which bit 8 says; else the kinds that begin work for someone else do: SERVER (2) and

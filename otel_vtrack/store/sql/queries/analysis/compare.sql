@@ -92,7 +92,7 @@ FROM
                 root.status_code = 2)) AS r,
             greatest(toUnixTimestamp64Nano(max(end_time)) - toUnixTimestamp64Nano(min(start_time)), 0) / 1e6 AS ms
         FROM traces
-        WHERE cityHash64(trace_id) % {one_in:UInt64} = 0
+        WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND ({experiment:String} = '' OR experiment = {experiment:String})

@@ -125,7 +125,7 @@ FROM
             arrayCompact(arraySort(groupArrayArray(usage))) AS reported,
             if(length(reported) < 2, [], arrayCompact(arraySort(groupArrayArray(edges)))) AS walk
         FROM traces
-        WHERE cityHash64(trace_id) % {one_in:UInt64} = 0
+        WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND ({experiment:String} = '' OR experiment = {experiment:String})

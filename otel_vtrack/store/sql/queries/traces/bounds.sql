@@ -11,6 +11,7 @@ FROM
         toUnixTimestamp64Nano(max(end_time)) AS latest,
         length(groupUniqArrayArray(edges)) AS span_count
     FROM traces
-    WHERE trace_id = toFixedString(unhex({trace_id:String}), 16)
+    WHERE cityHash64(trace_id) = cityHash64(toFixedString(unhex({trace_id:String}), 16))
+        AND trace_id = toFixedString(unhex({trace_id:String}), 16)
     GROUP BY experiment
 );

@@ -17,4 +17,6 @@ SELECT
     groupUniqArrayArray(t.usage) AS reported
 FROM traces AS t
 WHERE t.trace_id IN (arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)}))
+    -- As the key has it: the engine does not conclude this from the above.
+    AND cityHash64(t.trace_id) IN (arrayMap(id -> cityHash64(toFixedString(unhex(id), 16)), {trace_ids:Array(String)}))
 GROUP BY t.trace_id, t.experiment;

@@ -47,9 +47,9 @@ FROM
             max(session_id) AS any_session_id,
             max(user_id) AS any_user_id
         FROM traces
-        WHERE trace_id IN
+        WHERE (cityHash64(trace_id), trace_id) IN
         (
-            SELECT trace_id
+            SELECT cityHash64(trace_id), trace_id
             FROM traces AS c
             WHERE bound.1 > 0 AND (c.root.start_time, c.trace_id, c.experiment) >= bound.2
                 AND ({experiment:String} = '' OR c.experiment = {experiment:String})
