@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 _NAMES: Final = {1: "latency", 2: "error rate", 3: "tokens per trace"}
 _WORSE: Final = {1: "is slower than", 2: "fails more often than", 3: "uses more tokens than"}
 _BETTER: Final = {1: "is faster than", 2: "fails less often than", 3: "uses fewer tokens than"}
-_SHOWN: Final = {1: "p95", 2: "rate", 3: "mean"}
+# Of latency the median: the rank test behind the verdict speaks of the bulk, not of the tail.
+_SHOWN: Final = {1: "p50", 2: "rate", 3: "mean"}
 _IMPROVED, _REGRESSED, _NO_EVIDENCE = 1, 2, 3
 
 

@@ -128,7 +128,7 @@ def test_a_slower_version_is_said_to_be_slower(store, fill):
     )
     found = by_metric(compare.compare(store, question))[Metric.LATENCY]
     assert found.verdict is Verdict.REGRESSED
-    assert found.summary.startswith("2.4.0 is slower than 2.3.1 in production: p95 ")
+    assert found.summary.startswith("2.4.0 is slower than 2.3.1 in production: p50 ")
     assert found.summary.endswith("p < 0.0001, n = 300 / 280")
     turned = Question(baseline_version="2.4.0", candidate_version="2.3.1", environment="production")
     found = by_metric(compare.compare(store, turned))[Metric.LATENCY]
@@ -152,7 +152,7 @@ def test_equal_versions_show_no_evidence_and_say_how_large_a_difference_may_be(s
     fill("B", lognormal(200, seed=6))
     found = by_metric(compare.compare(store, AB))[Metric.LATENCY]
     assert found.verdict is Verdict.NO_EVIDENCE
-    assert found.summary.startswith("no evidence that latency differs between A and B: p95 ")
+    assert found.summary.startswith("no evidence that latency differs between A and B: p50 ")
     assert "[" in found.summary
 
 

@@ -43,7 +43,7 @@ def test_a_comparison_says_in_words_which_version_is_slower(run, send):
     words = ("compare", "2.3.1", "2.4.0", "--environment", "production")
     result = run(*words)
     assert result.exit_code == 0
-    assert "2.4.0 is slower than 2.3.1 in production: p95 157 ms -> 207 ms (+32 %" in result.stdout
+    assert "2.4.0 is slower than 2.3.1 in production: p50 130 ms -> 180 ms (+38 %" in result.stdout
     assert "not enough data on tokens per trace" in result.stdout
     found = answer(run(*words, "--metric", "latency", "--json"))
     assert [metric["verdict"] for metric in found["metrics"]] == ["VERDICT_REGRESSED"]

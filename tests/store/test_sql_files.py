@@ -155,7 +155,13 @@ def test_a_cluster_derives_from_local_rows_and_writes_to_all_shards():
 @pytest.mark.parametrize("kind", ["migrations", "mapping", "queries"])
 def test_every_file_opens_by_saying_what_it_is(kind):
     for name in sql.names(kind):
-        assert sql.text(kind, name).startswith("-- "), name
+        path = Path(sql.__file__).parent / kind / f"{name}.sql"
+        assert path.read_text().startswith("-- "), name
+
+
+def test_a_query_runs_without_its_comments():
+    for name in sql.names("queries"):
+        assert "--" not in sql.text("queries", name), name
 
 
 # What is recorded

@@ -1,11 +1,13 @@
 """Reads the SQL files: one statement list a migration, one view a mapping, one query a file."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 # A plain path and not importlib.resources: the embedded engine opens the schema by name.
 _HERE: Final = Path(__file__).parent
+_COMMENT: Final = re.compile(r"^ *--.*\n|(?<=\s)--.*", re.MULTILINE)
 
 
 @cache
@@ -23,10 +25,14 @@ def names(kind: str) -> tuple[str, ...]:
 def text(kind: str, name: str) -> str:
     """Read one file.
 
+    A query comes without its comments.
+
     Raises:
         FileNotFoundError: No such file; `names` has those there are.
     """
-    return (_HERE / kind / f"{name}.sql").read_text(encoding="utf-8")
+    read = (_HERE / kind / f"{name}.sql").read_text(encoding="utf-8")
+    # Binding parameters goes through the text letter by letter: 2 ms a query for the comments.
+    return _COMMENT.sub("", read) if kind == "queries" else read
 
 
 @cache

@@ -235,7 +235,7 @@ CREATE TABLE spans
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (toStartOfMinute(start_time), trace_id, start_time, span_id)
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192;
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 10, merge_selector_base = 12, index_granularity = 8192;
 
 CREATE TABLE traces
 (

@@ -69,8 +69,10 @@ CREATE TABLE IF NOT EXISTS spans/*@_local ON CLUSTER '{cluster}'*/
 ENGINE = /*@Replicated*/ReplacingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (toStartOfMinute(start_time), trace_id, start_time, span_id)
--- Compact parts up to 64 MiB: a fresh part is two files instead of two a column.
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
+-- Compact parts up to 64 MiB: a fresh part is two files instead of two a column. Merging costs as
+-- much as inserting, so it is done seldom and many parts at a time.
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)',
+    min_parts_to_merge_at_once = 10, merge_selector_base = 12;
 
 /*@
 CREATE TABLE IF NOT EXISTS spans ON CLUSTER '{cluster}' AS spans_local

@@ -1,0 +1,20 @@
+"""Everything that is measured, one after the other: `python -m benchmarks`, some six minutes."""
+
+import sys
+
+from benchmarks import receive, sdk_cost, whole
+
+
+def main() -> None:
+    for title, run in (
+        ("What stamping costs an application", sdk_cost.main),
+        ("The receive path, with a store that costs nothing", receive.main),
+        ("The whole path, 10 M spans", whole.main),
+    ):
+        print(f"\n== {title}\n", flush=True)
+        run()
+
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1]
+    main()
