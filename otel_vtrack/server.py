@@ -110,7 +110,7 @@ class Server:
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
         )
         otlp_grpc.add_otlp(server, pipeline.receiver)
-        api.add_api(server, pipeline.store)
+        api.add_api(server, api.Backend(pipeline.store))
         healthy: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -7,7 +7,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from otel_vtrack.analysis import compare
 from otel_vtrack.analysis.statistics import Estimate
-from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query.traces import TraceInfo
 from otel_vtrack.query.versions import Version
 from otel_vtrack.v1 import analysis_pb2, traces_pb2, versions_pb2
@@ -19,18 +18,6 @@ def timestamp(nanoseconds: int) -> Timestamp:
     """Make a Timestamp of nanoseconds since 1970."""
     seconds, nanos = divmod(nanoseconds, _SECOND)
     return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def nanoseconds(message: Timestamp | Duration, *, name: str) -> int:
-    """Read a Timestamp or Duration.
-
-    Raises:
-        InvalidArgument: It lies outside of what the store can hold.
-    """
-    number = message.seconds * _SECOND + message.nanos
-    if not -(1 << 63) <= number < 1 << 63:
-        raise InvalidArgument(f"{name} is from 1677 to 2262: give a time in between, or none")
-    return number
 
 
 def version(found: Version) -> versions_pb2.Version:

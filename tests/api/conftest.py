@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from otel_vtrack.api import add_api
+from otel_vtrack.api import Backend, add_api
 from otel_vtrack.client import Client
 
 
@@ -31,7 +31,7 @@ def target(store, api_loop):
 
     async def start():
         server = grpc.aio.server(migration_thread_pool=pool)
-        add_api(server, store)
+        add_api(server, Backend(store))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return server, f"127.0.0.1:{port}"

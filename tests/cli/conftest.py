@@ -6,7 +6,7 @@ import grpc
 import pytest
 from click.testing import CliRunner
 
-from otel_vtrack.api import add_api
+from otel_vtrack.api import Backend, add_api
 from otel_vtrack.cli.group import group
 
 
@@ -15,7 +15,7 @@ def target(store):
     """Address of a server of the API on `store`."""
     with ThreadPoolExecutor(4) as pool:
         server = grpc.server(pool)
-        add_api(server, store)
+        add_api(server, Backend(store))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         yield f"127.0.0.1:{port}"

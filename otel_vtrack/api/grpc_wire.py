@@ -1,0 +1,46 @@
+"""The services over gRPC."""
+
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from otel_vtrack.api.service import Backend, Method, Service
+from otel_vtrack.api.status import status_of
+
+
+def add_services(
+    server: grpc.aio.Server | grpc.Server, services: tuple[Service, ...], backend: Backend
+) -> None:
+    """Serve `services` on `server`, beside whatever else it serves.
+
+    Handlers block, so a server of `grpc.aio` needs a `migration_thread_pool`.
+    """
+    for service in services:
+        handlers = {
+            method.path.rpartition("/")[2]: grpc.unary_unary_rpc_method_handler(
+                _answers(method, backend),
+                request_deserializer=method.request.FromString,
+                response_serializer=method.response.SerializeToString,
+            )
+            for method in service.methods
+        }
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        server.add_generic_rpc_handlers((generic,))
+
+
+def _answers(method: Method, backend: Backend) -> Any:
+    # A plain function and not a coroutine, since the store blocks: the server runs it in a thread.
+    def answer(request: Any, context: Any) -> Any:
+        left = context.time_remaining()
+        if left is not None and left <= 0:
+            # Nobody waits any more: it stood in the queue for too long.
+            code = grpc.StatusCode.DEADLINE_EXCEEDED
+            context.abort(code, "the server was too busy to begin in time; ask again later")
+        try:
+            return method.handler(backend, request)
+        except Exception as error:
+            context.abort(*status_of(error))
+            raise
+
+    return answer
