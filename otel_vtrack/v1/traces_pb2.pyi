@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from otel_vtrack.v1 import assessments_pb2 as _assessments_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -58,26 +59,72 @@ class TokenUsage(_message.Message):
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     TOTAL_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_READ_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_CREATION_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens of prompts."""
     output_tokens: _builtins.int
     """Tokens of completions."""
     total_tokens: _builtins.int
     """Both, or what the span reported as their total."""
+    cache_read_input_tokens: _builtins.int
+    """Tokens of prompts that came out of a cache; also counted in `input_tokens`."""
+    cache_creation_input_tokens: _builtins.int
+    """Tokens of prompts that were put into a cache; also counted in `input_tokens`."""
     def __init__(
         self,
         *,
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
         total_tokens: _builtins.int = ...,
+        cache_read_input_tokens: _builtins.int = ...,
+        cache_creation_input_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "total_tokens", b"total_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_creation_input_tokens", b"cache_creation_input_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "total_tokens", b"total_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TokenUsage: _TypeAlias = TokenUsage  # noqa: Y015
+
+@_typing.final
+class Cost(_message.Message):
+    """What tokens cost by the price table, in US dollars."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_COST_FIELD_NUMBER: _builtins.int
+    OUTPUT_COST_FIELD_NUMBER: _builtins.int
+    TOTAL_COST_FIELD_NUMBER: _builtins.int
+    UNKNOWN_MODELS_FIELD_NUMBER: _builtins.int
+    input_cost: _builtins.float
+    """Of the prompts."""
+    output_cost: _builtins.float
+    """Of the completions."""
+    total_cost: _builtins.float
+    """Both."""
+    @_builtins.property
+    def unknown_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models that the price table does not know. If there are any, the cost as a whole is unknown,
+        and the figures are of the other models alone.
+        """
+
+    def __init__(
+        self,
+        *,
+        input_cost: _builtins.float = ...,
+        output_cost: _builtins.float = ...,
+        total_cost: _builtins.float = ...,
+        unknown_models: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_cost", b"input_cost", "output_cost", b"output_cost", "total_cost", b"total_cost", "unknown_models", b"unknown_models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cost: _TypeAlias = Cost  # noqa: Y015
 
 @_typing.final
 class TraceInfo(_message.Message):
@@ -86,6 +133,26 @@ class TraceInfo(_message.Message):
     """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TraceMetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
     class TagsEntry(_message.Message):
@@ -124,7 +191,10 @@ class TraceInfo(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    TRACE_METADATA_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    ASSESSMENTS_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.str
     """32 lower-case hexadecimal digits."""
     experiment: _builtins.str
@@ -170,12 +240,27 @@ class TraceInfo(_message.Message):
         """Sum over the spans that report usage and have no ancestor that does. Absent if none reports."""
 
     @_builtins.property
-    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """All three kinds. Automatic: `mlflow.source.git.commit`, `.branch`, `.dirty`, `.repoURL`,
-        `mlflow.source.name`, `.type`. Standard: `mlflow.trace.session`, `mlflow.trace.user`.
-        Custom: `app_version`, `environment`, `deployment_id`, `vtrack.flag.<flag>`, and each
-        attribute `mlflow.traceTag.<key>` of the root as `<key>`. Unknown ones are left out.
+    def trace_metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What telemetry tells beyond the fields above, under MLflow's reserved names; never changes by
+        hand. `mlflow.source.git.commit`, `.branch`, `.dirty`, `.repoURL`, `mlflow.source.name`,
+        `.type`, `mlflow.trace.session`, `mlflow.trace.user`, `mlflow.trace.tokenUsage`,
+        `mlflow.trace.cost`. Unknown ones are left out; values are cut to 250 characters.
         """
+
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """`app_version`, `environment`, `deployment_id`, `mlflow.traceName`, `vtrack.flag.<flag>`, each
+        attribute `mlflow.traceTag.<key>` of the root as `<key>`, and whatever was set or deleted by
+        hand. Keys have up to 250 characters, values up to 4096.
+        """
+
+    @_builtins.property
+    def cost(self) -> Global___Cost:
+        """What its tokens cost. Absent if no span reports usage."""
+
+    @_builtins.property
+    def assessments(self) -> _containers.RepeatedCompositeFieldContainer[_assessments_pb2.Assessment]:
+        """Valid or not, oldest first; those of its session are among them."""
 
     def __init__(
         self,
@@ -197,11 +282,14 @@ class TraceInfo(_message.Message):
         version: _builtins.str = ...,
         environment: _builtins.str = ...,
         deployment_id: _builtins.str = ...,
+        trace_metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        cost: Global___Cost | None = ...,
+        assessments: _abc.Iterable[_assessments_pb2.Assessment] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["execution_duration", b"execution_duration", "request_time", b"request_time", "token_usage", b"token_usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "execution_duration", b"execution_duration", "request_time", b"request_time", "token_usage", b"token_usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment", b"environment", "error_count", b"error_count", "execution_duration", b"execution_duration", "experiment", b"experiment", "name", b"name", "request_preview", b"request_preview", "request_time", b"request_time", "response_preview", b"response_preview", "service_name", b"service_name", "session_id", b"session_id", "span_count", b"span_count", "state", b"state", "tags", b"tags", "token_usage", b"token_usage", "trace_id", b"trace_id", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessments", b"assessments", "cost", b"cost", "deployment_id", b"deployment_id", "environment", b"environment", "error_count", b"error_count", "execution_duration", b"execution_duration", "experiment", b"experiment", "name", b"name", "request_preview", b"request_preview", "request_time", b"request_time", "response_preview", b"response_preview", "service_name", b"service_name", "session_id", b"session_id", "span_count", b"span_count", "state", b"state", "tags", b"tags", "token_usage", b"token_usage", "trace_id", b"trace_id", "trace_metadata", b"trace_metadata", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,6 +315,8 @@ class SearchTracesRequest(_message.Message):
     MIN_DURATION_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """Exact name of the experiment."""
     service_name: _builtins.str
@@ -249,6 +339,8 @@ class SearchTracesRequest(_message.Message):
     """At most this many traces, from 1 to 1000; 0 means 100."""
     page_token: _builtins.str
     """`next_page_token` of an answer to a request that differed in nothing else but page_size."""
+    filter: _builtins.str
+    """In the search language, as in `version = '2.4.0' AND execution_time > 2s`; empty finds all."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
         """The root started then or later."""
@@ -260,6 +352,10 @@ class SearchTracesRequest(_message.Message):
     @_builtins.property
     def min_duration(self) -> _duration_pb2.Duration:
         """It took that long or longer."""
+
+    @_builtins.property
+    def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys to sort by, each with ` ASC` or ` DESC` behind it; empty means newest first."""
 
     def __init__(
         self,
@@ -278,10 +374,12 @@ class SearchTracesRequest(_message.Message):
         min_duration: _duration_pb2.Duration | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["min_duration", b"min_duration", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment", b"environment", "experiment", b"experiment", "min_duration", b"min_duration", "name", b"name", "page_size", b"page_size", "page_token", b"page_token", "service_name", b"service_name", "session_id", b"session_id", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "state", b"state", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment", b"environment", "experiment", b"experiment", "filter", b"filter", "min_duration", b"min_duration", "name", b"name", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "service_name", b"service_name", "session_id", b"session_id", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "state", b"state", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -299,7 +397,7 @@ class SearchTracesResponse(_message.Message):
     """What to ask the next page with; empty on the last one."""
     @_builtins.property
     def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceInfo]:
-        """Newest first; empty when nothing matches."""
+        """In the order asked for; empty when nothing matches."""
 
     def __init__(
         self,
@@ -314,6 +412,148 @@ class SearchTracesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchTracesResponse: _TypeAlias = SearchTracesResponse  # noqa: Y015
+
+@_typing.final
+class CountTracesRequest(_message.Message):
+    """Which traces to count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call the experiment; empty for any."""
+    filter: _builtins.str
+    """In the search language; empty counts all."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountTracesRequest: _TypeAlias = CountTracesRequest  # noqa: Y015
+
+@_typing.final
+class CountTracesResponse(_message.Message):
+    """How many there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    trace_count: _builtins.int
+    """Traces that match; one that crosses experiments counts in each."""
+    def __init__(
+        self,
+        *,
+        trace_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trace_count", b"trace_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountTracesResponse: _TypeAlias = CountTracesResponse  # noqa: Y015
+
+@_typing.final
+class GetTraceHistogramRequest(_message.Message):
+    """Which traces to count, and how finely."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call the experiment; empty for any."""
+    filter: _builtins.str
+    """In the search language; empty counts all."""
+    @_builtins.property
+    def width(self) -> _duration_pb2.Duration:
+        """Width of a bucket, from 1 second up; 0 for one that gives some 60 buckets."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        width: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "filter", b"filter", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTraceHistogramRequest: _TypeAlias = GetTraceHistogramRequest  # noqa: Y015
+
+@_typing.final
+class GetTraceHistogramResponse(_message.Message):
+    """Traces by time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def width(self) -> _duration_pb2.Duration:
+        """Width of a bucket."""
+
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceHistogramBucket]:
+        """Earliest first; those without traces are left out."""
+
+    def __init__(
+        self,
+        *,
+        width: _duration_pb2.Duration | None = ...,
+        buckets: _abc.Iterable[Global___TraceHistogramBucket] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTraceHistogramResponse: _TypeAlias = GetTraceHistogramResponse  # noqa: Y015
+
+@_typing.final
+class TraceHistogramBucket(_message.Message):
+    """The traces whose root began in a span of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_COUNT_FIELD_NUMBER: _builtins.int
+    trace_count: _builtins.int
+    """Traces."""
+    error_count: _builtins.int
+    """Those whose state is an error."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins: a whole multiple of the width since 1970."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        trace_count: _builtins.int = ...,
+        error_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_count", b"error_count", "start_time", b"start_time", "trace_count", b"trace_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceHistogramBucket: _TypeAlias = TraceHistogramBucket  # noqa: Y015
 
 @_typing.final
 class GetTraceRequest(_message.Message):
@@ -366,3 +606,153 @@ class GetTraceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTraceResponse: _TypeAlias = GetTraceResponse  # noqa: Y015
+
+@_typing.final
+class SetTraceTagRequest(_message.Message):
+    """A tag to set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    trace_id: _builtins.str
+    """32 hexadecimal digits, with or without `tr-` before them."""
+    key: _builtins.str
+    """Up to 250 characters."""
+    value: _builtins.str
+    """Cut to 4096 characters."""
+    def __init__(
+        self,
+        *,
+        trace_id: _builtins.str = ...,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "trace_id", b"trace_id", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTraceTagRequest: _TypeAlias = SetTraceTagRequest  # noqa: Y015
+
+@_typing.final
+class SetTraceTagResponse(_message.Message):
+    """It is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTraceTagResponse: _TypeAlias = SetTraceTagResponse  # noqa: Y015
+
+@_typing.final
+class DeleteTraceTagRequest(_message.Message):
+    """A tag to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    trace_id: _builtins.str
+    """32 hexadecimal digits, with or without `tr-` before them."""
+    key: _builtins.str
+    """Its key."""
+    def __init__(
+        self,
+        *,
+        trace_id: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTraceTagRequest: _TypeAlias = DeleteTraceTagRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTraceTagResponse(_message.Message):
+    """It is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTraceTagResponse: _TypeAlias = DeleteTraceTagResponse  # noqa: Y015
+
+@_typing.final
+class DeleteTracesRequest(_message.Message):
+    """Which traces to delete: by their ids, or those of an experiment up to a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_IDS_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call the experiment."""
+    dry_run: _builtins.bool
+    """Only count what would go."""
+    @_builtins.property
+    def trace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids; none if chosen by time."""
+
+    @_builtins.property
+    def start_time_until(self) -> _timestamp_pb2.Timestamp:
+        """Those of the experiment whose root began before this."""
+
+    def __init__(
+        self,
+        *,
+        trace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        experiment: _builtins.str = ...,
+        start_time_until: _timestamp_pb2.Timestamp | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time_until", b"start_time_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "experiment", b"experiment", "start_time_until", b"start_time_until", "trace_ids", b"trace_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTracesRequest: _TypeAlias = DeleteTracesRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTracesResponse(_message.Message):
+    """What went, or would go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    trace_count: _builtins.int
+    """Traces."""
+    def __init__(
+        self,
+        *,
+        trace_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trace_count", b"trace_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTracesResponse: _TypeAlias = DeleteTracesResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TraceServiceStub(object):
-    """Finds and gives traces.
+    """Finds and gives traces. They are created by telemetry alone.
     """
 
     def __init__(self, channel):
@@ -40,20 +40,59 @@ class TraceServiceStub(object):
                 request_serializer=otel__vtrack_dot_v1_dot_traces__pb2.SearchTracesRequest.SerializeToString,
                 response_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.SearchTracesResponse.FromString,
                 _registered_method=True)
+        self.CountTraces = channel.unary_unary(
+                '/otel_vtrack.v1.TraceService/CountTraces',
+                request_serializer=otel__vtrack_dot_v1_dot_traces__pb2.CountTracesRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.CountTracesResponse.FromString,
+                _registered_method=True)
+        self.GetTraceHistogram = channel.unary_unary(
+                '/otel_vtrack.v1.TraceService/GetTraceHistogram',
+                request_serializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceHistogramRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceHistogramResponse.FromString,
+                _registered_method=True)
         self.GetTrace = channel.unary_unary(
                 '/otel_vtrack.v1.TraceService/GetTrace',
                 request_serializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceRequest.SerializeToString,
                 response_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceResponse.FromString,
                 _registered_method=True)
+        self.SetTraceTag = channel.unary_unary(
+                '/otel_vtrack.v1.TraceService/SetTraceTag',
+                request_serializer=otel__vtrack_dot_v1_dot_traces__pb2.SetTraceTagRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.SetTraceTagResponse.FromString,
+                _registered_method=True)
+        self.DeleteTraceTag = channel.unary_unary(
+                '/otel_vtrack.v1.TraceService/DeleteTraceTag',
+                request_serializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTraceTagRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTraceTagResponse.FromString,
+                _registered_method=True)
+        self.DeleteTraces = channel.unary_unary(
+                '/otel_vtrack.v1.TraceService/DeleteTraces',
+                request_serializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTracesRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTracesResponse.FromString,
+                _registered_method=True)
 
 
 class TraceServiceServicer(object):
-    """Finds and gives traces.
+    """Finds and gives traces. They are created by telemetry alone.
     """
 
     def SearchTraces(self, request, context):
-        """Finds traces, newest first by the start of their root span. Pages neither repeat nor skip
-        a trace when new ones arrive meanwhile.
+        """Finds traces, newest first by the start of their root span unless asked otherwise. Pages
+        neither repeat nor skip a trace when new ones arrive meanwhile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountTraces(self, request, context):
+        """Counts traces without giving them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTraceHistogram(self, request, context):
+        """Counts traces by the time at which their root began, without giving them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +100,27 @@ class TraceServiceServicer(object):
 
     def GetTrace(self, request, context):
         """Gives one trace whole. NOT_FOUND if no span of it is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTraceTag(self, request, context):
+        """Sets a tag of a trace; the last writer wins. NOT_FOUND if no span of it is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTraceTag(self, request, context):
+        """Deletes a tag of a trace. Deleting one that is not there succeeds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTraces(self, request, context):
+        """Deletes traces with their spans, tags and assessments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,10 +134,35 @@ def add_TraceServiceServicer_to_server(servicer, server):
                     request_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.SearchTracesRequest.FromString,
                     response_serializer=otel__vtrack_dot_v1_dot_traces__pb2.SearchTracesResponse.SerializeToString,
             ),
+            'CountTraces': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTraces,
+                    request_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.CountTracesRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_traces__pb2.CountTracesResponse.SerializeToString,
+            ),
+            'GetTraceHistogram': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraceHistogram,
+                    request_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceHistogramRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceHistogramResponse.SerializeToString,
+            ),
             'GetTrace': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTrace,
                     request_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceRequest.FromString,
                     response_serializer=otel__vtrack_dot_v1_dot_traces__pb2.GetTraceResponse.SerializeToString,
+            ),
+            'SetTraceTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraceTag,
+                    request_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.SetTraceTagRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_traces__pb2.SetTraceTagResponse.SerializeToString,
+            ),
+            'DeleteTraceTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTraceTag,
+                    request_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTraceTagRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTraceTagResponse.SerializeToString,
+            ),
+            'DeleteTraces': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTraces,
+                    request_deserializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTracesRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_traces__pb2.DeleteTracesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,7 +173,7 @@ def add_TraceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TraceService(object):
-    """Finds and gives traces.
+    """Finds and gives traces. They are created by telemetry alone.
     """
 
     @staticmethod
@@ -119,6 +204,60 @@ class TraceService(object):
             _registered_method=True)
 
     @staticmethod
+    def CountTraces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.TraceService/CountTraces',
+            otel__vtrack_dot_v1_dot_traces__pb2.CountTracesRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_traces__pb2.CountTracesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTraceHistogram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.TraceService/GetTraceHistogram',
+            otel__vtrack_dot_v1_dot_traces__pb2.GetTraceHistogramRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_traces__pb2.GetTraceHistogramResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetTrace(request,
             target,
             options=(),
@@ -135,6 +274,87 @@ class TraceService(object):
             '/otel_vtrack.v1.TraceService/GetTrace',
             otel__vtrack_dot_v1_dot_traces__pb2.GetTraceRequest.SerializeToString,
             otel__vtrack_dot_v1_dot_traces__pb2.GetTraceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTraceTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.TraceService/SetTraceTag',
+            otel__vtrack_dot_v1_dot_traces__pb2.SetTraceTagRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_traces__pb2.SetTraceTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTraceTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.TraceService/DeleteTraceTag',
+            otel__vtrack_dot_v1_dot_traces__pb2.DeleteTraceTagRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_traces__pb2.DeleteTraceTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTraces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.TraceService/DeleteTraces',
+            otel__vtrack_dot_v1_dot_traces__pb2.DeleteTracesRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_traces__pb2.DeleteTracesResponse.FromString,
             options,
             channel_credentials,
             insecure,

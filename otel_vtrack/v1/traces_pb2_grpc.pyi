@@ -27,33 +27,53 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TraceServiceStub:
-    """Finds and gives traces."""
+    """Finds and gives traces. They are created by telemetry alone."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TraceServiceAsyncStub: ...
     SearchTraces: _grpc.UnaryUnaryMultiCallable[_traces_pb2.SearchTracesRequest, _traces_pb2.SearchTracesResponse]
-    """Finds traces, newest first by the start of their root span. Pages neither repeat nor skip
-    a trace when new ones arrive meanwhile.
+    """Finds traces, newest first by the start of their root span unless asked otherwise. Pages
+    neither repeat nor skip a trace when new ones arrive meanwhile.
     """
+    CountTraces: _grpc.UnaryUnaryMultiCallable[_traces_pb2.CountTracesRequest, _traces_pb2.CountTracesResponse]
+    """Counts traces without giving them."""
+    GetTraceHistogram: _grpc.UnaryUnaryMultiCallable[_traces_pb2.GetTraceHistogramRequest, _traces_pb2.GetTraceHistogramResponse]
+    """Counts traces by the time at which their root began, without giving them."""
     GetTrace: _grpc.UnaryUnaryMultiCallable[_traces_pb2.GetTraceRequest, _traces_pb2.GetTraceResponse]
     """Gives one trace whole. NOT_FOUND if no span of it is stored."""
+    SetTraceTag: _grpc.UnaryUnaryMultiCallable[_traces_pb2.SetTraceTagRequest, _traces_pb2.SetTraceTagResponse]
+    """Sets a tag of a trace; the last writer wins. NOT_FOUND if no span of it is stored."""
+    DeleteTraceTag: _grpc.UnaryUnaryMultiCallable[_traces_pb2.DeleteTraceTagRequest, _traces_pb2.DeleteTraceTagResponse]
+    """Deletes a tag of a trace. Deleting one that is not there succeeds."""
+    DeleteTraces: _grpc.UnaryUnaryMultiCallable[_traces_pb2.DeleteTracesRequest, _traces_pb2.DeleteTracesResponse]
+    """Deletes traces with their spans, tags and assessments."""
 
 @_typing.type_check_only
 class TraceServiceAsyncStub(TraceServiceStub):
-    """Finds and gives traces."""
+    """Finds and gives traces. They are created by telemetry alone."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SearchTraces: _aio.UnaryUnaryMultiCallable[_traces_pb2.SearchTracesRequest, _traces_pb2.SearchTracesResponse]  # type: ignore[assignment]
-    """Finds traces, newest first by the start of their root span. Pages neither repeat nor skip
-    a trace when new ones arrive meanwhile.
+    """Finds traces, newest first by the start of their root span unless asked otherwise. Pages
+    neither repeat nor skip a trace when new ones arrive meanwhile.
     """
+    CountTraces: _aio.UnaryUnaryMultiCallable[_traces_pb2.CountTracesRequest, _traces_pb2.CountTracesResponse]  # type: ignore[assignment]
+    """Counts traces without giving them."""
+    GetTraceHistogram: _aio.UnaryUnaryMultiCallable[_traces_pb2.GetTraceHistogramRequest, _traces_pb2.GetTraceHistogramResponse]  # type: ignore[assignment]
+    """Counts traces by the time at which their root began, without giving them."""
     GetTrace: _aio.UnaryUnaryMultiCallable[_traces_pb2.GetTraceRequest, _traces_pb2.GetTraceResponse]  # type: ignore[assignment]
     """Gives one trace whole. NOT_FOUND if no span of it is stored."""
+    SetTraceTag: _aio.UnaryUnaryMultiCallable[_traces_pb2.SetTraceTagRequest, _traces_pb2.SetTraceTagResponse]  # type: ignore[assignment]
+    """Sets a tag of a trace; the last writer wins. NOT_FOUND if no span of it is stored."""
+    DeleteTraceTag: _aio.UnaryUnaryMultiCallable[_traces_pb2.DeleteTraceTagRequest, _traces_pb2.DeleteTraceTagResponse]  # type: ignore[assignment]
+    """Deletes a tag of a trace. Deleting one that is not there succeeds."""
+    DeleteTraces: _aio.UnaryUnaryMultiCallable[_traces_pb2.DeleteTracesRequest, _traces_pb2.DeleteTracesResponse]  # type: ignore[assignment]
+    """Deletes traces with their spans, tags and assessments."""
 
 class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Finds and gives traces."""
+    """Finds and gives traces. They are created by telemetry alone."""
 
     @_abc_1.abstractmethod
     def SearchTraces(
@@ -61,9 +81,25 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _traces_pb2.SearchTracesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_traces_pb2.SearchTracesResponse, _abc.Awaitable[_traces_pb2.SearchTracesResponse]]:
-        """Finds traces, newest first by the start of their root span. Pages neither repeat nor skip
-        a trace when new ones arrive meanwhile.
+        """Finds traces, newest first by the start of their root span unless asked otherwise. Pages
+        neither repeat nor skip a trace when new ones arrive meanwhile.
         """
+
+    @_abc_1.abstractmethod
+    def CountTraces(
+        self,
+        request: _traces_pb2.CountTracesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_traces_pb2.CountTracesResponse, _abc.Awaitable[_traces_pb2.CountTracesResponse]]:
+        """Counts traces without giving them."""
+
+    @_abc_1.abstractmethod
+    def GetTraceHistogram(
+        self,
+        request: _traces_pb2.GetTraceHistogramRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_traces_pb2.GetTraceHistogramResponse, _abc.Awaitable[_traces_pb2.GetTraceHistogramResponse]]:
+        """Counts traces by the time at which their root began, without giving them."""
 
     @_abc_1.abstractmethod
     def GetTrace(
@@ -72,5 +108,29 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_traces_pb2.GetTraceResponse, _abc.Awaitable[_traces_pb2.GetTraceResponse]]:
         """Gives one trace whole. NOT_FOUND if no span of it is stored."""
+
+    @_abc_1.abstractmethod
+    def SetTraceTag(
+        self,
+        request: _traces_pb2.SetTraceTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_traces_pb2.SetTraceTagResponse, _abc.Awaitable[_traces_pb2.SetTraceTagResponse]]:
+        """Sets a tag of a trace; the last writer wins. NOT_FOUND if no span of it is stored."""
+
+    @_abc_1.abstractmethod
+    def DeleteTraceTag(
+        self,
+        request: _traces_pb2.DeleteTraceTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_traces_pb2.DeleteTraceTagResponse, _abc.Awaitable[_traces_pb2.DeleteTraceTagResponse]]:
+        """Deletes a tag of a trace. Deleting one that is not there succeeds."""
+
+    @_abc_1.abstractmethod
+    def DeleteTraces(
+        self,
+        request: _traces_pb2.DeleteTracesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_traces_pb2.DeleteTracesResponse, _abc.Awaitable[_traces_pb2.DeleteTracesResponse]]:
+        """Deletes traces with their spans, tags and assessments."""
 
 def add_TraceServiceServicer_to_server(servicer: TraceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
