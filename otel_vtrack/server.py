@@ -80,8 +80,11 @@ class Server:
             pipeline = await asyncio.to_thread(Pipeline, self.settings)
             stack.push_async_callback(asyncio.to_thread, pipeline.close)
             await self._recover(pipeline)
-            healthy = await self._start_grpc(stack, pipeline)
-            await self._start_http(stack, listener, pipeline)
+            # Handlers of the API wait for the store, so they run here, whatever the wire.
+            pool = concurrent.futures.ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api")
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+            healthy = await self._start_grpc(stack, pipeline, pool)
+            await self._start_http(stack, listener, pipeline, pool)
             # Again, before the transports stop: what is stored meanwhile is still answered,
             # and what arrives meanwhile is told to come again.
             stack.push_async_callback(self._drain, pipeline, healthy)
@@ -101,10 +104,12 @@ class Server:
             if await asyncio.to_thread(pipeline.recover, _STEP_SECONDS):
                 return
 
-    async def _start_grpc(self, stack: contextlib.AsyncExitStack, pipeline: Pipeline) -> Any:
-        # Handlers that are not coroutines run in the pool: the API's, which wait for the store.
-        pool = concurrent.futures.ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api")
-        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+    async def _start_grpc(
+        self,
+        stack: contextlib.AsyncExitStack,
+        pipeline: Pipeline,
+        pool: concurrent.futures.ThreadPoolExecutor,
+    ) -> Any:
         server = grpc.aio.server(
             migration_thread_pool=pool,
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
@@ -126,15 +131,27 @@ class Server:
         return healthy
 
     async def _start_http(
-        self, stack: contextlib.AsyncExitStack, listener: socket.socket, pipeline: Pipeline
+        self,
+        stack: contextlib.AsyncExitStack,
+        listener: socket.socket,
+        pipeline: Pipeline,
+        pool: concurrent.futures.ThreadPoolExecutor,
     ) -> None:
+        questions = api.api_routes(
+            api.Backend(pipeline.store), pool, max_body_bytes=self.settings.max_request_bytes
+        )
         routes = otlp_http.otlp_routes(
             pipeline.receiver,
             max_body_bytes=self.settings.max_request_bytes,
             body_timeout_seconds=self.settings.body_timeout_seconds,
         )
         app = Starlette(
-            routes=[*routes, Route("/readyz", self._answer_ready), Route("/livez", _answer_live)]
+            routes=[
+                *routes,
+                *questions,
+                Route("/readyz", self._answer_ready),
+                Route("/livez", _answer_live),
+            ]
         )
         config = uvicorn.Config(
             app,

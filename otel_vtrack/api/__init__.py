@@ -1,18 +1,20 @@
 """The questions people, CI and other tools ask: one set of handlers, served on every wire."""
 
+from concurrent.futures import Executor
 from typing import Final
 
 import grpc
 import grpc.aio
+from starlette.routing import Route
 
-from otel_vtrack.api import analysis, grpc_wire, traces, versions
+from otel_vtrack.api import analysis, connect_wire, grpc_wire, traces, versions
 from otel_vtrack.api.service import Backend
 
 SERVICES: Final = (versions.SERVICE, traces.SERVICE, analysis.SERVICE)
 SERVICE_NAMES: Final = tuple(service.full_name for service in SERVICES)
 """Full names of the services, for health and reflection."""
 
-__all__ = ["SERVICES", "SERVICE_NAMES", "Backend", "add_api"]
+__all__ = ["SERVICES", "SERVICE_NAMES", "Backend", "add_api", "api_routes"]
 
 
 def add_api(server: grpc.aio.Server | grpc.Server, backend: Backend) -> None:
@@ -21,3 +23,8 @@ def add_api(server: grpc.aio.Server | grpc.Server, backend: Backend) -> None:
     Its handlers block, so a server of `grpc.aio` needs a `migration_thread_pool`.
     """
     grpc_wire.add_services(server, SERVICES, backend)
+
+
+def api_routes(backend: Backend, pool: Executor, *, max_body_bytes: int) -> list[Route]:
+    """Make the API's HTTP routes; its handlers run in `pool`, for they block."""
+    return connect_wire.routes(SERVICES, backend, pool, max_body_bytes=max_body_bytes)

@@ -1,0 +1,146 @@
+"""The services as JSON over HTTP: unary calls of the Connect protocol.
+
+POST a request in JSON, named as in the protos, to `/otel_vtrack.v1.TraceService/SearchTraces`.
+Errors are JSON as well, `{"code": "not_found", "message": "..."}`, with the HTTP status that goes
+with the code. Source: https://connectrpc.com/docs/protocol, section "Unary".
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any, Final
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from otel_vtrack.api.service import Backend, Method, Service
+from otel_vtrack.api.status import status_of
+from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.ingest import body
+from otel_vtrack.ingest.faults import Refused
+
+JSON: Final = "application/json"
+PROTOBUF: Final = "application/proto"
+
+_BODY_SECONDS: Final = 60.0
+_HTTP_STATUS: Final = {
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+"""The rest are 500."""
+
+
+def routes(
+    services: tuple[Service, ...], backend: Backend, pool: Executor, *, max_body_bytes: int
+) -> list[Route]:
+    """Make a route for each method, for an application that may have others.
+
+    Args:
+        services: What to serve.
+        backend: Passed to the handlers.
+        pool: Where they run, for they block.
+        max_body_bytes: Limit of a request, as sent and after decompression.
+    """
+    return [
+        Route(
+            method.path,
+            _answers(method, backend, pool, max_body_bytes),
+            methods=["POST"],
+            name=method.path,
+        )
+        for service in services
+        for method in service.methods
+    ]
+
+
+def _answers(
+    method: Method, backend: Backend, pool: Executor, limit: int
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type not in {JSON, PROTOBUF}:
+            return Response(status_code=415, headers={"accept-post": f"{JSON}, {PROTOBUF}"})
+        try:
+            seconds = _timeout(request.headers)
+            encoding = request.headers.get("content-encoding", "")
+            chunks = request.stream()
+            payload = await asyncio.wait_for(body.read(chunks, encoding, limit), _BODY_SECONDS)
+            asked = _read(method.request, media_type, payload)
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(pool, method.handler, backend, asked)
+            answered = await asyncio.wait_for(work, seconds)
+        except ClientDisconnect:
+            return Response(status_code=400)  # Nobody is there to read it.
+        except (asyncio.TimeoutError, TimeoutError):
+            return _error(grpc.StatusCode.DEADLINE_EXCEEDED, "it took longer than was allowed")
+        except Refused as refused:
+            return _error(refused.fault.code, refused.fault.message)
+        except Exception as error:  # noqa: BLE001 - every one has a code
+            return _error(*status_of(error))
+        return Response(_write(answered, media_type), media_type=media_type)
+
+    return answer
+
+
+def _timeout(headers: Any) -> float | None:
+    text = headers.get("connect-timeout-ms")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise InvalidArgument("Connect-Timeout-Ms is a number of up to ten digits")
+    return int(text) / 1_000
+
+
+def _read(kind: type[Message], media_type: str, payload: bytes) -> Message:
+    message = kind()
+    try:
+        if media_type == PROTOBUF:
+            message.ParseFromString(payload)
+        else:
+            json_format.Parse(payload.decode() or "{}", message)
+    except (json_format.ParseError, DecodeError, UnicodeDecodeError, RecursionError) as error:
+        said = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise InvalidArgument(
+            f"the body is no {kind.DESCRIPTOR.full_name} in {media_type}: {said}"
+        ) from None
+    return message
+
+
+def _write(message: Message, media_type: str) -> bytes:
+    if media_type == PROTOBUF:
+        return message.SerializeToString()
+    # Named as in the protos, which is how the columns and pages have them; whoever reads JSON of
+    # protobuf takes either spelling.
+    return json_format.MessageToJson(
+        message,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+        indent=None,
+        ensure_ascii=False,
+    ).encode()
+
+
+def _error(code: grpc.StatusCode, message: str) -> Response:
+    # Connect spells it with one L.
+    name = "canceled" if code is grpc.StatusCode.CANCELLED else code.name.lower()
+    return Response(
+        json.dumps({"code": name, "message": message}),
+        status_code=_HTTP_STATUS.get(code, 500),
+        media_type=JSON,
+    )
