@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-slow lint format proto schema constraints bench wheel clean
+.PHONY: help demo serve test test-slow lint format proto published schema constraints bench wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ format: $(READY)  ## rewrite the sources the way lint wants them
 proto: $(READY)  ## regenerate otel_vtrack/v1 from proto/
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. \
 	  --mypy_out=. --mypy_grpc_out=. proto/otel_vtrack/v1/*.proto
+
+published: $(READY)  ## say that proto/ as it is now is published: breaking it fails the tests
+	$(BIN)/buf build proto --exclude-source-info --output proto/published.txtpb
 
 schema: $(READY)  ## rewrite schema.sql from the migrations and the mapping
 	$(BIN)/python -m otel_vtrack.store.schema

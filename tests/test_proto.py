@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,30 @@ def test_every_message_and_field_of_the_protos_is_explained():
                 ("//", "package", "import", "syntax")
             )
             assert not declares or before.startswith("//"), f"{path.name}: {line}"
+
+
+def buf(*words, expect=0):
+    command = [Path(sys.executable).parent / "buf", *words]
+    # It keeps what it fetched below the home; it fetches nothing here.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_protos_are_as_buf_wants_them():
+    buf("lint", ROOT / "proto")
+    buf("format", "--exit-code", "--diff", ROOT / "proto")
+
+
+def test_no_client_of_what_was_published_breaks():
+    buf("breaking", ROOT / "proto", "--against", ROOT / "proto/published.txtpb")
+
+
+def test_a_change_that_breaks_clients_is_noticed(tmp_path):
+    shutil.copytree(ROOT / "proto", tmp_path / "proto")
+    changed = tmp_path / "proto/otel_vtrack/v1/analysis.proto"
+    text = changed.read_text()
+    assert "uint64 max_traces = 9;" in text
+    changed.write_text(text.replace("uint64 max_traces = 9;", "string max_traces = 9;"))
+    published = ROOT / "proto/published.txtpb"
+    assert "max_traces" in buf("breaking", tmp_path / "proto", "--against", published, expect=100)
