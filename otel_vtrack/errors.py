@@ -9,6 +9,7 @@
     │   ├── SchemaDrift         an applied migration was edited
     │   └── SchemaTooNew        the folder was written by a newer release
     ├── NotFound            the thing named does not exist
+    ├── AlreadyExists       the name is taken
     ├── InvalidArgument     the caller asked for something that makes no sense
     └── Overloaded          the queue is full; try again after a pause
 
@@ -50,6 +51,10 @@ class SchemaTooNew(StoreError):
 
 class NotFound(VtrackError):
     """The thing named does not exist."""
+
+
+class AlreadyExists(VtrackError):
+    """The name is taken."""
 
 
 class InvalidArgument(VtrackError):

@@ -6,6 +6,7 @@ from typing import Final
 import grpc
 
 from otel_vtrack.errors import (
+    AlreadyExists,
     InvalidArgument,
     NotFound,
     Overloaded,
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 _CODES: Final[tuple[tuple[type[VtrackError], grpc.StatusCode], ...]] = (
     (InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
+    (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
     (Overloaded, grpc.StatusCode.UNAVAILABLE),
     (StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
 )
