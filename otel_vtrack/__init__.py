@@ -5,17 +5,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from otel_vtrack.sdk.detect import detect_version
+    from otel_vtrack.sdk.feedback import log_expectation, log_feedback, set_trace_tag
     from otel_vtrack.sdk.install import install
     from otel_vtrack.sdk.processor import VersionSpanProcessor
     from otel_vtrack.sdk.tagging import tag
 
-__all__ = ["VersionSpanProcessor", "__version__", "detect_version", "install", "tag"]
+__all__ = [
+    "VersionSpanProcessor",
+    "__version__",
+    "detect_version",
+    "install",
+    "log_expectation",
+    "log_feedback",
+    "set_trace_tag",
+    "tag",
+]
 
 # Loaded when first asked for: the server and the command line need none of it.
 _HOMES: Final = {
     "VersionSpanProcessor": "otel_vtrack.sdk.processor",
     "detect_version": "otel_vtrack.sdk.detect",
     "install": "otel_vtrack.sdk.install",
+    "log_expectation": "otel_vtrack.sdk.feedback",
+    "log_feedback": "otel_vtrack.sdk.feedback",
+    "set_trace_tag": "otel_vtrack.sdk.feedback",
     "tag": "otel_vtrack.sdk.tagging",
 }
 

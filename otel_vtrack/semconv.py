@@ -34,6 +34,12 @@ FEATURE_FLAG_SET_ID: Final = "feature_flag.set.id"
 FEATURE_FLAG_ERROR_MESSAGE: Final = "feature_flag.error.message"
 ERROR_TYPE: Final = "error.type"
 
+GEN_AI_EVALUATION_RESULT: Final = "gen_ai.evaluation.result"
+GEN_AI_EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+GEN_AI_EVALUATION_SCORE_VALUE: Final = "gen_ai.evaluation.score.value"
+GEN_AI_EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+GEN_AI_EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
+
 VTRACK_EXPERIMENT: Final = "vtrack.experiment"
 """Names the experiment a resource's traces belong to; the header of that meaning wins."""
 
@@ -45,3 +51,19 @@ VTRACK_FLAG_PREFIX: Final = "vtrack.flag."
 
 VTRACK_TAG_PREFIX: Final = "mlflow.traceTag."
 """Prefix by which a root span's attribute becomes a tag of its trace (MLflow's convention)."""
+
+VTRACK_ASSESSMENT_ID: Final = "vtrack.assessment.id"
+VTRACK_ASSESSMENT_TYPE: Final = "vtrack.assessment.type"
+"""`feedback` or `expectation`; the former where an evaluation event does not say."""
+
+VTRACK_ASSESSMENT_VALUE: Final = "vtrack.assessment.value"
+"""The value as JSON text, of any type; the conventions know numbers and labels only."""
+
+VTRACK_ASSESSMENT_SOURCE_TYPE: Final = "vtrack.assessment.source_type"
+VTRACK_ASSESSMENT_SOURCE_ID: Final = "vtrack.assessment.source_id"
+VTRACK_ASSESSMENT_METADATA: Final = "vtrack.assessment.metadata"
+"""A JSON object of texts."""
+
+VTRACK_ASSESSMENT_ERROR_MESSAGE: Final = "vtrack.assessment.error_message"
+VTRACK_ASSESSMENT_STACK_TRACE: Final = "vtrack.assessment.stack_trace"
+VTRACK_ASSESSMENT_OVERRIDES: Final = "vtrack.assessment.overrides"

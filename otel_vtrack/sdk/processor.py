@@ -11,6 +11,7 @@ from otel_vtrack import semconv
 from otel_vtrack.sdk import guest
 from otel_vtrack.sdk.context import KEY, Stamp, under_context, use
 from otel_vtrack.sdk.detect import Detection
+from otel_vtrack.sdk.local_root import remember
 from otel_vtrack.sdk.merge import merge, set_attributes, works_here
 from otel_vtrack.sdk.values import clean_all
 
@@ -93,8 +94,13 @@ class VersionSpanProcessor(SpanProcessor):
                     attributes._dict = stamp.tags | current
                 else:
                     merge(span, stamp)
+                parent = span._parent
+                if parent is None or parent.is_remote:
+                    remember(span)
             else:
                 set_attributes(span, under_context(self.adopt(span.resource), parent_context))
+                if span.parent is None or span.parent.is_remote:
+                    remember(span)
         except Exception as error:  # noqa: BLE001 - a span we cannot stamp is exported as it was
             self._fast = False
             guest.swallow(error, "stamping a span")

@@ -1,0 +1,97 @@
+"""Sends standard events: as log records if those go anywhere, else as events of a span."""
+
+import inspect
+import time
+from functools import lru_cache
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry._logs import Logger, SeverityNumber, get_logger_provider
+
+from otel_vtrack.sdk import guest
+from otel_vtrack.sdk.values import Value
+
+_SCOPE: Final = "otel_vtrack"
+_NAME_ATTRIBUTE: Final = "event.name"
+"""Where conventions before 1.30 put the name of an event: older records have no field for it."""
+
+
+def emit(
+    name: str,
+    attributes: dict[str, Value],
+    about: trace.SpanContext,
+    span: trace.Span | None = None,
+) -> bool:
+    """Send an event, and say whether anybody takes it.
+
+    Args:
+        name: Of the event.
+        attributes: Clean.
+        about: Ids that a log record carries; its span id may be 0, for a trace as a whole.
+        span: Gets an event of its own where no log record goes anywhere; it has to be recording.
+    """
+    logger = _logger()
+    if logger is not None:
+        _emit_record(logger, name, attributes, about)
+        return True
+    if span is not None and span.is_recording():
+        span.add_event(name, attributes)
+        return True
+    guest.debug("nobody takes the event %s: there is no log exporter and no open span", name)
+    return False
+
+
+def _logger() -> Any:
+    """Return a logger if somebody listens, else None."""
+    provider: Any = get_logger_provider()
+    # Logfire's provider forwards to the SDK's.
+    provider = getattr(provider, "provider", None) or provider
+    listeners = getattr(provider, "_multi_log_record_processor", None)
+    if not getattr(listeners, "_log_record_processors", ()):
+        return None
+    return provider.get_logger(_SCOPE)
+
+
+def _emit_record(
+    logger: Any, name: str, attributes: dict[str, Value], about: trace.SpanContext
+) -> None:
+    record: dict[str, Any] = {
+        "timestamp": time.time_ns(),
+        "severity_number": SeverityNumber.INFO,
+        "attributes": attributes,
+    }
+    if _emits_events():
+        if about != trace.get_current_span().get_span_context():
+            record["context"] = trace.set_span_in_context(trace.NonRecordingSpan(about))
+        logger.emit(event_name=name, **record)
+        return
+    made, takes_name = _record_class()
+    if takes_name:
+        record["event_name"] = name
+    else:
+        record["attributes"] = {_NAME_ATTRIBUTE: name, **attributes}
+    logger.emit(
+        made(
+            **record,
+            observed_timestamp=record["timestamp"],
+            trace_id=about.trace_id,
+            span_id=about.span_id,
+            trace_flags=about.trace_flags,
+            resource=logger.resource if hasattr(logger, "resource") else logger._resource,  # noqa: SLF001
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def _emits_events() -> bool:
+    """Whether `Logger.emit` takes the name of an event, as from about 1.39 on."""
+    return "event_name" in inspect.signature(Logger.emit).parameters
+
+
+@lru_cache(maxsize=1)
+def _record_class() -> tuple[Any, bool]:
+    """Return the SDK's record, as before that, and whether it has a field for the name."""
+    from opentelemetry.sdk import _logs  # noqa: PLC0415 - loaded by whoever exports logs
+
+    made: Any = vars(_logs)["LogRecord"]
+    return made, "event_name" in inspect.signature(made.__init__).parameters

@@ -1,0 +1,285 @@
+"""`otel_vtrack.log_feedback` and its kin: what is thought of a trace, said from inside the app.
+
+Sent as the standard event `gen_ai.evaluation.result`, so that other backends understand it too;
+what that has no name for is in attributes of our own.
+"""
+
+import json
+import math
+import os
+import traceback
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
+
+from opentelemetry import trace
+
+from otel_vtrack import semconv
+from otel_vtrack.sdk import events, guest
+from otel_vtrack.sdk.local_root import local_root
+from otel_vtrack.sdk.values import clean, clean_all
+
+SourceType: TypeAlias = Literal["HUMAN", "LLM_JUDGE", "CODE"]
+
+LONGEST_STACK_TRACE: Final = 10_000
+"""Characters; the end is kept, as that says what was raised."""
+
+_FEEDBACK: Final = "feedback"
+_EXPECTATION: Final = "expectation"
+_SESSION_KEY: Final = "mlflow.trace.session"
+"""Key of an assessment's metadata that makes it one of a whole session (MLflow's convention)."""
+
+
+def log_feedback(
+    name: str,
+    value: object = None,
+    *,
+    error: BaseException | str | None = None,
+    rationale: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    source_type: SourceType = "CODE",
+    source_id: str | None = None,
+    span: trace.Span | trace.SpanContext | None = None,
+    trace_id: str | int | None = None,
+    span_id: str | int | None = None,
+    whole_trace: bool = False,
+    session: str | None = None,
+    overrides: str | None = None,
+    assessment_id: str | None = None,
+) -> str:
+    """Say how good something is that this application did.
+
+        otel_vtrack.log_feedback("relevance", 0.8, rationale="cites the right page")
+        otel_vtrack.log_feedback("thumbs", True, source_type="HUMAN", trace_id=the_trace)
+
+    It is about the current span unless told otherwise. Never raises and never waits: it goes where
+    the process's logs go, or onto the span as an event if no logs are exported. With neither,
+    nothing happens.
+
+    Args:
+        name: What is assessed.
+        value: A number, a boolean, text, a list or a mapping.
+        error: Why there is no value; an exception brings its message and stack trace along.
+        rationale: Why this value.
+        metadata: Whatever else is to be kept with it; values become text.
+        source_type: Who says so.
+        source_id: Which person, model or program says so.
+        span: What it is about.
+        trace_id: The same, in hexadecimal digits or as a number; of the trace as a whole unless
+            `span_id` is given too. For feedback that comes later, as from a user.
+        span_id: A span of that trace.
+        whole_trace: Whether it is about the span's trace and not the span alone.
+        session: Id of the session, if it is about all of that.
+        overrides: Id of an earlier assessment that this one replaces.
+        assessment_id: To name it oneself, so that the same one sent again counts once.
+
+    Returns:
+        Its id, to override or update it by later.
+    """
+    return _log(
+        _FEEDBACK,
+        name,
+        value,
+        error=error,
+        rationale=rationale,
+        metadata=metadata,
+        source_type=source_type,
+        source_id=source_id,
+        target=_Target(span, trace_id, span_id, whole_trace),
+        session=session,
+        overrides=overrides,
+        assessment_id=assessment_id,
+    )
+
+
+def log_expectation(
+    name: str,
+    value: object,
+    *,
+    rationale: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    source_type: SourceType = "HUMAN",
+    source_id: str | None = None,
+    span: trace.Span | trace.SpanContext | None = None,
+    trace_id: str | int | None = None,
+    span_id: str | int | None = None,
+    whole_trace: bool = False,
+    session: str | None = None,
+    overrides: str | None = None,
+    assessment_id: str | None = None,
+) -> str:
+    """Say what should have come out: ground truth. See `log_feedback`."""
+    return _log(
+        _EXPECTATION,
+        name,
+        value,
+        error=None,
+        rationale=rationale,
+        metadata=metadata,
+        source_type=source_type,
+        source_id=source_id,
+        target=_Target(span, trace_id, span_id, whole_trace),
+        session=session,
+        overrides=overrides,
+        assessment_id=assessment_id,
+    )
+
+
+def set_trace_tag(key: str, value: object) -> None:
+    """Tag the trace of the current span, as MLflow does: by an attribute of its root.
+
+    That is the first span of this trace in this process, if it is still open and its provider is
+    stamped (`install`); else the current span. In a service that others call, the trace's root is
+    elsewhere: the tag then stands on this service's own first span. Never raises.
+
+    Args:
+        key: Of the tag.
+        value: Becomes text; None sets nothing.
+    """
+    with guest.shield("tagging a trace"):
+        span = local_root(trace.get_current_span())
+        if not span.is_recording():
+            guest.debug("no open span to put the tag %s on", key)
+        elif key and value is not None:
+            span.set_attribute(semconv.VTRACK_TAG_PREFIX + key, _text(value))
+
+
+class _Target:
+    """What an assessment is about, as a caller names it."""
+
+    def __init__(
+        self,
+        span: trace.Span | trace.SpanContext | None,
+        trace_id: str | int | None,
+        span_id: str | int | None,
+        whole_trace: bool,
+    ) -> None:
+        self._span = span
+        self._trace_id = trace_id
+        self._span_id = span_id
+        self._whole_trace = whole_trace
+
+    def resolve(self) -> tuple[trace.SpanContext, trace.Span | None]:
+        """Return the ids for a log record, and the span to fall back to.
+
+        Raises:
+            ValueError: An id is none, or there is no span.
+        """
+        current = trace.get_current_span()
+        if self._trace_id is not None:
+            about = trace.SpanContext(
+                _id(self._trace_id, 32),
+                _id(self._span_id, 16),
+                is_remote=False,
+                # Who has its id has seen it, so that it was sampled.
+                trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
+            )
+            here = current.get_span_context()
+            # An event says nothing of another trace than that of the span it is on.
+            same = about.trace_id == here.trace_id and about.span_id in {0, here.span_id}
+            return about, current if same else None
+        given = current if self._span is None else self._span
+        span = given if isinstance(given, trace.Span) else None
+        about = given.get_span_context() if isinstance(given, trace.Span) else given
+        if self._whole_trace:
+            about = trace.SpanContext(
+                about.trace_id, 0, is_remote=about.is_remote, trace_flags=about.trace_flags
+            )
+        return about, span
+
+
+def _log(
+    kind: str,
+    name: str,
+    value: object,
+    *,
+    error: BaseException | str | None,
+    rationale: str | None,
+    metadata: Mapping[str, object] | None,
+    source_type: str,
+    source_id: str | None,
+    target: _Target,
+    session: str | None,
+    overrides: str | None,
+    assessment_id: str | None,
+) -> str:
+    made = assessment_id or "a-" + os.urandom(16).hex()
+    with guest.shield(f"logging {kind}"):
+        about, span = target.resolve()
+        if not about.trace_id:
+            guest.debug("no span is open for the %s %r to be about", kind, name)
+            return made
+        if error is None and value is None:
+            raise ValueError(f"the {kind} {name!r} needs a value or an error")
+        kept = dict(metadata or {})
+        if session:
+            kept[_SESSION_KEY] = session
+        attributes: dict[str, object] = {
+            semconv.GEN_AI_EVALUATION_NAME: name,
+            semconv.VTRACK_ASSESSMENT_ID: made,
+            semconv.VTRACK_ASSESSMENT_TYPE: kind,
+            **(_value(value) if error is None else _error(error)),
+            semconv.GEN_AI_EVALUATION_EXPLANATION: rationale,
+            semconv.VTRACK_ASSESSMENT_SOURCE_TYPE: source_type,
+            semconv.VTRACK_ASSESSMENT_SOURCE_ID: source_id,
+            semconv.VTRACK_ASSESSMENT_OVERRIDES: overrides,
+            semconv.VTRACK_ASSESSMENT_METADATA: json.dumps(
+                {str(key): _text(item) for key, item in kept.items() if item is not None}
+            )
+            if kept
+            else None,
+        }
+        events.emit(semconv.GEN_AI_EVALUATION_RESULT, clean_all(attributes), about, span)
+    return made
+
+
+def _value(value: Any) -> dict[str, object]:
+    """Write a value by the conventions as far as they go, and exactly in an attribute of ours."""
+    if isinstance(value, Enum):
+        value = value.value
+    # Scalars of numpy and of tensors are no numbers of Python's.
+    value = value.item() if hasattr(value, "item") and not isinstance(value, Mapping) else value
+    told: dict[str, object] = {}
+    if isinstance(value, bool):
+        told[semconv.GEN_AI_EVALUATION_SCORE_VALUE] = 1.0 if value else 0.0
+        told[semconv.GEN_AI_EVALUATION_SCORE_LABEL] = "pass" if value else "fail"
+    elif isinstance(value, int | float):
+        told[semconv.GEN_AI_EVALUATION_SCORE_VALUE] = float(value)
+        if not math.isfinite(value):
+            return told  # JSON has no such number
+    elif isinstance(value, str):
+        told[semconv.GEN_AI_EVALUATION_SCORE_LABEL] = value
+    elif isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    elif isinstance(value, Mapping):
+        value = dict(value)
+    told[semconv.VTRACK_ASSESSMENT_VALUE] = json.dumps(value, default=str, allow_nan=False)
+    return told
+
+
+def _error(error: BaseException | str) -> dict[str, object]:
+    if isinstance(error, str):
+        return {semconv.ERROR_TYPE: error}
+    stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return {
+        semconv.ERROR_TYPE: type(error).__name__,
+        semconv.VTRACK_ASSESSMENT_ERROR_MESSAGE: str(error),
+        semconv.VTRACK_ASSESSMENT_STACK_TRACE: stack[-LONGEST_STACK_TRACE:],
+    }
+
+
+def _id(value: str | int | None, digits: int) -> int:
+    """Read an id, also as MLflow writes that of a trace: `tr-` and digits."""
+    if value is None:
+        return 0
+    number = value if isinstance(value, int) else int(value.strip().removeprefix("tr-"), 16)
+    if not 0 < number < 1 << (4 * digits):
+        raise ValueError(f"{value!r} is no id of {digits} hexadecimal digits")
+    return number
+
+
+def _text(value: object) -> str:
+    cleaned = clean(value)
+    if isinstance(cleaned, bool):
+        return "true" if cleaned else "false"
+    return json.dumps(cleaned) if isinstance(cleaned, tuple) else str(cleaned)
