@@ -129,9 +129,10 @@ def test_the_check_of_the_order_notices(first, second):
     assert misplaced([second, first])
 
 
-def test_migrations_are_numbered_without_gaps():
+def test_no_two_migrations_have_the_same_number():
     numbers = [name.split("_", 1)[0] for name in sql.names("migrations")]
-    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+    assert all(re.fullmatch(r"\d{4}", number) for number in numbers)
+    assert numbers == sorted(set(numbers))
 
 
 def test_a_view_is_named_after_its_target_and_its_source():
