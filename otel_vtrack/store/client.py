@@ -24,6 +24,7 @@ from otel_vtrack.errors import (
     StoreUnavailable,
 )
 from otel_vtrack.store import sql
+from otel_vtrack.store.gate import Gate
 from otel_vtrack.store.topology import Topology
 
 try:
@@ -73,7 +74,9 @@ class Store:
         embedded: Whether the engine runs in this process.
         folder: Where an embedded store keeps all it has; None for a remote one.
         settle: Called before each query of a file; whoever writes with a delay sets it to what
-            waits for everything acknowledged so far to be in the tables.
+            waits for everything acknowledged so far to be in the tables. It returns False
+            where it gave up on that.
+        gate: Open while telemetry is written; whoever deletes shuts it.
     """
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
@@ -96,6 +99,7 @@ class Store:
         self.embedded = parts.scheme == "chdb"
         self.folder: Path | None = None
         self.settle: Callable[[], object] = lambda: None
+        self.gate = Gate()
         self._lock_file: IO[bytes] | None = None
         self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
         self._all: list[Client] = []

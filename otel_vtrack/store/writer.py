@@ -57,6 +57,7 @@ class Writer:
         else:
             self._schema = {"format_schema_source": "string", "format_schema": sql.view_proto()}
         self._embedded = store.embedded
+        self._gate = store.gate
         on = int(durability == "fsync")
         for table in _DERIVED:
             local = f"{table}_local" if store.topology.value == "cluster" else table
@@ -93,7 +94,7 @@ class Writer:
             settings["format_schema_message_name"] = message
         client = self._clients.get()
         try:
-            with translated():
+            with self._gate.open(), translated():
                 client.raw_insert(inbox, insert_block=rows, fmt="Protobuf", settings=settings)
         finally:
             self._clients.put(client)
