@@ -1,0 +1,141 @@
+"""The search language: MLflow's `filter_string` and more; docs/search.md describes it.
+
+A filter becomes a condition of SQL and texts to bind; nothing of it gets into SQL in another
+way. Whoever owns a noun puts the condition into a query of its own:
+
+    found = compile_versions("environment = 'production' AND trace_count > 100", ["last_seen DESC"])
+    statement = f"SELECT ... WHERE {found.where} ORDER BY {found.order.sql} LIMIT 100"
+    store.select(statement, found.parameters)
+
+The columns that a condition names are those of the protos, under an alias: `v` for versions,
+`a` for assessments. Times are DateTime64(9); trace ids FixedString(16), span ids FixedString(8)
+or '' (String); types are named as in MLflow without their prefix (`FEEDBACK`, `HUMAN`); values
+are JSON texts, '' for none; `valid` is UInt8; `metadata` is Map(String, String); `flags` is
+Array(Tuple(flag String, variant String)) and `aliases` Array(String).
+
+For pages, `order.place` is a column that says where a row stands and `order.after(place,
+parameters)` the condition that a row stands behind it: select `order.place` with each row, put
+that of the last one into the page token, and add `after` of it to the next page's condition.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from otel_vtrack.query.filter import assessments, order, parser, problems, versions
+from otel_vtrack.query.filter.compiler import Compiler, all_of
+from otel_vtrack.query.filter.fields import Kind, Parameters
+from otel_vtrack.query.filter.order import Key, Order
+from otel_vtrack.query.filter.syntax import And, Clause, Exists, Expression, Not, Or
+
+__all__ = ["Compiled", "CompiledVersions", "Order", "compile_assessments", "compile_versions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A filter and its order, as SQL.
+
+    Attributes:
+        where: The condition; `1` if everything is wanted.
+        order: What to sort by; it ends with what tells all rows apart.
+        texts: What to bind; add to it before `parameters` is read.
+    """
+
+    where: str
+    order: Order
+    texts: Parameters
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Values of all `{pN:String}` in `where`, and in what `order.after` made with `texts`."""
+        return self.texts.bound
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledVersions(Compiled):
+    """A filter of versions, as SQL.
+
+    Attributes:
+        places: The condition on where a version ran, apart from `where`: on rows of one
+            environment and deployment each, `v.environment` and `v.deployment_id`, before they
+            are added up.
+    """
+
+    places: str = field(default="1")
+
+
+def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> CompiledVersions:
+    """Compile a filter of versions; the order ends with the one seen last first.
+
+    Raises:
+        InvalidArgument: The filter or the order is none; or a condition on environment or
+            deployment is joined to others by OR or NOT.
+    """
+    tree = parser.parse(text)
+    parameters = Parameters()
+    compiler = Compiler(text or "", versions.CATALOGUE, parameters)
+    where: list[str] = []
+    places: list[str] = []
+    for part in _conjuncts(tree):
+        about = {clause.name.key in versions.PLACES for clause in _clauses(part)}
+        condition = compiler.compile(part).whole
+        if about == {True}:
+            places.append(condition)
+        elif True in about:
+            raise problems.at(
+                text or "",
+                _clauses(part)[0].name.at,
+                "environment and deployment say which places count: join conditions on them to"
+                " others by AND alone",
+            )
+        else:
+            where.append(condition)
+    return CompiledVersions(
+        all_of(where),
+        order.parse(order_by, versions.CATALOGUE, parameters, _VERSIONS_TAIL),
+        parameters,
+        all_of(places),
+    )
+
+
+def compile_assessments(text: str | None, order_by: Sequence[str] = ()) -> Compiled:
+    """Compile a filter of assessments; the order ends with the one made last first.
+
+    Raises:
+        InvalidArgument: The filter or the order is none.
+    """
+    parameters = Parameters()
+    compiler = Compiler(text or "", assessments.CATALOGUE, parameters)
+    where = compiler.compile(parser.parse(text)).whole
+    return Compiled(
+        where,
+        order.parse(order_by, assessments.CATALOGUE, parameters, _ASSESSMENTS_TAIL),
+        parameters,
+    )
+
+
+_VERSIONS_TAIL = (
+    Key("v.last_seen", "v.last_seen", Kind.TIME, descending=True),
+    Key("v.experiment", "v.experiment", Kind.TEXT, descending=False),
+    Key("v.service_name", "v.service_name", Kind.TEXT, descending=False),
+    Key("v.version", "v.version", Kind.TEXT, descending=False),
+)
+_ASSESSMENTS_TAIL = (
+    Key("a.create_time", "a.create_time", Kind.TIME, descending=True),
+    Key("a.assessment_id", "a.assessment_id", Kind.TEXT, descending=False),
+)
+
+
+def _conjuncts(tree: Expression) -> list[Expression]:
+    if isinstance(tree, And):
+        return [each for part in tree.parts for each in _conjuncts(part)]
+    return [tree]
+
+
+def _clauses(tree: Expression) -> list[Clause]:
+    match tree:
+        case Clause():
+            return [tree]
+        case Not(inside) | Exists(_, inside, _):
+            return _clauses(inside)
+        case And(parts) | Or(parts):
+            return [each for part in parts for each in _clauses(part)]

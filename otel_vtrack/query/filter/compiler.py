@@ -1,0 +1,121 @@
+"""Turns a filter's tree into conditions of SQL."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from otel_vtrack.query.filter import compare, fields, problems
+from otel_vtrack.query.filter.fields import Catalogue, Parameters
+from otel_vtrack.query.filter.syntax import And, Clause, Exists, Expression, Not, Or
+
+TRUE: Final = "1"
+FALSE: Final = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold.
+
+    Attributes:
+        whole: Of what is searched.
+        row: Of a row that knows only a part: never false where `whole` is true.
+        by_id: Whether `row` and `whole` say the same for every row, however partial.
+    """
+
+    whole: str
+    row: str
+    by_id: bool = False
+
+
+Inside: TypeAlias = Callable[[Exists, "Compiler"], Condition]
+"""Makes the condition of an `exists`."""
+
+
+class Compiler:
+    """Compiles one filter.
+
+    Args:
+        text: The filter, for messages.
+        catalogue: The keys there are.
+        parameters: Gets all values.
+        exists: Makes the condition of `exists`; None where there is no such thing.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        catalogue: Catalogue,
+        parameters: Parameters,
+        exists: Inside | None = None,
+    ) -> None:
+        self.text: Final = text
+        self.catalogue: Final = catalogue
+        self.parameters: Final = parameters
+        self._exists: Final = exists
+
+    def compile(self, tree: Expression, *, negate: bool = False) -> Condition:
+        """Return the condition; NOT is carried down to the clauses, so that `row` stays weak.
+
+        Raises:
+            InvalidArgument: A key, operator or value is none of this noun.
+        """
+        match tree:
+            case Not(inside):
+                return self.compile(inside, negate=not negate)
+            case And(parts) | Or(parts):
+                compiled = [self.compile(part, negate=negate) for part in parts]
+                joined = all_of if isinstance(tree, And) != negate else any_of
+                return Condition(
+                    joined(each.whole for each in compiled),
+                    joined(each.row for each in compiled),
+                    all(each.by_id for each in compiled),
+                )
+            case Exists(what, _, at):
+                if self._exists is None:
+                    raise problems.at(
+                        self.text, at, f"{self.catalogue.noun} have no {what}s to look for"
+                    )
+                return negated(self._exists(tree, self)) if negate else self._exists(tree, self)
+            case Clause():
+                found = self.clause(tree)
+                return negated(found) if negate else found
+
+    def clause(self, clause: Clause) -> Condition:
+        """Return the condition of one clause."""
+        found = self.catalogue.find(self.text, clause.name, self.parameters)
+        fields.check(self.text, clause, found)
+        sql = compare.condition(self.text, clause, found, self.parameters)
+        return Condition(sql, sql if found.on_row else TRUE, found.by_id)
+
+    def conjuncts(self, tree: Expression) -> list[Condition]:
+        """Compile what is joined by AND at the top, each by itself."""
+        match tree:
+            case And(parts):
+                return [each for part in parts for each in self.conjuncts(part)]
+            case _:
+                return [self.compile(tree)]
+
+
+def negated(condition: Condition) -> Condition:
+    """Turn a single condition round: what a part cannot decide, it cannot decide either way."""
+    row = TRUE if condition.row == TRUE else f"NOT ({condition.row})"
+    return Condition(f"NOT ({condition.whole})", row, condition.by_id)
+
+
+def all_of(conditions: Iterable[str]) -> str:
+    """Join by AND."""
+    return _joined(conditions, " AND ", neutral=TRUE, final=FALSE)
+
+
+def any_of(conditions: Iterable[str]) -> str:
+    """Join by OR."""
+    return _joined(conditions, " OR ", neutral=FALSE, final=TRUE)
+
+
+def _joined(conditions: Iterable[str], word: str, *, neutral: str, final: str) -> str:
+    parts = [each for each in dict.fromkeys(conditions) if each != neutral]
+    if final in parts:
+        return final
+    if not parts:
+        return neutral
+    return parts[0] if len(parts) == 1 else "(" + word.join(f"({each})" for each in parts) + ")"

@@ -1,0 +1,169 @@
+"""What a key stands for: an expression of SQL, its kind, and the operators that it takes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, TypeAlias
+
+from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.query.filter import problems
+from otel_vtrack.query.filter.syntax import Clause, Name, Operator
+
+_SAME: Final = frozenset({Operator.EQUAL, Operator.IN})
+_TEXTUAL: Final = _SAME | {Operator.LIKE, Operator.ILIKE, Operator.RLIKE, Operator.CONTAINS}
+_ORDERED: Final = _SAME | {
+    Operator.GREATER,
+    Operator.GREATER_OR_EQUAL,
+    Operator.LESS,
+    Operator.LESS_OR_EQUAL,
+    Operator.BETWEEN,
+}
+
+
+class Kind(Enum):
+    """What values a key has, and how they are compared."""
+
+    TEXT = "a text"
+    ID = "an id"
+    FULL_TEXT = "a long text"
+    NUMBER = "a number"
+    DURATION = "a duration"
+    TIME = "a time"
+    BOOLEAN = "a boolean"
+    ANY = "a value of any kind"
+
+
+OPERATORS: Final[Mapping[Kind, frozenset[Operator]]] = {
+    Kind.TEXT: _TEXTUAL,
+    Kind.ID: _TEXTUAL,
+    Kind.FULL_TEXT: frozenset({Operator.LIKE, Operator.ILIKE, Operator.CONTAINS}),
+    Kind.NUMBER: _ORDERED,
+    Kind.DURATION: _ORDERED,
+    Kind.TIME: _ORDERED,
+    Kind.BOOLEAN: frozenset({Operator.EQUAL, Operator.IN}),
+    Kind.ANY: _TEXTUAL | _ORDERED,
+}
+
+
+class Parameters:
+    """Texts to bind, `p0`, `p1` and so on: nothing of a filter gets into SQL in another way."""
+
+    def __init__(self, prefix: str = "p") -> None:
+        self._prefix = prefix
+        self._names: dict[str, str] = {}
+
+    def text(self, value: str) -> str:
+        """Return the SQL of a text."""
+        name = self._names.setdefault(value, f"{self._prefix}{len(self._names)}")
+        return f"{{{name}:String}}"
+
+    @property
+    def bound(self) -> dict[str, str]:
+        """The texts by their names."""
+        return {name: value for value, name in self._names.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """What a key stands for.
+
+    Attributes:
+        sql: The value.
+        present: Condition that there is a value; empty if there always is one. Where it does
+            not hold no comparison does either, negated or not.
+        choices: The values there are, if they are few.
+        operators: Those that it takes; by `kind` unless told.
+        around: Makes a condition on what is searched of one on the value, as
+            `value -> arrayExists(...)`; None where there is one value.
+        on_row: Whether the condition holds for one row of `traces` just as for the whole trace.
+        by_id: Whether it only looks at which trace it is.
+        digits: Of an id.
+    """
+
+    kind: Kind
+    sql: str
+    present: str = ""
+    choices: tuple[str, ...] = ()
+    operators: frozenset[Operator] | None = None
+    around: Callable[[str], str] | None = None
+    on_row: bool = True
+    by_id: bool = False
+    digits: int = 32
+
+    @property
+    def optional(self) -> bool:
+        """Whether there may be no value."""
+        return bool(self.present) or self.around is not None
+
+    def takes(self) -> frozenset[Operator]:
+        """List the operators that it takes."""
+        taken = OPERATORS[self.kind] if self.operators is None else self.operators
+        return taken | ({Operator.IS_NULL} if self.optional else frozenset())
+
+
+Find: TypeAlias = Callable[[Name, Parameters], Field | None]
+"""Looks up a key behind a prefix, as in `tag.x`; None if there is none of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The keys of a noun.
+
+    Attributes:
+        noun: As people call it, in the plural.
+        keys: Those without prefix, each under all its names.
+        families: What follows a prefix, by the prefix.
+        own: Prefixes that mean the keys without one.
+        shown: How families are shown to people, by the first of their prefixes.
+    """
+
+    noun: str
+    keys: Mapping[str, Field]
+    families: Mapping[str, Find] = field(default_factory=dict[str, Find])
+    own: frozenset[str] = frozenset()
+
+    def find(self, text: str, name: Name, parameters: Parameters) -> Field:
+        """Return what a key stands for.
+
+        Raises:
+            InvalidArgument: There is no such key.
+        """
+        found: Field | None = None
+        if name.entity in {"", *self.own}:
+            found = self.keys.get(name.key)
+        elif name.entity in self.families:
+            found = self.families[name.entity](name, parameters)
+        if found is None:
+            raise self._unknown(text, name)
+        return found
+
+    def _unknown(self, text: str, name: Name) -> InvalidArgument:
+        known = [*self.keys, *(f"{prefix}.…" for prefix in self.families)]
+        hint = ""
+        if name.entity and name.entity not in self.families and name.entity not in self.own:
+            hint = problems.meant(name.entity, [*self.families, *self.own])
+            if name.key in self.keys:
+                hint = hint or f": did you mean {name.key}?"
+        else:
+            hint = problems.meant(name.key, self.keys)
+        if not hint:
+            hint = f": there are {', '.join(sorted(known))}"
+        return problems.at(text, name.at, f"{self.noun} have no key {name.written[:60]!r}{hint}")
+
+
+def check(text: str, clause: Clause, field: Field) -> None:
+    """Refuse an operator that a key does not take.
+
+    Raises:
+        InvalidArgument: It does not; the message says which it takes.
+    """
+    taken = field.takes()
+    if clause.operator in taken:
+        return
+    order = [each.value for each in Operator if each in taken]
+    message = f"{clause.name.written[:60]} is {field.kind.value} and takes no {clause.spelled}"
+    if clause.operator is Operator.IS_NULL:
+        message = f"{clause.name.written[:60]} always has a value"
+    raise problems.at(
+        text, clause.at, f"{message}: it takes {problems.listed(order, last='and')}, with NOT too"
+    )

@@ -1,0 +1,150 @@
+"""Sort keys: what to sort by, and where a page goes on."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.query.filter import parser
+from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
+
+_DIRECTION: Final = re.compile(r"(.*?)(?:\s+(asc|desc))?\s*\Z", re.IGNORECASE | re.DOTALL)
+_MOST_KEYS: Final = 8
+_LONGEST_KEY: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing to sort by.
+
+    Attributes:
+        name: Under which two keys count as the same.
+        sql: The value; NULL where there is none.
+        kind: What it is, which says how a value is bound.
+        on_row: Whether a partial row that has the root knows it.
+    """
+
+    name: str
+    sql: str
+    kind: Kind
+    descending: bool
+    nullable: bool = False
+    on_row: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Keys to sort by, the most important first; together they tell all apart.
+
+    What has no value for a key comes last, ascending and descending.
+    """
+
+    keys: tuple[Key, ...]
+
+    @property
+    def sql(self) -> str:
+        """What stands behind ORDER BY."""
+        return ", ".join(
+            f"{key.sql} {'DESC' if key.descending else 'ASC'} NULLS LAST" for key in self.keys
+        )
+
+    @property
+    def place(self) -> str:
+        """A tuple of the keys' values, as texts that `after` takes: where something stands."""
+        values = (f"toString({_value(key)})" for key in self.keys)
+        return f"tuple({', '.join(values)})"
+
+    @property
+    def on_row(self) -> bool:
+        """Whether rows of `traces` can be sorted before they are put together."""
+        return all(key.on_row for key in self.keys)
+
+    def after(self, place: Sequence[Any], parameters: Parameters) -> str:
+        """Return the condition that something stands behind a place.
+
+        Args:
+            place: What `place` gave for it, texts or None.
+            parameters: Gets the values.
+
+        Raises:
+            InvalidArgument: It is no place of this order.
+        """
+        if len(place) != len(self.keys) or not all(
+            isinstance(value, str) or (value is None and key.nullable)
+            for key, value in zip(self.keys, place, strict=True)
+        ):
+            raise InvalidArgument("this page_token is not of this question: begin again without")
+        condition = "0"
+        for key, value in reversed(list(zip(self.keys, place, strict=True))):
+            behind, level = _against(key, value, parameters)
+            condition = f"({behind} OR ({level} AND {condition}))"
+        return condition
+
+
+def parse(
+    wanted: Sequence[str], catalogue: Catalogue, parameters: Parameters, tail: Sequence[Key]
+) -> Order:
+    """Read `order_by`, each a key and perhaps ASC or DESC; `tail` follows what it does not name.
+
+    Raises:
+        InvalidArgument: A key is unknown, there twice, or none to sort by.
+    """
+    if len(wanted) > _MOST_KEYS:
+        raise InvalidArgument(f"order_by has {_MOST_KEYS} keys at most")
+    keys: list[Key] = []
+    for written in wanted:
+        if len(written) > _LONGEST_KEY:
+            raise InvalidArgument(f"a key of order_by has {_LONGEST_KEY} characters at most")
+        found = _DIRECTION.fullmatch(written.strip())
+        text, direction = found.groups() if found else (written, None)
+        name = parser.sort_key(text)
+        field = catalogue.find(text, name, parameters)
+        if field.around is not None or field.kind is Kind.FULL_TEXT:
+            raise InvalidArgument(
+                f"order_by: {text[:60]} may have many values, so nothing is sorted by it"
+            )
+        key = key_of(field, descending=bool(direction) and direction.lower() == "desc")
+        if key.name in {each.name for each in keys}:
+            raise InvalidArgument(f"order_by: {text[:60]} is there twice: leave one out")
+        keys.append(key)
+    named = {key.name for key in keys}
+    return Order((*keys, *(key for key in tail if key.name not in named)))
+
+
+def key_of(field: Field, *, descending: bool) -> Key:
+    """Make a sort key of a field."""
+    nullable = bool(field.present) or field.kind is Kind.NUMBER
+    sql = f"if({field.present}, {field.sql}, NULL)" if field.present else field.sql
+    return Key(field.sql, sql, field.kind, descending, nullable, field.on_row)
+
+
+def _value(key: Key) -> str:
+    if key.kind is Kind.TIME:
+        return f"toUnixTimestamp64Nano({key.sql})"
+    if key.kind is Kind.ID:
+        return f"lower(hex({key.sql}))"
+    return key.sql
+
+
+def _against(key: Key, value: str | None, parameters: Parameters) -> tuple[str, str]:
+    """Return that a value stands behind another, and that it is the same."""
+    if value is None:
+        return "0", f"({key.sql} IS NULL)"
+    bound = parameters.text(value)
+    match key.kind:
+        case Kind.TIME:
+            other = f"fromUnixTimestamp64Nano(toInt64OrZero({bound}), 'UTC')"
+        case Kind.ID:
+            other = f"unhex({bound})"
+        case Kind.NUMBER:
+            other = f"toFloat64OrZero({bound})"
+        case Kind.DURATION | Kind.BOOLEAN:
+            other = f"toInt64OrZero({bound})"
+        case _:
+            other = bound
+    behind = f"{key.sql} {'<' if key.descending else '>'} {other}"
+    level = f"{key.sql} = {other}"
+    if key.nullable:
+        return f"({key.sql} IS NULL OR ifNull({behind}, 0))", f"ifNull({level}, 0)"
+    return behind, level

@@ -1,0 +1,48 @@
+"""Says what is wrong with a filter: where, and what would be right."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+from otel_vtrack.errors import InvalidArgument
+
+_WIDEST: Final = 100
+
+
+def at(text: str, offset: int, message: str) -> InvalidArgument:
+    """Make the error for a place in a filter: line, column, and a caret below it.
+
+    Args:
+        text: The whole filter.
+        offset: Characters before the place.
+        message: What is wrong, and what would be right.
+    """
+    offset = min(max(offset, 0), len(text))
+    line = text.count("\n", 0, offset) + 1
+    begins = text.rfind("\n", 0, offset) + 1
+    ends = text.find("\n", offset)
+    shown = text[begins : ends if ends >= 0 else len(text)]
+    column = offset - begins
+    # Of a long line what is around the place.
+    first = max(0, column - _WIDEST // 2)
+    excerpt = shown[first : first + _WIDEST].replace("\t", " ").replace("\r", " ")
+    return InvalidArgument(
+        f"filter, line {line}, column {column + 1}: {message}\n"
+        f"  {excerpt}\n  {' ' * (column - first)}^"
+    )
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """Return `: did you mean x or y?` with what is spelt alike, or nothing."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.65)
+    names = [by_lower[name] for name in near]
+    return f": did you mean {listed(names)}?" if names else ""
+
+
+def listed(names: Iterable[str], *, last: str = "or") -> str:
+    """Join names as in `a, b or c`."""
+    every = list(names)
+    if len(every) < 2:
+        return "".join(every)
+    return f"{', '.join(every[:-1])} {last} {every[-1]}"
