@@ -6,7 +6,8 @@ how spans of one resource and scope were spread over messages. The export has on
 ResourceSpans for each resource and in it one ScopeSpans for each scope.
 """
 
-from typing import Any, Final, NamedTuple
+import struct
+from typing import Final, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
@@ -15,8 +16,11 @@ from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
-_NO_BOUNDS: Final = {"earliest_ns": 1, "latest_ns": 0}
-_NO_PARENT: Final = "0" * 16
+_NO_PARENT: Final = bytes(8)
+_MINUTE_NS: Final = 60_000_000_000
+_LATEST_MINUTE: Final = ((1 << 32) - 1) // 60 * 60
+_BOUNDS: Final = struct.Struct("<qq")
+_FIXED: Final = struct.Struct("<8s8sIiqqiIIIII")
 _UINT64: Final = 1 << 64
 
 
@@ -49,10 +53,11 @@ class Event(NamedTuple):
 
 
 class SpanRow(NamedTuple):
-    """A span as the store has it.
+    """A span as the store has it, in one experiment.
 
     Attributes:
-        plain: The columns that need no reading.
+        parent_span_id: All zero: it has none.
+        start_time_unix_nano: Signed, other than in OTLP.
         resource: Where it comes from.
         scope: What made it.
         attributes: Its own.
@@ -60,7 +65,24 @@ class SpanRow(NamedTuple):
         links: Each the bytes of a Span.Link.
     """
 
-    plain: dict[str, Any]
+    span_id: bytes
+    parent_span_id: bytes
+    flags: int
+    kind: int
+    start_time_unix_nano: int
+    duration_ns: int
+    status_code: int
+    dropped_attributes_count: int
+    dropped_events_count: int
+    dropped_links_count: int
+    trace_state: str
+    name: str
+    status_message: str
+    experiment: str
+    git_commit: str
+    git_branch: str
+    git_dirty: str
+    repository_url: str
     resource: ResourceRow
     scope: ScopeRow
     attributes: Attributes
@@ -94,10 +116,10 @@ def trace(store: Store, trace_id: str) -> TracesData:
         NotFound: No span of it is stored.
     """
     digits = trace_id_from_text(trace_id)
-    [bounds] = store.query("traces/bounds", {"trace_id": digits})
-    if not bounds["span_count"]:
+    found = spans(store, digits)
+    if not found:
         raise missing(digits)
-    return traces_data(spans(store, digits, **bounds))
+    return traces_data(digits, found)
 
 
 def missing(trace_id: str) -> NotFound:
@@ -108,53 +130,58 @@ def missing(trace_id: str) -> NotFound:
     )
 
 
-def spans(
-    store: Store, trace_id: str, *, earliest_ns: int, latest_ns: int, span_count: int
-) -> list[SpanRow]:
-    """Return the spans of a trace, earliest first, each once.
+def spans(store: Store, trace_id: str) -> list[SpanRow]:
+    """Return the spans of a trace, earliest first, each once; none if there are none.
 
     Args:
         store: Where to look.
         trace_id: 32 hex digits in lower case.
-        earliest_ns: No span starts before.
-        latest_ns: No span ends after, by what `traces` has.
-        span_count: How many spans there are, by what `traces` has.
     """
-    bounds = {"earliest_ns": earliest_ns, "latest_ns": latest_ns}
-    found = store.query("spans/list", {"trace_id": trace_id, **bounds})
-    if len(found) < span_count:
-        # Times so absurd that they wrap around put spans outside of the trace's own bounds.
-        found = store.query("spans/list", {"trace_id": trace_id, **_NO_BOUNDS})
-    return [span_from_row(row) for row in found]
+    bounds = Reader(store.binary("traces/bounds", {"trace_id": trace_id}))
+    times: list[int] = []
+    while bounds.more:
+        times += bounds.fields(_BOUNDS)
+    if not times:
+        return []
+    first, last = (edge // _MINUTE_NS * 60 for edge in (min(times), max(times)))
+    if first < 0 or last > _LATEST_MINUTE:
+        # The key's minutes wrap around outside of these: they may be any.
+        first, last = 0, _LATEST_MINUTE
+    rows = Reader(
+        store.binary(
+            "spans/list", {"trace_id": trace_id, "first_minute": first, "last_minute": last}
+        )
+    )
+    found: list[SpanRow] = []
+    while rows.more:
+        found.append(_span(rows))
+    found.sort(key=_start)
+    seen: set[bytes] = set()
+    return [span for span in found if not (span.span_id in seen or seen.add(span.span_id))]
 
 
-def span_from_row(row: dict[str, Any]) -> SpanRow:
+def _start(span: SpanRow) -> tuple[int, bytes]:
+    return span.start_time_unix_nano, span.span_id
+
+
+def _span(row: Reader) -> SpanRow:
     """Read a row of `spans/list`."""
-    packed = Reader(bytes.fromhex(row["packed"]))
-    resource = ResourceRow(
-        packed.attributes(),
-        tuple(packed.strings()),
-        row["resource_dropped_attributes_count"],
-        row["resource_schema_url"],
-    )
-    scope = ScopeRow(
-        row["scope_name"],
-        row["scope_version"],
-        tuple(packed.strings()),
-        row["scope_dropped_attributes_count"],
-        row["scope_schema_url"],
-    )
-    attributes = packed.attributes()
+    *fixed, scope_dropped, resource_dropped = row.fields(_FIXED)
+    texts = [row.text() for _ in range(8)]
+    resource = ResourceRow(row.attributes(), tuple(row.strings()), resource_dropped, row.text())
+    name, version = row.text(), row.text()
+    scope = ScopeRow(name, version, tuple(row.strings()), scope_dropped, row.text())
+    attributes = row.attributes()
     events = [
-        Event(packed.uint64(), packed.string().decode(), packed.key_values(), packed.uint32())
-        for _ in range(packed.length())
+        Event(row.uint64(), row.text(), row.key_values(), row.uint32()) for _ in range(row.length())
     ]
-    return SpanRow(row, resource, scope, attributes, events, packed.strings())
+    return SpanRow._make((*fixed, *texts, resource, scope, attributes, events, row.strings()))
 
 
-def traces_data(spans: list[SpanRow]) -> TracesData:
+def traces_data(trace_id: str, spans: list[SpanRow]) -> TracesData:
     """Build the message, its groups in order of their first span."""
     data = TracesData()
+    identity = bytes.fromhex(trace_id)
     resources: dict[ResourceRow, ResourceSpans] = {}
     scopes: dict[tuple[ResourceRow, ScopeRow], ScopeSpans] = {}
     for span in spans:
@@ -163,7 +190,7 @@ def traces_data(spans: list[SpanRow]) -> TracesData:
             resources[span.resource] = _add_resource(data, span.resource)
         if place not in scopes:
             scopes[place] = _add_scope(resources[span.resource], span.scope)
-        _add_span(scopes[place], span)
+        _add_span(scopes[place], identity, span)
     return data
 
 
@@ -195,27 +222,26 @@ def _add_scope(group: ResourceSpans, row: ScopeRow) -> ScopeSpans:
     return scoped
 
 
-def _add_span(scoped: ScopeSpans, row: SpanRow) -> None:
-    plain = row.plain
-    start, parent = plain["start_time_unix_nano"], plain["parent_span_id"]
+def _add_span(scoped: ScopeSpans, trace_id: bytes, row: SpanRow) -> None:
+    start = row.start_time_unix_nano
     span = scoped.spans.add(
-        trace_id=bytes.fromhex(plain["trace_id"]),
-        span_id=bytes.fromhex(plain["span_id"]),
-        parent_span_id=b"" if parent == _NO_PARENT else bytes.fromhex(parent),
-        trace_state=plain["trace_state"],
-        flags=plain["flags"],
-        name=plain["name"],
-        kind=plain["kind"],
+        trace_id=trace_id,
+        span_id=row.span_id,
+        parent_span_id=b"" if row.parent_span_id == _NO_PARENT else row.parent_span_id,
+        trace_state=row.trace_state,
+        flags=row.flags,
+        name=row.name,
+        kind=row.kind,  # pyright: ignore[reportArgumentType] - any number is a kind
         # Unsigned in OTLP, signed in the engine, 64 bits in both.
         start_time_unix_nano=start % _UINT64,
-        end_time_unix_nano=(start + plain["duration_ns"]) % _UINT64,
-        dropped_attributes_count=plain["dropped_attributes_count"],
-        dropped_events_count=plain["dropped_events_count"],
-        dropped_links_count=plain["dropped_links_count"],
+        end_time_unix_nano=(start + row.duration_ns) % _UINT64,
+        dropped_attributes_count=row.dropped_attributes_count,
+        dropped_events_count=row.dropped_events_count,
+        dropped_links_count=row.dropped_links_count,
     )
-    if plain["status_code"] or plain["status_message"]:
-        span.status.code = plain["status_code"]
-        span.status.message = plain["status_message"]
+    if row.status_code or row.status_message:
+        span.status.code = row.status_code  # pyright: ignore[reportAttributeAccessIssue]
+        span.status.message = row.status_message
     row.attributes.fill(span.attributes)
     for event in row.events:
         sent = span.events.add(

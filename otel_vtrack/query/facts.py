@@ -1,11 +1,12 @@
 """What a trace's spans say that the table `traces` does not keep: tags, question and answer."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_vtrack.query.export import SpanRow
+from otel_vtrack.query.partial import Whole
 from otel_vtrack.semconv import VTRACK_FLAG_PREFIX, VTRACK_TAG_PREFIX
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
@@ -69,18 +70,18 @@ class Facts:
     tags: tuple[tuple[str, str], ...] = ()
 
 
-def of_traces(store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Facts]:
+def of_traces(store: Store, traces: Sequence[Whole]) -> dict[tuple[str, str], Facts]:
     """Ask the store for a page of traces at once.
 
     Args:
         store: Where to look.
-        rows: Of `traces/describe`, with what follows from the root.
+        traces: Which.
 
     Returns:
-        One for each row, by trace id and experiment.
+        One for each, by trace id and experiment.
     """
-    found = {(row["trace_id"], row["experiment"]): Facts() for row in rows}
-    for row in store.query("traces/root_facts", _where_the_spans_are(rows)):
+    found = {(trace.trace_id, trace.experiment): Facts() for trace in traces}
+    for row in store.query("traces/root_facts", _where_the_spans_are(traces)):
         fields = dict(row)
         key = (fields.pop("trace_id"), fields.pop("experiment"))
         for name in ("asked", "answered"):
@@ -91,19 +92,19 @@ def of_traces(store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str
     return found
 
 
-def from_spans(spans: Sequence[SpanRow], root_span_id: str) -> Facts:
+def from_spans(spans: Sequence[SpanRow], root_span_id: bytes) -> Facts:
     """Find the same in spans that are loaded; earliest first, all of one experiment."""
-    root = next((span for span in spans if span.plain["span_id"] == root_span_id), None)
+    root = next((span for span in spans if span.span_id == root_span_id), None)
     if root is None:
         return Facts()
     asking = [root, *spans]
     answering = [root, *sorted(spans, key=_end, reverse=True)]
     own, resource = root.attributes, root.resource.attributes
     return Facts(
-        git_commit=root.plain["git_commit"],
-        git_branch=root.plain["git_branch"],
-        git_dirty=root.plain["git_dirty"],
-        repository_url=root.plain["repository_url"],
+        git_commit=root.git_commit,
+        git_branch=root.git_branch,
+        git_dirty=root.git_dirty,
+        repository_url=root.repository_url,
         source_name=_first_text(own, resource, _SOURCE_NAMES),
         source_type=_first_text(own, resource, ("mlflow.source.type",)),
         pipeline_run=_text(resource, "cicd.pipeline.run.id"),
@@ -117,13 +118,16 @@ def from_spans(spans: Sequence[SpanRow], root_span_id: str) -> Facts:
     )
 
 
-def tags(row: Mapping[str, Any], facts: Facts) -> dict[str, str]:
-    """Put together the tags of all three kinds, sorted; what is unknown is left out.
-
-    Args:
-        row: Of `traces/describe`, likewise.
-        facts: Of the same trace.
-    """
+def tags(
+    facts: Facts,
+    *,
+    session_id: str,
+    user_id: str,
+    version: str,
+    environment: str,
+    deployment_id: str,
+) -> dict[str, str]:
+    """Put together the tags of all three kinds, sorted; what is unknown is left out."""
     source_type = facts.source_type
     if not source_type and facts.pipeline_run:
         source_type = "JOB"
@@ -136,33 +140,33 @@ def tags(row: Mapping[str, Any], facts: Facts) -> dict[str, str]:
         "mlflow.source.git.repoURL": facts.repository_url,
         "mlflow.source.name": facts.source_name,
         "mlflow.source.type": source_type,
-        "mlflow.trace.session": row["session_id"],
-        "mlflow.trace.user": row["user_id"],
-        "app_version": row["version"],
-        "environment": row["environment"],
-        "deployment_id": row["deployment_id"],
+        "mlflow.trace.session": session_id,
+        "mlflow.trace.user": user_id,
+        "app_version": version,
+        "environment": environment,
+        "deployment_id": deployment_id,
     }
     # What the application says of itself wins over what was concluded.
     said = {name.removeprefix(VTRACK_TAG_PREFIX): text for name, text in facts.tags}
     return dict(sorted(({name: text for name, text in concluded.items() if text} | said).items()))
 
 
-def _where_the_spans_are(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:
     """List the minutes in which each trace has spans; of a very long one the first and last."""
     minutes: list[int] = []
     ids: list[str] = []
     half = _MOST_MINUTES // 2
-    for row in rows:
-        first, last = row["request_time_ns"] // _MINUTE_NS, row["end_ns"] // _MINUTE_NS
-        near = {*range(first, min(last, first + half) + 1), row["root_start_ns"] // _MINUTE_NS}
+    for trace in traces:
+        first, last = trace.start_time_ns // _MINUTE_NS, trace.end_time_ns // _MINUTE_NS
+        near = {*range(first, min(last, first + half) + 1), trace.root.start_time_ns // _MINUTE_NS}
         near.update(range(max(first, last - half), last + 1))
         minutes += [max(minute * _MINUTE_NS, _EARLIEST_NS) for minute in near]
-        ids += [row["trace_id"]] * len(near)
+        ids += [trace.trace_id] * len(near)
     return {
         "minute_ns": minutes,
         "minute_trace_ids": ids,
-        "root_trace_ids": [row["trace_id"] for row in rows],
-        "root_span_ids": [row["root_span_id"] for row in rows],
+        "root_trace_ids": [trace.trace_id for trace in traces],
+        "root_span_ids": [trace.root.span_id.hex() for trace in traces],
         "asked_names": list(_ASKED),
         "answered_names": list(_ANSWERED),
         "source_names": list(_SOURCE_NAMES),
@@ -170,8 +174,8 @@ def _where_the_spans_are(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _end(span: SpanRow) -> tuple[int, str]:
-    return span.plain["start_time_unix_nano"] + span.plain["duration_ns"], span.plain["span_id"]
+def _end(span: SpanRow) -> tuple[int, bytes]:
+    return span.start_time_unix_nano + span.duration_ns, span.span_id
 
 
 def _text(attributes: Attributes, name: str) -> str:

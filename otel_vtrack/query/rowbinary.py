@@ -1,13 +1,25 @@
-"""Reads the engine's RowBinary form of the columns in which bytes may be that are not text."""
+"""Reads the engine's RowBinary form of rows: bytes that are not text stay what they are."""
 
 import struct
-from typing import Final
+from typing import Any, Final
 
 from otel_vtrack.wire.attributes import Attributes
 
 _UINT32: Final = 4
 _UINT64: Final = 8
 _SCALARS: Final = struct.Struct("<?qd")
+
+
+def as_text(data: bytes) -> str:
+    """Decode UTF-8; what is none is shown as hex, as in the rows of `Store.query`.
+
+    That is what becomes of a column made of an attribute, `service.name` for one, whose value
+    is an array or bytes.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.hex()
 
 
 class Reader:
@@ -21,9 +33,18 @@ class Reader:
         self._data = data
         self._at = 0
 
+    @property
+    def more(self) -> bool:
+        """Whether anything is left."""
+        return self._at < len(self._data)
+
     def length(self) -> int:
         """Read a varint."""
-        value = shift = 0
+        byte = self._data[self._at]
+        self._at += 1
+        if byte < 0x80:
+            return byte
+        value, shift = byte & 0x7F, 7
         while True:
             byte = self._data[self._at]
             self._at += 1
@@ -37,6 +58,12 @@ class Reader:
         self._at += size
         return taken
 
+    def fields(self, of: struct.Struct) -> tuple[Any, ...]:
+        """Read several values of fixed size that stand side by side."""
+        at = self._at
+        self._at += of.size
+        return of.unpack_from(self._data, at)
+
     def uint32(self) -> int:
         """Read a UInt32."""
         return int.from_bytes(self._take(_UINT32), "little")
@@ -49,16 +76,24 @@ class Reader:
         """Read a String."""
         return self._take(self.length())
 
+    def text(self) -> str:
+        """Read a String that ought to hold text; see `as_text`."""
+        return as_text(self._take(self.length()))
+
     def strings(self) -> list[bytes]:
         """Read an Array(String)."""
         return [self.string() for _ in range(self.length())]
+
+    def numbers(self, code: str) -> tuple[int, ...]:
+        """Read an Array of numbers, whose type is given as a code of `struct`."""
+        return self.fields(struct.Struct(f"<{self.length()}{code}"))
 
     def attributes(self) -> Attributes:
         """Read a Map(String, String) and the Array(UInt8) of kinds after it."""
         names: list[str] = []
         texts: list[bytes] = []
         for _ in range(self.length()):
-            names.append(self.string().decode())
+            names.append(self.text())
             texts.append(self.string())
         return Attributes(tuple(names), tuple(texts), self._take(self.length()))
 
@@ -68,10 +103,10 @@ class Reader:
         texts: list[bytes] = []
         kinds = bytearray()
         for _ in range(self.length()):
-            names.append(self.string().decode())
+            names.append(self.text())
             kind = self._take(1)[0]
             text = self.string()
-            boolean, integer, double = _SCALARS.unpack(self._take(_SCALARS.size))
+            boolean, integer, double = self.fields(_SCALARS)
             nested = [self.string() for _ in range(3)]
             if kind == 2:
                 text = b"true" if boolean else b"false"

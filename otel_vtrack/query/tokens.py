@@ -17,7 +17,7 @@ class TokenUsage(NamedTuple):
     total_tokens: int
 
 
-def usage(reported: Iterable[Mapping[str, int]], edges: Iterable[int]) -> TokenUsage | None:
+def usage(reported: Iterable[tuple[int, int, int, int]], edges: Iterable[int]) -> TokenUsage | None:
     """Sum what a trace's spans report; None if none does.
 
     A span whose parent is missing or is itself has no ancestors, and neither has one whose
@@ -27,7 +27,7 @@ def usage(reported: Iterable[Mapping[str, int]], edges: Iterable[int]) -> TokenU
         reported: What `traces.usage` holds: one for each span that reports.
         edges: What `traces.edges` holds: one for each span, its short id above its parent's.
     """
-    found = [tuple(each.values()) for each in reported]
+    found = list(reported)
     if not found:
         return None
     reporting = {each[0] for each in found}

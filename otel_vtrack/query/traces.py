@@ -1,6 +1,7 @@
 """Finds and loads traces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -8,7 +9,8 @@ from typing import Any, Final
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import export, facts, paging, preview, tokens
+from otel_vtrack.query import export, facts, paging, partial, preview, tokens
+from otel_vtrack.query.rowbinary import as_text
 from otel_vtrack.store.client import Store
 
 _EARLIEST_NS: Final = -(1 << 63)
@@ -126,28 +128,25 @@ def get(store: Store, trace_id: str) -> Trace:
         NotFound: No span of it is stored.
     """
     digits = export.trace_id_from_text(trace_id)
-    rows = _described(store, [digits])
-    if not rows:
+    with ThreadPoolExecutor(1) as pool:
+        # Side by side: either spends its time in the engine.
+        asked = pool.submit(partial.traces, store, [digits])
+        spans = export.spans(store, digits)
+        found = asked.result()
+    if not found:
         raise export.missing(digits)
-    rows.sort(key=lambda row: (row["request_time_ns"], row["experiment"]))
-    spans = export.spans(
-        store,
-        digits,
-        earliest_ns=min(row["request_time_ns"] for row in rows),
-        latest_ns=max(row["end_ns"] for row in rows),
-        span_count=sum(row["span_count"] for row in rows),
-    )
+    found.sort(key=lambda trace: (trace.start_time_ns, trace.experiment))
     infos = [
         _info(
-            row,
+            trace,
             facts.from_spans(
-                [span for span in spans if span.plain["experiment"] == row["experiment"]],
-                row["root_span_id"],
+                [span for span in spans if span.experiment == trace.experiment],
+                trace.root.span_id,
             ),
         )
-        for row in rows
+        for trace in found
     ]
-    return Trace(infos, export.traces_data(spans))
+    return Trace(infos, export.traces_data(digits, spans))
 
 
 def describe(store: Store, places: Sequence[tuple[int, str, str]]) -> list[TraceInfo]:
@@ -159,9 +158,11 @@ def describe(store: Store, places: Sequence[tuple[int, str, str]]) -> list[Trace
     """
     if not places:
         return []
-    rows = _described(store, list({place[1] for place in places}))
-    by_key = {(row["trace_id"], row["experiment"]): row for row in rows}
-    return _infos(store, [by_key[place[1], place[2]] for place in places])
+    found = partial.traces(store, list({place[1] for place in places}))
+    by_key = {(trace.trace_id, trace.experiment): trace for trace in found}
+    wanted = [by_key[place[1], place[2]] for place in places]
+    said = facts.of_traces(store, wanted)
+    return [_info(trace, said[trace.trace_id, trace.experiment]) for trace in wanted]
 
 
 def _parameters(where: Filter) -> dict[str, Any]:
@@ -186,47 +187,40 @@ def _find(store: Store, parameters: dict[str, Any]) -> list[tuple[int, str, str]
         candidates *= 16
 
 
-def _described(store: Store, trace_ids: list[str]) -> list[dict[str, Any]]:
-    """Run `traces/describe` and add what follows from the root."""
-    rows = store.query("traces/describe", {"trace_ids": trace_ids})
-    for row in rows:
-        root = row.pop("stands_for")
-        failed = root["status_code"] == Status.STATUS_CODE_ERROR
-        state = TraceState.ERROR if failed else TraceState.OK
-        row["state"] = TraceState.IN_PROGRESS if root["rank"] == _MISSING else state
-        row["root_span_id"] = root["span_id"].hex()
-        row["session_id"] = root["session_id"] or row["any_session_id"]
-        row["user_id"] = root["user_id"] or row["any_user_id"]
-        row["span_count"] = len(row["tree"])
-        for name in ("name", "service_name", "version", "environment", "deployment_id"):
-            row[name] = root[name]
-    return rows
-
-
-def _infos(store: Store, rows: list[dict[str, Any]]) -> list[TraceInfo]:
-    found = facts.of_traces(store, rows)
-    return [_info(row, found[row["trace_id"], row["experiment"]]) for row in rows]
-
-
-def _info(row: Mapping[str, Any], said: facts.Facts) -> TraceInfo:
+def _info(trace: partial.Whole, said: facts.Facts) -> TraceInfo:
+    root = trace.root
+    session_id = as_text(root.session_id or trace.session_id)
+    user_id = as_text(root.user_id or trace.user_id)
+    version, environment, deployment_id = (
+        as_text(text) for text in (root.version, root.environment, root.deployment_id)
+    )
+    failed = root.status_code == Status.STATUS_CODE_ERROR
+    state = TraceState.ERROR if failed else TraceState.OK
     return TraceInfo(
-        trace_id=row["trace_id"],
-        experiment=row["experiment"],
-        state=row["state"],
-        name=row["name"],
-        request_time_ns=row["request_time_ns"],
+        trace_id=trace.trace_id,
+        experiment=trace.experiment,
+        state=TraceState.IN_PROGRESS if root.rank == _MISSING else state,
+        name=as_text(root.name),
+        request_time_ns=trace.start_time_ns,
         # A clock that is wrong by centuries can wrap the end around to before the start.
-        execution_duration_ns=max(0, row["end_ns"] - row["request_time_ns"]),
+        execution_duration_ns=max(0, trace.end_time_ns - trace.start_time_ns),
         request_preview=preview.request(*said.asked),
         response_preview=preview.response(*said.answered),
-        session_id=row["session_id"],
-        user_id=row["user_id"],
-        token_usage=tokens.usage(row["reported"], row["tree"]),
-        span_count=row["span_count"],
-        error_count=row["error_count"],
-        service_name=row["service_name"],
-        version=row["version"],
-        environment=row["environment"],
-        deployment_id=row["deployment_id"],
-        tags=facts.tags(row, said),
+        session_id=session_id,
+        user_id=user_id,
+        token_usage=tokens.usage(trace.usage, trace.edges),
+        span_count=len(trace.edges),
+        error_count=len(trace.errors),
+        service_name=as_text(root.service_name),
+        version=version,
+        environment=environment,
+        deployment_id=deployment_id,
+        tags=facts.tags(
+            said,
+            session_id=session_id,
+            user_id=user_id,
+            version=version,
+            environment=environment,
+            deployment_id=deployment_id,
+        ),
     )

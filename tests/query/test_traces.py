@@ -138,6 +138,12 @@ def test_absurd_times_do_not_stop_an_answer(store, send, trace_id, start):
     assert (info.name, info.execution_duration_ns) == ("odd", 0)
 
 
+def test_a_name_that_is_no_text_is_shown_as_hex(store, send, trace_id):
+    send({"attributes": {"session.id": b"\xff\x00"}}, service__name=b"\xfe", service__version=[1])
+    info = only(store, trace_id())
+    assert (info.service_name, info.experiment, info.session_id) == ("fe", "fe", "ff00")
+
+
 def test_session_and_user_come_from_any_span_if_the_root_does_not_say(store, send, trace_id):
     send({}, {"parent": 1, "attributes": {"session.id": "s", "enduser.id": "u"}})
     info = only(store, trace_id())
