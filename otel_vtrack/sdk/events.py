@@ -3,7 +3,7 @@
 import inspect
 import time
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry._logs import Logger, SeverityNumber, get_logger_provider
@@ -60,38 +60,45 @@ def _emit_record(
         "severity_number": SeverityNumber.INFO,
         "attributes": attributes,
     }
-    if _emits_events():
-        if about != trace.get_current_span().get_span_context():
-            record["context"] = trace.set_span_in_context(trace.NonRecordingSpan(about))
+    takes = _takes()
+    if takes.context and about != trace.get_current_span().get_span_context():
+        record["context"] = trace.set_span_in_context(trace.NonRecordingSpan(about))
+    if takes.record is None:
         logger.emit(event_name=name, **record)
         return
-    made, takes_name = _record_class()
-    if takes_name:
+    record["observed_timestamp"] = record["timestamp"]
+    record["resource"] = getattr(logger, "resource", None) or logger._resource  # noqa: SLF001
+    if takes.event_name:
         record["event_name"] = name
     else:
         record["attributes"] = {_NAME_ATTRIBUTE: name, **attributes}
-    logger.emit(
-        made(
-            **record,
-            observed_timestamp=record["timestamp"],
-            trace_id=about.trace_id,
-            span_id=about.span_id,
-            trace_flags=about.trace_flags,
-            resource=logger.resource if hasattr(logger, "resource") else logger._resource,  # noqa: SLF001
-        )
-    )
+    if not takes.context:
+        record["trace_id"], record["span_id"] = about.trace_id, about.span_id
+        record["trace_flags"] = about.trace_flags
+    logger.emit(takes.record(**record))
+
+
+class _Takes(NamedTuple):
+    """What this SDK's loggers take.
+
+    Attributes:
+        record: The class of the record to emit; None where `Logger.emit` makes it, as it does
+            from 1.39 or so on.
+        event_name: Whether that has a field for the name of an event.
+        context: Whether it takes its ids from a context: to give them is deprecated then.
+    """
+
+    record: Any
+    event_name: bool
+    context: bool
 
 
 @lru_cache(maxsize=1)
-def _emits_events() -> bool:
-    """Whether `Logger.emit` takes the name of an event, as from about 1.39 on."""
-    return "event_name" in inspect.signature(Logger.emit).parameters
-
-
-@lru_cache(maxsize=1)
-def _record_class() -> tuple[Any, bool]:
-    """Return the SDK's record, as before that, and whether it has a field for the name."""
+def _takes() -> _Takes:
+    if "event_name" in inspect.signature(Logger.emit).parameters:
+        return _Takes(None, event_name=True, context=True)
     from opentelemetry.sdk import _logs  # noqa: PLC0415 - loaded by whoever exports logs
 
     made: Any = vars(_logs)["LogRecord"]
-    return made, "event_name" in inspect.signature(made.__init__).parameters
+    known = inspect.signature(made.__init__).parameters
+    return _Takes(made, event_name="event_name" in known, context="context" in known)

@@ -96,11 +96,11 @@ class VersionSpanProcessor(SpanProcessor):
                     merge(span, stamp)
                 parent = span._parent
                 if parent is None or parent.is_remote:
-                    remember(span)
+                    remember(span._context.trace_id, span)
             else:
                 set_attributes(span, under_context(self.adopt(span.resource), parent_context))
                 if span.parent is None or span.parent.is_remote:
-                    remember(span)
+                    remember(span.get_span_context().trace_id, span)
         except Exception as error:  # noqa: BLE001 - a span we cannot stamp is exported as it was
             self._fast = False
             guest.swallow(error, "stamping a span")
