@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 START_NS = 1_790_000_000_000_000_000
@@ -92,6 +93,38 @@ def send(writer, make_spans):
     def write(*spans, **resource) -> ExportTraceServiceRequest:
         request = make_spans(*spans, **resource)
         writer.write_traces(request.SerializeToString())
+        return request
+
+    return write
+
+
+@pytest.fixture
+def send_logs(writer):
+    """Write log records that share a resource, and return the request.
+
+    Each record is a dict of `at` (ms after START_NS), `trace` (a small number), `attributes` and
+    any field of LogRecord as it is. Keywords are resource attributes, as in `make_spans`.
+    """
+
+    def write(*records, service__name="shop", **resource) -> ExportLogsServiceRequest:
+        request = ExportLogsServiceRequest()
+        group = request.resource_logs.add()
+        named = {"service__name": service__name} | resource
+        _fill(
+            group.resource.attributes,
+            {name.replace("__", "."): value for name, value in named.items()},
+        )
+        scoped = group.scope_logs.add()
+        for fields in records:
+            given = dict(fields)
+            at = START_NS + int(given.pop("at", 0) * _MS)
+            record = scoped.log_records.add(time_unix_nano=at)
+            if trace := given.pop("trace", 0):
+                record.trace_id = trace.to_bytes(16, "big")
+            _fill(record.attributes, given.pop("attributes", {}))
+            for name, value in given.items():
+                setattr(record, name, value)
+        writer.write_logs(request.SerializeToString())
         return request
 
     return write
