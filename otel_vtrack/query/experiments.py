@@ -3,12 +3,51 @@
 import threading
 import time
 import weakref
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
+from otel_vtrack.errors import NotFound
+from otel_vtrack.query import paging
 from otel_vtrack.store.client import Store
 
 _FRESH_SECONDS: Final = 2.0
-"""How long another process's renaming may go unnoticed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """An experiment as it is now.
+
+    Attributes:
+        experiment: What telemetry calls it; never changes.
+        name: What people call it; unique.
+        create_time_ns: When it was created by hand, else its earliest span, else its earliest
+            log record; in nanoseconds since 1970, as the other times.
+        last_update_time_ns: When it was last created or changed by hand; None if never.
+        first_seen_ns: Start of its earliest span; None if it has none.
+        last_seen_ns: Start of its latest span; None if it has none.
+        trace_count: Exact up to 65,536 and an estimate above.
+        service_names: Of spans and log records, sorted.
+    """
+
+    experiment: str
+    name: str
+    tags: dict[str, str]
+    archived: bool
+    create_time_ns: int
+    last_update_time_ns: int | None
+    first_seen_ns: int | None
+    last_seen_ns: int | None
+    trace_count: int
+    service_names: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some experiments, and the token for the next ones; no token after the last."""
+
+    experiments: list[Experiment]
+    next_page_token: str
 
 
 class _Renamed(NamedTuple):
@@ -28,8 +67,8 @@ def resolve(store: Store, text: str, *, fresh: bool = False) -> str:
 
     Args:
         store: Where to look.
-        text: Either of both.
-        fresh: Whether what others renamed must be known at once.
+        text: What telemetry or people call it.
+        fresh: Whether what others renamed must be known at once, too.
     """
     if not text:
         return ""
@@ -48,3 +87,85 @@ def forget_names(store: Store) -> None:
     """Make the next `resolve` look: an experiment was renamed or deleted."""
     with _lock:
         _known.pop(store, None)
+
+
+def get(store: Store, text: str) -> Experiment:
+    """Load the experiment that telemetry or people call `text`.
+
+    Raises:
+        NotFound: There is none.
+    """
+    found = _list(store, experiment=resolve(store, text)) if text else []
+    if not found:
+        raise NotFound(f"no experiment is called {text}: list them to see which there are")
+    return found[0]
+
+
+def search(
+    store: Store,
+    *,
+    name_contains: str = "",
+    include_archived: bool = False,
+    page_size: int = 0,
+    page_token: str = "",
+) -> Page:
+    """List experiments by name.
+
+    Args:
+        store: Where to look.
+        name_contains: Only whose name contains this, whatever its case; empty lists all.
+        include_archived: Whether to list archived ones too.
+        page_size: 0 for as many as usual.
+        page_token: Where the last page ended.
+
+    Raises:
+        InvalidArgument: The size is out of range, or the token of another question.
+    """
+    wanted = paging.size(page_size)
+    question = {"experiments": name_contains, "include_archived": include_archived}
+    after = paging.place(page_token, question) if page_token else ["", ""]
+    found = _list(
+        store,
+        name_contains=name_contains,
+        archived=include_archived,
+        after=after,
+        wanted=wanted + 1,
+    )
+    if len(found) <= wanted:
+        return Page(found, "")
+    last = found[wanted - 1]
+    return Page(found[:wanted], paging.token([last.name, last.experiment], question))
+
+
+def _list(
+    store: Store,
+    *,
+    experiment: str = "",
+    name_contains: str = "",
+    archived: bool = True,
+    after: Sequence[Any] = ("", ""),
+    wanted: int = 1,
+) -> list[Experiment]:
+    rows = store.query(
+        "experiments/list",
+        {
+            "experiment": experiment,
+            "name_contains": name_contains,
+            "archived": int(archived),
+            "after_name": after[0],
+            "after_experiment": after[1],
+            "wanted": wanted,
+        },
+    )
+    keys = [row["experiment"] for row in rows]
+    seen = {
+        row.pop("experiment"): row
+        for row in store.query("experiments/activity", {"experiments": keys})
+    }
+    unseen: dict[str, Any] = {
+        "first_seen_ns": None,
+        "last_seen_ns": None,
+        "trace_count": 0,
+        "service_names": [],
+    }
+    return [Experiment(**row, **seen.get(row["experiment"], unseen)) for row in rows]

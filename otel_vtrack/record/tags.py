@@ -1,0 +1,31 @@
+"""Tags of experiments and deployments: what may be set and deleted."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from otel_vtrack.errors import InvalidArgument
+
+LONGEST_KEY: Final = 250
+LONGEST_VALUE: Final = 4_096
+
+
+def changes(
+    set_tags: Mapping[str, str], delete_tags: Iterable[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return both as they are written, keys sorted.
+
+    Raises:
+        InvalidArgument: A key is empty or too long, a value is too long, or a key is in both.
+    """
+    gone = sorted(set(delete_tags))
+    for key in (*set_tags, *gone):
+        if not 0 < len(key) <= LONGEST_KEY:
+            raise InvalidArgument(f"the key of a tag has from 1 to {LONGEST_KEY} characters")
+    for key, value in set_tags.items():
+        if len(value) > LONGEST_VALUE:
+            raise InvalidArgument(
+                f"the value of the tag {key} has {len(value)} characters: {LONGEST_VALUE} is most"
+            )
+    if both := sorted(set(gone) & set(set_tags)):
+        raise InvalidArgument(f"the tag {both[0]} is to be set and to be deleted: choose one")
+    return dict(sorted(set_tags.items())), gone
