@@ -96,7 +96,7 @@ class VersionSpanProcessor(SpanProcessor):
                     merge(span, stamp)
                 parent = span._parent
                 if parent is None or parent.is_remote:
-                    remember(span._context.trace_id, span)
+                    remember(span._context.trace_id, span)  # pyright: ignore[reportOptionalMemberAccess]
             else:
                 set_attributes(span, under_context(self.adopt(span.resource), parent_context))
                 if span.parent is None or span.parent.is_remote:
