@@ -2,9 +2,10 @@
 
     python -m benchmarks.whole --spans 10000000 --callers 16
 
-Server and load generator are processes of their own on the same cores. Making the load is not
-measured, sending it is. The same run measures how fast one process parses each request with
-upb and throws it away, which is the least any Python receiver does.
+Server and load generator are processes of their own on the same cores. The load is made before
+and sent without a pause, so that the server never gets time to catch up that is not measured.
+The same run measures how fast one process parses each request with upb and throws it away,
+which is the least any Python receiver does.
 """
 
 import argparse
@@ -28,33 +29,43 @@ from otel_vtrack.client import Client
 from otel_vtrack.ingest import memory
 from otel_vtrack.store.client import Store
 
-CHUNK_REQUESTS = 400
+CHUNK_REQUESTS = 2_000
 SERVICE = "support-assistant"
+# From one trace's start to the next one's, so that 10 million spans are 3.5 hours.
+STEP_NANO = 10_000_000
 
 
 def generate(pipe: Connection, spans: int, target: str, callers: int) -> None:
-    """Make and send a chunk at a time; answer with what each took, and some trace ids."""
+    """Make all, then send it without a pause; answer with what each chunk of it took.
+
+    First comes how many spans a second one process parses, and some of the trace ids.
+    """
     memory.keep_freed_memory()
-    start = time.time_ns() - 4 * 3600 * 10**9
-    traces_per_chunk = CHUNK_REQUESTS * SPANS // 8
-    for chunk in range(-(-spans // (CHUNK_REQUESTS * SPANS))):
-        payloads = list(
-            load.requests(
-                CHUNK_REQUESTS,
-                SPANS,
-                seed=chunk,
-                start_time_unix_nano=start + chunk * traces_per_chunk * 10_000_000,
-                service=SERVICE,
-            )
+    with tempfile.TemporaryFile() as file:
+        sizes: list[int] = []
+        traces: list[str] = []
+        payloads = load.requests(
+            -(-spans // SPANS),
+            SPANS,
+            seed=7,
+            start_time_unix_nano=time.time_ns() - spans // 8 * STEP_NANO,
+            step_nano=STEP_NANO,
+            service=SERVICE,
         )
-        began = time.perf_counter()
-        for payload in payloads[:100]:
-            ExportTraceServiceRequest.FromString(payload)
-        parsed = 100 * SPANS / (time.perf_counter() - began)
-        stats = load.drive(target, payloads, callers, retries=100)
-        first = ExportTraceServiceRequest.FromString(payloads[0])
-        trace_id = first.resource_spans[0].scope_spans[0].spans[0].trace_id.hex()
-        pipe.send((stats, parsed, trace_id))
+        parsing = 0.0
+        for payload in payloads:
+            file.write(payload)
+            sizes.append(len(payload))
+            if len(sizes) % 20 == 1:
+                began = time.perf_counter()
+                request = ExportTraceServiceRequest.FromString(payload)
+                parsing += time.perf_counter() - began
+                traces.append(request.resource_spans[0].scope_spans[0].spans[0].trace_id.hex())
+        pipe.send((len(traces) * SPANS / parsing, traces))
+        file.seek(0)
+        for at in range(0, len(sizes), CHUNK_REQUESTS):
+            chunk = sizes[at : at + CHUNK_REQUESTS]
+            pipe.send(load.drive(target, map(file.read, chunk), callers, retries=100))
     pipe.send(None)
 
 
@@ -96,26 +107,31 @@ def measure(folder: Path, spans: int, callers: int) -> None:
         used = psutil.Process(server.pid)
         time.sleep(1)
         print(f"resident memory idle: {used.memory_info().rss / 2**20:.0f} MB")
-        print("spans stored  k spans/s  of parse  p50 ms  p99 ms  resident MB")
         generator, pipe = _start(generate, spans, target, callers)
-        traces, stored, peak = [], 0, 0
-        while (row := pipe.recv()) is not None:
-            stats, parsed, trace_id = row
+        parsed, traces = pipe.recv()
+        print("spans stored  k spans/s  of parse  p50 ms  p99 ms  resident MB")
+        stored, peak, seconds = 0, 0, 0.0
+        while True:
+            while not pipe.poll(0.2):
+                peak = max(peak, used.memory_info().rss // 2**20)
+            if (stats := pipe.recv()) is None:
+                break
             assert not stats.failed, stats.codes
             stored += stats.requests * SPANS
-            traces.append(trace_id)
+            seconds += stats.seconds
             rate = stats.requests * SPANS / stats.seconds
-            resident = used.memory_info().rss // 2**20
-            peak = max(peak, resident)
             print(
                 f"{stored:12,}  {rate / 1e3:9.1f}  {rate / parsed:8.1%}  "
                 f"{stats.percentile(0.5) * 1e3:6.0f}  {stats.percentile(0.99) * 1e3:6.0f}  "
-                f"{resident:11,}",
+                f"{used.memory_info().rss // 2**20:11,}",
                 flush=True,
             )
+        print(f"whole run: {stored / seconds / 1e3:.1f} k spans/s")
         generator.join()
-        print(f"resident memory at most, after a chunk: {peak} MB")
+        print(f"resident memory at most, under load: {peak} MB")
         with Client(target) as client:
+            settled = _median_ms(1, lambda: list(client.list_versions()))
+            print(f"until all that was acknowledged is in the tables: {settled / 1e3:.1f} s")
             trace_id = iter(random.Random(1).choices(traces, k=60))
             print(
                 f"get one trace: {_median_ms(50, lambda: client.get_trace(next(trace_id))):.1f} ms"
