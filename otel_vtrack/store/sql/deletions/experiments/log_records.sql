@@ -1,0 +1,4 @@
+-- With an experiment.
+
+DELETE FROM log_records/*@_local ON CLUSTER '{cluster}'*/
+WHERE experiment = {experiment:String};

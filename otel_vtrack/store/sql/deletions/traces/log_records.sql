@@ -1,0 +1,7 @@
+-- With traces: those of the experiment, and all where nothing is left of the trace.
+
+DELETE FROM log_records/*@_local ON CLUSTER '{cluster}'*/
+WHERE trace_id != '' AND (
+    (experiment, toFixedString(substring(trace_id, 1, 16), 16)) IN (SELECT d.experiment, d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID})
+    OR toFixedString(substring(trace_id, 1, 16), 16) IN (SELECT d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID} AND d.is_whole))
+/*@SETTINGS allow_nondeterministic_mutations = 1*/;

@@ -1,0 +1,8 @@
+-- What has a deletion doomed?
+
+SELECT
+    uniqExactIf(d.trace_id, d.experiment != '') AS trace_count,
+    toUnixTimestamp64Nano(minIf(d.start_time, d.experiment != '')) AS from_ns,
+    toUnixTimestamp64Nano(maxIf(d.end_time, d.experiment != '')) AS until_ns
+FROM doomed_traces AS d
+WHERE d.deletion_id = {deletion_id:UUID};
