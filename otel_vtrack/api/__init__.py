@@ -7,10 +7,15 @@ import grpc
 import grpc.aio
 from starlette.routing import Route
 
-from otel_vtrack.api import analysis, connect_wire, grpc_wire, traces, versions
+from otel_vtrack.api import analysis, connect_wire, experiments, grpc_wire, traces, versions
 from otel_vtrack.api.service import Backend
 
-SERVICES: Final = (versions.SERVICE, traces.SERVICE, analysis.SERVICE)
+SERVICES: Final = (
+    versions.SERVICE,
+    traces.SERVICE,
+    analysis.SERVICE,
+    experiments.SERVICE,
+)
 SERVICE_NAMES: Final = tuple(service.full_name for service in SERVICES)
 """Full names of the services, for health and reflection."""
 
