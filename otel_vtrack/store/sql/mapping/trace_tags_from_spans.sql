@@ -4,7 +4,7 @@
 -- Of several spans that tell one tag the earliest wins, which the root is. Few functions, and no
 -- more of them for what is seldom, since every insert pays for their analysis.
 
-CREATE OR REPLACE MATERIALIZED VIEW trace_tags_from_spans /*@ON CLUSTER '{cluster}'*/ TO trace_tags AS
+CREATE OR REPLACE MATERIALIZED VIEW trace_tags_from_spans /*@ON CLUSTER '{cluster}'*/ TO tags_inbox AS
 WITH
     -- What an event says, by name; arrays, maps and bytes are no text.
     (e -> mapFromArrays(e.attributes.key, arrayMap(v -> multiIf(
@@ -13,33 +13,27 @@ WITH
         v.value IN ('int_value', 'double_value'), toString(v.int_value + v.double_value),
         ''), e.attributes.value))) AS said_by
 SELECT
-    key,
-    trace_id,
-    argMax(text, at) AS value,
-    max(at) AS changed_at
-FROM
-(
-    SELECT
-        s.trace_id AS trace_id,
-        negate(toUnixTimestamp64Nano(s.start_time)) AS at,
-        startsWith(told.1, 'vtrack.flag.') AS is_flag,
-        if(is_flag, told.1, substring(told.1, 17)) AS key,
-        substringUTF8(told.2, 1, 4096) AS text
-    FROM spans/*@_local*/ AS s
-    ARRAY JOIN arrayConcat(
-        arrayFilter(
-            a -> match(a.1, '^(?:vtrack\\.flag\\.|mlflow\\.traceTag\\.).') AND a.3 < 5,
-            arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)),
-        arrayMap(
-            m -> (
-                concat('vtrack.flag.', m['feature_flag.key']),
-                -- OpenFeature's hook writes values as JSON, so a text has quotes around it.
-                trimBoth(arrayFirst(x -> x != '', [m['feature_flag.result.variant'], m['feature_flag.variant'], m['feature_flag.result.value']]), '"'),
-                0),
-            arrayMap(e -> said_by(e), arrayFilter(e -> e.name IN ('feature_flag.evaluation', 'feature_flag'), s.events)))) AS told
-    WHERE is_flag
-        OR s.parent_span_id = toFixedString('', 8)
-        OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5))
-)
-WHERE text != '' AND lengthUTF8(key) <= 250
-GROUP BY key, trace_id;
+    if(is_flag, told.1, substring(told.1, 17)) AS key,
+    s.trace_id AS trace_id,
+    told.2 AS value,
+    negate(toUnixTimestamp64Nano(s.start_time)) AS changed_at,
+    s.experiment AS experiment,
+    s.service_name AS service_name,
+    s.version AS version,
+    s.environment AS environment,
+    s.deployment_id AS deployment_id
+FROM spans/*@_local*/ AS s
+ARRAY JOIN arrayConcat(
+    arrayFilter(
+        a -> match(a.1, '^(?:vtrack\\.flag\\.|mlflow\\.traceTag\\.).') AND a.3 < 5,
+        arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)),
+    arrayMap(
+        m -> (
+            concat('vtrack.flag.', m['feature_flag.key']),
+            -- OpenFeature's hook writes values as JSON, so a text has quotes around it.
+            trimBoth(arrayFirst(x -> x != '', [m['feature_flag.result.variant'], m['feature_flag.variant'], m['feature_flag.result.value']]), '"'),
+            0),
+        arrayMap(e -> said_by(e), arrayFilter(e -> e.name IN ('feature_flag.evaluation', 'feature_flag'), s.events)))) AS told
+WHERE (startsWith(told.1, 'vtrack.flag.') AS is_flag)
+    OR s.parent_span_id = toFixedString('', 8)
+    OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5));

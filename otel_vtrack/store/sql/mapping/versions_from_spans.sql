@@ -14,6 +14,7 @@ SELECT
     min(s.start_time) AS first_seen,
     max(s.start_time) AS last_seen,
     uniqState(s.trace_id) AS traces,
+    uniqStateIf(s.trace_id, s.status_code = 2) AS error_traces,
     uniqStateIf(s.session_id, s.session_id != '') AS sessions,
     uniqStateIf(s.user_id, s.user_id != '') AS users
 FROM spans/*@_local*/ AS s
