@@ -1,0 +1,352 @@
+"""Finds what was said of traces and sessions.
+
+The store keeps changes. Here they are folded by the rules that migration 0012 has in SQL: the
+view `current_assessments` answers searches, this module what is asked of few traces, where the
+analysis of such a view takes longer than all the rest, and the history.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, Final
+
+from otel_vtrack.errors import NotFound
+from otel_vtrack.query import paging
+from otel_vtrack.query.filter import compile_assessments
+from otel_vtrack.store.client import Store
+
+_NO_TRACE: Final = "0" * 32
+_NO_SPAN: Final = "0" * 16
+_FOUND: Final = ", ".join(
+    [
+        f"a.{name} AS {name}"
+        for name in (
+            "assessment_id",
+            "trace_id",
+            "span_id",
+            "experiment",
+            "session_id",
+            "assessment_name",
+            "assessment_type",
+            "value",
+            "error_code",
+            "error_message",
+            "stack_trace",
+            "rationale",
+            "metadata",
+            "source_type",
+            "source_id",
+            "overrides",
+            "valid",
+        )
+    ]
+    + [
+        f"toUnixTimestamp64Nano(a.{name}) AS {name}_ns"
+        for name in ("create_time", "last_update_time")
+    ]
+)
+
+
+class AssessmentType(IntEnum):
+    """What an assessment is; numbers as in assessments.proto."""
+
+    FEEDBACK = 1
+    EXPECTATION = 2
+
+
+class SourceType(IntEnum):
+    """Who assessed; numbers as in assessments.proto, `UNSPECIFIED` where an event does not tell."""
+
+    UNSPECIFIED = 0
+    HUMAN = 1
+    LLM_JUDGE = 2
+    CODE = 3
+
+
+class Operation(IntEnum):
+    """What was done to an assessment; numbers as in assessments.proto."""
+
+    CREATE = 1
+    UPDATE = 2
+    DELETE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentError:
+    """Why there is no value."""
+
+    error_code: str
+    error_message: str = ""
+    stack_trace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What was said of a trace, a span of it or a session; assessments.proto explains each field.
+
+    Attributes:
+        trace_id: Empty if it is about a session and came with no trace.
+        value: JSON; None where there is an error instead.
+        create_time_ns: In nanoseconds since 1970.
+    """
+
+    assessment_id: str
+    trace_id: str
+    span_id: str
+    experiment: str
+    session_id: str
+    assessment_name: str
+    assessment_type: AssessmentType
+    value: str | None
+    error: AssessmentError | None
+    rationale: str
+    metadata: dict[str, str]
+    source_type: SourceType
+    source_id: str
+    create_time_ns: int
+    last_update_time_ns: int
+    overrides: str
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, and the assessment after it; of a deletion as it was before."""
+
+    change_time_ns: int
+    operation: Operation
+    assessment: Assessment
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some assessments, and the token for the next ones; no token after the last."""
+
+    assessments: list[Assessment]
+    next_page_token: str
+
+
+def get(store: Store, assessment_id: str) -> Assessment:
+    """Load one.
+
+    Raises:
+        NotFound: There is none, or it was deleted.
+    """
+    beside = _folded(store.query("assessments/beside", {"assessment_id": assessment_id}))
+    for found in beside:
+        if found.assessment_id == assessment_id:
+            return found
+    raise missing(assessment_id)
+
+
+def missing(assessment_id: str) -> NotFound:
+    """Make the error for an assessment that is not there."""
+    return NotFound(
+        f"there is no assessment {assessment_id[:250]}, or it was deleted: take its id from the"
+        " assessments of its trace"
+    )
+
+
+def of_traces(store: Store, traces: Collection[tuple[str, str]]) -> list[list[Assessment]]:
+    """Load those of some traces, each with those of its session.
+
+    Args:
+        store: Where to look.
+        traces: Id and session of each; the session is empty if there is none.
+
+    Returns:
+        A list for each trace, in the order given: valid or not, oldest first.
+    """
+    if not traces:
+        return []
+    rows = store.query(
+        "assessments/of_traces",
+        {
+            "trace_ids": sorted({trace_id for trace_id, _ in traces}),
+            "session_ids": sorted({session_id for _, session_id in traces if session_id}),
+        },
+    )
+    by_trace: dict[str, list[Assessment]] = {}
+    by_session: dict[str, list[Assessment]] = {}
+    for found in _folded(rows):
+        by_trace.setdefault(found.trace_id, []).append(found)
+        if found.session_id:
+            by_session.setdefault(found.session_id, []).append(found)
+    return [
+        sorted(
+            [
+                *by_trace.get(trace_id, ()),
+                *(found for found in by_session.get(session_id, ()) if found.trace_id != trace_id),
+            ],
+            key=_age,
+        )
+        for trace_id, session_id in traces
+    ]
+
+
+def history(store: Store, assessment_id: str) -> list[Change]:
+    """List every change of one, oldest first, also of a deleted one; empty if there never was one.
+
+    Whether it is valid is said as of each change.
+    """
+    changes = _changes(store.query("assessments/beside", {"assessment_id": assessment_id}))
+    own = [rows for (_, found_id), rows in changes.items() if found_id == assessment_id and rows]
+    if not own:
+        return []
+    rows = own[0]
+    told: list[Change] = []
+    for end, row in enumerate(rows, 1):
+        until = row["change_time_ns"]
+        then = {
+            key: earlier
+            for key, every in changes.items()
+            if (earlier := [each for each in every if each["change_time_ns"] <= until])
+        }
+        kept = [each for each in rows[:end] if each["operation"] != Operation.DELETE]
+        if kept and kept[0]["operation"] == Operation.CREATE:
+            state = replace(_state(kept), valid=_key(rows) not in _overridden(then))
+            told.append(Change(until, Operation(row["operation"]), state))
+    return told
+
+
+def search(
+    store: Store,
+    filter_: str = "",
+    order_by: Sequence[str] = (),
+    *,
+    page_size: int = 0,
+    page_token: str = "",
+) -> Page:
+    """Find assessments, newest first unless asked otherwise.
+
+    A page goes on where the last one ended, whatever has arrived since.
+
+    Args:
+        store: Where to look.
+        filter_: In the search language; empty finds all.
+        order_by: Keys, each perhaps with ASC or DESC.
+        page_size: 0 for as many as usual.
+        page_token: Of the page before; empty for the first.
+
+    Raises:
+        InvalidArgument: The filter, the order or the size is wrong, or the token is of another
+            question.
+    """
+    wanted = paging.size(page_size)
+    question = {"assessments": filter_, "order_by": list(order_by)}
+    asked = compile_assessments(filter_, order_by)
+    where = asked.where
+    if page_token:
+        after = asked.order.after(paging.place(page_token, question), asked.texts)
+        where = f"({where}) AND {after}"
+    store.settle()
+    rows = store.select(
+        f"SELECT {_FOUND}, {asked.order.place} AS place FROM current_assessments AS a"  # noqa: S608 - compiled
+        f" WHERE {where} ORDER BY {asked.order.sql} LIMIT {wanted + 1}",
+        asked.parameters,
+    )
+    places = [row.pop("place") for row in rows]
+    found = [_from_view(row) for row in rows[:wanted]]
+    if len(rows) <= wanted:
+        return Page(found, "")
+    return Page(found, paging.token(list(places[wanted - 1]), question))
+
+
+def _from_view(row: Mapping[str, Any]) -> Assessment:
+    fields = dict(row)
+    error = AssessmentError(*(fields.pop(name) for name in AssessmentError.__slots__))
+    fields["assessment_type"] = AssessmentType[row["assessment_type"].upper()]
+    fields["source_type"] = SourceType[row["source_type"] or "UNSPECIFIED"]
+    fields["value"] = row["value"] or None
+    fields["valid"] = bool(row["valid"])
+    return Assessment(**fields, error=None if row["value"] else error)
+
+
+def _age(found: Assessment) -> tuple[int, str, str]:
+    return found.create_time_ns, found.trace_id, found.assessment_id
+
+
+def _changes(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Group changes by trace and assessment, each once and in the order in which they count."""
+    grouped: dict[tuple[str, str], dict[Any, Mapping[str, Any]]] = {}
+    for row in rows:
+        key = (row["trace_id"], row["assessment_id"])
+        again = (row["operation"], row["change_time_ns"], row["change_id"])
+        grouped.setdefault(key, {})[again] = row
+    changes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for key, each in grouped.items():
+        # Whoever came second with an id has created nothing.
+        created = sorted(
+            (again for again in each if again[0] == Operation.CREATE),
+            key=lambda again: (again[1], -again[2]),
+        )[:1]
+        later = sorted(
+            (again for again in each if again[0] != Operation.CREATE), key=lambda again: again[1:]
+        )
+        changes[key] = [each[again] for again in [*created, *later]]
+    return changes
+
+
+def _folded(rows: Iterable[Mapping[str, Any]]) -> list[Assessment]:
+    """Fold changes into assessments that were not deleted, oldest first."""
+    changes = _changes(rows)
+    overridden = _overridden(changes)
+    return sorted(
+        (
+            replace(_state(each), valid=_key(each) not in overridden)
+            for each in changes.values()
+            if each[0]["operation"] == Operation.CREATE and not _deleted(each)
+        ),
+        key=_age,
+    )
+
+
+def _deleted(changes: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row["operation"] == Operation.DELETE for row in changes)
+
+
+def _key(changes: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+    first = changes[0]
+    return first["trace_id"], first["assessment_id"], first["session_id"]
+
+
+def _overridden(
+    changes: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]],
+) -> set[tuple[str, str, str]]:
+    return {
+        (each[0]["trace_id"], each[0]["overrides"], each[0]["session_id"])
+        for each in changes.values()
+        if each[0]["overrides"] not in {"", each[0]["assessment_id"]} and not _deleted(each)
+    }
+
+
+def _state(changes: Sequence[Mapping[str, Any]]) -> Assessment:
+    """Fold the changes of one assessment, its creation first; it is taken for valid."""
+    first = changes[0]
+    name, outcome, rationale = "", first, ""
+    metadata: dict[str, str] = {}
+    for row in changes:
+        name = name if row["assessment_name"] is None else row["assessment_name"]
+        outcome = outcome if row["value"] is None else row
+        rationale = rationale if row["rationale"] is None else row["rationale"]
+        metadata |= row["metadata"]
+    error = AssessmentError(*(outcome[field] for field in AssessmentError.__slots__))
+    return Assessment(
+        assessment_id=first["assessment_id"],
+        trace_id="" if first["trace_id"] == _NO_TRACE else first["trace_id"],
+        span_id="" if first["span_id"] == _NO_SPAN else first["span_id"],
+        experiment=first["experiment"],
+        session_id=first["session_id"],
+        assessment_name=name,
+        assessment_type=AssessmentType(first["assessment_type"]),
+        value=outcome["value"] or None,
+        error=None if outcome["value"] else error,
+        rationale=rationale,
+        metadata=metadata,
+        source_type=SourceType(first["source_type"]),
+        source_id=first["source_id"],
+        create_time_ns=first["change_time_ns"],
+        last_update_time_ns=max(row["change_time_ns"] for row in changes),
+        overrides=first["overrides"],
+        valid=True,
+    )

@@ -1,0 +1,356 @@
+"""Records what people, code and judges say of traces.
+
+Rows are only added: see migration 0010. So writers, of this process or another, never undo each
+other's changes.
+"""
+
+import json
+import math
+import os
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from otel_vtrack.errors import AlreadyExists, InvalidArgument, NotFound
+from otel_vtrack.query import assessments, export
+from otel_vtrack.query.assessments import (
+    Assessment,
+    AssessmentError,
+    AssessmentType,
+    Operation,
+    SourceType,
+)
+from otel_vtrack.record.clock import now_ns
+from otel_vtrack.store.client import Store
+
+SESSION_KEY: Final = "mlflow.trace.session"
+"""Key of the metadata that makes an assessment one of a whole session (MLflow's convention)."""
+
+LONGEST_NAME: Final = 250
+"""Characters of a name, an id, an error code, a key of the metadata."""
+
+LARGEST_TEXT: Final = 1 << 16
+"""Bytes of a value as JSON, of a rationale, of an error message, of all metadata."""
+
+LONGEST_STACK_TRACE: Final = 10_000
+"""Characters that are kept of a stack trace: the last ones, which say what was raised."""
+
+DEFAULT_SOURCE_ID: Final = "default"
+
+_TABLE: Final = "assessments"
+_COLUMNS: Final = (
+    "trace_id",
+    "assessment_id",
+    "change_time",
+    "change_id",
+    "operation",
+    "experiment",
+    "session_id",
+    "assessment_name",
+    "value",
+    "error_code",
+    "error_message",
+    "stack_trace",
+    "rationale",
+    "metadata",
+    "span_id",
+    "assessment_type",
+    "source_type",
+    "source_id",
+    "overrides",
+)
+# What a row says that says nothing.
+_UNCHANGED: Final[dict[str, Any]] = {
+    "assessment_name": None,
+    "value": None,
+    "error_code": "",
+    "error_message": "",
+    "stack_trace": "",
+    "rationale": None,
+    "metadata": {},
+    "span_id": "",
+    "assessment_type": 0,
+    "source_type": 0,
+    "source_id": "",
+    "overrides": "",
+}
+_ID: Final = re.compile(r"[!-~]{1,250}")
+_SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
+_NOTHING: Final[Mapping[str, str]] = {}
+
+# An id given by the caller is looked for and then taken, by one at a time.
+_taking_ids: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAssessment:
+    """What to record; assessments.proto explains each field.
+
+    Attributes:
+        value: JSON; None if there is an error instead.
+        assessment_id: Empty for one of its own.
+        experiment: What telemetry calls it, for a trace that crosses several; empty for that of
+            the trace's root.
+    """
+
+    trace_id: str
+    assessment_name: str
+    assessment_type: AssessmentType = AssessmentType.FEEDBACK
+    value: str | None = None
+    error: AssessmentError | None = None
+    rationale: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    source_type: SourceType = SourceType.CODE
+    source_id: str = ""
+    span_id: str = ""
+    session_id: str = ""
+    overrides: str = ""
+    assessment_id: str = ""
+    experiment: str = ""
+
+
+def create(store: Store, new: NewAssessment) -> Assessment:
+    """Record an assessment, and return it with its id and times.
+
+    Raises:
+        InvalidArgument: A field makes no sense or is too long; the message says which.
+        NotFound: The trace is not stored, or what it overrides is not there.
+        AlreadyExists: The id is taken, maybe by one that was deleted.
+    """
+    trace_id = export.trace_id_from_text(new.trace_id)
+    span_id = new.span_id.lower()
+    if span_id and (not _SPAN_ID.fullmatch(span_id) or not span_id.strip("0")):
+        raise InvalidArgument("span_id is 16 hexadecimal digits, or empty for the whole trace")
+    _require_name(new.assessment_name)
+    _require_outcome(new.assessment_type, new.value, new.error)
+    if new.value is None and new.error is None:
+        raise InvalidArgument("an assessment needs a value, or an error instead of one")
+    _require_small("rationale", new.rationale)
+    _require_metadata(new.metadata)
+    if len(new.source_id) > LONGEST_NAME:
+        raise InvalidArgument(f"source_id is longer than {LONGEST_NAME} characters: shorten it")
+    if new.assessment_id and not _ID.fullmatch(new.assessment_id):
+        raise InvalidArgument(
+            f"assessment_id is up to {LONGEST_NAME} letters, digits and signs of ASCII without"
+            " spaces, or empty for one of its own"
+        )
+    told = new.metadata.get(SESSION_KEY, "")
+    if new.session_id and told and told != new.session_id:
+        raise InvalidArgument(
+            f"session_id and {SESSION_KEY} of the metadata differ: give one of them"
+        )
+    row: dict[str, Any] = {
+        "trace_id": trace_id,
+        "assessment_id": new.assessment_id or f"a-{os.urandom(16).hex()}",
+        "operation": Operation.CREATE,
+        "session_id": new.session_id or told,
+        "assessment_name": new.assessment_name,
+        **_outcome(new.value, new.error),
+        "rationale": new.rationale,
+        "metadata": dict(new.metadata),
+        "span_id": span_id,
+        "assessment_type": new.assessment_type,
+        "source_type": new.source_type or SourceType.CODE,
+        "source_id": new.source_id or DEFAULT_SOURCE_ID,
+        "overrides": new.overrides,
+    }
+    if new.assessment_id:
+        with _taking_ids:
+            _place(store, row, new.experiment)
+            _add(store, row)
+    else:
+        _place(store, row, new.experiment)
+        _add(store, row)
+    return assessments.get(store, row["assessment_id"])
+
+
+def update(
+    store: Store,
+    assessment_id: str,
+    *,
+    assessment_name: str | None = None,
+    value: str | None = None,
+    error: AssessmentError | None = None,
+    rationale: str | None = None,
+    metadata: Mapping[str, str] = _NOTHING,
+) -> Assessment:
+    """Change an assessment, and return it as it is now; what is None stays.
+
+    Metadata is added to what is there. A value takes the place of an error, and an error that of
+    a value.
+
+    Raises:
+        InvalidArgument: A field makes no sense or is too long, or there is none.
+        NotFound: There is no such assessment, or it was deleted.
+    """
+    if assessment_name is None and value is None and error is None and rationale is None:
+        if not metadata:
+            raise InvalidArgument(
+                "there is nothing to change: give a name, a value, an error, a rationale or"
+                " metadata"
+            )
+    elif assessment_name is not None:
+        _require_name(assessment_name)
+    _require_small("rationale", rationale or "")
+    _require_metadata(metadata)
+    now = assessments.get(store, assessment_id)
+    _require_outcome(now.assessment_type, value, error)
+    if metadata.get(SESSION_KEY, now.session_id) != now.session_id:
+        raise InvalidArgument(f"the session cannot be changed: leave {SESSION_KEY} as it is")
+    _add(
+        store,
+        _of(now, Operation.UPDATE)
+        | {
+            "assessment_name": assessment_name,
+            **_outcome(value, error),
+            "rationale": rationale,
+            "metadata": dict(metadata),
+        },
+    )
+    return assessments.get(store, assessment_id)
+
+
+def delete(store: Store, assessment_id: str) -> None:
+    """Delete an assessment; what it overrode is valid again. One that is not there is no error.
+
+    Its history is kept, and its id is not given to another.
+    """
+    try:
+        now = assessments.get(store, assessment_id)
+    except NotFound:
+        return
+    _add(store, _of(now, Operation.DELETE))
+
+
+def json_text(value: object) -> str:
+    """Write a value as the JSON that is kept: whole numbers without a fraction, keys sorted.
+
+    Raises:
+        InvalidArgument: It is not of JSON, as NaN is not.
+    """
+    try:
+        return json.dumps(
+            _whole(value),
+            ensure_ascii=False,
+            allow_nan=False,
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(
+            "a value is a finite number, a boolean, text, a list or a struct of these"
+        ) from error
+
+
+def _whole(value: Any) -> Any:
+    # As protobuf's Value has only doubles. Above 2**53 their digits are not those that were meant.
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 1 << 53:
+        return value if math.copysign(1, value) < 0 and not value else int(value)
+    if isinstance(value, Mapping):
+        return {str(key): _whole(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_whole(item) for item in value]
+    return value
+
+
+def _place(store: Store, row: dict[str, Any], experiment: str) -> None:
+    """Check what a new one refers to, and fill in what follows from it."""
+    [found] = store.query(
+        "assessments/place",
+        {name: row[name] for name in ("trace_id", "assessment_id", "overrides")},
+    )
+    if not found["experiments"]:
+        raise export.missing(row["trace_id"])
+    if experiment and experiment not in found["experiments"]:
+        raise InvalidArgument(
+            "the trace is not of this experiment: leave the experiment out, it follows from the"
+            " trace"
+        )
+    row["experiment"] = experiment or found["experiments"][0]
+    if found["id_taken"]:
+        raise AlreadyExists(
+            f"there is, or was, an assessment {row['assessment_id']}: choose another assessment_id,"
+            " or update that one"
+        )
+    if row["overrides"]:
+        created, deleted, session_id = found["overridden"]
+        if not created or deleted:
+            raise NotFound(
+                f"trace {row['trace_id']} has no assessment {row['overrides'][:LONGEST_NAME]} that"
+                " could be overridden: take its id from the assessments of the trace"
+            )
+        row["session_id"] = row["session_id"] or session_id
+        if row["session_id"] != session_id:
+            raise InvalidArgument(
+                "an assessment of a session overrides only one of the same session"
+            )
+    if row["session_id"]:
+        row["metadata"][SESSION_KEY] = row["session_id"]
+
+
+def _of(now: Assessment, operation: Operation) -> dict[str, Any]:
+    """Start the row of a change: it lies beside the others of its assessment."""
+    return {
+        "trace_id": now.trace_id,
+        "assessment_id": now.assessment_id,
+        "operation": operation,
+        "experiment": now.experiment,
+        "session_id": now.session_id,
+    }
+
+
+def _outcome(value: str | None, error: AssessmentError | None) -> dict[str, str | None]:
+    if error is not None:
+        return {
+            "value": "",
+            "error_code": error.error_code,
+            "error_message": error.error_message,
+            "stack_trace": error.stack_trace[-LONGEST_STACK_TRACE:],
+        }
+    return {"value": value}
+
+
+def _add(store: Store, row: Mapping[str, Any]) -> None:
+    whole = _UNCHANGED | dict(row)
+    whole["trace_id"] = bytes.fromhex(row["trace_id"] or "0" * 32)
+    whole["span_id"] = bytes.fromhex(whole["span_id"] or "0" * 16)
+    whole["change_time"] = now_ns()
+    whole["change_id"] = int.from_bytes(os.urandom(8), "big")
+    store.insert(_TABLE, [[whole[name] for name in _COLUMNS]], _COLUMNS)
+
+
+def _require_name(name: str) -> None:
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise InvalidArgument(f"assessment_name has from 1 to {LONGEST_NAME} characters")
+
+
+def _require_small(what: str, text: str) -> None:
+    size = len(text.encode())
+    if size > LARGEST_TEXT:
+        raise InvalidArgument(f"{what} has {size} bytes: shorten it to {LARGEST_TEXT}")
+
+
+def _require_metadata(metadata: Mapping[str, str]) -> None:
+    if any(not 0 < len(key) <= LONGEST_NAME for key in metadata):
+        raise InvalidArgument(f"a key of metadata has from 1 to {LONGEST_NAME} characters")
+    size = sum(len(key.encode()) + len(text.encode()) for key, text in metadata.items())
+    if size > LARGEST_TEXT:
+        raise InvalidArgument(f"metadata has {size} bytes: shorten it to {LARGEST_TEXT}")
+
+
+def _require_outcome(
+    kind: AssessmentType, value: str | None, error: AssessmentError | None
+) -> None:
+    if value is not None:
+        _require_small("value", value)
+    if error is None:
+        return
+    if value is not None:
+        raise InvalidArgument("there is a value and an error: give one of them")
+    if kind is not AssessmentType.FEEDBACK:
+        raise InvalidArgument("only feedback has an error: give the value that was expected")
+    if not 0 < len(error.error_code) <= LONGEST_NAME:
+        raise InvalidArgument(f"error_code has from 1 to {LONGEST_NAME} characters")
+    _require_small("error_message", error.error_message)

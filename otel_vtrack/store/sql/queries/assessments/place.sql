@@ -1,0 +1,23 @@
+-- What must be known before a trace is assessed: in which experiments was it, the one of its root
+-- first; who has the id asked for; and what is there of the one to be overridden: its session and
+-- whether it was deleted?
+
+SELECT
+    (
+        SELECT groupArray(experiment)
+        FROM
+        (
+            SELECT t.experiment AS experiment
+            FROM traces AS t
+            WHERE cityHash64(t.trace_id) = cityHash64(toFixedString(unhex({trace_id:String}), 16))
+                AND t.trace_id = toFixedString(unhex({trace_id:String}), 16)
+            GROUP BY t.experiment
+            ORDER BY min(t.root)
+        )
+    ) AS experiments,
+    (SELECT count() FROM assessments AS a WHERE a.assessment_id = {assessment_id:String}) AS id_taken,
+    (
+        SELECT (countIf(o.operation = 'create'), countIf(o.operation = 'delete'), max(o.session_id))
+        FROM assessments AS o
+        WHERE o.trace_id = toFixedString(unhex({trace_id:String}), 16) AND o.assessment_id = {overrides:String}
+    ) AS overridden;
