@@ -104,7 +104,7 @@ def test_flags_are_tags_from_attributes_of_any_span(store, send, trace_id):
     ],
 )
 def test_flags_are_tags_from_events_of_any_span(
-    store, writer, make_spans, trace_id, name, attributes, expected
+    store, writer, make_spans, trace_id, *, name, attributes, expected
 ):
     request = make_spans({"parent": 9})
     with_events(request, (name, {"feature_flag.key": "k"} | attributes), ("other", attributes))
@@ -142,7 +142,7 @@ def log_event(trace_id, attributes, body=None, name="feature_flag.evaluation"):
         ({}, "text", None),
     ],
 )
-def test_flags_are_tags_from_log_events(store, writer, trace_id, attributes, body, expected):
+def test_flags_are_tags_from_log_events(store, writer, trace_id, *, attributes, body, expected):
     named = {"feature_flag.key": "k"} | attributes
     writer.write_logs(log_event(trace_id(), named, body))
     writer.write_logs(log_event(trace_id(2), named, body, name="something.else"))
