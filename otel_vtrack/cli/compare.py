@@ -77,7 +77,7 @@ def command(
             max_traces=max_traces or 0,
         )
     if as_json:
-        connection.print_json(found)
+        connection.print_json(found.message)
         return
     console = show.console()
     for metric in found.metrics:

@@ -25,7 +25,7 @@ START = datetime.fromtimestamp(1_790_000_000, timezone.utc)
 
 def refusal(iterate):
     with pytest.raises(grpc.RpcError) as caught:
-        next(iterate)
+        next(iter(iterate))
     return caught.value.code()
 
 

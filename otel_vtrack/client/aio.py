@@ -1,0 +1,178 @@
+"""The client for asyncio."""
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from otel_vtrack.client import (
+    analysis,
+    assessments,
+    deployments,
+    experiments,
+    methods,
+    notebook,
+    spans,
+    traces,
+    versions,
+)
+from otel_vtrack.client.call import Call
+from otel_vtrack.client.connection import LOCAL, OPTIONS, Connection, exists, from_environment
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Asks a running `vtrack serve` without blocking the event loop.
+
+    The methods are those of `Client`, to be awaited; searches are gone through by `async for`.
+    Belongs to the loop in which it is first used.
+
+    Args:
+        target: `HOST:PORT` of the server's gRPC.
+        token: Sent as `authorization: Bearer`, for a proxy in front that asks for one. Refused
+            where it would leave this machine in clear, unless `send_token_in_clear`.
+        tls: Whether to speak TLS; any of the certificates says so as well.
+        root_certificates: PEM of the authorities to trust, instead of the usual ones.
+        client_certificate: PEM of the chain that says who is asking.
+        client_key: PEM of its key.
+        timeout: Seconds that a call may take with all its attempts, unless the call says.
+        retry_seconds: How long to go on asking a server that is away.
+        send_token_in_clear: Whether the token may leave this machine without TLS.
+
+    Raises:
+        ValueError: They do not fit together.
+    """
+
+    def __init__(
+        self,
+        target: str = LOCAL,
+        *,
+        token: str | None = None,
+        tls: bool = False,
+        root_certificates: bytes | None = None,
+        client_certificate: bytes | None = None,
+        client_key: bytes | None = None,
+        timeout: float = 30.0,
+        retry_seconds: float = 5.0,
+        send_token_in_clear: bool = False,
+    ) -> None:
+        self._connection = Connection(
+            target=target,
+            token=token,
+            tls=tls,
+            root_certificates=root_certificates,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            timeout=timeout,
+            retry_seconds=retry_seconds,
+            send_token_in_clear=send_token_in_clear,
+        )
+        # Made when there is a loop for sure.
+        self._channel: grpc.aio.Channel | None = None
+        notebook.register()
+
+    @classmethod
+    def from_env(cls, **arguments: Any) -> "Self":
+        """Connect as variables say; arguments win over them.
+
+        OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false),
+        OTEL_VTRACK_TIMEOUT (seconds), and names of PEM files: OTEL_VTRACK_CA_FILE,
+        OTEL_VTRACK_CLIENT_CERTIFICATE_FILE, OTEL_VTRACK_CLIENT_KEY_FILE.
+
+        Raises:
+            ValueError: A variable makes no sense, or its file cannot be read.
+        """
+        return cls(**(dict(from_environment()) | arguments))
+
+    create_experiment = methods.asks_async(experiments.create_experiment)
+    get_experiment = methods.asks_async(experiments.get_experiment)
+    search_experiments = methods.searches_async(experiments.search_experiments)
+    update_experiment = methods.asks_async(experiments.update_experiment)
+    delete_experiment = methods.asks_async(experiments.delete_experiment)
+
+    search_traces = methods.searches_async(traces.search_traces)
+    count_traces = methods.asks_async(traces.count_traces)
+    get_trace_histogram = methods.asks_async(traces.get_trace_histogram)
+    get_trace = methods.asks_async(traces.get_trace)
+    set_trace_tag = methods.asks_async(traces.set_trace_tag)
+    delete_trace_tag = methods.asks_async(traces.delete_trace_tag)
+    delete_traces = methods.asks_async(traces.delete_traces)
+
+    search_spans = methods.searches_async(spans.search_spans)
+
+    create_assessment = methods.asks_async(assessments.create_assessment)
+    get_assessment = methods.asks_async(assessments.get_assessment)
+    search_assessments = methods.searches_async(assessments.search_assessments)
+    update_assessment = methods.asks_async(assessments.update_assessment)
+    delete_assessment = methods.asks_async(assessments.delete_assessment)
+    list_assessment_changes = methods.asks_async(assessments.list_assessment_changes)
+
+    list_versions = methods.searches_async(versions.list_versions)
+
+    create_deployment = methods.asks_async(deployments.create_deployment)
+    get_deployment = methods.asks_async(deployments.get_deployment)
+    search_deployments = methods.searches_async(deployments.search_deployments)
+    update_deployment = methods.asks_async(deployments.update_deployment)
+    delete_deployment = methods.asks_async(deployments.delete_deployment)
+
+    compare_versions = methods.asks_async(analysis.compare_versions)
+
+    async def ask(self, call: Call[T]) -> T:
+        """Make one call that is described as the methods describe theirs."""
+        send: Any = self._opened().unary_unary(
+            call.path,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response.FromString,
+        )
+        attempts = self._connection.attempts(call)
+        while True:
+            try:
+                answer = await send(
+                    call.request, timeout=attempts.left, metadata=self._connection.metadata
+                )
+            except grpc.RpcError as error:  # noqa: PERF203 - each has its own
+                if call.if_exists and exists(error):
+                    return await self.ask(call.if_exists)
+                pause = attempts.pause(error)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return call.read(answer)
+
+    def _opened(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            target, credentials = self._connection.target, self._connection.credentials
+            self._channel = (
+                grpc.aio.insecure_channel(target, OPTIONS)
+                if credentials is None
+                else grpc.aio.secure_channel(target, credentials, OPTIONS)
+            )
+        return self._channel
+
+    async def close(self) -> None:
+        """Close the connection; idempotent."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self._connection.target}>"
+
+    async def __aenter__(self) -> "Self":
+        """Return the client itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self.close()

@@ -1,0 +1,55 @@
+"""Questions about differences."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from otel_vtrack.client.call import Call, repeatable
+from otel_vtrack.client.results import Comparison
+from otel_vtrack.client.values import choice, timestamp
+from otel_vtrack.v1 import analysis_pb2 as pb
+
+
+def compare_versions(
+    baseline_version: str,
+    candidate_version: str,
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    environment: str = "",
+    start_time_from: datetime | None = None,
+    start_time_until: datetime | None = None,
+    metrics: Iterable["str | pb.Metric.ValueType"] = (),
+    max_traces: int = 0,
+    timeout: float | None = None,
+) -> Call[Comparison]:
+    """Say whether the candidate differs from the baseline, by how much, and how sure that is.
+
+    Args:
+        baseline_version: Usually the older one.
+        candidate_version: Usually the newer one.
+        experiment: Needed if the versions are in more than one.
+        service_name: By traces of this service alone.
+        environment: By traces in this environment alone.
+        start_time_from: By traces that started then or later.
+        start_time_until: By traces that started before.
+        metrics: `latency`, `error_rate`, `tokens`; empty for all.
+        max_traces: Take a random sample where more match; 0 for 50,000.
+        timeout: Seconds for all attempts; None for the client's own.
+    """
+    return repeatable(
+        "AnalysisService/CompareVersions",
+        pb.CompareVersionsRequest(
+            baseline_version=baseline_version,
+            candidate_version=candidate_version,
+            experiment=experiment,
+            service_name=service_name,
+            environment=environment,
+            start_time_from=timestamp(start_time_from),
+            start_time_until=timestamp(start_time_until),
+            metrics=[choice(pb.Metric, each) for each in metrics],
+            max_traces=max_traces,
+        ),
+        pb.CompareVersionsResponse,
+        lambda answer: Comparison(answer.comparison),
+        timeout,
+    )

@@ -1,0 +1,271 @@
+"""Messages as columns: which there are, what they hold, and how people read them.
+
+They come out of the protos: a new field is a new column.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from otel_vtrack.client.values import as_json, from_value, nanoseconds, prefix
+from otel_vtrack.wire import anyvalue
+
+Read = Callable[[Any], Any]
+
+
+class Kind(Enum):
+    """What a column holds; absent is None in all of them."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TIME = "nanoseconds since 1970"
+    LENGTH = "nanoseconds"
+    BYTES = "bytes"
+    MAP = "dict of texts"
+    JSON = "any value"
+    LIST = "list of what is inside"
+    ROW = "dict of what is inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: As the field of the proto; inside of another message with a dot.
+        kind: What it holds.
+        read: Gets it out of a message.
+        optional: Whether it may be absent.
+        inside: Columns of what a LIST or ROW is made of; of a list of plain values, one without
+            name.
+    """
+
+    name: str
+    kind: Kind
+    read: Read
+    optional: bool = False
+    inside: "tuple[Column, ...]" = ()
+
+
+def of(descriptor: Any) -> tuple[Column, ...]:
+    """Return the columns of a message; single messages inside of it are spread out."""
+    made: list[Column] = []
+    for field in descriptor.fields:
+        inner = field.message_type
+        if inner and not _is_repeated(field) and inner.full_name not in _KNOWN:
+            made += (_within(field.name, column) for column in of(inner))
+        elif descriptor.full_name == "otel_vtrack.v1.Span" and field.name == "otlp":
+            made.append(Column("attributes", Kind.JSON, _attributes, optional=True))
+        else:
+            made.append(_column(field))
+    return tuple(made)
+
+
+def _is_repeated(field: Any) -> bool:
+    # Newer runtimes warn of `label`, older ones have nothing else.
+    known = getattr(field, "is_repeated", None)
+    return field.label == FieldDescriptor.LABEL_REPEATED if known is None else bool(known)
+
+
+def _within(name: str, column: Column) -> Column:
+    def read(message: Message) -> Any:
+        return column.read(getattr(message, name)) if message.HasField(name) else None
+
+    return Column(f"{name}.{column.name}", column.kind, read, optional=True, inside=column.inside)
+
+
+def _column(field: FieldDescriptor) -> Column:
+    name = field.name
+    inner = field.message_type
+    if inner and inner.GetOptions().map_entry:
+        return Column(name, Kind.MAP, lambda message: dict(getattr(message, name)))
+    kind, convert, inside = _single(field)
+    if _is_repeated(field):
+        item = Column("", kind, convert, inside=inside)
+        return Column(
+            name,
+            Kind.LIST,
+            lambda message: [convert(each) for each in getattr(message, name)],
+            inside=inside if kind is Kind.ROW else (item,),
+        )
+    if field.has_presence:
+        return Column(
+            name,
+            kind,
+            lambda message: convert(getattr(message, name)) if message.HasField(name) else None,
+            optional=True,
+        )
+    return Column(
+        name, kind, lambda message: convert(getattr(message, name)), optional=bool(field.enum_type)
+    )
+
+
+def _single(field: FieldDescriptor) -> tuple[Kind, Read, tuple[Column, ...]]:
+    if inner := field.message_type:
+        if known := _KNOWN.get(inner.full_name):
+            return known[0], known[1], ()
+        columns = of(inner)
+        return (
+            Kind.ROW,
+            lambda message: {column.name: column.read(message) for column in columns},
+            columns,
+        )
+    if field.enum_type:
+        names: list[str] = [value.name for value in field.enum_type.values]
+        start = prefix(names)
+        by_number = {
+            value.number: value.name.removeprefix(start) for value in field.enum_type.values
+        }
+        return Kind.TEXT, lambda number: by_number.get(number, str(number)) if number else None, ()
+    return _SCALARS[field.cpp_type], _itself, ()
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+_KNOWN: Final[dict[str, tuple[Kind, Read]]] = {
+    "google.protobuf.Timestamp": (Kind.TIME, nanoseconds),
+    "google.protobuf.Duration": (Kind.LENGTH, nanoseconds),
+    "google.protobuf.Value": (Kind.JSON, from_value),
+}
+_SCALARS: Final = {
+    FieldDescriptor.CPPTYPE_STRING: Kind.TEXT,
+    FieldDescriptor.CPPTYPE_INT32: Kind.INTEGER,
+    FieldDescriptor.CPPTYPE_INT64: Kind.INTEGER,
+    FieldDescriptor.CPPTYPE_UINT32: Kind.INTEGER,
+    FieldDescriptor.CPPTYPE_UINT64: Kind.INTEGER,
+    FieldDescriptor.CPPTYPE_DOUBLE: Kind.NUMBER,
+    FieldDescriptor.CPPTYPE_FLOAT: Kind.NUMBER,
+    FieldDescriptor.CPPTYPE_BOOL: Kind.BOOLEAN,
+}
+
+
+def _attributes(span: Any) -> dict[str, Any] | None:
+    """Read the attributes out of a found span's OTLP; None if it was left out."""
+    if not span.otlp:
+        return None
+    return {
+        pair.key: anyvalue.from_message(pair.value)
+        for group in TracesData.FromString(span.otlp).resource_spans
+        for scope in group.scope_spans
+        for each in scope.spans
+        for pair in each.attributes
+    }
+
+
+def chosen(descriptor: Any, names: Sequence[str] | None) -> tuple[list[Column], list["Spread"]]:
+    """Choose columns by name.
+
+    Args:
+        descriptor: Of the messages.
+        names: Fields; `*` for all of them; `tags.<key>` for one entry of a map, likewise of
+            `attributes` and, by name, of `assessments`; `tags.*` for all entries that there are.
+            None for `*`.
+
+    Returns:
+        Columns of fields, and those to be made of what is in maps.
+
+    Raises:
+        ValueError: There is no such column.
+    """
+    known = {column.name: column for column in of(descriptor)}
+    plain: list[Column] = []
+    spread: list[Spread] = []
+    for name in ["*"] if names is None else names:
+        start, _, key = name.partition(".")
+        if name == "*":
+            plain += known.values()
+        elif name in known:
+            plain.append(known[name])
+        elif key and start in known and (known[start].kind in _OPEN or start == "assessments"):
+            spread.append(Spread(start, None if key == "*" else key, known[start].read))
+        else:
+            raise ValueError(f"there is no column {name!r}; there are {', '.join(known)}")
+    return list({column.name: column for column in plain}.values()), spread
+
+
+_OPEN: Final = {Kind.MAP, Kind.JSON}
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Columns made of what is in one.
+
+    Attributes:
+        start: The one.
+        key: Which entry; None for each that there is.
+        read: Gets the whole out of a message.
+    """
+
+    start: str
+    key: str | None
+    read: Read
+
+    def entries(self, message: Any) -> dict[str, Any]:
+        """Return the entries of a message by the names of their columns."""
+        found = self.read(message)
+        if self.start == "assessments":
+            found = _latest(found)
+        if not isinstance(found, dict):
+            found = {}
+        keys: Iterable[str] = found if self.key is None else [self.key]
+        return {f"{self.start}.{key}": found.get(key) for key in keys}
+
+
+def _latest(assessments: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the value of the latest valid assessment of each name; they come oldest first."""
+    return {each["assessment_name"]: each["value"] for each in assessments if each["valid"]}
+
+
+def shown(column: Column, value: Any) -> str:  # noqa: PLR0911 - one for each kind
+    """Write a value for people, on one line."""
+    if value is None:
+        return ""
+    if column.kind is Kind.TIME:
+        return moment(value)
+    if column.kind is Kind.LENGTH:
+        return length(value)
+    if column.kind is Kind.INTEGER:
+        return f"{value:,}"
+    if column.kind is Kind.NUMBER:
+        return f"{value:.6g}"
+    if column.kind is Kind.BOOLEAN:
+        return "yes" if value else "no"
+    if column.kind is Kind.BYTES:
+        return f"{len(value):,} bytes"
+    if column.kind is Kind.MAP:
+        return ", ".join(f"{key}={each}" for key, each in sorted(value.items()))
+    if column.kind is Kind.LIST and column.inside and not column.inside[0].name:
+        return ", ".join(str(each) for each in value)
+    text = value if isinstance(value, str) else as_json(value)
+    return re.sub(r"\s+", " ", text)
+
+
+def moment(since_1970: int) -> str:
+    """Write a time in UTC, to the second."""
+    # Not by datetime, which ends at the year 9999.
+    written = Timestamp(seconds=since_1970 // 1_000_000_000).ToJsonString()
+    return written.rstrip("Z").replace("T", " ")
+
+
+def length(span: float) -> str:
+    """Write nanoseconds with three digits, in the unit that suits them."""
+    milliseconds = span / 1e6
+    if milliseconds >= 60_000:
+        minutes, seconds = divmod(milliseconds / 1000, 60)
+        return f"{minutes:.0f} min {seconds:.0f} s"
+    if milliseconds >= 1_000:
+        return f"{milliseconds / 1000:.3g} s"
+    if milliseconds >= 1 or not milliseconds:
+        return f"{milliseconds:.3g} ms"
+    return f"{milliseconds * 1000:.3g} µs"

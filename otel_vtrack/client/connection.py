@@ -1,0 +1,200 @@
+"""Where and how to ask: the address, who to trust, who is asking, how long to wait."""
+
+import ipaddress
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from otel_vtrack.client.call import Call
+
+T = TypeVar("T")
+
+LOCAL: Final = "127.0.0.1:4317"
+
+_LARGEST_MESSAGE: Final = 256 << 20
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+    # Calls are repeated here, where it is known which ones may be.
+    ("grpc.enable_retries", 0),
+    # A server that comes up is to be found at once, and not only after a second or more.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What both clients know of the server.
+
+    Args:
+        target: `HOST:PORT` of the server's gRPC.
+        token: Sent as `authorization: Bearer`, for a proxy in front that asks for one.
+        tls: Whether to speak TLS; any of the certificates says so as well.
+        root_certificates: PEM of the authorities to trust, instead of the usual ones.
+        client_certificate: PEM of the chain that says who is asking.
+        client_key: PEM of its key.
+        timeout: Seconds that a call may take with all its attempts.
+        retry_seconds: How long to go on asking a server that is away.
+        send_token_in_clear: Whether the token may leave this machine without TLS.
+
+    Raises:
+        ValueError: They do not fit together.
+    """
+
+    target: str = LOCAL
+    token: str | None = field(default=None, repr=False)
+    tls: bool = False
+    root_certificates: bytes | None = field(default=None, repr=False)
+    client_certificate: bytes | None = field(default=None, repr=False)
+    client_key: bytes | None = field(default=None, repr=False)
+    timeout: float = 30.0
+    retry_seconds: float = 5.0
+    send_token_in_clear: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("a client certificate and its key go together: give both or none")
+        if self.token and not (self.is_secure or self.send_token_in_clear or self.is_local):
+            raise ValueError(
+                f"the token would go to {self.target} for everybody to read: say tls=True, or"
+                " send_token_in_clear=True if the network is safe"
+            )
+        if self.token and not (self.token.isascii() and self.token.isprintable()):
+            raise ValueError("the token has characters that cannot be sent: is it cut or quoted?")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS is spoken."""
+        certificates = (self.root_certificates, self.client_certificate)
+        return self.tls or any(each is not None for each in certificates)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is sent stays on this machine."""
+        if self.target.startswith(("unix:", "unix-abstract:")):
+            return True
+        host = self.target.rpartition("/")[2]
+        host = host.removeprefix("ipv4:").removeprefix("ipv6:").removeprefix("dns:")
+        if host.startswith("[") or host.count(":") == 1:
+            host = host.rpartition(":")[0] if not host.endswith("]") else host
+        host = host.strip("[]")
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """What TLS is made with; None without it."""
+        if not self.is_secure:
+            return None
+        return grpc.ssl_channel_credentials(
+            root_certificates=self.root_certificates,
+            private_key=self.client_key,
+            certificate_chain=self.client_certificate,
+        )
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Sent with every call."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+
+    def attempts(self, call: Call[Any]) -> "Attempts":
+        """Begin to count the attempts of a call."""
+        timeout = self.timeout if call.timeout is None else call.timeout
+        return Attempts(timeout, self.retry_seconds if call.repeatable else 0.0)
+
+
+class Attempts:
+    """How often, and when, to ask.
+
+    Args:
+        timeout: Seconds for all attempts.
+        retry_seconds: How long to begin new ones.
+    """
+
+    def __init__(self, timeout: float, retry_seconds: float) -> None:
+        now = time.monotonic()
+        self._deadline = now + timeout
+        self._retry_until = min(now + retry_seconds, self._deadline)
+        self._pause = _FIRST_PAUSE
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def pause(self, error: grpc.RpcError) -> float | None:
+        """Return how long to wait before the next attempt; None if there is to be none."""
+        code: Any = error.code()  # pyright: ignore[reportAttributeAccessIssue]
+        if code is not grpc.StatusCode.UNAVAILABLE:
+            return None
+        # Not all at once when a server comes back.
+        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - chance, no secret
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        return pause if time.monotonic() + pause < self._retry_until else None
+
+
+def exists(error: grpc.RpcError) -> bool:
+    """Tell whether what was to be created is there."""
+    return error.code() is grpc.StatusCode.ALREADY_EXISTS  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
+    """Yield the arguments of a `Connection` that variables tell.
+
+    OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false), OTEL_VTRACK_TIMEOUT
+    (seconds), and files: OTEL_VTRACK_CA_FILE, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE,
+    OTEL_VTRACK_CLIENT_KEY_FILE.
+
+    Raises:
+        ValueError: One makes no sense, or its file cannot be read.
+    """
+    known = os.environ if environment is None else environment
+    for variable, argument in _VARIABLES.items():
+        text = known.get(variable, "").strip()
+        if not text:
+            continue
+        try:
+            yield argument, _READ.get(argument, str)(text)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{variable}: {error}") from None
+
+
+_VARIABLES: Final = {
+    "OTEL_VTRACK_SERVER": "target",
+    "OTEL_VTRACK_TOKEN": "token",
+    "OTEL_VTRACK_TLS": "tls",
+    "OTEL_VTRACK_CA_FILE": "root_certificates",
+    "OTEL_VTRACK_CLIENT_CERTIFICATE_FILE": "client_certificate",
+    "OTEL_VTRACK_CLIENT_KEY_FILE": "client_key",
+    "OTEL_VTRACK_TIMEOUT": "timeout",
+}
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(f"true or false, and not {text!r}")
+    return text.lower() == "true"
+
+
+def _file(text: str) -> bytes:
+    return Path(text).expanduser().read_bytes()
+
+
+_READ: Final[Mapping[str, Any]] = {
+    "tls": _switch,
+    "root_certificates": _file,
+    "client_certificate": _file,
+    "client_key": _file,
+    "timeout": float,
+}

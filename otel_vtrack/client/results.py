@@ -1,0 +1,240 @@
+"""Answers that are more than one message."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from google.protobuf.message import Message
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+
+from otel_vtrack.client import columns, html
+from otel_vtrack.client.frames import Table
+from otel_vtrack.client.values import nanoseconds
+from otel_vtrack.v1 import analysis_pb2, traces_pb2
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+M = TypeVar("M", bound=Message)
+
+
+class Records(Sequence[M], Generic[M]):
+    """Messages of one kind, in memory."""
+
+    def __init__(self, kind: type[M], messages: Iterable[M]) -> None:
+        self._kind = kind
+        self._messages = list(messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @overload
+    def __getitem__(self, index: int) -> M: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Records[M]": ...
+    def __getitem__(self, index: int | slice) -> "M | Records[M]":
+        if isinstance(index, slice):
+            return Records(self._kind, self._messages[index])
+        return self._messages[index]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Records):
+            return self._messages == other._messages
+        return self._messages == other
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - as of a list
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":
+        """Return them as a table; see `Search.to_arrow`."""
+        table = Table(self._kind.DESCRIPTOR, columns)
+        table.add(self._messages)
+        return table.arrow()
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+        """Return them as a frame; see `Search.to_pandas`."""
+        table = Table(self._kind.DESCRIPTOR, columns)
+        table.add(self._messages)
+        return table.pandas()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self._kind.DESCRIPTOR.name}>"
+
+    def _repr_html_(self) -> str:
+        note = f"the first {html.ROWS} of {len(self):,}" if len(self) > html.ROWS else ""
+        return html.messages(self._kind, self._messages, note)
+
+
+class Trace:
+    """A trace.
+
+    Attributes:
+        infos: What is known of it; one for each experiment that it crosses, earliest first.
+        otlp: Its spans as they were sent, earliest first.
+    """
+
+    def __init__(self, infos: Records[traces_pb2.TraceInfo], otlp: TracesData) -> None:
+        self.infos = infos
+        self.otlp = otlp
+
+    @property
+    def spans(self) -> list[Span]:
+        """Its spans without resource and scope."""
+        return [
+            span
+            for group in self.otlp.resource_spans
+            for scope in group.scope_spans
+            for span in scope.spans
+        ]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack, as in `infos, otlp = trace`."""
+        return iter((self.infos, self.otlp))
+
+    def __repr__(self) -> str:
+        if not self.infos:
+            return "<Trace>"
+        info = self.infos[0]
+        length = columns.length(nanoseconds(info.execution_duration))
+        state = traces_pb2.TraceState.Name(info.state).removeprefix("TRACE_STATE_")
+        return f"<Trace {info.trace_id} {info.name!r} {state} {length}, {len(self.spans)} spans>"
+
+    def _repr_html_(self) -> str:
+        spans = self.spans
+        start = min((span.start_time_unix_nano for span in spans), default=0)
+        parents = {span.span_id: span.parent_span_id for span in spans}
+        rows = [
+            (
+                "\N{NO-BREAK SPACE}" * 4 * _depth(span.span_id, parents) + span.name,
+                columns.length(span.start_time_unix_nano - start),
+                columns.length(max(0, span.end_time_unix_nano - span.start_time_unix_nano)),
+                span.status.message or ("error" if span.status.code == 2 else ""),
+            )
+            for span in spans[:_MOST_SPANS]
+        ]
+        note = f"the first {_MOST_SPANS} of {len(spans):,}" if len(spans) > _MOST_SPANS else ""
+        return self.infos._repr_html_() + html.table(
+            ("span", "after", "duration", "error"), rows, note
+        )
+
+
+_MOST_SPANS = 200
+_DEEPEST = 20
+
+
+def _depth(span_id: bytes, parents: dict[bytes, bytes]) -> int:
+    depth = 0
+    while depth < _DEEPEST and (span_id := parents.get(span_id, b"")) in parents:
+        depth += 1
+    return depth
+
+
+class Histogram(Records[traces_pb2.TraceHistogramBucket]):
+    """Traces by time, earliest first; buckets without traces are left out.
+
+    Attributes:
+        width: Of a bucket.
+    """
+
+    def __init__(self, answer: traces_pb2.GetTraceHistogramResponse) -> None:
+        super().__init__(traces_pb2.TraceHistogramBucket, answer.buckets)
+        self.width = answer.width.ToTimedelta()
+
+    def _repr_html_(self) -> str:
+        most = max((bucket.trace_count for bucket in self), default=1)
+        rows = [
+            (
+                columns.moment(nanoseconds(bucket.start_time)),
+                f"{bucket.trace_count:,}",
+                f"{bucket.error_count:,}",
+                "█" * max(1, round(40 * bucket.trace_count / most)),
+            )
+            for bucket in self
+        ]
+        return html.table(("start (UTC)", "traces", "errors", f"{self.width} each"), rows)
+
+
+class Comparison:
+    """Two versions side by side.
+
+    Attributes:
+        message: The whole answer.
+    """
+
+    def __init__(self, message: analysis_pb2.Comparison) -> None:
+        self.message = message
+
+    @property
+    def experiment(self) -> str:
+        """Experiment of the traces."""
+        return self.message.experiment
+
+    @property
+    def baseline(self) -> analysis_pb2.VersionSample:
+        """The version compared with."""
+        return self.message.baseline
+
+    @property
+    def candidate(self) -> analysis_pb2.VersionSample:
+        """The version in question."""
+        return self.message.candidate
+
+    @property
+    def metrics(self) -> Sequence[analysis_pb2.MetricComparison]:
+        """One for each metric asked."""
+        return self.message.metrics
+
+    @property
+    def sampled_one_in(self) -> int:
+        """One of so many traces was taken; 1 means all."""
+        return self.message.sampled_one_in
+
+    @property
+    def summary(self) -> str:
+        """What may be said, one metric a line."""
+        return "\n".join(metric.summary for metric in self.metrics)
+
+    def __repr__(self) -> str:
+        return f"<Comparison {self.baseline.version} {self.candidate.version}\n{self.summary}>"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, ...]] = []
+        for metric in self.metrics:
+            name = analysis_pb2.Metric.Name(metric.metric).removeprefix("METRIC_").lower()
+            verdict = analysis_pb2.Verdict.Name(metric.verdict).removeprefix("VERDICT_").lower()
+            p_value = (
+                f"{metric.adjusted_p_value:.2g}" if metric.HasField("adjusted_p_value") else ""
+            )
+            for number, figure in enumerate(metric.figures):
+                change = f"{figure.change.value:+.1%}" if figure.HasField("change") else ""
+                rows.append(
+                    (
+                        "" if number else name,
+                        figure.figure,
+                        *(
+                            _estimate(getattr(figure, field)) if figure.HasField(field) else ""
+                            for field in ("baseline", "candidate", "difference")
+                        ),
+                        change,
+                        "" if number else verdict.replace("_", " "),
+                        "" if number else p_value,
+                    )
+                )
+        heads = (
+            "metric",
+            "",
+            f"{self.baseline.version} ({self.baseline.trace_count:,} traces)",
+            f"{self.candidate.version} ({self.candidate.trace_count:,} traces)",
+            "difference",
+            "change",
+            "verdict",
+            "adjusted p",
+        )
+        return html.table(heads, rows, " ".join(metric.summary for metric in self.metrics))
+
+
+def _estimate(found: analysis_pb2.Estimate) -> str:
+    bounds = [
+        f"{getattr(found, field):.4g}" if found.HasField(field) else "?"
+        for field in ("lower", "upper")
+    ]
+    return f"{found.value:.4g} [{bounds[0]}, {bounds[1]}]"

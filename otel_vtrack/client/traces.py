@@ -1,0 +1,233 @@
+"""Questions about traces, and what may be changed of them."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from otel_vtrack.client import filters
+from otel_vtrack.client.call import Call, Pages, nothing, once, repeatable
+from otel_vtrack.client.results import Histogram, Records, Trace
+from otel_vtrack.client.values import choice, duration, timestamp
+from otel_vtrack.v1 import traces_pb2 as pb
+
+
+def search_traces(
+    filter: str = "",  # noqa: A002 - as in the protos
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    version: str = "",
+    environment: str = "",
+    deployment_id: str = "",
+    state: "str | pb.TraceState.ValueType | None" = None,
+    session_id: str = "",
+    user_id: str = "",
+    name: str = "",
+    start_time_from: datetime | None = None,
+    start_time_until: datetime | None = None,
+    min_duration: timedelta | None = None,
+    order_by: Iterable[str] = (),
+    limit: int | None = None,
+    page_size: int = 0,
+    timeout: float | None = None,
+) -> Pages[pb.TraceInfo]:
+    """Find traces, newest first unless asked otherwise.
+
+    Args:
+        filter: In the search language.
+        experiment: What telemetry or people call it.
+        service_name: Exact service of the root.
+        version: Exact version of the root.
+        environment: Exact environment of the root.
+        deployment_id: Exact deployment of the root.
+        state: `ok`, `error` or `in_progress`.
+        session_id: Exact session.
+        user_id: Exact user.
+        name: Exact name of the root span.
+        start_time_from: It started then or later.
+        start_time_until: It started before.
+        min_duration: It took that long or longer.
+        order_by: Keys, each with ` ASC` or ` DESC` behind it.
+        limit: At most so many; None for all.
+        page_size: So many at a time, up to 1000; 0 leaves it to the client.
+        timeout: Seconds for each page; None for the client's own.
+    """
+    request = pb.SearchTracesRequest(
+        experiment=experiment, filter=filter, order_by=order_by, page_size=page_size
+    )
+    fields = pb.SearchTracesRequest.DESCRIPTOR.fields_by_name
+    if "version" in fields:
+        given = pb.SearchTracesRequest(
+            service_name=service_name,
+            version=version,
+            environment=environment,
+            deployment_id=deployment_id,
+            state=choice(pb.TraceState, state),
+            session_id=session_id,
+            user_id=user_id,
+            name=name,
+            start_time_from=timestamp(start_time_from),
+            start_time_until=timestamp(start_time_until),
+            min_duration=duration(min_duration),
+        )
+        request.MergeFrom(given)
+    else:
+        request.filter = trace_filter(
+            filter,
+            service_name=service_name,
+            version=version,
+            environment=environment,
+            deployment_id=deployment_id,
+            state=state,
+            session_id=session_id,
+            user_id=user_id,
+            name=name,
+            start_time_from=start_time_from,
+            start_time_until=start_time_until,
+            min_duration=min_duration,
+        )
+    return Pages(
+        method="TraceService/SearchTraces",
+        request=request,
+        response=pb.SearchTracesResponse,
+        item=pb.TraceInfo,
+        field="traces",
+        limit=limit,
+        timeout=timeout,
+    )
+
+
+def trace_filter(
+    filter: str = "",  # noqa: A002 - as in the protos
+    *,
+    service_name: str = "",
+    version: str = "",
+    environment: str = "",
+    deployment_id: str = "",
+    state: "str | pb.TraceState.ValueType | None" = None,
+    session_id: str = "",
+    user_id: str = "",
+    name: str = "",
+    start_time_from: datetime | None = None,
+    start_time_until: datetime | None = None,
+    min_duration: timedelta | None = None,
+) -> str:
+    """Compose a filter of traces from what `search_traces` takes."""
+    number = choice(pb.TraceState, state)
+    return filters.composed(
+        filter,
+        {
+            "service_name": service_name,
+            "version": version,
+            "environment": environment,
+            "deployment_id": deployment_id,
+            "status": pb.TraceState.Name(number).removeprefix("TRACE_STATE_") if number else None,
+            "session_id": session_id,
+            "user_id": user_id,
+            "name": name,
+        },
+        start_time_from and f"timestamp >= {filters.moment(start_time_from)}",
+        start_time_until and f"timestamp < {filters.moment(start_time_until)}",
+        None if min_duration is None else f"execution_time >= {filters.length(min_duration)}",
+    )
+
+
+def count_traces(
+    filter: str = "",  # noqa: A002 - as in the protos
+    *,
+    experiment: str = "",
+    timeout: float | None = None,
+) -> Call[int]:
+    """Count the traces that match, without getting them."""
+    return repeatable(
+        "TraceService/CountTraces",
+        pb.CountTracesRequest(experiment=experiment, filter=filter),
+        pb.CountTracesResponse,
+        lambda answer: answer.trace_count,
+        timeout,
+    )
+
+
+def get_trace_histogram(
+    filter: str = "",  # noqa: A002 - as in the protos
+    *,
+    experiment: str = "",
+    width: timedelta | None = None,
+    timeout: float | None = None,
+) -> Call[Histogram]:
+    """Count the traces that match by their start, in buckets of `width`; None for some 60."""
+    return repeatable(
+        "TraceService/GetTraceHistogram",
+        pb.GetTraceHistogramRequest(experiment=experiment, filter=filter, width=duration(width)),
+        pb.GetTraceHistogramResponse,
+        Histogram,
+        timeout,
+    )
+
+
+def get_trace(trace_id: str, *, timeout: float | None = None) -> Call[Trace]:
+    """Give what is known of a trace, and its spans as they were sent, earliest first.
+
+    Also unpacks, as `infos, otlp = client.get_trace(...)`.
+    """
+    return repeatable(
+        "TraceService/GetTrace",
+        pb.GetTraceRequest(trace_id=trace_id),
+        pb.GetTraceResponse,
+        lambda answer: Trace(
+            Records(pb.TraceInfo, answer.traces), TracesData.FromString(answer.otlp)
+        ),
+        timeout,
+    )
+
+
+def set_trace_tag(
+    trace_id: str, key: str, value: str, *, timeout: float | None = None
+) -> Call[None]:
+    """Set a tag of a trace; the last writer wins."""
+    return repeatable(
+        "TraceService/SetTraceTag",
+        pb.SetTraceTagRequest(trace_id=trace_id, key=key, value=value),
+        pb.SetTraceTagResponse,
+        nothing,
+        timeout,
+    )
+
+
+def delete_trace_tag(trace_id: str, key: str, *, timeout: float | None = None) -> Call[None]:
+    """Delete a tag of a trace; one that is not there does not matter."""
+    return repeatable(
+        "TraceService/DeleteTraceTag",
+        pb.DeleteTraceTagRequest(trace_id=trace_id, key=key),
+        pb.DeleteTraceTagResponse,
+        nothing,
+        timeout,
+    )
+
+
+def delete_traces(
+    trace_ids: Iterable[str] = (),
+    *,
+    experiment: str = "",
+    start_time_until: datetime | None = None,
+    dry_run: bool = False,
+    timeout: float | None = None,
+) -> Call[int]:
+    """Delete traces by their ids, or those of an experiment from before a time.
+
+    Returns how many went, or with `dry_run` would go.
+    """
+    describe = repeatable if dry_run else once
+    return describe(
+        "TraceService/DeleteTraces",
+        pb.DeleteTracesRequest(
+            trace_ids=trace_ids,
+            experiment=experiment,
+            start_time_until=timestamp(start_time_until),
+            dry_run=dry_run,
+        ),
+        pb.DeleteTracesResponse,
+        lambda answer: answer.trace_count,
+        timeout,
+    )
