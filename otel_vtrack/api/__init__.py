@@ -7,7 +7,15 @@ import grpc
 import grpc.aio
 from starlette.routing import Route
 
-from otel_vtrack.api import analysis, connect_wire, experiments, grpc_wire, traces, versions
+from otel_vtrack.api import (
+    analysis,
+    assessments,
+    connect_wire,
+    experiments,
+    grpc_wire,
+    traces,
+    versions,
+)
 from otel_vtrack.api.service import Backend
 
 SERVICES: Final = (
@@ -15,6 +23,7 @@ SERVICES: Final = (
     traces.SERVICE,
     analysis.SERVICE,
     experiments.SERVICE,
+    assessments.SERVICE,
 )
 SERVICE_NAMES: Final = tuple(service.full_name for service in SERVICES)
 """Full names of the services, for health and reflection."""
