@@ -19,7 +19,7 @@ Durability = Literal["process", "fsync"]
 
 # How ResourceSpans and ResourceLogs lie in a request: field 1, length-delimited.
 _ROW_TAG: Final = 0x0A
-_DERIVED: Final = ("spans", "traces", "versions", "log_records")
+_DERIVED: Final = ("spans", "traces", "versions", "log_records", "assessments")
 
 
 class Writer:
