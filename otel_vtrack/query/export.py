@@ -7,7 +7,7 @@ ResourceSpans for each resource and in it one ScopeSpans for each scope.
 """
 
 import struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
@@ -154,7 +154,7 @@ def spans(store: Store, trace_id: str) -> list[SpanRow]:
     )
     found: list[SpanRow] = []
     while rows.more:
-        found.append(_span(rows))
+        found.append(read_span(rows))
     found.sort(key=_start)
     seen: set[bytes] = set()
     return [span for span in found if not (span.span_id in seen or seen.add(span.span_id))]
@@ -164,7 +164,7 @@ def _start(span: SpanRow) -> tuple[int, bytes]:
     return span.start_time_unix_nano, span.span_id
 
 
-def _span(row: Reader) -> SpanRow:
+def read_span(row: Reader) -> SpanRow:
     """Read a row of `spans/list`."""
     *fixed, scope_dropped, resource_dropped = row.fields(_FIXED)
     texts = [row.text() for _ in range(8)]
@@ -187,10 +187,10 @@ def traces_data(trace_id: str, spans: list[SpanRow]) -> TracesData:
     for span in spans:
         place = (span.resource, span.scope)
         if span.resource not in resources:
-            resources[span.resource] = _add_resource(data, span.resource)
+            resources[span.resource] = add_resource(data.resource_spans, span.resource)
         if place not in scopes:
-            scopes[place] = _add_scope(resources[span.resource], span.scope)
-        _add_span(scopes[place], identity, span)
+            scopes[place] = add_scope(resources[span.resource].scope_spans, span.scope)
+        add_span(scopes[place], identity, span)
     return data
 
 
@@ -198,8 +198,9 @@ def traces_data(trace_id: str, spans: list[SpanRow]) -> TracesData:
 # would make the message it is in present.
 
 
-def _add_resource(data: TracesData, row: ResourceRow) -> ResourceSpans:
-    group = data.resource_spans.add(schema_url=row.schema_url)
+def add_resource(groups: Any, row: ResourceRow) -> Any:
+    """Append a ResourceSpans or ResourceLogs, and return it."""
+    group = groups.add(schema_url=row.schema_url)
     if row.attributes.names:
         row.attributes.fill(group.resource.attributes)
     if row.dropped_attributes_count:
@@ -209,8 +210,9 @@ def _add_resource(data: TracesData, row: ResourceRow) -> ResourceSpans:
     return group
 
 
-def _add_scope(group: ResourceSpans, row: ScopeRow) -> ScopeSpans:
-    scoped = group.scope_spans.add(schema_url=row.schema_url)
+def add_scope(groups: Any, row: ScopeRow) -> Any:
+    """Append a ScopeSpans or ScopeLogs, and return it."""
+    scoped = groups.add(schema_url=row.schema_url)
     if row.name:
         scoped.scope.name = row.name
     if row.version:
@@ -222,7 +224,8 @@ def _add_scope(group: ResourceSpans, row: ScopeRow) -> ScopeSpans:
     return scoped
 
 
-def _add_span(scoped: ScopeSpans, trace_id: bytes, row: SpanRow) -> None:
+def add_span(scoped: ScopeSpans, trace_id: bytes, row: SpanRow) -> None:
+    """Append a span."""
     start = row.start_time_unix_nano
     span = scoped.spans.add(
         trace_id=trace_id,

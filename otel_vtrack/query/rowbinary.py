@@ -64,6 +64,10 @@ class Reader:
         self._at += of.size
         return of.unpack_from(self._data, at)
 
+    def fixed(self, size: int) -> bytes:
+        """Read a FixedString."""
+        return self._take(size)
+
     def uint32(self) -> int:
         """Read a UInt32."""
         return int.from_bytes(self._take(_UINT32), "little")

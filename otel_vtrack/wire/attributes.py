@@ -36,7 +36,7 @@ class Attributes(NamedTuple):
             pair = pairs.add(key=name)
             # A value that is never touched would be absent and not empty.
             pair.value.SetInParent()
-            _set(pair.value, text, kind)
+            set_value(pair.value, text, kind)
 
     def get(self, name: str) -> tuple[int, bytes]:
         """Return kind and text of the first attribute of that name; (0, b"") if there is none."""
@@ -51,7 +51,12 @@ class Attributes(NamedTuple):
         return zip(self.names, self.texts, self.kinds, strict=True)
 
 
-def _set(value: AnyValue, text: bytes, kind: int) -> None:
+def set_value(value: AnyValue, text: bytes, kind: int) -> None:
+    """Set a value from its text and kind.
+
+    Raises:
+        StoreError: The text is not of the kind, or the kind is unknown.
+    """
     try:
         match kind:
             case 0:

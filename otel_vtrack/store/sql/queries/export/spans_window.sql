@@ -1,0 +1,27 @@
+-- In which minutes are the next spans? Up to which one `max_rows` of them are; none if nothing is
+-- left.
+--
+-- They come after a key: minute, trace, start, span. This reads the key alone, and so that what
+-- reads the rest need not look at the first rows of every part.
+
+SELECT toUInt32(max(k.minute)) AS last_minute
+FROM
+(
+    SELECT toStartOfMinute(s.start_time) AS minute
+    FROM spans AS s
+    WHERE toStartOfMinute(s.start_time) >= toDateTime({after_minute:UInt32}, 'UTC')
+        AND toStartOfMinute(s.start_time) <= toDateTime({last_minute:UInt32}, 'UTC')
+        AND s.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+        AND s.start_time <= fromUnixTimestamp64Nano({last_ns:Int64}, 'UTC')
+        AND ({experiment:String} = '' OR s.experiment = {experiment:String})
+        AND ({trace_id:String} = '' OR s.trace_id = toFixedString(unhex({trace_id:String}), 16))
+        AND (
+            toStartOfMinute(s.start_time) > toDateTime({after_minute:UInt32}, 'UTC')
+            OR s.trace_id > toFixedString(unhex({after_trace_id:String}), 16)
+            OR (
+                s.trace_id = toFixedString(unhex({after_trace_id:String}), 16)
+                AND (s.start_time, s.span_id) > (fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC'), toFixedString(unhex({after_span_id:String}), 8))))
+    ORDER BY toStartOfMinute(s.start_time), s.trace_id, s.start_time, s.span_id
+    LIMIT {max_rows:UInt32}
+) AS k
+HAVING count() > 0;
