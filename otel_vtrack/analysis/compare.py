@@ -253,11 +253,6 @@ def _sample(row: dict[str, Any], name: str, version: str) -> Sample:
     )
 
 
-def _estimate(found: Sequence[float]) -> Estimate | None:
-    value, lower, upper = (None if math.isnan(number) else number for number in found)
-    return None if value is None else Estimate(value, lower, upper)
-
-
 def _figure(name: str, baseline: Estimate | None, candidate: Estimate | None) -> Figure:
     return Figure(
         name,
@@ -269,12 +264,11 @@ def _figure(name: str, baseline: Estimate | None, candidate: Estimate | None) ->
 
 
 def _quantiles(row: dict[str, Any], name: str) -> list[Figure]:
-    return [
-        _figure(quantile, _estimate(baseline), _estimate(candidate))
-        for quantile, baseline, candidate in zip(
-            _QUANTILES, row[f"baseline_{name}"], row[f"candidate_{name}"], strict=True
-        )
-    ]
+    baseline, candidate = (
+        statistics.quantiles(row[f"{version}_{name}"], row[f"{version}_count"])
+        for version in ("baseline", "candidate")
+    )
+    return [_figure(*each) for each in zip(_QUANTILES, baseline, candidate, strict=True)]
 
 
 def _p_value(number: float, *, known: bool) -> float | None:

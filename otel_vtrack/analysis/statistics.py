@@ -10,6 +10,9 @@ Everything is at 95 % confidence. Sources:
   in Medicine 27 (2008): the same idea for any measure that has an interval of its own.
 - Y. Benjamini and Y. Hochberg, Controlling the false discovery rate, Journal of the Royal
   Statistical Society B 57 (1995).
+- H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed., 7.1: intervals of quantiles.
+- R. J. Hyndman and Y. Fan, Sample quantiles in statistical packages, The American Statistician
+  50 (1996), definition 1.
 - M. Abramowitz and I. A. Stegun, Handbook of Mathematical Functions, 26.7.5.
 """
 
@@ -20,6 +23,11 @@ from typing import Final
 
 Z: Final = 1.959963984540054
 """97.5 % of the normal distribution lies below."""
+LEVELS: Final = (0.5, 0.95, 0.99)
+"""Of the quantiles; the queries `analysis/compare` and `analysis/tokens` have the same."""
+EXACT_UP_TO: Final = 1000
+"""Most values of which quantiles are bounded exactly, likewise."""
+_TAIL: Final = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,46 @@ def mean(value: float, deviation: float, count: int) -> Estimate | None:
         return Estimate(value)
     half = _t(count - 1) * deviation / math.sqrt(count)
     return Estimate(value, value - half, value + half)
+
+
+def quantiles(values: Sequence[float], count: int) -> list[Estimate | None]:
+    """Estimate p50, p95 and p99 by intervals that assume no distribution; None of no values.
+
+    Args:
+        values: All, sorted, of up to 1,000; of more the nine that the engine chose: of each
+            quantile its value, lower and upper bound.
+        count: Of all values.
+    """
+    if not count:
+        return [None] * len(LEVELS)
+    if count > EXACT_UP_TO:
+        return [Estimate(*values[at : at + 3]) for at in range(0, 3 * len(LEVELS), 3)]
+    return [_quantile(values, level) for level in LEVELS]
+
+
+def _quantile(values: Sequence[float], level: float) -> Estimate:
+    """Bound a quantile by ranks: how many values lie below it is binomial."""
+    n = len(values)
+    below = 0.0
+    lower, upper = 0, n + 1
+    for k in range(n + 1):
+        below += math.exp(
+            math.lgamma(n + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(n - k + 1)
+            + k * math.log(level)
+            + (n - k) * math.log(1 - level)
+        )
+        if below <= _TAIL:
+            lower = k + 1
+        if below >= 1 - _TAIL:
+            upper = k + 1
+            break
+    return Estimate(
+        values[math.ceil(round(n * level, 6)) - 1],
+        values[lower - 1] if lower else None,
+        values[upper - 1] if upper <= n else None,
+    )
 
 
 def _t(freedom: int) -> float:

@@ -13,26 +13,15 @@ WITH
     -- those that name it as their parent (2).
     (x -> bitAnd(bitShiftRight(x, 30), 3)) AS kind_of,
     (x -> bitShiftRight(x, 32)) AS id_of,
-    -- Of n sorted values, which ones bound the quantile p with 95 % confidence? The number of
-    -- values below the quantile is binomial, whatever the distribution (David and Nagaraja,
-    -- Order Statistics, 3rd ed., 7.1); up to 1,000 values exactly, then by the normal
-    -- approximation. 0 or n + 1: there are too few values for that bound.
-    ((n, p) -> arrayCumSum(arrayMap(
-        k -> exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log(1 - p)),
-        range(if(n > 1000, 0, n + 1))))) AS cdf,
-    ((n, p) -> if(n > 1000,
-        toInt64(floor(n * p - 1.959964 * sqrt(n * p * (1 - p)))),
-        toInt64(arrayCount(c -> c <= 0.025, cdf(n, p))))) AS lower_rank,
-    ((n, p) -> if(n > 1000,
-        toInt64(ceil(n * p + 1.959964 * sqrt(n * p * (1 - p)))) + 1,
-        toInt64(arrayFirstIndex(c -> c >= 0.975, cdf(n, p))))) AS upper_rank,
-    -- (value, lower, upper) for p50, p95 and p99; NaN where there is none. The quantile itself is
-    -- the least value that as many are at or below: definition 1 of Hyndman and Fan (1996).
-    (sorted -> arrayMap(p -> (
-        if(length(sorted) = 0, nan, sorted[toInt64(ceil(round(length(sorted) * p, 6)))]),
-        if(lower_rank(length(sorted), p) < 1, nan, sorted[lower_rank(length(sorted), p)]),
-        if(upper_rank(length(sorted), p) NOT BETWEEN 1 AND length(sorted), nan, sorted[upper_rank(length(sorted), p)])),
-        [0.5, 0.95, 0.99])) AS quantiles_of
+    -- What quantiles need of n sorted values: up to 1,000 all, for analysis.statistics to choose
+    -- from; above, of p50, p95 and p99 each the least value that as many are at or below, and
+    -- the two that bound it with 95 % confidence. The number of values below a quantile is
+    -- binomial, whatever the distribution, and so many that it is normal.
+    (sorted -> if(length(sorted) <= 1000, sorted, arrayFlatten(arrayMap(p -> [
+        sorted[toInt64(ceil(round(length(sorted) * p, 6)))],
+        sorted[toInt64(floor(length(sorted) * p - 1.959964 * sqrt(length(sorted) * p * (1 - p))))],
+        sorted[toInt64(ceil(length(sorted) * p + 1.959964 * sqrt(length(sorted) * p * (1 - p)))) + 1]],
+        [0.5, 0.95, 0.99])))) AS ranked
 SELECT
     length(a) AS baseline_count,
     length(b) AS candidate_count,
@@ -40,8 +29,8 @@ SELECT
     arrayAvg(b) AS candidate_mean,
     deviations[1] AS baseline_deviation,
     deviations[2] AS candidate_deviation,
-    quantiles_of(a) AS baseline_tokens,
-    quantiles_of(b) AS candidate_tokens,
+    ranked(a) AS baseline_tokens,
+    ranked(b) AS candidate_tokens,
     -- The test refuses an empty sample: it gets one value of each then, and says nothing.
     empty(a) OR empty(b) AS one_sided,
     arrayReduce(
