@@ -145,8 +145,8 @@ def spans(store: Store, trace_id: str) -> list[SpanRow]:
         return []
     first, last = (edge // _MINUTE_NS * 60 for edge in (min(times), max(times)))
     if first < 0 or last > _LATEST_MINUTE:
-        # The key's minutes wrap around outside of these: they may be any.
-        first, last = 0, _LATEST_MINUTE
+        # The minutes of the key wrap around or stick outside of these: they may be any.
+        first, last = 0, (1 << 32) - 1
     rows = Reader(
         store.binary(
             "spans/list", {"trace_id": trace_id, "first_minute": first, "last_minute": last}

@@ -26,7 +26,7 @@ MOST_BYTES: Final = 32 << 20
 _MOST_ROWS: Final = 10_000
 
 _ALL_TIMES: Final = (-(1 << 63), (1 << 63) - 1)
-_ALL_MINUTES: Final = ((1 << 32) - 1) // 60 * 60
+_ALL_MINUTES: Final = (1 << 32) - 1
 _RECORD: Final = struct.Struct("<QQQiBIIII")
 
 
