@@ -1,6 +1,6 @@
 """TraceService."""
 
-from otel_vtrack.api import messages
+from otel_vtrack.api import assessments, messages
 from otel_vtrack.api.service import Backend, Service, moment, nanoseconds
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import traces
@@ -30,7 +30,7 @@ def _search_traces(
         backend.store, where, page_size=request.page_size, page_token=request.page_token
     )
     return traces_pb2.SearchTracesResponse(
-        traces=[messages.trace_info(found) for found in page.traces],
+        traces=[_info(found) for found in page.traces],
         next_page_token=page.next_page_token,
     )
 
@@ -40,9 +40,15 @@ def _get_trace(
 ) -> traces_pb2.GetTraceResponse:
     found = traces.get(backend.store, request.trace_id)
     return traces_pb2.GetTraceResponse(
-        traces=[messages.trace_info(info) for info in found.infos],
+        traces=[_info(info) for info in found.infos],
         otlp=found.otlp.SerializeToString(),
     )
+
+
+def _info(found: traces.TraceInfo) -> traces_pb2.TraceInfo:
+    message = messages.trace_info(found)
+    message.assessments.extend(assessments.message(each) for each in found.assessments)
+    return message
 
 
 SERVICE = Service(

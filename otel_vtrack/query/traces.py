@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import export, facts, paging, partial, preview, tokens
+from otel_vtrack.query import assessments, export, facts, paging, partial, preview, tokens
+from otel_vtrack.query.assessments import Assessment
 from otel_vtrack.query.rowbinary import as_text
 from otel_vtrack.store.client import Store
 
@@ -35,6 +36,7 @@ class TraceInfo:
         request_time_ns: In nanoseconds since 1970.
         execution_duration_ns: Never negative.
         token_usage: None if no span reports any.
+        assessments: Valid or not, oldest first; those of its session are among them.
     """
 
     trace_id: str
@@ -55,6 +57,7 @@ class TraceInfo:
     environment: str
     deployment_id: str
     tags: dict[str, str]
+    assessments: tuple[Assessment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +149,7 @@ def get(store: Store, trace_id: str) -> Trace:
         )
         for trace in found
     ]
-    return Trace(infos, export.traces_data(digits, spans))
+    return Trace(_assessed(store, infos), export.traces_data(digits, spans))
 
 
 def describe(store: Store, places: Sequence[tuple[int, str, str]]) -> list[TraceInfo]:
@@ -162,7 +165,17 @@ def describe(store: Store, places: Sequence[tuple[int, str, str]]) -> list[Trace
     by_key = {(trace.trace_id, trace.experiment): trace for trace in found}
     wanted = [by_key[place[1], place[2]] for place in places]
     said = facts.of_traces(store, wanted)
-    return [_info(trace, said[trace.trace_id, trace.experiment]) for trace in wanted]
+    return _assessed(
+        store, [_info(trace, said[trace.trace_id, trace.experiment]) for trace in wanted]
+    )
+
+
+def _assessed(store: Store, infos: Sequence[TraceInfo]) -> list[TraceInfo]:
+    found = assessments.of_traces(store, [(info.trace_id, info.session_id) for info in infos])
+    return [
+        replace(info, assessments=tuple(said)) if said else info
+        for info, said in zip(infos, found, strict=True)
+    ]
 
 
 def _parameters(where: Filter) -> dict[str, Any]:

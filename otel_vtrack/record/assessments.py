@@ -80,8 +80,8 @@ _ID: Final = re.compile(r"[!-~]{1,250}")
 _SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 _NOTHING: Final[Mapping[str, str]] = {}
 
-# An id given by the caller is looked for and then taken, by one at a time.
-_taking_ids: Final = threading.Lock()
+# An id given by the caller is looked for and then taken, by one at a time; ids share locks.
+_taking_ids: Final = tuple(threading.Lock() for _ in range(64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def create(store: Store, new: NewAssessment) -> Assessment:
         "overrides": new.overrides,
     }
     if new.assessment_id:
-        with _taking_ids:
+        with _taking_ids[hash(new.assessment_id) % len(_taking_ids)]:
             _place(store, row, new.experiment)
             _add(store, row)
     else:
