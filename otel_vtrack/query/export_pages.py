@@ -25,7 +25,8 @@ DEFAULT_BYTES: Final = 4 << 20
 MOST_BYTES: Final = 32 << 20
 _MOST_ROWS: Final = 10_000
 
-_ALL_TIMES: Final = (-(1 << 63), (1 << 63) - 1)
+EARLIEST_NS: Final = -(1 << 63)
+LATEST_NS: Final = (1 << 63) - 1
 _ALL_MINUTES: Final = (1 << 32) - 1
 _RECORD: Final = struct.Struct("<QQQiBIIII")
 
@@ -43,8 +44,8 @@ class What:
 
     experiment: str = ""
     trace_id: str = ""
-    from_ns: int = _ALL_TIMES[0]
-    last_ns: int = _ALL_TIMES[1]
+    from_ns: int = EARLIEST_NS
+    last_ns: int = LATEST_NS
 
 
 class Batch(NamedTuple):
@@ -71,7 +72,7 @@ class _Record(NamedTuple):
     record: LogRecord
 
 
-SPANS_START: Final = [0, "0" * 32, _ALL_TIMES[0], "0" * 16]
+SPANS_START: Final = [0, "0" * 32, EARLIEST_NS, "0" * 16]
 LOG_RECORDS_START: Final = ["", 0, 0]
 
 

@@ -160,8 +160,8 @@ Global___ExportTelemetryResponse: _TypeAlias = ExportTelemetryResponse  # noqa: 
 
 @_typing.final
 class ExportChangesRequest(_message.Message):
-    """Which changes to give. Fields that are empty do not restrict. A restriction on traces leaves
-    out what is about others, and what is about no trace.
+    """Which changes to give. Fields that are empty do not restrict. Times and filter restrict what is
+    about traces; what is about no trace is given all the same.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -614,6 +614,7 @@ class DeploymentRow(_message.Message):
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
     CHANGE_ID_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
@@ -634,6 +635,8 @@ class DeploymentRow(_message.Message):
     """When, in nanoseconds since 1970."""
     change_id: _builtins.str
     """Tells apart changes at the same time: a UUID."""
+    created: _builtins.bool
+    """Whether this change declared it."""
     withdrawn: _builtins.bool
     """Whether what was declared before counts no more."""
     version: _builtins.str
@@ -663,6 +666,7 @@ class DeploymentRow(_message.Message):
         deployment_id: _builtins.str = ...,
         change_time: _builtins.int = ...,
         change_id: _builtins.str = ...,
+        created: _builtins.bool = ...,
         withdrawn: _builtins.bool = ...,
         version: _builtins.str | None = ...,
         status: _builtins.str | None = ...,
@@ -674,7 +678,7 @@ class DeploymentRow(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_end_time", b"_end_time", "_start_time", b"_start_time", "_status", b"_status", "_version", b"_version", "description", b"description", "end_time", b"end_time", "start_time", b"start_time", "status", b"status", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_end_time", b"_end_time", "_start_time", b"_start_time", "_status", b"_status", "_version", b"_version", "change_id", b"change_id", "change_time", b"change_time", "deleted_tags", b"deleted_tags", "deployment_id", b"deployment_id", "description", b"description", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "service_name", b"service_name", "set_tags", b"set_tags", "start_time", b"start_time", "status", b"status", "version", b"version", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_end_time", b"_end_time", "_start_time", b"_start_time", "_status", b"_status", "_version", b"_version", "change_id", b"change_id", "change_time", b"change_time", "created", b"created", "deleted_tags", b"deleted_tags", "deployment_id", b"deployment_id", "description", b"description", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "service_name", b"service_name", "set_tags", b"set_tags", "start_time", b"start_time", "status", b"status", "version", b"version", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015

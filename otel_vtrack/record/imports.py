@@ -1,0 +1,80 @@
+"""Takes back what `query.changes` gave out. The same row again changes nothing."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.query import changes
+from otel_vtrack.store.client import Store
+
+_TABLES: Final = {
+    "experiments": "experiment_changes",
+    "deployments": "deployment_changes",
+    "versions": "version_changes",
+    "version_aliases": "version_aliases",
+    "trace_tags": "trace_tags",
+    "assessments": "assessments",
+}
+
+
+def rows(store: Store, noun: str, given: Sequence[Mapping[str, Any]]) -> None:
+    """Keep rows of one kind, as `changes.page` gave them.
+
+    Raises:
+        InvalidArgument: A field is not of its form.
+    """
+    if not given:
+        return
+    converts = {name: _CONVERTS[name] for name in given[0] if name in _CONVERTS}
+    if noun == "assessments":
+        del converts["change_id"]  # a number there
+    names = list(given[0])
+    try:
+        made = [
+            [converts[name](row[name]) if name in converts else row[name] for name in names]
+            for row in given
+        ]
+    except ValueError as error:
+        raise InvalidArgument(f"a change of {noun} is not of its form: {error}") from None
+    store.insert(_TABLES[noun], made, names)
+
+
+def _id(digits: int) -> Callable[[str], bytes]:
+    def read(text: str) -> bytes:
+        if len(text) != digits:
+            raise ValueError(f"give {digits} hexadecimal digits")
+        return bytes.fromhex(text)
+
+    return read
+
+
+def _one_of(*known: str) -> Callable[[str | None], str | None]:
+    def read(text: str | None) -> str | None:
+        if text is not None and text not in known:
+            raise ValueError(f"give one of {', '.join(each or 'nothing' for each in known)}")
+        return text
+
+    return read
+
+
+def _positive(number: int) -> int:
+    if number <= 0:
+        raise ValueError("give a time after 1970")
+    return number
+
+
+_CONVERTS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "trace_id": _id(32),
+    "span_id": _id(16),
+    "change_id": uuid.UUID,
+    "operation": _one_of("create", "update", "delete"),
+    "assessment_type": _one_of("", "feedback", "expectation"),
+    "source_type": _one_of("", "HUMAN", "LLM_JUDGE", "CODE"),
+    "status": _one_of("UNSPECIFIED", "IN_PROGRESS", "SUCCEEDED", "FAILED"),
+    # Below zero are those of telemetry, which it tells itself.
+    "changed_at": _positive,
+    "deleted": int,
+}
+
+assert set(_TABLES) == {kind.noun for kind in changes.KINDS}  # noqa: S101 - two tables in step

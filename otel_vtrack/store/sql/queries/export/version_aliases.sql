@@ -1,0 +1,16 @@
+-- Which changes of aliases come after one of them?
+
+SELECT
+    c.experiment AS experiment,
+    c.service_name AS service_name,
+    c.alias AS alias,
+    toUnixTimestamp64Nano(c.change_time) AS change_time,
+    toString(c.change_id) AS change_id,
+    c.version AS version,
+    c.deleted AS deleted
+FROM version_aliases AS c FINAL
+WHERE c.experiment >= {after_experiment:String}
+    AND (c.experiment, c.service_name, c.alias, c.change_time, c.change_id) > ({after_experiment:String}, {after_service_name:String}, {after_alias:String}, fromUnixTimestamp64Nano({after_time:Int64}, 'UTC'), toUUID({after_change_id:String}))
+    AND ({experiment:String} = '' OR c.experiment = {experiment:String})
+ORDER BY c.experiment, c.service_name, c.alias, c.change_time, c.change_id
+LIMIT {max_rows:UInt32};
