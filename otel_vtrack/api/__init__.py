@@ -13,6 +13,7 @@ from otel_vtrack.api import (
     connect_wire,
     experiments,
     grpc_wire,
+    spans,
     traces,
     versions,
 )
@@ -24,6 +25,7 @@ SERVICES: Final = (
     analysis.SERVICE,
     experiments.SERVICE,
     assessments.SERVICE,
+    spans.SERVICE,
 )
 SERVICE_NAMES: Final = tuple(service.full_name for service in SERVICES)
 """Full names of the services, for health and reflection."""

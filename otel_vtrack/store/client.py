@@ -55,6 +55,7 @@ _PASSING: Final = frozenset(
         1001,  # STD_EXCEPTION: how a full or read-only file system reaches us
     }
 )
+_NO_PATTERN: Final = 427  # CANNOT_COMPILE_REGEXP
 _UNBOUNDED: Final = frozenset({159, 160, 241, 307, 396})
 
 
@@ -186,20 +187,27 @@ class Store:
         finally:
             self._clients.put(client)
 
-    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    def query(
+        self,
+        name: str,
+        parameters: Mapping[str, Any] | None = None,
+        parts: Mapping[str, str] | None = None,
+    ) -> list[dict[str, Any]]:
         """Run `sql/queries/<name>.sql` and return its rows, columns by name.
 
         Args:
             name: Folder and file, as in `traces/search`.
             parameters: A value for each `{name:Type}` of the file; bound, never pasted.
+            parts: SQL for the places marked in the file; see `sql.filled`.
 
         Raises:
-            InvalidArgument: The engine gave up on it: too large a question.
+            InvalidArgument: The engine gave up on it: too large a question, or no pattern.
             StoreUnavailable: The store does not answer for now.
             StoreError: Any other fault.
         """
         self.settle()
-        return self.select(sql.text("queries", name), parameters)
+        statement = sql.text("queries", name)
+        return self.select(sql.filled(statement, parts) if parts else statement, parameters)
 
     def binary(self, name: str, parameters: Mapping[str, Any]) -> bytes:
         """Run a query as `query` does, and return its rows as the engine's RowBinary has them.
@@ -259,6 +267,10 @@ def translated() -> Generator[None]:
             raise InvalidArgument(
                 f"the question is too large for the engine's limits ({_why(error)}):"
                 " narrow the time range or the filter"
+            ) from error
+        if code == _NO_PATTERN:
+            raise InvalidArgument(
+                f"a pattern is no regular expression of RE2 ({_why(error)}): correct it"
             ) from error
         if code in _PASSING:
             raise StoreUnavailable(f"the store cannot do this for now: {_why(error)}") from error

@@ -7,11 +7,10 @@ way. Whoever owns a noun puts the condition into a query of its own:
     statement = f"SELECT ... WHERE {found.where} ORDER BY {found.order.sql} LIMIT 100"
     store.select(statement, found.parameters)
 
-The columns that a condition names are those of the protos, under an alias: `v` for versions,
-`a` for assessments. Times are DateTime64(9); trace ids FixedString(16), span ids FixedString(8)
-or '' (String); types are named as in MLflow without their prefix (`FEEDBACK`, `HUMAN`); values
-are JSON texts, '' for none; `valid` is UInt8; `metadata` is Map(String, String); `flags` is
-Array(Tuple(flag String, variant String)) and `aliases` Array(String).
+The columns that a condition names are under an alias: `t` those of the view `whole_traces`, `s`
+those of `spans`, `a` those of the view `current_assessments`, and `v` those of versions, named
+as in their proto: times are DateTime64(9), `flags` is Array(Tuple(flag String, variant String))
+and `aliases` Array(String).
 
 For pages, `order.place` is a column that says where a row stands and `order.after(place,
 parameters)` the condition that a row stands behind it: select `order.place` with each row, put
@@ -21,13 +20,31 @@ that of the last one into the page token, and add `after` of it to the next page
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from otel_vtrack.query.filter import assessments, order, parser, problems, versions
-from otel_vtrack.query.filter.compiler import Compiler, all_of
+from otel_vtrack.query.filter import (
+    assessments,
+    groups,
+    order,
+    parser,
+    problems,
+    spans,
+    traces,
+    versions,
+)
+from otel_vtrack.query.filter.compiler import Compiler, Condition, all_of
 from otel_vtrack.query.filter.fields import Kind, Parameters
 from otel_vtrack.query.filter.order import Key, Order
 from otel_vtrack.query.filter.syntax import And, Clause, Exists, Expression, Not, Or
 
-__all__ = ["Compiled", "CompiledVersions", "Order", "compile_assessments", "compile_versions"]
+__all__ = [
+    "Compiled",
+    "CompiledTraces",
+    "CompiledVersions",
+    "Order",
+    "compile_assessments",
+    "compile_spans",
+    "compile_traces",
+    "compile_versions",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,62 @@ class CompiledVersions(Compiled):
     """
 
     places: str = field(default="1")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTraces(Compiled):
+    """A filter of traces, as SQL.
+
+    Attributes:
+        where: What must hold for the whole trace, apart from what `row` decides for good.
+        row: What must hold for the row of `traces` that has the trace's root; other rows of the
+            trace may match as well, or not.
+    """
+
+    row: str = field(default="1")
+
+
+def compile_traces(
+    text: str | None, order_by: Sequence[str] = (), *, experiment: str = ""
+) -> CompiledTraces:
+    """Compile a filter of traces; the order ends with the one whose root began last first.
+
+    Args:
+        text: The filter.
+        order_by: Keys, each perhaps with ASC or DESC.
+        experiment: As telemetry calls it; empty for any.
+
+    Raises:
+        InvalidArgument: The filter or the order is none.
+    """
+    parameters = Parameters()
+    compiler = Compiler(text or "", traces.CATALOGUE, parameters, traces.exists)
+    found = compiler.conjuncts(groups.gathered(parser.parse(text), "span", spans.OF_SPANS))
+    if experiment:
+        sql = f"t.experiment = {parameters.text(experiment)}"
+        found.insert(0, Condition(sql, sql, by_id=True))
+    return CompiledTraces(
+        all_of(each.whole for each in found if not each.by_id),
+        order.parse(order_by, traces.CATALOGUE, parameters, traces.TAIL),
+        parameters,
+        all_of(each.row for each in found),
+    )
+
+
+def compile_spans(
+    text: str | None, order_by: Sequence[str] = (), *, experiment: str = ""
+) -> Compiled:
+    """Compile a filter of spans; the order ends with the one that began last first.
+
+    Raises:
+        InvalidArgument: The filter or the order is none.
+    """
+    parameters = Parameters()
+    where = [spans.condition(text or "", parser.parse(text), parameters)]
+    if experiment:
+        where.insert(0, f"s.experiment = {parameters.text(experiment)}")
+    keys = order.parse(order_by, spans.CATALOGUE, parameters, _SPANS_TAIL)
+    return Compiled(all_of(where), keys, parameters)
 
 
 def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> CompiledVersions:
@@ -113,6 +186,11 @@ def compile_assessments(text: str | None, order_by: Sequence[str] = ()) -> Compi
     )
 
 
+_SPANS_TAIL = (
+    Key("s.start_time", "s.start_time", Kind.TIME, descending=True),
+    Key("s.trace_id", "s.trace_id", Kind.ID, descending=False),
+    Key("s.span_id", "s.span_id", Kind.ID, descending=False),
+)
 _VERSIONS_TAIL = (
     Key("v.last_seen", "v.last_seen", Kind.TIME, descending=True),
     Key("v.experiment", "v.experiment", Kind.TEXT, descending=False),

@@ -20,17 +20,22 @@ def _metadata(name: Name, parameters: Parameters) -> Field:
 # A text is compared without the quotes that JSON puts around it, and a number as a number.
 _VALUE: Final = Field(
     kind=Kind.ANY,
-    sql="if(startsWith(a.value, '\"'), JSONExtractString(a.value), a.value)",
+    sql="if(a.value_type = 'string', JSONExtractString(a.value), a.value)",
+    number="if(a.value_type = 'number', a.number, NULL)",
     present="a.value != ''",
+)
+_TRACE: Final = Field(
+    kind=Kind.ID, sql="a.trace_key", present="a.trace_key != toFixedString('', 16)"
 )
 _CHOICES: Final = {
     "assessment_type": ("FEEDBACK", "EXPECTATION"),
-    "source_type": ("HUMAN", "LLM_JUDGE", "CODE", "SOURCE_TYPE_UNSPECIFIED"),
+    "source_type": ("HUMAN", "LLM_JUDGE", "CODE"),
 }
 
 
 def _choice(column: str, *names: str) -> dict[str, Field]:
-    field = Field(kind=Kind.TEXT, sql=f"a.{column}", choices=_CHOICES[column])
+    sql = f"upper(a.{column})"
+    field = Field(kind=Kind.TEXT, sql=sql, present=f"{sql} != ''", choices=_CHOICES[column])
     return dict.fromkeys((column, *names), field)
 
 
@@ -40,9 +45,14 @@ CATALOGUE: Final = Catalogue(
         **_texts("assessment_id", "id", optional=False),
         **_texts("assessment_name", "name", optional=False),
         **_choice("assessment_type", "type"),
-        "trace_id": Field(kind=Kind.ID, sql="a.trace_id"),
-        "request_id": Field(kind=Kind.ID, sql="a.trace_id"),
-        "span_id": Field(kind=Kind.ID, sql="a.span_id", present="a.span_id != ''", digits=16),
+        "trace_id": _TRACE,
+        "request_id": _TRACE,
+        "span_id": Field(
+            kind=Kind.ID,
+            sql="a.span_key",
+            present="a.span_key != toFixedString('', 8)",
+            digits=16,
+        ),
         **_texts("experiment", "experiment_id"),
         **_texts("session_id", "session"),
         "value": _VALUE,

@@ -58,9 +58,11 @@ def condition(text: str, clause: Clause, field: Field, parameters: Parameters) -
     """
     around = field.around or str
     if clause.operator is Operator.IS_NULL:
-        there = around(field.present or "1")
+        there = around(field.exists or field.present or "1")
         return there if clause.negated else f"NOT ({there})"
     compared = _comparison(_About(text, clause, field, parameters))
+    if clause.negated and field.kind is Kind.FULL_TEXT:
+        return f"NOT ({around(compared)})"  # No text is like that, and not: one is unlike it.
     if clause.negated:
         compared = f"NOT ({compared})"
     if field.present and (clause.negated or not _tells_presence(clause)):
@@ -254,7 +256,8 @@ def _any(about: _About, operator: Operator, literal: Literal) -> str:
             # A double does not tell such numbers apart.
             return f"{about.field.sql} = {about.parameters.text(str(int(literal.value)))}"
         number = f"toFloat64({about.parameters.text(_written(literal))})"
-        return f"ifNull(toFloat64OrNull({about.field.sql}) {_ORDER[operator]} {number}, 0)"
+        value = about.field.number or f"toFloat64OrNull({about.field.sql})"
+        return f"ifNull({value} {_ORDER[operator]} {number}, 0)"
     if operator is not Operator.EQUAL:
         raise about.wrong(literal, "a number")
     if literal.sort is Sort.TEXT:

@@ -1,12 +1,12 @@
 """Turns a filter's tree into conditions of SQL."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from otel_vtrack.query.filter import compare, fields, problems
 from otel_vtrack.query.filter.fields import Catalogue, Parameters
-from otel_vtrack.query.filter.syntax import And, Clause, Exists, Expression, Not, Or
+from otel_vtrack.query.filter.syntax import And, Clause, Exists, Expression, Not, Operator, Or
 
 TRUE: Final = "1"
 FALSE: Final = "0"
@@ -20,11 +20,13 @@ class Condition:
         whole: Of what is searched.
         row: Of a row that knows only a part: never false where `whole` is true.
         by_id: Whether `row` and `whole` say the same for every row, however partial.
+        weak: Whether `row` may be true where `whole` is not, even on the row with the root.
     """
 
     whole: str
     row: str
     by_id: bool = False
+    weak: bool = False
 
 
 Inside: TypeAlias = Callable[[Exists, "Compiler"], Condition]
@@ -85,7 +87,22 @@ class Compiler:
         found = self.catalogue.find(self.text, clause.name, self.parameters)
         fields.check(self.text, clause, found)
         sql = compare.condition(self.text, clause, found, self.parameters)
-        return Condition(sql, sql if found.on_row else TRUE, found.by_id)
+        if found.on_row:
+            return Condition(sql, sql, found.by_id)
+        if found.near is None or (clause.operator is Operator.IS_NULL and not clause.negated):
+            return Condition(sql, TRUE)
+        subquery, values = found.near
+        near = any_of(
+            compare.condition(
+                self.text,
+                clause,
+                replace(found, sql=value, present=f"{value} != ''"),
+                self.parameters,
+            )
+            for value in values
+        )
+        within = subquery.replace("{}", near)
+        return Condition(sql, f"t.trace_id IN ({within})", weak=True)
 
     def conjuncts(self, tree: Expression) -> list[Condition]:
         """Compile what is joined by AND at the top, each by itself."""
@@ -98,7 +115,7 @@ class Compiler:
 
 def negated(condition: Condition) -> Condition:
     """Turn a single condition round: what a part cannot decide, it cannot decide either way."""
-    row = TRUE if condition.row == TRUE else f"NOT ({condition.row})"
+    row = TRUE if condition.row == TRUE or condition.weak else f"NOT ({condition.row})"
     return Condition(f"NOT ({condition.whole})", row, condition.by_id)
 
 

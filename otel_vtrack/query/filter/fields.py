@@ -75,8 +75,15 @@ class Field:
         operators: Those that it takes; by `kind` unless told.
         around: Makes a condition on what is searched of one on the value, as
             `value -> arrayExists(...)`; None where there is one value.
-        on_row: Whether the condition holds for one row of `traces` just as for the whole trace.
-        by_id: Whether it only looks at which trace it is.
+        number: The value as a number, NULL if it is none; by reading the text unless told.
+        exists: What IS NOT NULL asks for, if not `present`.
+        on_row: Whether the condition holds for the row of `traces` that has the root just as for
+            the whole trace.
+        by_id: Whether it holds for any row just as for the whole trace.
+        near: Where `on_row` is not: a subquery of trace ids with `{}` for a condition, and
+            values of which one is the trace's, for a row of each trace that it holds for.
+        join: A subquery to join for sorting, if `sql` does not say the value; see order.Key.
+        sorted_by: Of the joined row `{0}` the value; NULL if there is none.
         digits: Of an id.
     """
 
@@ -86,8 +93,13 @@ class Field:
     choices: tuple[str, ...] = ()
     operators: frozenset[Operator] | None = None
     around: Callable[[str], str] | None = None
+    number: str = ""
+    exists: str = ""
     on_row: bool = True
     by_id: bool = False
+    near: "tuple[str, tuple[str, ...]] | None" = None
+    join: str = ""
+    sorted_by: str = ""
     digits: int = 32
 
     @property

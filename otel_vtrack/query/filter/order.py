@@ -23,6 +23,7 @@ class Key:
         sql: The value; NULL where there is none.
         kind: What it is, which says how a value is bound.
         on_row: Whether a partial row that has the root knows it.
+        join: A subquery that `sql` needs, as JOIN with what it is joined by.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Key:
     descending: bool
     nullable: bool = False
     on_row: bool = True
+    join: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,22 @@ class Order:
     def on_row(self) -> bool:
         """Whether rows of `traces` can be sorted before they are put together."""
         return all(key.on_row for key in self.keys)
+
+    @property
+    def joins(self) -> str:
+        """Subqueries to join to what is sorted."""
+        return " ".join(key.join for key in self.keys if key.join)
+
+    def behind(self, place: Sequence[Any], other: Sequence[Any]) -> bool:
+        """Say whether something at a place stands behind what is at another."""
+        for key, mine, its in zip(self.keys, place, other, strict=True):
+            if mine == its:
+                continue
+            if mine is None or its is None:
+                return mine is None
+            first, second = _comparable(key, mine), _comparable(key, its)
+            return bool(first < second if key.descending else first > second)
+        return False
 
     def after(self, place: Sequence[Any], parameters: Parameters) -> str:
         """Return the condition that something stands behind a place.
@@ -100,11 +118,15 @@ def parse(
         text, direction = found.groups() if found else (written, None)
         name = parser.sort_key(text)
         field = catalogue.find(text, name, parameters)
-        if field.around is not None or field.kind is Kind.FULL_TEXT:
+        if (field.around is not None and not field.join) or field.kind is Kind.FULL_TEXT:
             raise InvalidArgument(
                 f"order_by: {text[:60]} may have many values, so nothing is sorted by it"
             )
-        key = key_of(field, descending=bool(direction) and direction.lower() == "desc")
+        key = key_of(
+            field,
+            descending=bool(direction) and direction.lower() == "desc",
+            alias=f"j{len(keys)}",
+        )
         if key.name in {each.name for each in keys}:
             raise InvalidArgument(f"order_by: {text[:60]} is there twice: leave one out")
         keys.append(key)
@@ -112,8 +134,20 @@ def parse(
     return Order((*keys, *(key for key in tail if key.name not in named)))
 
 
-def key_of(field: Field, *, descending: bool) -> Key:
-    """Make a sort key of a field."""
+def key_of(field: Field, *, descending: bool, alias: str = "j") -> Key:
+    """Make a sort key of a field; `alias` names what is joined for it."""
+    if field.join:
+        sql = field.sorted_by.replace("{0}", alias)
+        join = field.join.replace("{0}", alias)
+        return Key(
+            field.join + field.sql,
+            sql,
+            Kind.TEXT,
+            descending,
+            nullable=True,
+            on_row=False,
+            join=join,
+        )
     nullable = bool(field.present) or field.kind is Kind.NUMBER
     sql = f"if({field.present}, {field.sql}, NULL)" if field.present else field.sql
     return Key(field.sql, sql, field.kind, descending, nullable, field.on_row)
@@ -125,6 +159,12 @@ def _value(key: Key) -> str:
     if key.kind is Kind.ID:
         return f"lower(hex({key.sql}))"
     return key.sql
+
+
+def _comparable(key: Key, value: str) -> Any:
+    if key.kind in {Kind.TIME, Kind.DURATION, Kind.BOOLEAN}:
+        return int(value)
+    return float(value) if key.kind is Kind.NUMBER else value.encode()
 
 
 def _against(key: Key, value: str | None, parameters: Parameters) -> tuple[str, str]:

@@ -1,12 +1,14 @@
 """Reads the SQL files: one statement list a migration, one view a mapping, one query a file."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 # A plain path and not importlib.resources: the embedded engine opens the schema by name.
 _HERE: Final = Path(__file__).parent
+_MARKED: Final = re.compile(r"/\*\?(\w+)\*/(.*?)/\*\1\?\*/", re.DOTALL)
 _COMMENT: Final = re.compile(r"^ *--.*\n|(?<=\s)--.*", re.MULTILINE)
 
 
@@ -33,6 +35,20 @@ def text(kind: str, name: str) -> str:
     read = (_HERE / kind / f"{name}.sql").read_text(encoding="utf-8")
     # Binding parameters goes through the text letter by letter: 2 ms a query for the comments.
     return _COMMENT.sub("", read) if kind == "queries" else read
+
+
+def filled(statement: str, parts: Mapping[str, str]) -> str:
+    """Put parts of SQL into a query, at the places marked for them.
+
+    `/*?where*/ 1 /*where?*/` is replaced by the part `where`; what stands there stays if it has
+    none, so that the file runs as it is. A part holds no value of a caller's: these are bound.
+    """
+    return _MARKED.sub(
+        lambda found: (
+            parts[found[1]] if found[1] in parts else f" {filled(found[2], parts).strip()} "
+        ),
+        statement,
+    )
 
 
 @cache

@@ -1,0 +1,53 @@
+-- What does the store have of these spans, every field of OTLP included? In no order.
+--
+-- After what identifies and describes a span come the columns of spans/list, in its order, for
+-- query.export to decode. The three lists are in step; the minutes are what finds the spans.
+
+SELECT
+    s.trace_id,
+    s.type,
+    s.service_name,
+    s.version,
+    s.environment,
+    s.deployment_id,
+    s.span_id,
+    s.parent_span_id,
+    s.flags,
+    s.kind,
+    s.start_time,
+    s.duration_ns,
+    s.status_code,
+    s.dropped_attributes_count,
+    s.dropped_events_count,
+    s.dropped_links_count,
+    s.scope_dropped_attributes_count,
+    s.resource_dropped_attributes_count,
+    s.trace_state,
+    s.name,
+    s.status_message,
+    s.experiment,
+    s.git_commit,
+    s.git_branch,
+    s.git_dirty,
+    s.repository_url,
+    s.resource_attributes,
+    s.resource_attribute_types,
+    s.resource_entity_refs,
+    s.resource_schema_url,
+    s.scope_name,
+    s.scope_version,
+    s.scope_attributes,
+    s.scope_schema_url,
+    s.attributes,
+    s.attribute_types,
+    s.events,
+    s.links
+FROM spans AS s
+WHERE (toStartOfMinute(s.start_time), s.trace_id, s.span_id) IN
+(
+    SELECT
+        toStartOfMinute(fromUnixTimestamp64Nano(at.1, 'UTC')),
+        toFixedString(unhex(at.2), 16),
+        toFixedString(unhex(at.3), 8)
+    FROM (SELECT arrayJoin(arrayZip({start_ns:Array(Int64)}, {trace_ids:Array(String)}, {span_ids:Array(String)})) AS at)
+);

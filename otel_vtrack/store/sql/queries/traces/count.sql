@@ -1,0 +1,7 @@
+-- How many traces match? See traces/find for the places marked for conditions.
+
+SELECT count() AS trace_count
+FROM whole_traces AS t
+WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
+    AND /*?whole*/ 1 /*whole?*/
+SETTINGS max_execution_time = 20, max_memory_usage = 2000000000;

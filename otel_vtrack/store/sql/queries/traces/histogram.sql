@@ -1,0 +1,34 @@
+-- How many traces match, by the time at which their root began, and how many failed?
+--
+-- `width` is a bucket's in seconds; 0 chooses a round one that makes some 60 of them. See
+-- traces/find for the places marked for conditions.
+
+SELECT
+    f.width AS bucket_width,
+    f.began - positiveModulo(f.began, f.width) AS bucket_start,
+    count() AS trace_count,
+    countIf(f.failed) AS error_count
+FROM
+(
+    SELECT
+        m.began AS began,
+        m.failed AS failed,
+        multiIf(
+            {width:UInt64} > 0, {width:UInt64},
+            arrayFirst(
+                seconds -> seconds * 60 >= max(m.began) OVER () - min(m.began) OVER (),
+                [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000, 7776000, 31536000, 315360000]))::Int64 AS width
+    FROM
+    (
+        SELECT
+            intDiv(toUnixTimestamp64Nano(t.root.start_time) - if(t.root.start_time < toDateTime64(0, 9, 'UTC'), 999999999, 0), 1000000000) AS began,
+            t.root.rank < 2 AND t.root.status_code = 2 AS failed
+        FROM whole_traces AS t
+        WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
+            AND /*?whole*/ 1 /*whole?*/
+    ) AS m
+) AS f
+GROUP BY bucket_width, bucket_start
+ORDER BY bucket_start
+LIMIT 10001
+SETTINGS max_execution_time = 20, max_memory_usage = 2000000000;

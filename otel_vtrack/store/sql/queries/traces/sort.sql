@@ -1,0 +1,16 @@
+-- Which traces match, in an order that only whole traces know? Then all of them are put together.
+--
+-- See traces/find for the places marked for conditions.
+
+SELECT
+    lower(hex(t.trace_id)) AS id,
+    t.experiment AS named,
+    toUnixTimestamp64Nano(t.root.start_time) AS root_start_ns,
+    /*?place*/ tuple(toString(toUnixTimestamp64Nano(t.root.start_time))) /*place?*/ AS place
+FROM whole_traces AS t /*?joins*/ /*joins?*/
+WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
+    AND /*?whole*/ 1 /*whole?*/
+    AND /*?after*/ 1 /*after?*/
+ORDER BY /*?order*/ t.root.start_time DESC, t.trace_id, t.experiment /*order?*/
+LIMIT {wanted:UInt64}
+SETTINGS max_execution_time = 20, max_memory_usage = 2000000000;
