@@ -245,8 +245,11 @@ def shown(column: Column, value: Any) -> str:  # noqa: PLR0911 - one for each ki
         return f"{len(value):,} bytes"
     if column.kind is Kind.MAP:
         return ", ".join(f"{key}={each}" for key, each in sorted(value.items()))
-    if column.kind is Kind.LIST and column.inside and not column.inside[0].name:
-        return ", ".join(str(each) for each in value)
+    if column.kind is Kind.LIST:
+        # Of rows, what stands first in them.
+        name = column.inside[0].name
+        texts = (str(each[name] if name else each) for each in value)
+        return ", ".join(dict.fromkeys(text for text in texts if text))
     text = value if isinstance(value, str) else as_json(value)
     return re.sub(r"\s+", " ", text)
 

@@ -64,7 +64,7 @@ _COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "Version": (
         "version",
         "aliases",
-        "environment",
+        "places",
         "service_name",
         "git_commit",
         "git_branch",
