@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS deployment_changes/*@_local ON CLUSTER '{cluster}'*/
     deployment_id String,
     change_time DateTime64(9, 'UTC'),
     change_id UUID,
+    created Bool,  -- whether it was declared by this change
     withdrawn Bool,  -- what was declared before counts no more
     version Nullable(String),
     status Nullable(Enum8('UNSPECIFIED' = 0, 'IN_PROGRESS' = 1, 'SUCCEEDED' = 2, 'FAILED' = 3)),

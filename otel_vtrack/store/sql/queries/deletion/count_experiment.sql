@@ -5,14 +5,4 @@ SELECT
     (SELECT count() FROM spans AS s FINAL WHERE s.experiment = {experiment:String}) AS span_count,
     (SELECT count() FROM log_records AS l FINAL WHERE l.experiment = {experiment:String}) AS log_record_count,
     (SELECT uniqExact(v.service_name, v.version) FROM versions AS v WHERE v.experiment = {experiment:String}) AS version_count,
-    (
-        SELECT count()
-        FROM
-        (
-            SELECT argMax(NOT d.withdrawn, (d.change_time, d.change_id)) AS is_declared
-            FROM deployment_changes AS d
-            WHERE d.experiment = {experiment:String}
-            GROUP BY d.service_name, d.environment, d.deployment_id
-        )
-        WHERE is_declared
-    ) AS deployment_count;
+    (SELECT countIf(d.declared) FROM deployments AS d WHERE d.experiment = {experiment:String}) AS deployment_count;

@@ -1,0 +1,197 @@
+import threading
+
+import pytest
+
+from otel_vtrack.errors import AlreadyExists, InvalidArgument, NotFound
+from otel_vtrack.query import deployments as query
+from otel_vtrack.query.deployments import DeploymentStatus
+from otel_vtrack.record import deletion, deployments, experiments
+from otel_vtrack.store.client import Store
+
+START = 1_790_000_000_000_000_000
+PLACE = {"service_name": "shop", "environment": "production"}
+
+
+def declare(store, **said):
+    return deployments.create(store, **PLACE | {"version": "1"} | said)
+
+
+def test_a_deployment_is_declared(store):
+    made = declare(
+        store,
+        deployment_id="d1",
+        status=DeploymentStatus.IN_PROGRESS,
+        start_time_ns=START,
+        end_time_ns=START + 5,
+        description="the first",
+        set_tags={"pipeline": "17"},
+    )
+    assert made == query.Deployment(
+        experiment="shop",
+        service_name="shop",
+        environment="production",
+        deployment_id="d1",
+        version="1",
+        status=DeploymentStatus.IN_PROGRESS,
+        start_time_ns=START,
+        end_time_ns=START + 5,
+        description="the first",
+        tags={"pipeline": "17"},
+        declared=True,
+        first_seen_ns=None,
+        last_seen_ns=None,
+        trace_count=0,
+    )
+    assert query.get(store, "d1") == made
+
+
+def test_what_is_left_out_is_made_up(store):
+    one, two = declare(store), declare(store)
+    assert one.deployment_id != two.deployment_id
+    assert START < one.start_time_ns < two.start_time_ns
+    assert (one.status, one.end_time_ns, one.description, one.tags) == (0, None, "", {})
+
+
+def test_a_deployment_belongs_to_the_experiment_of_its_service(store, send, send_logs):
+    assert declare(store).experiment == "shop"
+    send_logs({}, service__name="shop", service__namespace="eu")
+    assert declare(store).experiment == "eu/shop"
+    send({"at": 1}, service__name="shop", vtrack__experiment="mall")
+    assert declare(store).experiment == "mall"
+    experiments.update(store, "mall", name="Mall")
+    assert declare(store, experiment="Mall").experiment == "mall"
+    assert declare(store, experiment="other").experiment == "other"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"service_name": ""},
+        {"environment": ""},
+        {"version": ""},
+        {"version": "x" * 251},
+        {"deployment_id": "x" * 251},
+        {"description": "x" * 4_097},
+        {"set_tags": {"": "x"}},
+        {"start_time_ns": START, "end_time_ns": START - 1},
+    ],
+)
+def test_what_cannot_be_is_refused(store, said):
+    with pytest.raises(InvalidArgument):
+        declare(store, **said)
+    assert query.search(store).deployments == []
+
+
+def test_an_id_is_declared_once_for_a_service_and_environment(store, send):
+    send({}, deployment__id="d1", deployment__environment__name="production")
+    declare(store, deployment_id="d1")
+    with pytest.raises(AlreadyExists, match="d1"):
+        declare(store, deployment_id="d1", experiment="another")
+    declare(store, deployment_id="d1", environment="staging")
+    declare(store, deployment_id="d1", service_name="other")
+
+
+def test_what_was_declared_wins_over_what_spans_tell(store, send):
+    send({"at": 5}, service__version="1", deployment__id="d1")
+    send({"at": 6, "trace": 2}, service__version="2", deployment__id="d1")
+    told = query.get(store, "d1")
+    assert (told.version, told.declared, told.start_time_ns) == ("2", False, START + 5_000_000)
+    assert (told.experiment, told.environment, told.trace_count) == ("shop", "", 2)
+    updated = deployments.update(store, "d1", description="late", start_time_ns=START)
+    assert (updated.version, updated.declared, updated.start_time_ns) == ("2", True, START)
+    assert (updated.first_seen_ns, updated.trace_count) == (START + 5_000_000, 2)
+    send({"at": 6}, deployment__id="d2", deployment__environment__name="production")
+    made = declare(store, deployment_id="d2", version="3")
+    assert (made.version, made.trace_count, made.declared) == ("3", 1, True)
+
+
+def test_fields_and_tags_change_one_by_one(store):
+    declare(store, deployment_id="d1", set_tags={"a": "1", "b": "1"}, description="x")
+    deployments.update(store, "d1", status=DeploymentStatus.SUCCEEDED, set_tags={"b": "2"})
+    deployments.update(store, "d1", description="", delete_tags=["a", "never there"])
+    found = deployments.update(store, "d1")
+    assert (found.status, found.description) == (DeploymentStatus.SUCCEEDED, "")
+    assert found.tags == {"b": "2"}
+    with pytest.raises(InvalidArgument, match="end_time"):
+        deployments.update(store, "d1", end_time_ns=found.start_time_ns - 1)
+    ended = deployments.update(store, "d1", end_time_ns=found.start_time_ns + 1)
+    with pytest.raises(InvalidArgument, match="end_time"):
+        deployments.update(store, "d1", start_time_ns=ended.end_time_ns + 1)
+
+
+def test_writers_of_different_things_do_not_lose_each_others_change(store):
+    declare(store, deployment_id="d1")
+    barrier = threading.Barrier(6)
+
+    def change(**said):
+        barrier.wait(10)
+        deployments.update(store, "d1", **said)
+
+    changes = [
+        {"status": DeploymentStatus.FAILED},
+        {"description": "broke"},
+        *({"set_tags": {f"tag {n}": str(n)}} for n in range(4)),
+    ]
+    threads = [threading.Thread(target=change, kwargs=each) for each in changes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    found = query.get(store, "d1")
+    assert (found.status, found.description) == (DeploymentStatus.FAILED, "broke")
+    assert found.tags == {f"tag {n}": str(n) for n in range(4)}
+
+
+def test_a_withdrawn_declaration_leaves_what_spans_tell(store, send):
+    send({}, service__version="1", deployment__id="d1", deployment__environment__name="production")
+    told = query.get(store, "d1")
+    declare(store, deployment_id="d1", version="9", set_tags={"a": "b"})
+    for _ in range(2):
+        deployments.delete(store, "d1")
+        assert query.get(store, "d1") == told
+    declare(store, deployment_id="d1", version="8")
+    found = query.get(store, "d1")
+    assert (found.version, found.tags) == ("8", {})
+
+
+def test_a_withdrawn_declaration_alone_is_gone(store):
+    declare(store, deployment_id="d1")
+    deployments.delete(store, "d1")
+    with pytest.raises(NotFound):
+        query.get(store, "d1")
+    with pytest.raises(NotFound):
+        deployments.update(store, "d1", description="x")
+    deployments.delete(store, "d1")
+    deployments.delete(store, "never there")
+
+
+def test_an_id_that_several_use_has_to_be_told_apart(store):
+    for place in ({}, {"environment": "staging"}, {"service_name": "api"}):
+        declare(store, deployment_id="d1", **place)
+    for call in (query.get, deployments.update, deployments.delete):
+        with pytest.raises(InvalidArgument, match=r"service_name as well.*'api', 'shop'"):
+            call(store, "d1")
+        with pytest.raises(InvalidArgument, match="environment as well"):
+            call(store, "d1", service_name="shop")
+        with pytest.raises(InvalidArgument, match="empty"):
+            call(store, "")
+    deployments.delete(store, "d1", service_name="shop", environment="staging")
+    assert query.get(store, "d1", service_name="shop").environment == "production"
+
+
+def test_deployments_go_with_their_experiment(store, send):
+    send({}, deployment__id="d1")
+    declare(store, deployment_id="d2")
+    declare(store, deployment_id="d3")
+    deployments.delete(store, "d3")
+    assert deletion.delete_experiment(store, "shop", dry_run=True).deployment_count == 1
+    assert deletion.delete_experiment(store, "shop").deployment_count == 1
+    assert query.search(store).deployments == []
+
+
+def test_all_of_it_survives_a_restart(store, tmp_path):
+    declare(store, deployment_id="d1", set_tags={"a": "b"})
+    before = deployments.update(store, "d1", status=DeploymentStatus.FAILED)
+    store.close()
+    with Store(f"chdb://{tmp_path / 'store'}") as again:
+        assert query.get(again, "d1") == before
