@@ -11,6 +11,7 @@ from otel_vtrack.api import (
     analysis,
     assessments,
     connect_wire,
+    deployments,
     experiments,
     grpc_wire,
     spans,
@@ -24,6 +25,7 @@ SERVICES: Final = (
     traces.SERVICE,
     analysis.SERVICE,
     experiments.SERVICE,
+    deployments.SERVICE,
     assessments.SERVICE,
     spans.SERVICE,
 )
