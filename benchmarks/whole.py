@@ -130,7 +130,7 @@ def measure(folder: Path, spans: int, callers: int) -> None:
         generator.join()
         print(f"resident memory at most, under load: {peak} MB")
         with Client(target) as client:
-            settled = _median_ms(1, lambda: list(client.list_versions()))
+            settled = _median_ms(1, lambda: list(client.search_versions()))
             print(f"until all that was acknowledged is in the tables: {settled / 1e3:.1f} s")
             trace_id = iter(random.Random(1).choices(traces, k=60))
             print(
@@ -141,7 +141,7 @@ def measure(folder: Path, spans: int, callers: int) -> None:
                 lambda: client.compare_versions("2.3.1", "2.4.0", environment="production"),
             )
             print(f"compare two versions: {compare:.0f} ms")
-            print(f"list versions: {_median_ms(10, lambda: list(client.list_versions())):.1f} ms")
+            print(f"list versions: {_median_ms(10, lambda: list(client.search_versions())):.1f} ms")
     finally:
         server.terminate()
         server.wait(60)

@@ -8,8 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from otel_vtrack.analysis import compare
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.query.traces import TraceInfo
-from otel_vtrack.query.versions import Version
-from otel_vtrack.v1 import analysis_pb2, traces_pb2, versions_pb2
+from otel_vtrack.v1 import analysis_pb2, traces_pb2
 
 _SECOND: int = 1_000_000_000
 
@@ -18,26 +17,6 @@ def timestamp(nanoseconds: int) -> Timestamp:
     """Make a Timestamp of nanoseconds since 1970."""
     seconds, nanos = divmod(nanoseconds, _SECOND)
     return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def version(found: Version) -> versions_pb2.Version:
-    """Make the message of a version."""
-    return versions_pb2.Version(
-        experiment=found.experiment,
-        service_name=found.service_name,
-        version=found.version,
-        environment=found.environment,
-        deployment_id=found.deployment_id,
-        git_commit=found.git_commit,
-        git_branch=found.git_branch,
-        git_dirty=found.git_dirty,
-        repository_url=found.repository_url,
-        first_seen=timestamp(found.first_seen_ns),
-        last_seen=timestamp(found.last_seen_ns),
-        trace_count=found.trace_count,
-        session_count=found.session_count,
-        user_count=found.user_count,
-    )
 
 
 def trace_info(found: TraceInfo) -> traces_pb2.TraceInfo:

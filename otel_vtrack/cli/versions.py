@@ -27,7 +27,7 @@ def list_(
     with connection.client(server) as client:
         found = list(
             itertools.islice(
-                client.list_versions(
+                client.search_versions(
                     experiment=experiment, service_name=service_name, environment=environment
                 ),
                 limit,
@@ -47,18 +47,20 @@ def list_(
         ("commit", False),
         ("branch", False),
         ("traces", True),
+        ("errors", True),
         ("first seen", False),
         ("last seen", False),
     ]
     rows = [
         (
-            each.version or "(none)",
-            each.environment,
+            " ".join([each.version or "(none)", *(f"@{alias}" for alias in each.aliases)]),
+            ", ".join(dict.fromkeys(place.environment for place in each.places)),
             each.service_name,
             each.experiment,
             each.git_commit[:10] + ("+dirty" if each.git_dirty == "true" else ""),
             each.git_branch,
             f"{each.trace_count:,}",
+            f"{each.error_trace_count:,}",
             show.moment(each.first_seen),
             show.moment(each.last_seen),
         )

@@ -113,7 +113,11 @@ class AsyncClient:
     delete_assessment = methods.asks_async(assessments.delete_assessment)
     list_assessment_changes = methods.asks_async(assessments.list_assessment_changes)
 
-    list_versions = methods.searches_async(versions.list_versions)
+    get_version = methods.asks_async(versions.get_version)
+    search_versions = methods.searches_async(versions.search_versions)
+    update_version = methods.asks_async(versions.update_version)
+    set_version_alias = methods.asks_async(versions.set_version_alias)
+    delete_version_alias = methods.asks_async(versions.delete_version_alias)
 
     create_deployment = methods.asks_async(deployments.create_deployment)
     get_deployment = methods.asks_async(deployments.get_deployment)
@@ -134,7 +138,9 @@ class AsyncClient:
         while True:
             try:
                 answer = await send(
-                    call.request, timeout=attempts.left, metadata=self._connection.metadata
+                    call.request,
+                    timeout=attempts.left,
+                    metadata=(*self._connection.metadata, *call.metadata),
                 )
             except grpc.RpcError as error:  # noqa: PERF203 - each has its own
                 if call.if_exists and exists(error):

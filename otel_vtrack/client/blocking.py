@@ -117,7 +117,11 @@ class Client:
     delete_assessment = methods.asks(assessments.delete_assessment)
     list_assessment_changes = methods.asks(assessments.list_assessment_changes)
 
-    list_versions = methods.searches(versions.list_versions)
+    get_version = methods.asks(versions.get_version)
+    search_versions = methods.searches(versions.search_versions)
+    update_version = methods.asks(versions.update_version)
+    set_version_alias = methods.asks(versions.set_version_alias)
+    delete_version_alias = methods.asks(versions.delete_version_alias)
 
     create_deployment = methods.asks(deployments.create_deployment)
     get_deployment = methods.asks(deployments.get_deployment)
@@ -139,7 +143,9 @@ class Client:
         while True:
             try:
                 answer = send(
-                    call.request, timeout=attempts.left, metadata=self._connection.metadata
+                    call.request,
+                    timeout=attempts.left,
+                    metadata=(*self._connection.metadata, *call.metadata),
                 )
             except grpc.RpcError as error:  # noqa: PERF203 - each has its own
                 if call.if_exists and exists(error):

@@ -1,30 +1,133 @@
-"""Questions about versions."""
+"""Questions about versions, and what may be said of them."""
 
-from otel_vtrack.client.call import Pages
+from collections.abc import Sequence
+
+from otel_vtrack.client.call import Call, Pages, nothing, repeatable
+from otel_vtrack.client.filters import composed
 from otel_vtrack.v1 import versions_pb2 as pb
 
 
-def list_versions(
+def get_version(
+    version: str,
     *,
     experiment: str = "",
     service_name: str = "",
+    include_usage: bool = False,
+    timeout: float | None = None,
+) -> Call[pb.Version]:
+    """Give one version, named by itself or by `@` and an alias.
+
+    Experiment and service are needed where several have such a version. `include_usage` adds up
+    tokens and cost of its traces.
+    """
+    return repeatable(
+        "VersionService/GetVersion",
+        pb.GetVersionRequest(
+            experiment=experiment,
+            service_name=service_name,
+            version=version,
+            include_usage=include_usage,
+        ),
+        pb.GetVersionResponse,
+        lambda answer: answer.version,
+        timeout,
+    )
+
+
+def search_versions(
+    filter: str = "",  # noqa: A002 - as in the proto
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    version: str = "",
     environment: str = "",
+    deployment_id: str = "",
+    order_by: Sequence[str] = (),
+    include_usage: bool = False,
     limit: int | None = None,
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Version]:
-    """List versions, the one seen last first; empty filters do not restrict."""
+    """Find versions, the one seen last first unless `order_by` says otherwise.
+
+    All that is given must hold: the filter, in the search language, and the rest; what is empty
+    does not restrict. With an environment or deployment, figures are of these alone.
+    """
+    equal = {
+        "service_name": service_name,
+        "version": version,
+        "environment": environment,
+        "deployment_id": deployment_id,
+    }
     return Pages(
-        method="VersionService/ListVersions",
-        request=pb.ListVersionsRequest(
+        method="VersionService/SearchVersions",
+        request=pb.SearchVersionsRequest(
             experiment=experiment,
-            service_name=service_name,
-            environment=environment,
+            filter=composed(filter, equal),
+            order_by=order_by,
+            include_usage=include_usage,
             page_size=page_size,
         ),
-        response=pb.ListVersionsResponse,
+        response=pb.SearchVersionsResponse,
         item=pb.Version,
         field="versions",
         limit=limit,
         timeout=timeout,
+    )
+
+
+def update_version(
+    version: str,
+    *,
+    note: str | None = None,
+    experiment: str = "",
+    service_name: str = "",
+    timeout: float | None = None,
+) -> Call[pb.Version]:
+    """Change a version, named by itself or by `@` and an alias; give it as it is then."""
+    return repeatable(
+        "VersionService/UpdateVersion",
+        pb.UpdateVersionRequest(
+            experiment=experiment, service_name=service_name, version=version, note=note
+        ),
+        pb.UpdateVersionResponse,
+        lambda answer: answer.version,
+        timeout,
+    )
+
+
+def set_version_alias(
+    version: str,
+    alias: str,
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    timeout: float | None = None,
+) -> Call[pb.Version]:
+    """Make an alias stand for a version, and for no other of that service."""
+    return repeatable(
+        "VersionService/SetVersionAlias",
+        pb.SetVersionAliasRequest(
+            experiment=experiment, service_name=service_name, version=version, alias=alias
+        ),
+        pb.SetVersionAliasResponse,
+        lambda answer: answer.version,
+        timeout,
+    )
+
+
+def delete_version_alias(
+    alias: str,
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    timeout: float | None = None,
+) -> Call[None]:
+    """Delete an alias, there or not."""
+    return repeatable(
+        "VersionService/DeleteVersionAlias",
+        pb.DeleteVersionAliasRequest(experiment=experiment, service_name=service_name, alias=alias),
+        pb.DeleteVersionAliasResponse,
+        nothing,
+        timeout,
     )

@@ -93,7 +93,7 @@ def _run_version(
 def _wait_until_stored(client: Client, expected: int) -> None:
     deadline = time.monotonic() + _STORED_WITHIN_SECONDS
     while time.monotonic() < deadline:
-        if sum(version.trace_count for version in client.list_versions()) >= expected:
+        if sum(version.trace_count for version in client.search_versions()) >= expected:
             return
         time.sleep(0.2)
     raise VtrackError(f"fewer than {expected} traces arrived within {_STORED_WITHIN_SECONDS:.0f} s")

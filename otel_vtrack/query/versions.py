@@ -1,27 +1,55 @@
-"""Finds versions."""
+"""Finds versions: what telemetry tells of them, and what people say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from otel_vtrack.query import paging
+from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query import experiments, paging
+from otel_vtrack.query.filter import CompiledVersions, compile_versions
 from otel_vtrack.store.client import Store
+
+ALIAS_SIGN: Final = "@"
+"""Before an alias, wherever a version is named."""
+
+
+class Place(NamedTuple):
+    """A version in one environment and deployment; see `Version` for the figures."""
+
+    environment: str
+    deployment_id: str
+    first_seen_ns: int
+    last_seen_ns: int
+    trace_count: int
+    error_trace_count: int
+    session_count: int
+    user_count: int
+
+
+class Flag(NamedTuple):
+    """A variant of a feature flag."""
+
+    flag: str
+    variant: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A version of a service in an environment; texts are empty where no span tells.
+    """A version of a service; texts are empty where no span tells.
 
     Attributes:
+        places: Where it ran, the place seen last first.
         first_seen_ns: Start of its earliest span, in nanoseconds since 1970.
         last_seen_ns: Start of its latest span.
         trace_count: As the other counts, exact up to 65,536 and an estimate above.
+        flags: Those that it saw, sorted; a hundred at most.
+        aliases: Sorted, without `@`.
     """
 
     experiment: str
     service_name: str
     version: str
-    environment: str
-    deployment_id: str
+    places: tuple[Place, ...]
     git_commit: str
     git_branch: str
     git_dirty: str
@@ -29,8 +57,20 @@ class Version:
     first_seen_ns: int
     last_seen_ns: int
     trace_count: int
+    error_trace_count: int
     session_count: int
     user_count: int
+    flags: tuple[Flag, ...]
+    aliases: tuple[str, ...]
+    note: str
+
+
+class Named(NamedTuple):
+    """What tells a version from all others."""
+
+    experiment: str
+    service_name: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +81,163 @@ class Page:
     next_page_token: str
 
 
+def get(store: Store, text: str, *, experiment: str = "", service_name: str = "") -> Version:
+    """Load one version.
+
+    Args:
+        store: Where to look.
+        text: The version, or `@` and an alias.
+        experiment: What telemetry or people call its experiment; empty for any.
+        service_name: Its service; empty for any.
+
+    Raises:
+        NotFound: There is none.
+        InvalidArgument: There are several, in other experiments or services.
+    """
+    named = Named(experiments.resolve(store, experiment), service_name, text)
+    if text.startswith(ALIAS_SIGN):
+        named = _aliased(store, named)
+    rows = _rows(store, named, compile_versions(None), wanted=2, any_version=False)
+    if not rows:
+        raise _missing(named)
+    if len(rows) > 1:
+        raise several(text, [Named(r["experiment"], r["service_name"], r["version"]) for r in rows])
+    return _version(rows[0])
+
+
+def named_by(store: Store, text: str, *, experiment: str = "", service_name: str = "") -> Named:
+    """Return which version `text` names, without looking whether there is such a version.
+
+    What it does not say stays as it was given.
+
+    Raises:
+        NotFound: It is an alias that stands for none.
+        InvalidArgument: It is an alias that stands for several, in other experiments or services.
+    """
+    named = Named(experiments.resolve(store, experiment), service_name, text)
+    return _aliased(store, named) if text.startswith(ALIAS_SIGN) else named
+
+
+def holders(
+    store: Store, alias: str, *, experiment: str = "", service_name: str = ""
+) -> list[Named]:
+    """List the versions that an alias, given without `@`, stands for: one a service at most."""
+    rows = store.query(
+        "versions/aliased",
+        {
+            "alias": alias,
+            "experiment": experiments.resolve(store, experiment),
+            "service_name": service_name,
+        },
+    )
+    return [Named(**row) for row in rows]
+
+
 def search(
     store: Store,
     *,
     experiment: str = "",
-    service_name: str = "",
-    environment: str = "",
+    filter_: str = "",
+    order_by: Sequence[str] = (),
     page_size: int = 0,
     page_token: str = "",
 ) -> Page:
-    """List versions, the one seen last first; an empty filter does not restrict.
+    """Find versions, the one seen last first unless asked otherwise.
+
+    Args:
+        store: Where to look.
+        experiment: What telemetry or people call it; empty for any.
+        filter_: In the search language; conditions on environment and deployment say which
+            places count, in every figure.
+        order_by: Keys of the search language.
+        page_size: 0 for as many as usual.
+        page_token: Where the last page ended.
 
     Raises:
-        InvalidArgument: The size is out of range, or the token of another question.
+        InvalidArgument: The filter or the order is none, the size is out of range, or the token
+            is of another question.
     """
     wanted = paging.size(page_size)
-    question = {
-        "versions": True,
-        "experiment": experiment,
-        "service_name": service_name,
-        "environment": environment,
-    }
-    after: list[Any] = paging.place(page_token, question) if page_token else [0, *[""] * 5]
-    names = ("ns", "experiment", "service_name", "version", "environment", "deployment_id")
-    rows = store.query(
-        "versions/list",
-        {
-            "experiment": experiment,
-            "service_name": service_name,
-            "environment": environment,
-            "first_page": int(not page_token),
-            "wanted": wanted + 1,
-            **{f"after_{name}": value for name, value in zip(names, after, strict=True)},
-        },
-    )
-    found = [Version(**row) for row in rows[:wanted]]
+    asked = compile_versions(filter_, order_by)
+    question = {"versions": experiment, "filter": filter_, "order_by": list(order_by)}
+    after = paging.place(page_token, question) if page_token else None
+    named = Named(experiments.resolve(store, experiment), "", "")
+    rows = _rows(store, named, asked, wanted=wanted + 1, after=after)
+    found = [_version(row) for row in rows[:wanted]]
     if len(rows) <= wanted:
         return Page(found, "")
-    last = found[-1]
-    place = [last.last_seen_ns, *(getattr(last, name) for name in names[1:])]
-    return Page(found, paging.token(place, question))
+    return Page(found, paging.token(rows[wanted - 1]["place"], question))
+
+
+def _rows(
+    store: Store,
+    named: Named,
+    asked: CompiledVersions,
+    *,
+    wanted: int,
+    any_version: bool = True,
+    after: Sequence[Any] | None = None,
+) -> list[dict[str, Any]]:
+    where = asked.where
+    if after is not None:
+        where = f"({where}) AND {asked.order.after(after, asked.texts)}"
+    return store.query(
+        "versions/search",
+        {
+            **named._asdict(),
+            "any_version": int(any_version),
+            "wanted": wanted,
+            **asked.parameters,
+        },
+        {
+            "where": where,
+            "places": asked.places,
+            "order": asked.order.sql,
+            "place": asked.order.place,
+        },
+    )
+
+
+def _version(row: dict[str, Any]) -> Version:
+    fields = {name: value for name, value in row.items() if name != "place"}
+    fields["places"] = tuple(Place(*_values(place)) for place in row["places"])
+    fields["flags"] = tuple(Flag(*_values(flag)) for flag in row["flags"])
+    fields["aliases"] = tuple(row["aliases"])
+    return Version(**fields)
+
+
+def _values(fields: Any) -> Sequence[Any]:
+    # The driver gives a tuple whose fields have names as a dict.
+    return tuple(fields.values()) if isinstance(fields, dict) else fields
+
+
+def _aliased(store: Store, named: Named) -> Named:
+    alias = named.version.removeprefix(ALIAS_SIGN)
+    found = holders(store, alias, experiment=named.experiment, service_name=named.service_name)
+    if not found:
+        raise NotFound(
+            f"no version has the alias {alias}: `vtrack versions list` shows those there are"
+        )
+    if len(found) > 1:
+        raise several(named.version, found)
+    return found[0]
+
+
+def _missing(named: Named) -> NotFound:
+    where = "".join(
+        f" in {what} {name}"
+        for what, name in (("experiment", named.experiment), ("service", named.service_name))
+        if name
+    )
+    return NotFound(
+        f"no version {named.version or '(none)'} is known{where}: `vtrack versions list` shows"
+        " those there are"
+    )
+
+
+def several(text: str, found: Sequence[Named]) -> InvalidArgument:
+    """Say that `text` names more than one version."""
+    seen = ", ".join(f"{each.service_name or '(none)'} in {each.experiment}" for each in found)
+    return InvalidArgument(
+        f"{text or '(none)'} is a version of {seen}: say which by experiment and service_name"
+    )

@@ -23,21 +23,44 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from otel_vtrack.v1 import traces_pb2 as otel__vtrack_dot_v1_dot_traces__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dotel_vtrack/v1/versions.proto\x12\x0eotel_vtrack.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x02\n\x07Version\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x04 \x01(\t\x12\x15\n\rdeployment_id\x18\x05 \x01(\t\x12\x12\n\ngit_commit\x18\x06 \x01(\t\x12\x12\n\ngit_branch\x18\x07 \x01(\t\x12\x11\n\tgit_dirty\x18\x08 \x01(\t\x12\x16\n\x0erepository_url\x18\t \x01(\t\x12.\n\nfirst_seen\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_seen\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btrace_count\x18\x0c \x01(\x04\x12\x15\n\rsession_count\x18\r \x01(\x04\x12\x12\n\nuser_count\x18\x0e \x01(\x04\"{\n\x13ListVersionsRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"Z\n\x14ListVersionsResponse\x12)\n\x08versions\x18\x01 \x03(\x0b\x32\x17.otel_vtrack.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2k\n\x0eVersionService\x12Y\n\x0cListVersions\x12#.otel_vtrack.v1.ListVersionsRequest\x1a$.otel_vtrack.v1.ListVersionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dotel_vtrack/v1/versions.proto\x12\x0eotel_vtrack.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1botel_vtrack/v1/traces.proto\"\xf7\x03\n\x07Version\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12,\n\x06places\x18\x04 \x03(\x0b\x32\x1c.otel_vtrack.v1.VersionPlace\x12\x12\n\ngit_commit\x18\x05 \x01(\t\x12\x12\n\ngit_branch\x18\x06 \x01(\t\x12\x11\n\tgit_dirty\x18\x07 \x01(\t\x12\x16\n\x0erepository_url\x18\x08 \x01(\t\x12.\n\nfirst_seen\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_seen\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btrace_count\x18\x0b \x01(\x04\x12\x19\n\x11\x65rror_trace_count\x18\x0c \x01(\x04\x12\x15\n\rsession_count\x18\r \x01(\x04\x12\x12\n\nuser_count\x18\x0e \x01(\x04\x12*\n\x05\x66lags\x18\x0f \x03(\x0b\x32\x1b.otel_vtrack.v1.VersionFlag\x12\x0f\n\x07\x61liases\x18\x10 \x03(\t\x12\x0c\n\x04note\x18\x11 \x01(\t\x12+\n\x05usage\x18\x12 \x01(\x0b\x32\x1c.otel_vtrack.v1.VersionUsage\"\xf4\x01\n\x0cVersionPlace\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x15\n\rdeployment_id\x18\x02 \x01(\t\x12.\n\nfirst_seen\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_seen\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btrace_count\x18\x05 \x01(\x04\x12\x19\n\x11\x65rror_trace_count\x18\x06 \x01(\x04\x12\x15\n\rsession_count\x18\x07 \x01(\x04\x12\x12\n\nuser_count\x18\x08 \x01(\x04\",\n\x0bVersionFlag\x12\x0c\n\x04\x66lag\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\"v\n\x0cVersionUsage\x12*\n\x06tokens\x18\x01 \x01(\x0b\x32\x1a.otel_vtrack.v1.TokenUsage\x12\"\n\x04\x63ost\x18\x02 \x01(\x0b\x32\x14.otel_vtrack.v1.Cost\x12\x16\n\x0esampled_one_in\x18\x03 \x01(\r\"e\n\x11GetVersionRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rinclude_usage\x18\x04 \x01(\x08\">\n\x12GetVersionResponse\x12(\n\x07version\x18\x01 \x01(\x0b\x32\x17.otel_vtrack.v1.Version\"\x8b\x01\n\x15SearchVersionsRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08order_by\x18\x03 \x03(\t\x12\x15\n\rinclude_usage\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"\\\n\x16SearchVersionsResponse\x12)\n\x08versions\x18\x01 \x03(\x0b\x32\x17.otel_vtrack.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"m\n\x14UpdateVersionRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\x04note\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_note\"A\n\x15UpdateVersionResponse\x12(\n\x07version\x18\x01 \x01(\x0b\x32\x17.otel_vtrack.v1.Version\"b\n\x16SetVersionAliasRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x61lias\x18\x04 \x01(\t\"C\n\x17SetVersionAliasResponse\x12(\n\x07version\x18\x01 \x01(\x0b\x32\x17.otel_vtrack.v1.Version\"T\n\x19\x44\x65leteVersionAliasRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\"\x1c\n\x1a\x44\x65leteVersionAliasResponse2\xf5\x03\n\x0eVersionService\x12S\n\nGetVersion\x12!.otel_vtrack.v1.GetVersionRequest\x1a\".otel_vtrack.v1.GetVersionResponse\x12_\n\x0eSearchVersions\x12%.otel_vtrack.v1.SearchVersionsRequest\x1a&.otel_vtrack.v1.SearchVersionsResponse\x12\\\n\rUpdateVersion\x12$.otel_vtrack.v1.UpdateVersionRequest\x1a%.otel_vtrack.v1.UpdateVersionResponse\x12\x62\n\x0fSetVersionAlias\x12&.otel_vtrack.v1.SetVersionAliasRequest\x1a\'.otel_vtrack.v1.SetVersionAliasResponse\x12k\n\x12\x44\x65leteVersionAlias\x12).otel_vtrack.v1.DeleteVersionAliasRequest\x1a*.otel_vtrack.v1.DeleteVersionAliasResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'otel_vtrack.v1.versions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERSION']._serialized_start=83
-  _globals['_VERSION']._serialized_end=437
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=439
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=562
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=564
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=654
-  _globals['_VERSIONSERVICE']._serialized_start=656
-  _globals['_VERSIONSERVICE']._serialized_end=763
+  _globals['_VERSION']._serialized_start=112
+  _globals['_VERSION']._serialized_end=615
+  _globals['_VERSIONPLACE']._serialized_start=618
+  _globals['_VERSIONPLACE']._serialized_end=862
+  _globals['_VERSIONFLAG']._serialized_start=864
+  _globals['_VERSIONFLAG']._serialized_end=908
+  _globals['_VERSIONUSAGE']._serialized_start=910
+  _globals['_VERSIONUSAGE']._serialized_end=1028
+  _globals['_GETVERSIONREQUEST']._serialized_start=1030
+  _globals['_GETVERSIONREQUEST']._serialized_end=1131
+  _globals['_GETVERSIONRESPONSE']._serialized_start=1133
+  _globals['_GETVERSIONRESPONSE']._serialized_end=1195
+  _globals['_SEARCHVERSIONSREQUEST']._serialized_start=1198
+  _globals['_SEARCHVERSIONSREQUEST']._serialized_end=1337
+  _globals['_SEARCHVERSIONSRESPONSE']._serialized_start=1339
+  _globals['_SEARCHVERSIONSRESPONSE']._serialized_end=1431
+  _globals['_UPDATEVERSIONREQUEST']._serialized_start=1433
+  _globals['_UPDATEVERSIONREQUEST']._serialized_end=1542
+  _globals['_UPDATEVERSIONRESPONSE']._serialized_start=1544
+  _globals['_UPDATEVERSIONRESPONSE']._serialized_end=1609
+  _globals['_SETVERSIONALIASREQUEST']._serialized_start=1611
+  _globals['_SETVERSIONALIASREQUEST']._serialized_end=1709
+  _globals['_SETVERSIONALIASRESPONSE']._serialized_start=1711
+  _globals['_SETVERSIONALIASRESPONSE']._serialized_end=1778
+  _globals['_DELETEVERSIONALIASREQUEST']._serialized_start=1780
+  _globals['_DELETEVERSIONALIASREQUEST']._serialized_end=1864
+  _globals['_DELETEVERSIONALIASRESPONSE']._serialized_start=1866
+  _globals['_DELETEVERSIONALIASRESPONSE']._serialized_end=1894
+  _globals['_VERSIONSERVICE']._serialized_start=1897
+  _globals['_VERSIONSERVICE']._serialized_end=2398
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from otel_vtrack.v1 import traces_pb2 as _traces_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,15 +22,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Version(_message.Message):
-    """A version of a service in an environment, as its spans told of it."""
+    """A version of a service, as its spans told of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     SERVICE_NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
-    ENVIRONMENT_FIELD_NUMBER: _builtins.int
-    DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
     GIT_COMMIT_FIELD_NUMBER: _builtins.int
     GIT_BRANCH_FIELD_NUMBER: _builtins.int
     GIT_DIRTY_FIELD_NUMBER: _builtins.int
@@ -37,18 +37,19 @@ class Version(_message.Message):
     FIRST_SEEN_FIELD_NUMBER: _builtins.int
     LAST_SEEN_FIELD_NUMBER: _builtins.int
     TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_TRACE_COUNT_FIELD_NUMBER: _builtins.int
     SESSION_COUNT_FIELD_NUMBER: _builtins.int
     USER_COUNT_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """The experiment its traces belong to."""
     service_name: _builtins.str
     """`service.name` of the resource; empty if it had none."""
     version: _builtins.str
     """`service.version`, or the first 12 digits of the commit; empty if the spans tell neither."""
-    environment: _builtins.str
-    """`deployment.environment.name`, as in production; empty if the spans do not tell."""
-    deployment_id: _builtins.str
-    """`deployment.id`; empty if the spans do not tell."""
     git_commit: _builtins.str
     """Commit the code was built from; empty if unknown."""
     git_branch: _builtins.str
@@ -59,10 +60,18 @@ class Version(_message.Message):
     """Repository of that commit, without credentials; empty if unknown."""
     trace_count: _builtins.int
     """Distinct traces it took part in; an estimate within about 1 % above 65,536."""
+    error_trace_count: _builtins.int
+    """Those of them in which a span of it ended with an error; estimated as trace_count is."""
     session_count: _builtins.int
     """Distinct sessions it served; estimated as trace_count is."""
     user_count: _builtins.int
     """Distinct users it served; estimated as trace_count is."""
+    note: _builtins.str
+    """What people should know of it."""
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionPlace]:
+        """Where it ran, the place seen last first."""
+
     @_builtins.property
     def first_seen(self) -> _timestamp_pb2.Timestamp:
         """Start of its earliest span."""
@@ -71,14 +80,27 @@ class Version(_message.Message):
     def last_seen(self) -> _timestamp_pb2.Timestamp:
         """Start of its latest span."""
 
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionFlag]:
+        """Feature flags and variants that its spans saw, by flag."""
+
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names that stand for it, as `champion` or `stable`, sorted."""
+
+    @_builtins.property
+    def usage(self) -> Global___VersionUsage:
+        """Tokens and cost of the traces whose root it made. Only where asked for by
+        `include_usage`, and absent if none reports usage.
+        """
+
     def __init__(
         self,
         *,
         experiment: _builtins.str = ...,
         service_name: _builtins.str = ...,
         version: _builtins.str = ...,
-        environment: _builtins.str = ...,
-        deployment_id: _builtins.str = ...,
+        places: _abc.Iterable[Global___VersionPlace] | None = ...,
         git_commit: _builtins.str = ...,
         git_branch: _builtins.str = ...,
         git_dirty: _builtins.str = ...,
@@ -86,57 +108,244 @@ class Version(_message.Message):
         first_seen: _timestamp_pb2.Timestamp | None = ...,
         last_seen: _timestamp_pb2.Timestamp | None = ...,
         trace_count: _builtins.int = ...,
+        error_trace_count: _builtins.int = ...,
         session_count: _builtins.int = ...,
         user_count: _builtins.int = ...,
+        flags: _abc.Iterable[Global___VersionFlag] | None = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        note: _builtins.str = ...,
+        usage: Global___VersionUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen", b"first_seen", "last_seen", b"last_seen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen", b"first_seen", "last_seen", b"last_seen", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment", b"environment", "experiment", b"experiment", "first_seen", b"first_seen", "git_branch", b"git_branch", "git_commit", b"git_commit", "git_dirty", b"git_dirty", "last_seen", b"last_seen", "repository_url", b"repository_url", "service_name", b"service_name", "session_count", b"session_count", "trace_count", b"trace_count", "user_count", b"user_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "error_trace_count", b"error_trace_count", "experiment", b"experiment", "first_seen", b"first_seen", "flags", b"flags", "git_branch", b"git_branch", "git_commit", b"git_commit", "git_dirty", b"git_dirty", "last_seen", b"last_seen", "note", b"note", "places", b"places", "repository_url", b"repository_url", "service_name", b"service_name", "session_count", b"session_count", "trace_count", b"trace_count", "usage", b"usage", "user_count", b"user_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Version: _TypeAlias = Version  # noqa: Y015
 
 @_typing.final
-class ListVersionsRequest(_message.Message):
-    """Which versions to list. Fields that are empty do not restrict."""
+class VersionPlace(_message.Message):
+    """A version in one environment and deployment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    FIRST_SEEN_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_FIELD_NUMBER: _builtins.int
+    TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    SESSION_COUNT_FIELD_NUMBER: _builtins.int
+    USER_COUNT_FIELD_NUMBER: _builtins.int
+    environment: _builtins.str
+    """`deployment.environment.name`, as in production; empty if the spans do not tell."""
+    deployment_id: _builtins.str
+    """`deployment.id`; empty if the spans do not tell."""
+    trace_count: _builtins.int
+    """Distinct traces there; estimated as Version.trace_count is."""
+    error_trace_count: _builtins.int
+    """Those of them with an error."""
+    session_count: _builtins.int
+    """Distinct sessions there."""
+    user_count: _builtins.int
+    """Distinct users there."""
+    @_builtins.property
+    def first_seen(self) -> _timestamp_pb2.Timestamp:
+        """Start of its earliest span there."""
+
+    @_builtins.property
+    def last_seen(self) -> _timestamp_pb2.Timestamp:
+        """Start of its latest span there."""
+
+    def __init__(
+        self,
+        *,
+        environment: _builtins.str = ...,
+        deployment_id: _builtins.str = ...,
+        first_seen: _timestamp_pb2.Timestamp | None = ...,
+        last_seen: _timestamp_pb2.Timestamp | None = ...,
+        trace_count: _builtins.int = ...,
+        error_trace_count: _builtins.int = ...,
+        session_count: _builtins.int = ...,
+        user_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen", b"first_seen", "last_seen", b"last_seen"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment", b"environment", "error_trace_count", b"error_trace_count", "first_seen", b"first_seen", "last_seen", b"last_seen", "session_count", b"session_count", "trace_count", b"trace_count", "user_count", b"user_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionPlace: _TypeAlias = VersionPlace  # noqa: Y015
+
+@_typing.final
+class VersionFlag(_message.Message):
+    """A variant of a feature flag that was seen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAG_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    flag: _builtins.str
+    """Key of the flag."""
+    variant: _builtins.str
+    """Variant, else value."""
+    def __init__(
+        self,
+        *,
+        flag: _builtins.str = ...,
+        variant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionFlag: _TypeAlias = VersionFlag  # noqa: Y015
+
+@_typing.final
+class VersionUsage(_message.Message):
+    """What a version used up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    SAMPLED_ONE_IN_FIELD_NUMBER: _builtins.int
+    sampled_one_in: _builtins.int
+    """1 if this is the sum over all traces; n if over one in n of them, taken by the hash of
+    their ids, and multiplied by n.
+    """
+    @_builtins.property
+    def tokens(self) -> _traces_pb2.TokenUsage:
+        """Tokens, each counted once however often spans above report them again."""
+
+    @_builtins.property
+    def cost(self) -> _traces_pb2.Cost:
+        """What they cost, by the price table."""
+
+    def __init__(
+        self,
+        *,
+        tokens: _traces_pb2.TokenUsage | None = ...,
+        cost: _traces_pb2.Cost | None = ...,
+        sampled_one_in: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "sampled_one_in", b"sampled_one_in", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionUsage: _TypeAlias = VersionUsage  # noqa: Y015
+
+@_typing.final
+class GetVersionRequest(_message.Message):
+    """Which version to give."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     SERVICE_NAME_FIELD_NUMBER: _builtins.int
-    ENVIRONMENT_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    INCLUDE_USAGE_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
-    """Exact name of the experiment."""
+    """What telemetry or people call its experiment; needed where several have such a version."""
     service_name: _builtins.str
-    """Exact name of the service."""
-    environment: _builtins.str
-    """Exact name of the environment."""
-    page_size: _builtins.int
-    """At most this many versions, from 1 to 1000; 0 means 100."""
-    page_token: _builtins.str
-    """`next_page_token` of an answer to a request that differed in nothing else."""
+    """Its service; needed where several have such a version."""
+    version: _builtins.str
+    """The version, or `@` and an alias."""
+    include_usage: _builtins.bool
+    """Whether to add up tokens and cost."""
     def __init__(
         self,
         *,
         experiment: _builtins.str = ...,
         service_name: _builtins.str = ...,
-        environment: _builtins.str = ...,
+        version: _builtins.str = ...,
+        include_usage: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "include_usage", b"include_usage", "service_name", b"service_name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVersionRequest: _TypeAlias = GetVersionRequest  # noqa: Y015
+
+@_typing.final
+class GetVersionResponse(_message.Message):
+    """The version asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVersionResponse: _TypeAlias = GetVersionResponse  # noqa: Y015
+
+@_typing.final
+class SearchVersionsRequest(_message.Message):
+    """Which versions to find."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    INCLUDE_USAGE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call the experiment; empty for any."""
+    filter: _builtins.str
+    """In the search language, as in `environment = 'production' AND error_trace_count > 0`; empty
+    finds all. With conditions on the environment or deployment, figures are of those alone.
+    """
+    include_usage: _builtins.bool
+    """Whether to add up tokens and cost."""
+    page_size: _builtins.int
+    """At most this many versions, from 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of an answer to a request that differed in nothing else but page_size."""
+    @_builtins.property
+    def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys to sort by, each with ` ASC` or ` DESC` behind it; empty means the one seen last first."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _abc.Iterable[_builtins.str] | None = ...,
+        include_usage: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "experiment", b"experiment", "page_size", b"page_size", "page_token", b"page_token", "service_name", b"service_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "filter", b"filter", "include_usage", b"include_usage", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListVersionsRequest: _TypeAlias = ListVersionsRequest  # noqa: Y015
+Global___SearchVersionsRequest: _TypeAlias = SearchVersionsRequest  # noqa: Y015
 
 @_typing.final
-class ListVersionsResponse(_message.Message):
+class SearchVersionsResponse(_message.Message):
     """A page of versions."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -147,7 +356,7 @@ class ListVersionsResponse(_message.Message):
     """What to ask the next page with; empty on the last one."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]:
-        """Empty when nothing matches."""
+        """In the order asked for; empty when nothing matches."""
 
     def __init__(
         self,
@@ -161,4 +370,169 @@ class ListVersionsResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListVersionsResponse: _TypeAlias = ListVersionsResponse  # noqa: Y015
+Global___SearchVersionsResponse: _TypeAlias = SearchVersionsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateVersionRequest(_message.Message):
+    """How to change a version. What is left out stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call its experiment; needed where several have such a version."""
+    service_name: _builtins.str
+    """Its service; needed where several have such a version."""
+    version: _builtins.str
+    """The version, or `@` and an alias."""
+    note: _builtins.str
+    """What people should know of it."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        note: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "note", b"note"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_note", b"_note", "experiment", b"experiment", "note", b"note", "service_name", b"service_name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__note: _TypeAlias = _typing.Literal["note"]  # noqa: Y015
+    _WhichOneofArgType__note: _TypeAlias = _typing.Literal["_note", b"_note"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__note) -> _WhichOneofReturnType__note | None: ...
+
+Global___UpdateVersionRequest: _TypeAlias = UpdateVersionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateVersionResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateVersionResponse: _TypeAlias = UpdateVersionResponse  # noqa: Y015
+
+@_typing.final
+class SetVersionAliasRequest(_message.Message):
+    """What an alias shall stand for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call its experiment; needed where several have such a version."""
+    service_name: _builtins.str
+    """Its service; needed where several have such a version."""
+    version: _builtins.str
+    """The version."""
+    alias: _builtins.str
+    """Letters, digits, `-`, `_` and `.`, without `@`."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        alias: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "experiment", b"experiment", "service_name", b"service_name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetVersionAliasRequest: _TypeAlias = SetVersionAliasRequest  # noqa: Y015
+
+@_typing.final
+class SetVersionAliasResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetVersionAliasResponse: _TypeAlias = SetVersionAliasResponse  # noqa: Y015
+
+@_typing.final
+class DeleteVersionAliasRequest(_message.Message):
+    """Which alias to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call the experiment; needed where several have such an alias."""
+    service_name: _builtins.str
+    """The service; needed where several have such an alias."""
+    alias: _builtins.str
+    """The alias, without `@`."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        alias: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "experiment", b"experiment", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteVersionAliasRequest: _TypeAlias = DeleteVersionAliasRequest  # noqa: Y015
+
+@_typing.final
+class DeleteVersionAliasResponse(_message.Message):
+    """It is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteVersionAliasResponse: _TypeAlias = DeleteVersionAliasResponse  # noqa: Y015

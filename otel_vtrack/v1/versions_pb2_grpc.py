@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VersionServiceStub(object):
-    """Answers questions about versions.
+    """Answers questions about versions. They come from telemetry, and go with their experiment.
     """
 
     def __init__(self, channel):
@@ -35,19 +35,68 @@ class VersionServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.ListVersions = channel.unary_unary(
-                '/otel_vtrack.v1.VersionService/ListVersions',
-                request_serializer=otel__vtrack_dot_v1_dot_versions__pb2.ListVersionsRequest.SerializeToString,
-                response_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.ListVersionsResponse.FromString,
+        self.GetVersion = channel.unary_unary(
+                '/otel_vtrack.v1.VersionService/GetVersion',
+                request_serializer=otel__vtrack_dot_v1_dot_versions__pb2.GetVersionRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.GetVersionResponse.FromString,
+                _registered_method=True)
+        self.SearchVersions = channel.unary_unary(
+                '/otel_vtrack.v1.VersionService/SearchVersions',
+                request_serializer=otel__vtrack_dot_v1_dot_versions__pb2.SearchVersionsRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.SearchVersionsResponse.FromString,
+                _registered_method=True)
+        self.UpdateVersion = channel.unary_unary(
+                '/otel_vtrack.v1.VersionService/UpdateVersion',
+                request_serializer=otel__vtrack_dot_v1_dot_versions__pb2.UpdateVersionRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.UpdateVersionResponse.FromString,
+                _registered_method=True)
+        self.SetVersionAlias = channel.unary_unary(
+                '/otel_vtrack.v1.VersionService/SetVersionAlias',
+                request_serializer=otel__vtrack_dot_v1_dot_versions__pb2.SetVersionAliasRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.SetVersionAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteVersionAlias = channel.unary_unary(
+                '/otel_vtrack.v1.VersionService/DeleteVersionAlias',
+                request_serializer=otel__vtrack_dot_v1_dot_versions__pb2.DeleteVersionAliasRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.DeleteVersionAliasResponse.FromString,
                 _registered_method=True)
 
 
 class VersionServiceServicer(object):
-    """Answers questions about versions.
+    """Answers questions about versions. They come from telemetry, and go with their experiment.
     """
 
-    def ListVersions(self, request, context):
-        """Lists versions, the one seen last first.
+    def GetVersion(self, request, context):
+        """Gives one version. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchVersions(self, request, context):
+        """Finds versions, the one seen last first unless asked otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateVersion(self, request, context):
+        """Sets a version's note. NOT_FOUND if there is no such version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetVersionAlias(self, request, context):
+        """Makes an alias stand for a version, and for no other of that service. NOT_FOUND if there is
+        no such version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVersionAlias(self, request, context):
+        """Deletes an alias. Deleting one that is not there succeeds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -56,10 +105,30 @@ class VersionServiceServicer(object):
 
 def add_VersionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListVersions': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListVersions,
-                    request_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.ListVersionsRequest.FromString,
-                    response_serializer=otel__vtrack_dot_v1_dot_versions__pb2.ListVersionsResponse.SerializeToString,
+            'GetVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVersion,
+                    request_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.GetVersionRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_versions__pb2.GetVersionResponse.SerializeToString,
+            ),
+            'SearchVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchVersions,
+                    request_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.SearchVersionsRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_versions__pb2.SearchVersionsResponse.SerializeToString,
+            ),
+            'UpdateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVersion,
+                    request_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.UpdateVersionRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_versions__pb2.UpdateVersionResponse.SerializeToString,
+            ),
+            'SetVersionAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetVersionAlias,
+                    request_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.SetVersionAliasRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_versions__pb2.SetVersionAliasResponse.SerializeToString,
+            ),
+            'DeleteVersionAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVersionAlias,
+                    request_deserializer=otel__vtrack_dot_v1_dot_versions__pb2.DeleteVersionAliasRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_versions__pb2.DeleteVersionAliasResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -70,11 +139,11 @@ def add_VersionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VersionService(object):
-    """Answers questions about versions.
+    """Answers questions about versions. They come from telemetry, and go with their experiment.
     """
 
     @staticmethod
-    def ListVersions(request,
+    def GetVersion(request,
             target,
             options=(),
             channel_credentials=None,
@@ -87,9 +156,117 @@ class VersionService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/otel_vtrack.v1.VersionService/ListVersions',
-            otel__vtrack_dot_v1_dot_versions__pb2.ListVersionsRequest.SerializeToString,
-            otel__vtrack_dot_v1_dot_versions__pb2.ListVersionsResponse.FromString,
+            '/otel_vtrack.v1.VersionService/GetVersion',
+            otel__vtrack_dot_v1_dot_versions__pb2.GetVersionRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_versions__pb2.GetVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.VersionService/SearchVersions',
+            otel__vtrack_dot_v1_dot_versions__pb2.SearchVersionsRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_versions__pb2.SearchVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.VersionService/UpdateVersion',
+            otel__vtrack_dot_v1_dot_versions__pb2.UpdateVersionRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_versions__pb2.UpdateVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetVersionAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.VersionService/SetVersionAlias',
+            otel__vtrack_dot_v1_dot_versions__pb2.SetVersionAliasRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_versions__pb2.SetVersionAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVersionAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.VersionService/DeleteVersionAlias',
+            otel__vtrack_dot_v1_dot_versions__pb2.DeleteVersionAliasRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_versions__pb2.DeleteVersionAliasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,32 +27,86 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class VersionServiceStub:
-    """Answers questions about versions."""
+    """Answers questions about versions. They come from telemetry, and go with their experiment."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> VersionServiceAsyncStub: ...
-    ListVersions: _grpc.UnaryUnaryMultiCallable[_versions_pb2.ListVersionsRequest, _versions_pb2.ListVersionsResponse]
-    """Lists versions, the one seen last first."""
+    GetVersion: _grpc.UnaryUnaryMultiCallable[_versions_pb2.GetVersionRequest, _versions_pb2.GetVersionResponse]
+    """Gives one version. NOT_FOUND if there is none."""
+    SearchVersions: _grpc.UnaryUnaryMultiCallable[_versions_pb2.SearchVersionsRequest, _versions_pb2.SearchVersionsResponse]
+    """Finds versions, the one seen last first unless asked otherwise."""
+    UpdateVersion: _grpc.UnaryUnaryMultiCallable[_versions_pb2.UpdateVersionRequest, _versions_pb2.UpdateVersionResponse]
+    """Sets a version's note. NOT_FOUND if there is no such version."""
+    SetVersionAlias: _grpc.UnaryUnaryMultiCallable[_versions_pb2.SetVersionAliasRequest, _versions_pb2.SetVersionAliasResponse]
+    """Makes an alias stand for a version, and for no other of that service. NOT_FOUND if there is
+    no such version.
+    """
+    DeleteVersionAlias: _grpc.UnaryUnaryMultiCallable[_versions_pb2.DeleteVersionAliasRequest, _versions_pb2.DeleteVersionAliasResponse]
+    """Deletes an alias. Deleting one that is not there succeeds."""
 
 @_typing.type_check_only
 class VersionServiceAsyncStub(VersionServiceStub):
-    """Answers questions about versions."""
+    """Answers questions about versions. They come from telemetry, and go with their experiment."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ListVersions: _aio.UnaryUnaryMultiCallable[_versions_pb2.ListVersionsRequest, _versions_pb2.ListVersionsResponse]  # type: ignore[assignment]
-    """Lists versions, the one seen last first."""
+    GetVersion: _aio.UnaryUnaryMultiCallable[_versions_pb2.GetVersionRequest, _versions_pb2.GetVersionResponse]  # type: ignore[assignment]
+    """Gives one version. NOT_FOUND if there is none."""
+    SearchVersions: _aio.UnaryUnaryMultiCallable[_versions_pb2.SearchVersionsRequest, _versions_pb2.SearchVersionsResponse]  # type: ignore[assignment]
+    """Finds versions, the one seen last first unless asked otherwise."""
+    UpdateVersion: _aio.UnaryUnaryMultiCallable[_versions_pb2.UpdateVersionRequest, _versions_pb2.UpdateVersionResponse]  # type: ignore[assignment]
+    """Sets a version's note. NOT_FOUND if there is no such version."""
+    SetVersionAlias: _aio.UnaryUnaryMultiCallable[_versions_pb2.SetVersionAliasRequest, _versions_pb2.SetVersionAliasResponse]  # type: ignore[assignment]
+    """Makes an alias stand for a version, and for no other of that service. NOT_FOUND if there is
+    no such version.
+    """
+    DeleteVersionAlias: _aio.UnaryUnaryMultiCallable[_versions_pb2.DeleteVersionAliasRequest, _versions_pb2.DeleteVersionAliasResponse]  # type: ignore[assignment]
+    """Deletes an alias. Deleting one that is not there succeeds."""
 
 class VersionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers questions about versions."""
+    """Answers questions about versions. They come from telemetry, and go with their experiment."""
 
     @_abc_1.abstractmethod
-    def ListVersions(
+    def GetVersion(
         self,
-        request: _versions_pb2.ListVersionsRequest,
+        request: _versions_pb2.GetVersionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_versions_pb2.ListVersionsResponse, _abc.Awaitable[_versions_pb2.ListVersionsResponse]]:
-        """Lists versions, the one seen last first."""
+    ) -> _typing.Union[_versions_pb2.GetVersionResponse, _abc.Awaitable[_versions_pb2.GetVersionResponse]]:
+        """Gives one version. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def SearchVersions(
+        self,
+        request: _versions_pb2.SearchVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_versions_pb2.SearchVersionsResponse, _abc.Awaitable[_versions_pb2.SearchVersionsResponse]]:
+        """Finds versions, the one seen last first unless asked otherwise."""
+
+    @_abc_1.abstractmethod
+    def UpdateVersion(
+        self,
+        request: _versions_pb2.UpdateVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_versions_pb2.UpdateVersionResponse, _abc.Awaitable[_versions_pb2.UpdateVersionResponse]]:
+        """Sets a version's note. NOT_FOUND if there is no such version."""
+
+    @_abc_1.abstractmethod
+    def SetVersionAlias(
+        self,
+        request: _versions_pb2.SetVersionAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_versions_pb2.SetVersionAliasResponse, _abc.Awaitable[_versions_pb2.SetVersionAliasResponse]]:
+        """Makes an alias stand for a version, and for no other of that service. NOT_FOUND if there is
+        no such version.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteVersionAlias(
+        self,
+        request: _versions_pb2.DeleteVersionAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_versions_pb2.DeleteVersionAliasResponse, _abc.Awaitable[_versions_pb2.DeleteVersionAliasResponse]]:
+        """Deletes an alias. Deleting one that is not there succeeds."""
 
 def add_VersionServiceServicer_to_server(servicer: VersionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

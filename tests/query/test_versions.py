@@ -1,52 +1,156 @@
 import pytest
 
-from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import versions
+from otel_vtrack.query.versions import Flag
 
 START = 1_790_000_000_000_000_000
+MS = 1_000_000
 
 
-def test_versions_are_listed_the_one_seen_last_first(store, send):
+def names(store, **asked):
+    return [found.version for found in versions.search(store, **asked).versions]
+
+
+def test_a_version_is_what_its_spans_say(store, send):
     send(
-        {"trace": 1, "at": 1, "attributes": {"session.id": "s"}},
+        {"attributes": {"session.id": "s", "user.id": "u", "vtrack.flag.prompt": "v2"}},
+        {"parent": 1, "at": 3, "status": 2},
         service__version="1",
         vcs__ref__head__revision="abc",
         vcs__ref__head__name="main",
+        vcs__repository__url__full="https://example.test/shop",
+        vtrack__vcs__dirty=True,
         deployment__environment__name="production",
+        deployment__id="d1",
     )
     send({"trace": 2, "at": 5}, {"trace": 3, "at": 2}, service__version="2")
     newest, oldest = versions.search(store).versions
     assert (newest.version, newest.trace_count, newest.session_count) == ("2", 2, 0)
-    assert (newest.first_seen_ns, newest.last_seen_ns) == (START + 2_000_000, START + 5_000_000)
-    assert (oldest.version, oldest.environment) == ("1", "production")
-    assert (oldest.git_commit, oldest.git_branch, oldest.session_count) == ("abc", "main", 1)
+    assert (newest.first_seen_ns, newest.last_seen_ns) == (START + 2 * MS, START + 5 * MS)
+    assert (newest.flags, newest.aliases, newest.note) == ((), (), "")
+    assert (oldest.experiment, oldest.service_name, oldest.version) == ("shop", "shop", "1")
+    assert (oldest.git_commit, oldest.git_branch, oldest.git_dirty) == ("abc", "main", "true")
+    assert oldest.repository_url == "https://example.test/shop"
+    assert (oldest.trace_count, oldest.error_trace_count) == (1, 1)
+    assert (oldest.session_count, oldest.user_count) == (1, 1)
+    assert oldest.flags == (Flag("prompt", "v2"),)
+    assert oldest.places == (versions.Place("production", "d1", START, START + 3 * MS, 1, 1, 1, 1),)
+
+
+def test_a_version_is_one_wherever_it_ran_the_place_seen_last_first(store, send):
+    for number, (environment, deployment) in enumerate(
+        [("staging", "d1"), ("production", "d2"), ("production", "d3"), ("staging", "d1")]
+    ):
+        send(
+            {"trace": 1 + number % 3, "span": number + 1, "at": number},
+            service__version="1",
+            deployment__environment__name=environment,
+            deployment__id=deployment,
+        )
+    [found] = versions.search(store).versions
+    assert found.trace_count == 3
+    assert [(p.environment, p.deployment_id, p.trace_count) for p in found.places] == [
+        ("staging", "d1", 1),
+        ("production", "d3", 1),
+        ("production", "d2", 1),
+    ]
+    assert (found.first_seen_ns, found.last_seen_ns) == (START, START + 3 * MS)
 
 
 def test_a_retried_span_is_counted_once(store, send):
     for _ in range(3):
-        send({}, service__version="1")
-    assert [found.trace_count for found in versions.search(store).versions] == [1]
+        send({"status": 2, "attributes": {"vtrack.flag.f": "on"}}, service__version="1")
+    [found] = versions.search(store).versions
+    assert (found.trace_count, found.error_trace_count) == (1, 1)
+    assert found.flags == (Flag("f", "on"),)
+
+
+def test_traces_that_failed_are_counted_by_the_version_that_failed(store, send):
+    send({"trace": 1, "span": 1, "status": 2}, {"trace": 2, "span": 2}, service__version="1")
+    send({"trace": 1, "span": 3, "parent": 1}, service__version="2")
+    counts = {v.version: v.error_trace_count for v in versions.search(store).versions}
+    assert counts == {"1": 1, "2": 0}
+
+
+def test_a_hundred_flags_are_kept(store, send):
+    attributes = {f"vtrack.flag.f{number}": "on" for number in range(90)}
+    send({"attributes": attributes}, service__version="1")
+    attributes = {f"vtrack.flag.g{number}": "on" for number in range(90)}
+    send({"trace": 2, "attributes": attributes}, service__version="1")
+    [found] = versions.search(store).versions
+    assert len(found.flags) == 100
+    assert list(found.flags) == sorted(found.flags)
+
+
+def test_spans_without_a_version_are_one_version_without_name(store, send):
+    send({"trace": 1}, {"trace": 2})
+    assert names(store) == [""]
+    assert versions.get(store, "").trace_count == 2
+
+
+@pytest.fixture
+def several(send):
+    for number, (service, version, environment, deployment, status) in enumerate(
+        [
+            ("web", "1", "production", "d1", 0),
+            ("web", "1", "staging", "d2", 2),
+            ("web", "2", "staging", "d3", 0),
+            ("api", "2", "production", "d4", 2),
+        ]
+    ):
+        send(
+            {"trace": number + 1, "at": number, "status": status},
+            service__name=service,
+            service__namespace="group",
+            service__version=version,
+            deployment__environment__name=environment,
+            deployment__id=deployment,
+        )
 
 
 @pytest.mark.parametrize(
-    ("where", "expected"),
+    ("asked", "expected"),
     [
-        ({"experiment": "group/web"}, ["1"]),
-        ({"service_name": "api"}, ["2"]),
-        ({"environment": "staging"}, ["2"]),
-        ({"environment": "nowhere"}, []),
-        ({}, ["2", "1"]),
+        ({}, ["2", "2", "1"]),
+        ({"experiment": "group/api"}, ["2"]),
+        ({"experiment": "nowhere"}, []),
+        ({"filter_": "service_name = 'web'"}, ["2", "1"]),
+        ({"filter_": "version = '1'"}, ["1"]),
+        ({"filter_": "environment = 'staging'"}, ["2", "1"]),
+        ({"filter_": "environment = 'nowhere'"}, []),
+        ({"filter_": "deployment_id = 'd1'"}, ["1"]),
+        ({"filter_": "error_trace_count > 0"}, ["2", "1"]),
+        ({"filter_": "error_trace_count > 0 AND environment = 'production'"}, ["2"]),
+        ({"filter_": "version = '1' OR service_name = 'api'"}, ["2", "1"]),
+        ({"order_by": ["version ASC", "service_name DESC"]}, ["1", "2", "2"]),
+        ({"order_by": ["trace_count DESC"]}, ["1", "2", "2"]),
     ],
 )
-def test_every_filter_restricts(store, send, where, expected):
-    send({"at": 1}, service__name="web", service__namespace="group", service__version="1")
-    send(
-        {"trace": 2, "at": 2},
-        service__name="api",
-        service__version="2",
-        deployment__environment__name="staging",
-    )
-    assert [found.version for found in versions.search(store, **where).versions] == expected
+def test_filters_restrict_and_keys_sort(store, several, *, asked, expected):
+    assert names(store, **asked) == expected
+
+
+def test_conditions_on_places_restrict_the_figures(store, several):
+    [found] = versions.search(
+        store, filter_="version = '1' AND environment = 'production'"
+    ).versions
+    assert (found.trace_count, found.error_trace_count) == (1, 0)
+    assert [place.environment for place in found.places] == ["production"]
+    assert found.last_seen_ns == START
+
+
+def test_flags_are_of_the_places_asked_for(store, send):
+    for number, environment in enumerate(["staging", "production"]):
+        send(
+            {"trace": number + 1, "attributes": {"vtrack.flag.f": environment}},
+            service__version="1",
+            deployment__environment__name=environment,
+        )
+    [found] = versions.search(store, filter_="environment = 'staging'").versions
+    assert found.flags == (Flag("f", "staging"),)
+    assert names(store, filter_="flag.f = 'staging'") == ["1"]
+    assert names(store, filter_="flag.f = 'else'") == []
 
 
 def test_pages_join_up(store, send):
@@ -54,12 +158,12 @@ def test_pages_join_up(store, send):
         send({"trace": number + 1, "at": number // 2}, service__version=str(number))
     seen, token = [], ""
     while True:
-        page = versions.search(store, page_size=2, page_token=token)
+        page = versions.search(store, order_by=["last_seen DESC"], page_size=2, page_token=token)
         seen += [found.version for found in page.versions]
         token = page.next_page_token
         if not token:
             break
-    assert seen == ["6", "5", "4", "3", "2", "1", "0"]
+    assert seen == ["6", "4", "5", "2", "3", "0", "1"]
 
 
 def test_a_page_has_from_1_to_1000_versions(store):
@@ -72,5 +176,25 @@ def test_a_page_token_of_another_question_is_refused(store, send):
     send({"trace": 1}, service__version="1")
     send({"trace": 2}, service__version="2")
     token = versions.search(store, page_size=1).next_page_token
-    with pytest.raises(InvalidArgument, match="page_token"):
-        versions.search(store, environment="x", page_token=token)
+    for other in ({"filter_": "version = '1'"}, {"order_by": ["version"]}, {"experiment": "x"}):
+        with pytest.raises(InvalidArgument, match="page_token"):
+            versions.search(store, **other, page_token=token)
+
+
+def test_one_version_is_given_by_its_name(store, several):
+    found = versions.get(store, "2", service_name="api")
+    assert (found.service_name, found.experiment) == ("api", "group/api")
+    assert versions.get(store, "2", experiment="group/web").service_name == "web"
+
+
+def test_a_version_of_several_services_needs_to_be_told_apart(store, several):
+    with pytest.raises(InvalidArgument, match=r"api in group/api, web in group/web.*say which"):
+        versions.get(store, "2")
+
+
+def test_a_version_that_is_not_there_is_not_found(store, several):
+    for where in ({}, {"service_name": "web"}, {"experiment": "group/api"}):
+        with pytest.raises(NotFound, match=r"no version 9 .*list"):
+            versions.get(store, "9", **where)
+    with pytest.raises(NotFound, match="no version has the alias champion"):
+        versions.get(store, "@champion")
