@@ -25,6 +25,7 @@ class Call(Generic[T]):
         repeatable: Whether asking twice does no harm: then it is asked again when the server was
             away, though it may have been heard the first time.
         timeout: Seconds for all attempts together; None for the client's own.
+        metadata: Sent with it, besides what the client sends with every call.
         if_exists: Asked instead when ALREADY_EXISTS comes back, which then says that an attempt
             whose answer was lost had succeeded.
     """
@@ -35,6 +36,7 @@ class Call(Generic[T]):
     read: Callable[[Any], T]
     repeatable: bool
     timeout: float | None = None
+    metadata: tuple[tuple[str, str | bytes], ...] = ()
     if_exists: "Call[T] | None" = None
 
     @property

@@ -14,8 +14,12 @@ from otel_vtrack.ingest import faults
 from otel_vtrack.ingest.commit import GroupCommit
 from otel_vtrack.wire import framing, validate
 
-EXPERIMENT_HEADERS: Final = ("x-vtrack-experiment", "x-mlflow-experiment-id")
-"""Headers, or gRPC metadata, that name the experiment of a request; the first one wins."""
+_UTF_8: Final = "x-vtrack-experiment-bin"
+EXPERIMENT_HEADERS: Final = ("x-vtrack-experiment", _UTF_8, "x-mlflow-experiment-id")
+"""Headers, or gRPC metadata, that name the experiment of a request; the first one wins.
+
+gRPC's metadata is ASCII, except where the name ends in `-bin`.
+"""
 
 _LONGEST_EXPERIMENT: Final = 250
 
@@ -119,7 +123,10 @@ def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
     named = {key: value for key, value in headers if key in EXPERIMENT_HEADERS}
     for key in EXPERIMENT_HEADERS:
         if value := named.get(key):
-            text = value if isinstance(value, str) else value.decode("latin-1")
+            if isinstance(value, str):
+                text = value
+            else:
+                text = value.decode("utf-8" if key == _UTF_8 else "latin-1", errors="replace")
             if len(text) > _LONGEST_EXPERIMENT:
                 raise faults.bad_data(f"{key} is longer than 250 characters; send a shorter name")
             return text

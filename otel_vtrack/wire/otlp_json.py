@@ -37,6 +37,15 @@ def read(raw: bytes, message: Message) -> None:
         ) from None
     except ValueError as error:
         raise WireError(f"the body is no JSON: {error}; send OTLP JSON in UTF-8") from None
+    fill(message, document)
+
+
+def fill(message: Message, document: Any) -> None:
+    """Fill an empty message from a parsed document of OTLP JSON.
+
+    Raises:
+        WireError: A value does not fit; the message names its path.
+    """
     try:
         _fill(message, document, 0, _table(message.DESCRIPTOR))
     except Unfit as bad:
