@@ -1,37 +1,67 @@
 """TraceService."""
 
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from otel_vtrack.api import assessments, messages
-from otel_vtrack.api.service import Backend, Service, moment, nanoseconds
+from otel_vtrack.api.service import Backend, Service, nanoseconds
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import traces
+from otel_vtrack.query import experiments, trace_search, traces
 from otel_vtrack.v1 import traces_pb2
+
+_SECOND: Final = 1_000_000_000
 
 
 def _search_traces(
     backend: Backend, request: traces_pb2.SearchTracesRequest
 ) -> traces_pb2.SearchTracesResponse:
-    if request.state not in traces_pb2.TraceState.values():
-        raise InvalidArgument("state is none of TraceState; leave it out for any")
-    where = traces.Filter(
-        experiment=request.experiment,
-        service_name=request.service_name,
-        version=request.version,
-        environment=request.environment,
-        deployment_id=request.deployment_id,
-        state=int(request.state),
-        session_id=request.session_id,
-        user_id=request.user_id,
-        name=request.name,
-        start_time_from_ns=moment(request, "start_time_from"),
-        start_time_until_ns=moment(request, "start_time_until"),
-        min_duration_ns=nanoseconds(request.min_duration, name="min_duration"),
-    )
-    page = traces.search(
-        backend.store, where, page_size=request.page_size, page_token=request.page_token
+    page = trace_search.search(
+        backend.store,
+        experiment=experiments.resolve(backend.store, request.experiment),
+        text=request.filter,
+        order_by=list(request.order_by),
+        page_size=request.page_size,
+        page_token=request.page_token,
     )
     return traces_pb2.SearchTracesResponse(
         traces=[_info(found) for found in page.traces],
         next_page_token=page.next_page_token,
+    )
+
+
+def _count_traces(
+    backend: Backend, request: traces_pb2.CountTracesRequest
+) -> traces_pb2.CountTracesResponse:
+    experiment = experiments.resolve(backend.store, request.experiment)
+    return traces_pb2.CountTracesResponse(
+        trace_count=trace_search.count(backend.store, experiment=experiment, text=request.filter)
+    )
+
+
+def _get_trace_histogram(
+    backend: Backend, request: traces_pb2.GetTraceHistogramRequest
+) -> traces_pb2.GetTraceHistogramResponse:
+    width = nanoseconds(request.width, name="width")
+    if width % _SECOND or width < 0:
+        raise InvalidArgument("width is in whole seconds, from 1 up, or 0 for one that fits")
+    found = trace_search.histogram(
+        backend.store,
+        experiment=experiments.resolve(backend.store, request.experiment),
+        text=request.filter,
+        width_s=width // _SECOND,
+    )
+    return traces_pb2.GetTraceHistogramResponse(
+        width=Duration(seconds=found.width_s),
+        buckets=[
+            traces_pb2.TraceHistogramBucket(
+                start_time=Timestamp(seconds=each.start_s),
+                trace_count=each.trace_count,
+                error_count=each.error_count,
+            )
+            for each in found.buckets
+        ],
     )
 
 
@@ -54,5 +84,10 @@ def _info(found: traces.TraceInfo) -> traces_pb2.TraceInfo:
 SERVICE = Service(
     traces_pb2.DESCRIPTOR,
     "TraceService",
-    {"SearchTraces": _search_traces, "GetTrace": _get_trace},
+    {
+        "SearchTraces": _search_traces,
+        "CountTraces": _count_traces,
+        "GetTraceHistogram": _get_trace_histogram,
+        "GetTrace": _get_trace,
+    },
 )

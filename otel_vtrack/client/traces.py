@@ -53,40 +53,23 @@ def search_traces(
         page_size: So many at a time, up to 1000; 0 leaves it to the client.
         timeout: Seconds for each page; None for the client's own.
     """
-    request = pb.SearchTracesRequest(
-        experiment=experiment, filter=filter, order_by=order_by, page_size=page_size
+    composed = trace_filter(
+        filter,
+        service_name=service_name,
+        version=version,
+        environment=environment,
+        deployment_id=deployment_id,
+        state=state,
+        session_id=session_id,
+        user_id=user_id,
+        name=name,
+        start_time_from=start_time_from,
+        start_time_until=start_time_until,
+        min_duration=min_duration,
     )
-    fields = pb.SearchTracesRequest.DESCRIPTOR.fields_by_name
-    if "version" in fields:
-        given = pb.SearchTracesRequest(
-            service_name=service_name,
-            version=version,
-            environment=environment,
-            deployment_id=deployment_id,
-            state=choice(pb.TraceState, state),
-            session_id=session_id,
-            user_id=user_id,
-            name=name,
-            start_time_from=timestamp(start_time_from),
-            start_time_until=timestamp(start_time_until),
-            min_duration=duration(min_duration),
-        )
-        request.MergeFrom(given)
-    else:
-        request.filter = trace_filter(
-            filter,
-            service_name=service_name,
-            version=version,
-            environment=environment,
-            deployment_id=deployment_id,
-            state=state,
-            session_id=session_id,
-            user_id=user_id,
-            name=name,
-            start_time_from=start_time_from,
-            start_time_until=start_time_until,
-            min_duration=min_duration,
-        )
+    request = pb.SearchTracesRequest(
+        experiment=experiment, filter=composed, order_by=order_by, page_size=page_size
+    )
     return Pages(
         method="TraceService/SearchTraces",
         request=request,

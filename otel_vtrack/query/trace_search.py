@@ -153,7 +153,7 @@ def _find(store: Store, compiled: CompiledTraces, after: str, wanted: int) -> li
     if order.on_row:
         for look in (_FIRST_LOOK, _SECOND_LOOK):
             candidates = look * wanted
-            [row] = store.query("traces/first", parameters | {"candidates": candidates}, parts)
+            [row] = store.query("traces/find", parameters | {"candidates": candidates}, parts)
             found = [_Found(*each) for each in row["found"]]
             if row["looked_at"] < candidates:
                 return found

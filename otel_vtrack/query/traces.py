@@ -1,15 +1,14 @@
-"""Finds and loads traces."""
+"""Loads traces."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
-from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import assessments, export, facts, paging, partial, preview, tokens
+from otel_vtrack.query import assessments, export, facts, partial, preview, tokens
 from otel_vtrack.query.assessments import Assessment
 from otel_vtrack.query.rowbinary import as_text
 from otel_vtrack.store.client import Store
@@ -60,67 +59,12 @@ class TraceInfo:
     assessments: tuple[Assessment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which traces to find: all that is given must hold, and empty fields do not restrict.
-
-    Attributes:
-        state: 0 for any.
-        start_time_from_ns: The root started then or later.
-        start_time_until_ns: The root started before.
-    """
-
-    experiment: str = ""
-    service_name: str = ""
-    version: str = ""
-    environment: str = ""
-    deployment_id: str = ""
-    state: int = 0
-    session_id: str = ""
-    user_id: str = ""
-    name: str = ""
-    start_time_from_ns: int | None = None
-    start_time_until_ns: int | None = None
-    min_duration_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some traces, and the token for the next ones; no token after the last."""
-
-    traces: list[TraceInfo]
-    next_page_token: str
-
-
 @dataclass(frozen=True, slots=True)
 class Trace:
     """A whole trace: what it was in each experiment, earliest first, and its spans."""
 
     infos: list[TraceInfo]
     otlp: TracesData
-
-
-def search(store: Store, where: Filter, *, page_size: int = 0, page_token: str = "") -> Page:
-    """Find traces, newest first by the start of their root span.
-
-    A page goes on where the last one ended, whatever has arrived since.
-
-    Raises:
-        InvalidArgument: A filter or the size is out of range, or the token of another question.
-    """
-    wanted = paging.size(page_size)
-    question = asdict(where)
-    after = paging.place(page_token, question) if page_token else [0, "", ""]
-    parameters = _parameters(where) | {
-        "after_ns": after[0],
-        "after_trace_id": after[1],
-        "after_experiment": after[2],
-        "wanted": wanted + 1,
-    }
-    found = _find(store, parameters)
-    if len(found) <= wanted:
-        return Page(describe(store, found), "")
-    return Page(describe(store, found[:wanted]), paging.token(found[wanted - 1], question))
 
 
 def get(store: Store, trace_id: str) -> Trace:
@@ -176,28 +120,6 @@ def _assessed(store: Store, infos: Sequence[TraceInfo]) -> list[TraceInfo]:
         replace(info, assessments=tuple(said)) if said else info
         for info, said in zip(infos, found, strict=True)
     ]
-
-
-def _parameters(where: Filter) -> dict[str, Any]:
-    parameters = asdict(where)
-    start = parameters.pop("start_time_from_ns")
-    until = parameters.pop("start_time_until_ns")
-    parameters["from_ns"] = _EARLIEST_NS if start is None else start
-    parameters["until_ns"] = _LATEST_NS if until is None else until - 1
-    if parameters["min_duration_ns"] < 0:
-        raise InvalidArgument("min_duration is a duration from 0 up")
-    return parameters
-
-
-def _find(store: Store, parameters: dict[str, Any]) -> list[tuple[int, str, str]]:
-    wanted = parameters["wanted"]
-    candidates = 2 * wanted
-    while True:
-        [row] = store.query("traces/find", parameters | {"candidates": candidates})
-        found = row["found"]
-        if len(found) >= wanted or row["looked_at"] < candidates:
-            return found
-        candidates *= 16
 
 
 def _info(trace: partial.Whole, said: facts.Facts) -> TraceInfo:

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from otel_vtrack.v1 import assessments_pb2 as otel__vtrack_dot_v1_dot_assessments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1botel_vtrack/v1/traces.proto\x12\x0eotel_vtrack.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a otel_vtrack/v1/assessments.proto\"\x95\x01\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x14\n\x0ctotal_tokens\x18\x03 \x01(\x04\x12\x1f\n\x17\x63\x61\x63he_read_input_tokens\x18\x04 \x01(\x04\x12#\n\x1b\x63\x61\x63he_creation_input_tokens\x18\x05 \x01(\x04\"[\n\x04\x43ost\x12\x12\n\ninput_cost\x18\x01 \x01(\x01\x12\x13\n\x0boutput_cost\x18\x02 \x01(\x01\x12\x12\n\ntotal_cost\x18\x03 \x01(\x01\x12\x16\n\x0eunknown_models\x18\x04 \x03(\t\"\x89\x06\n\tTraceInfo\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.otel_vtrack.v1.TraceState\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x30\n\x0crequest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x12\x65xecution_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0frequest_preview\x18\x07 \x01(\t\x12\x18\n\x10response_preview\x18\x08 \x01(\t\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x0f\n\x07user_id\x18\n \x01(\t\x12/\n\x0btoken_usage\x18\x0b \x01(\x0b\x32\x1a.otel_vtrack.v1.TokenUsage\x12\x12\n\nspan_count\x18\x0c \x01(\r\x12\x13\n\x0b\x65rror_count\x18\r \x01(\r\x12\x14\n\x0cservice_name\x18\x0e \x01(\t\x12\x0f\n\x07version\x18\x0f \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x10 \x01(\t\x12\x15\n\rdeployment_id\x18\x11 \x01(\t\x12\x44\n\x0etrace_metadata\x18\x12 \x03(\x0b\x32,.otel_vtrack.v1.TraceInfo.TraceMetadataEntry\x12\x31\n\x04tags\x18\x13 \x03(\x0b\x32#.otel_vtrack.v1.TraceInfo.TagsEntry\x12\"\n\x04\x63ost\x18\x14 \x01(\x0b\x32\x14.otel_vtrack.v1.Cost\x12/\n\x0b\x61ssessments\x18\x15 \x03(\x0b\x32\x1a.otel_vtrack.v1.Assessment\x1a\x34\n\x12TraceMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbf\x03\n\x13SearchTracesRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x04 \x01(\t\x12\x15\n\rdeployment_id\x18\x05 \x01(\t\x12)\n\x05state\x18\x06 \x01(\x0e\x32\x1a.otel_vtrack.v1.TraceState\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\x12\x0c\n\x04name\x18\t \x01(\t\x12\x33\n\x0fstart_time_from\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10start_time_until\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cmin_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tpage_size\x18\r \x01(\r\x12\x12\n\npage_token\x18\x0e \x01(\t\x12\x0e\n\x06\x66ilter\x18\x0f \x01(\t\x12\x10\n\x08order_by\x18\x10 \x03(\t\"Z\n\x14SearchTracesResponse\x12)\n\x06traces\x18\x01 \x03(\x0b\x32\x19.otel_vtrack.v1.TraceInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x12\x43ountTracesRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"*\n\x13\x43ountTracesResponse\x12\x13\n\x0btrace_count\x18\x01 \x01(\x04\"h\n\x18GetTraceHistogramRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12(\n\x05width\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"|\n\x19GetTraceHistogramResponse\x12(\n\x05width\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x07\x62uckets\x18\x02 \x03(\x0b\x32$.otel_vtrack.v1.TraceHistogramBucket\"p\n\x14TraceHistogramBucket\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btrace_count\x18\x02 \x01(\x04\x12\x13\n\x0b\x65rror_count\x18\x03 \x01(\x04\"#\n\x0fGetTraceRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\"K\n\x10GetTraceResponse\x12)\n\x06traces\x18\x01 \x03(\x0b\x32\x19.otel_vtrack.v1.TraceInfo\x12\x0c\n\x04otlp\x18\x02 \x01(\x0c\"B\n\x12SetTraceTagRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\"\x15\n\x13SetTraceTagResponse\"6\n\x15\x44\x65leteTraceTagRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteTraceTagResponse\"\x83\x01\n\x13\x44\x65leteTracesRequest\x12\x11\n\ttrace_ids\x18\x01 \x03(\t\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12\x34\n\x10start_time_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"+\n\x14\x44\x65leteTracesResponse\x12\x13\n\x0btrace_count\x18\x01 \x01(\x04*q\n\nTraceState\x12\x1b\n\x17TRACE_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRACE_STATE_OK\x10\x01\x12\x15\n\x11TRACE_STATE_ERROR\x10\x02\x12\x1b\n\x17TRACE_STATE_IN_PROGRESS\x10\x03\x32\x8e\x05\n\x0cTraceService\x12Y\n\x0cSearchTraces\x12#.otel_vtrack.v1.SearchTracesRequest\x1a$.otel_vtrack.v1.SearchTracesResponse\x12V\n\x0b\x43ountTraces\x12\".otel_vtrack.v1.CountTracesRequest\x1a#.otel_vtrack.v1.CountTracesResponse\x12h\n\x11GetTraceHistogram\x12(.otel_vtrack.v1.GetTraceHistogramRequest\x1a).otel_vtrack.v1.GetTraceHistogramResponse\x12M\n\x08GetTrace\x12\x1f.otel_vtrack.v1.GetTraceRequest\x1a .otel_vtrack.v1.GetTraceResponse\x12V\n\x0bSetTraceTag\x12\".otel_vtrack.v1.SetTraceTagRequest\x1a#.otel_vtrack.v1.SetTraceTagResponse\x12_\n\x0e\x44\x65leteTraceTag\x12%.otel_vtrack.v1.DeleteTraceTagRequest\x1a&.otel_vtrack.v1.DeleteTraceTagResponse\x12Y\n\x0c\x44\x65leteTraces\x12#.otel_vtrack.v1.DeleteTracesRequest\x1a$.otel_vtrack.v1.DeleteTracesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1botel_vtrack/v1/traces.proto\x12\x0eotel_vtrack.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a otel_vtrack/v1/assessments.proto\"\x95\x01\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x14\n\x0ctotal_tokens\x18\x03 \x01(\x04\x12\x1f\n\x17\x63\x61\x63he_read_input_tokens\x18\x04 \x01(\x04\x12#\n\x1b\x63\x61\x63he_creation_input_tokens\x18\x05 \x01(\x04\"[\n\x04\x43ost\x12\x12\n\ninput_cost\x18\x01 \x01(\x01\x12\x13\n\x0boutput_cost\x18\x02 \x01(\x01\x12\x12\n\ntotal_cost\x18\x03 \x01(\x01\x12\x16\n\x0eunknown_models\x18\x04 \x03(\t\"\x89\x06\n\tTraceInfo\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.otel_vtrack.v1.TraceState\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x30\n\x0crequest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x12\x65xecution_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0frequest_preview\x18\x07 \x01(\t\x12\x18\n\x10response_preview\x18\x08 \x01(\t\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x0f\n\x07user_id\x18\n \x01(\t\x12/\n\x0btoken_usage\x18\x0b \x01(\x0b\x32\x1a.otel_vtrack.v1.TokenUsage\x12\x12\n\nspan_count\x18\x0c \x01(\r\x12\x13\n\x0b\x65rror_count\x18\r \x01(\r\x12\x14\n\x0cservice_name\x18\x0e \x01(\t\x12\x0f\n\x07version\x18\x0f \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x10 \x01(\t\x12\x15\n\rdeployment_id\x18\x11 \x01(\t\x12\x44\n\x0etrace_metadata\x18\x12 \x03(\x0b\x32,.otel_vtrack.v1.TraceInfo.TraceMetadataEntry\x12\x31\n\x04tags\x18\x13 \x03(\x0b\x32#.otel_vtrack.v1.TraceInfo.TagsEntry\x12\"\n\x04\x63ost\x18\x14 \x01(\x0b\x32\x14.otel_vtrack.v1.Cost\x12/\n\x0b\x61ssessments\x18\x15 \x03(\x0b\x32\x1a.otel_vtrack.v1.Assessment\x1a\x34\n\x12TraceMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"r\n\x13SearchTracesRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08order_by\x18\x03 \x03(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"Z\n\x14SearchTracesResponse\x12)\n\x06traces\x18\x01 \x03(\x0b\x32\x19.otel_vtrack.v1.TraceInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x12\x43ountTracesRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"*\n\x13\x43ountTracesResponse\x12\x13\n\x0btrace_count\x18\x01 \x01(\x04\"h\n\x18GetTraceHistogramRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12(\n\x05width\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"|\n\x19GetTraceHistogramResponse\x12(\n\x05width\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x07\x62uckets\x18\x02 \x03(\x0b\x32$.otel_vtrack.v1.TraceHistogramBucket\"p\n\x14TraceHistogramBucket\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btrace_count\x18\x02 \x01(\x04\x12\x13\n\x0b\x65rror_count\x18\x03 \x01(\x04\"#\n\x0fGetTraceRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\"K\n\x10GetTraceResponse\x12)\n\x06traces\x18\x01 \x03(\x0b\x32\x19.otel_vtrack.v1.TraceInfo\x12\x0c\n\x04otlp\x18\x02 \x01(\x0c\"B\n\x12SetTraceTagRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\"\x15\n\x13SetTraceTagResponse\"6\n\x15\x44\x65leteTraceTagRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteTraceTagResponse\"\x83\x01\n\x13\x44\x65leteTracesRequest\x12\x11\n\ttrace_ids\x18\x01 \x03(\t\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12\x34\n\x10start_time_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"+\n\x14\x44\x65leteTracesResponse\x12\x13\n\x0btrace_count\x18\x01 \x01(\x04*q\n\nTraceState\x12\x1b\n\x17TRACE_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRACE_STATE_OK\x10\x01\x12\x15\n\x11TRACE_STATE_ERROR\x10\x02\x12\x1b\n\x17TRACE_STATE_IN_PROGRESS\x10\x03\x32\x8e\x05\n\x0cTraceService\x12Y\n\x0cSearchTraces\x12#.otel_vtrack.v1.SearchTracesRequest\x1a$.otel_vtrack.v1.SearchTracesResponse\x12V\n\x0b\x43ountTraces\x12\".otel_vtrack.v1.CountTracesRequest\x1a#.otel_vtrack.v1.CountTracesResponse\x12h\n\x11GetTraceHistogram\x12(.otel_vtrack.v1.GetTraceHistogramRequest\x1a).otel_vtrack.v1.GetTraceHistogramResponse\x12M\n\x08GetTrace\x12\x1f.otel_vtrack.v1.GetTraceRequest\x1a .otel_vtrack.v1.GetTraceResponse\x12V\n\x0bSetTraceTag\x12\".otel_vtrack.v1.SetTraceTagRequest\x1a#.otel_vtrack.v1.SetTraceTagResponse\x12_\n\x0e\x44\x65leteTraceTag\x12%.otel_vtrack.v1.DeleteTraceTagRequest\x1a&.otel_vtrack.v1.DeleteTraceTagResponse\x12Y\n\x0c\x44\x65leteTraces\x12#.otel_vtrack.v1.DeleteTracesRequest\x1a$.otel_vtrack.v1.DeleteTracesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACEINFO_TRACEMETADATAENTRY']._serialized_options = b'8\001'
   _globals['_TRACEINFO_TAGSENTRY']._loaded_options = None
   _globals['_TRACEINFO_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_TRACESTATE']._serialized_start=2627
-  _globals['_TRACESTATE']._serialized_end=2740
+  _globals['_TRACESTATE']._serialized_start=2293
+  _globals['_TRACESTATE']._serialized_end=2406
   _globals['_TOKENUSAGE']._serialized_start=147
   _globals['_TOKENUSAGE']._serialized_end=296
   _globals['_COST']._serialized_start=298
@@ -50,36 +50,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACEINFO_TRACEMETADATAENTRY']._serialized_end=1124
   _globals['_TRACEINFO_TAGSENTRY']._serialized_start=1126
   _globals['_TRACEINFO_TAGSENTRY']._serialized_end=1169
-  _globals['_SEARCHTRACESREQUEST']._serialized_start=1172
-  _globals['_SEARCHTRACESREQUEST']._serialized_end=1619
-  _globals['_SEARCHTRACESRESPONSE']._serialized_start=1621
-  _globals['_SEARCHTRACESRESPONSE']._serialized_end=1711
-  _globals['_COUNTTRACESREQUEST']._serialized_start=1713
-  _globals['_COUNTTRACESREQUEST']._serialized_end=1769
-  _globals['_COUNTTRACESRESPONSE']._serialized_start=1771
-  _globals['_COUNTTRACESRESPONSE']._serialized_end=1813
-  _globals['_GETTRACEHISTOGRAMREQUEST']._serialized_start=1815
-  _globals['_GETTRACEHISTOGRAMREQUEST']._serialized_end=1919
-  _globals['_GETTRACEHISTOGRAMRESPONSE']._serialized_start=1921
-  _globals['_GETTRACEHISTOGRAMRESPONSE']._serialized_end=2045
-  _globals['_TRACEHISTOGRAMBUCKET']._serialized_start=2047
-  _globals['_TRACEHISTOGRAMBUCKET']._serialized_end=2159
-  _globals['_GETTRACEREQUEST']._serialized_start=2161
-  _globals['_GETTRACEREQUEST']._serialized_end=2196
-  _globals['_GETTRACERESPONSE']._serialized_start=2198
-  _globals['_GETTRACERESPONSE']._serialized_end=2273
-  _globals['_SETTRACETAGREQUEST']._serialized_start=2275
-  _globals['_SETTRACETAGREQUEST']._serialized_end=2341
-  _globals['_SETTRACETAGRESPONSE']._serialized_start=2343
-  _globals['_SETTRACETAGRESPONSE']._serialized_end=2364
-  _globals['_DELETETRACETAGREQUEST']._serialized_start=2366
-  _globals['_DELETETRACETAGREQUEST']._serialized_end=2420
-  _globals['_DELETETRACETAGRESPONSE']._serialized_start=2422
-  _globals['_DELETETRACETAGRESPONSE']._serialized_end=2446
-  _globals['_DELETETRACESREQUEST']._serialized_start=2449
-  _globals['_DELETETRACESREQUEST']._serialized_end=2580
-  _globals['_DELETETRACESRESPONSE']._serialized_start=2582
-  _globals['_DELETETRACESRESPONSE']._serialized_end=2625
-  _globals['_TRACESERVICE']._serialized_start=2743
-  _globals['_TRACESERVICE']._serialized_end=3397
+  _globals['_SEARCHTRACESREQUEST']._serialized_start=1171
+  _globals['_SEARCHTRACESREQUEST']._serialized_end=1285
+  _globals['_SEARCHTRACESRESPONSE']._serialized_start=1287
+  _globals['_SEARCHTRACESRESPONSE']._serialized_end=1377
+  _globals['_COUNTTRACESREQUEST']._serialized_start=1379
+  _globals['_COUNTTRACESREQUEST']._serialized_end=1435
+  _globals['_COUNTTRACESRESPONSE']._serialized_start=1437
+  _globals['_COUNTTRACESRESPONSE']._serialized_end=1479
+  _globals['_GETTRACEHISTOGRAMREQUEST']._serialized_start=1481
+  _globals['_GETTRACEHISTOGRAMREQUEST']._serialized_end=1585
+  _globals['_GETTRACEHISTOGRAMRESPONSE']._serialized_start=1587
+  _globals['_GETTRACEHISTOGRAMRESPONSE']._serialized_end=1711
+  _globals['_TRACEHISTOGRAMBUCKET']._serialized_start=1713
+  _globals['_TRACEHISTOGRAMBUCKET']._serialized_end=1825
+  _globals['_GETTRACEREQUEST']._serialized_start=1827
+  _globals['_GETTRACEREQUEST']._serialized_end=1862
+  _globals['_GETTRACERESPONSE']._serialized_start=1864
+  _globals['_GETTRACERESPONSE']._serialized_end=1939
+  _globals['_SETTRACETAGREQUEST']._serialized_start=1941
+  _globals['_SETTRACETAGREQUEST']._serialized_end=2007
+  _globals['_SETTRACETAGRESPONSE']._serialized_start=2009
+  _globals['_SETTRACETAGRESPONSE']._serialized_end=2030
+  _globals['_DELETETRACETAGREQUEST']._serialized_start=2032
+  _globals['_DELETETRACETAGREQUEST']._serialized_end=2086
+  _globals['_DELETETRACETAGRESPONSE']._serialized_start=2088
+  _globals['_DELETETRACETAGRESPONSE']._serialized_end=2112
+  _globals['_DELETETRACESREQUEST']._serialized_start=2115
+  _globals['_DELETETRACESREQUEST']._serialized_end=2246
+  _globals['_DELETETRACESRESPONSE']._serialized_start=2248
+  _globals['_DELETETRACESRESPONSE']._serialized_end=2291
+  _globals['_TRACESERVICE']._serialized_start=2409
+  _globals['_TRACESERVICE']._serialized_end=3063
 # @@protoc_insertion_point(module_scope)

@@ -297,62 +297,23 @@ Global___TraceInfo: _TypeAlias = TraceInfo  # noqa: Y015
 
 @_typing.final
 class SearchTracesRequest(_message.Message):
-    """Which traces to find. Fields that are empty do not restrict; those given must all hold."""
+    """Which traces to find."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
-    SERVICE_NAME_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    ENVIRONMENT_FIELD_NUMBER: _builtins.int
-    DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
-    SESSION_ID_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    START_TIME_FROM_FIELD_NUMBER: _builtins.int
-    START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
-    MIN_DURATION_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
-    """Exact name of the experiment."""
-    service_name: _builtins.str
-    """Exact name of the root's service."""
-    version: _builtins.str
-    """Exact version of the root."""
-    environment: _builtins.str
-    """Exact environment of the root."""
-    deployment_id: _builtins.str
-    """Exact deployment of the root."""
-    state: Global___TraceState.ValueType
-    """How it went."""
-    session_id: _builtins.str
-    """Exact session."""
-    user_id: _builtins.str
-    """Exact user."""
-    name: _builtins.str
-    """Exact name of the root span."""
+    """What telemetry or people call the experiment; empty for any."""
+    filter: _builtins.str
+    """In the search language, as in `version = '2.4.0' AND execution_time > 2s`; empty finds all."""
     page_size: _builtins.int
     """At most this many traces, from 1 to 1000; 0 means 100."""
     page_token: _builtins.str
     """`next_page_token` of an answer to a request that differed in nothing else but page_size."""
-    filter: _builtins.str
-    """In the search language, as in `version = '2.4.0' AND execution_time > 2s`; empty finds all."""
-    @_builtins.property
-    def start_time_from(self) -> _timestamp_pb2.Timestamp:
-        """The root started then or later."""
-
-    @_builtins.property
-    def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """The root started before."""
-
-    @_builtins.property
-    def min_duration(self) -> _duration_pb2.Duration:
-        """It took that long or longer."""
-
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Keys to sort by, each with ` ASC` or ` DESC` behind it; empty means newest first."""
@@ -361,25 +322,14 @@ class SearchTracesRequest(_message.Message):
         self,
         *,
         experiment: _builtins.str = ...,
-        service_name: _builtins.str = ...,
-        version: _builtins.str = ...,
-        environment: _builtins.str = ...,
-        deployment_id: _builtins.str = ...,
-        state: Global___TraceState.ValueType = ...,
-        session_id: _builtins.str = ...,
-        user_id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        start_time_from: _timestamp_pb2.Timestamp | None = ...,
-        start_time_until: _timestamp_pb2.Timestamp | None = ...,
-        min_duration: _duration_pb2.Duration | None = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["min_duration", b"min_duration", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment", b"environment", "experiment", b"experiment", "filter", b"filter", "min_duration", b"min_duration", "name", b"name", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "service_name", b"service_name", "session_id", b"session_id", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "state", b"state", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import traces
+from otel_vtrack.errors import NotFound
+from otel_vtrack.query import trace_search, traces
 from otel_vtrack.query.tokens import TokenUsage
-from otel_vtrack.query.traces import Filter, TraceState
+from otel_vtrack.query.traces import TraceState
 
 MS = 1_000_000
 
@@ -13,7 +13,7 @@ MS = 1_000_000
 def both_ways(store, trace_id):
     """Return a trace's infos as `get` and `search` give them, which must agree."""
     got = traces.get(store, trace_id).infos
-    found = traces.search(store, Filter(), page_size=1000).traces
+    found = trace_search.search(store, page_size=1000).traces
     found = [info for info in found if info.trace_id == trace_id]
     assert sorted(got, key=str) == sorted(found, key=str)
     return got
@@ -148,9 +148,10 @@ def test_session_and_user_come_from_any_span_if_the_root_does_not_say(store, sen
     send({}, {"parent": 1, "attributes": {"session.id": "s", "enduser.id": "u"}})
     info = only(store, trace_id())
     assert (info.session_id, info.user_id) == ("s", "u")
-    for where in (Filter(session_id="s"), Filter(user_id="u")):
-        assert [found.trace_id for found in traces.search(store, where).traces] == [trace_id()]
-    assert traces.search(store, Filter(session_id="x")).traces == []
+    for text in ("session = 's'", "user = 'u'"):
+        found = trace_search.search(store, text=text).traces
+        assert [each.trace_id for each in found] == [trace_id()]
+    assert trace_search.search(store, text="session = 'x'").traces == []
 
 
 def test_the_root_s_session_wins_over_its_children_s(store, send, trace_id):
@@ -159,8 +160,8 @@ def test_the_root_s_session_wins_over_its_children_s(store, send, trace_id):
         {"parent": 1, "attributes": {"session.id": "z"}},
     )
     assert only(store, trace_id()).session_id == "a"
-    assert len(traces.search(store, Filter(session_id="a")).traces) == 1
-    assert traces.search(store, Filter(session_id="z")).traces == []
+    assert len(trace_search.search(store, text="session = 'a'").traces) == 1
+    assert trace_search.search(store, text="session = 'z'").traces == []
 
 
 def usage(tokens):
@@ -268,91 +269,6 @@ def test_previews_come_from_other_spans_if_the_root_does_not_say(store, send, tr
     assert (info.request_preview, info.response_preview) == ("1", "last")
 
 
-def test_pages_neither_repeat_nor_skip_while_traces_arrive(store, send, trace_id):
-    for number in range(1, 8):
-        send({"trace": number, "at": number * 10})
-    seen, token = [], ""
-    for _ in range(10):
-        page = traces.search(store, Filter(), page_size=3, page_token=token)
-        seen += [int(info.trace_id, 16) for info in page.traces]
-        send({"trace": 100 + len(seen), "at": 1000 + len(seen)})
-        token = page.next_page_token
-        if not token:
-            break
-    assert seen == [7, 6, 5, 4, 3, 2, 1]
-
-
-def test_traces_that_start_together_are_all_listed(store, send):
-    send(*({"trace": number, "span": number} for number in range(1, 60)))
-    first = traces.search(store, Filter(), page_size=20)
-    second = traces.search(store, Filter(), page_size=50, page_token=first.next_page_token)
-    ids = [int(info.trace_id, 16) for info in first.traces + second.traces]
-    assert ids == list(range(59, 0, -1))
-
-
-def test_a_search_goes_on_until_it_has_what_few_match(store, send):
-    for number in range(1, 30):
-        send({"trace": number, "at": number, "ms": 500 if number == 2 else 1})
-    page = traces.search(store, Filter(min_duration_ns=400 * MS), page_size=1)
-    assert [int(info.trace_id, 16) for info in page.traces] == [2]
-    assert page.next_page_token == ""
-
-
-@pytest.mark.parametrize(
-    ("where", "expected"),
-    [
-        ({"experiment": "shop"}, [1, 2]),
-        ({"service_name": "stock"}, [3]),
-        ({"version": "1"}, [1]),
-        ({"environment": "production"}, [2]),
-        ({"deployment_id": "d"}, [3]),
-        ({"state": TraceState.ERROR}, [2]),
-        ({"state": TraceState.IN_PROGRESS}, [4]),
-        ({"state": TraceState.OK}, [1, 3]),
-        ({"name": "b"}, [2]),
-        ({"min_duration_ns": 5 * MS}, [3]),
-        ({"version": "1' OR '1'='1"}, []),
-    ],
-)
-def test_every_filter_restricts(store, send, where, expected):
-    send({"trace": 1, "name": "a"}, service__version="1")
-    send({"trace": 2, "name": "b", "status": 2}, deployment__environment__name="production")
-    send({"trace": 3, "ms": 5}, service__name="stock", deployment__id="d")
-    send({"trace": 4, "parent": 77}, service__name="other")
-    found = traces.search(store, Filter(**where)).traces
-    assert sorted(int(info.trace_id, 16) for info in found) == expected
-
-
-def test_a_time_range_holds_its_start_and_not_its_end(store, send):
-    base = 1_790_000_000_000_000_000
-    for number in (1, 2, 3):
-        send({"trace": number, "at": number})
-    where = Filter(start_time_from_ns=base + MS, start_time_until_ns=base + 3 * MS)
-    found = traces.search(store, where).traces
-    assert [int(info.trace_id, 16) for info in found] == [2, 1]
-
-
-@pytest.mark.parametrize(
-    "change", [lambda t: t[:-2], lambda t: "A" + t[1:], lambda t: "no", str.upper]
-)
-def test_a_changed_page_token_is_refused(store, send, change):
-    send({"trace": 1}, {"trace": 2})
-    token = traces.search(store, Filter(), page_size=1).next_page_token
-    with pytest.raises(InvalidArgument, match="page_token"):
-        traces.search(store, Filter(), page_size=1, page_token=change(token))
-
-
-def test_a_page_token_is_good_for_its_own_question_only(store, send):
-    send({"trace": 1}, {"trace": 2})
-    token = traces.search(store, Filter(), page_size=1).next_page_token
-    with pytest.raises(InvalidArgument, match="same filters"):
-        traces.search(store, Filter(name="x"), page_size=1, page_token=token)
-
-
 def test_an_unknown_trace_is_not_found(store, trace_id):
     with pytest.raises(NotFound):
         traces.get(store, trace_id(5))
-
-
-def test_nothing_matches_in_an_empty_store(store):
-    assert traces.search(store, Filter()) == traces.Page([], "")

@@ -2,7 +2,7 @@ import pytest
 
 from otel_vtrack.errors import InvalidArgument, NotFound, StoreUnavailable
 from otel_vtrack.query import experiments as query
-from otel_vtrack.query import traces, versions
+from otel_vtrack.query import trace_search, traces, versions
 from otel_vtrack.record import deletion, experiments
 from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
@@ -38,7 +38,7 @@ def rows(store):
 def found(store, **where):
     return sorted(
         (int(info.trace_id, 16), info.experiment)
-        for info in traces.search(store, traces.Filter(**where)).traces
+        for info in trace_search.search(store, **where).traces
     )
 
 
