@@ -13,6 +13,7 @@ from otel_vtrack.api import (
     connect_wire,
     deployments,
     experiments,
+    export,
     grpc_wire,
     spans,
     traces,
@@ -28,6 +29,7 @@ SERVICES: Final = (
     deployments.SERVICE,
     assessments.SERVICE,
     spans.SERVICE,
+    export.SERVICE,
 )
 SERVICE_NAMES: Final = tuple(service.full_name for service in SERVICES)
 """Full names of the services, for health and reflection."""

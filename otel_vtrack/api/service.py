@@ -63,7 +63,7 @@ class Service:
                 request=GetMessageClass(known[method].input_type),
                 response=GetMessageClass(known[method].output_type),
                 handler=handler,
-                reads_only=method.startswith(("Get", "Search", "List", "Count", "Compare")),
+                reads_only=method.startswith(("Get", "Search", "List", "Count", "Compare", "Export")),
             )
             for method, handler in handlers.items()
         )
