@@ -1,0 +1,70 @@
+"""What export and import show: how far they are, and what they did."""
+
+import contextlib
+import json
+from collections.abc import Generator
+from dataclasses import asdict
+from types import TracebackType
+
+import click
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing_extensions import Self
+
+from otel_vtrack.cli import connection
+from otel_vtrack.errors import InvalidArgument, WireError
+from otel_vtrack.transfer import Counts
+
+
+class Progress:
+    """One line on stderr that says how much was moved, if that is a terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("asking", total=None)
+
+    def show(self, counts: Counts) -> None:
+        """Show how much was moved so far."""
+        self._bar.update(self._task, description=said(counts))
+
+    def __enter__(self) -> Self:
+        """Begin to show it."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the line away."""
+        self._bar.stop()
+
+
+def said(counts: Counts) -> str:
+    """Say how much that is."""
+    return (
+        f"{counts.spans:,} spans, {counts.log_records:,} log records, {counts.changes:,} changes"
+        f" ({counts.bytes / 1e6:,.1f} MB)"
+    )
+
+
+def tell(done: str, counts: Counts, *, as_json: bool, to_stderr: bool = False) -> None:
+    """Say in the end what was done."""
+    text = json.dumps(asdict(counts), indent=2) if as_json else f"{done} {said(counts)}"
+    click.echo(text, err=to_stderr or not as_json)
+
+
+@contextlib.contextmanager
+def explained() -> Generator[None]:
+    """Make what is wrong with files or arguments one line and an exit code."""
+    try:
+        yield
+    except InvalidArgument as error:
+        connection.fail(str(error), connection.USAGE)
+    except (WireError, OSError) as error:
+        connection.fail(str(error))

@@ -1,0 +1,212 @@
+"""From files to a server."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from otel_vtrack.client import Client
+from otel_vtrack.client.call import Call
+from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.transfer import incoming
+from otel_vtrack.transfer.items import SPANS, Changes, Counts, Telemetry
+from otel_vtrack.v1 import export_pb2
+
+_EXPERIMENT_HEADER: Final = "x-vtrack-experiment"
+_LONGEST_EXPERIMENT: Final = 250
+_CHUNK_BYTES: Final = 4 << 20
+_CHUNK_CHANGES: Final = 1_000
+_CALL_SECONDS: Final = 120.0
+_PATIENCE_SECONDS: Final = 300.0
+_NOT_NOW: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+    }
+)
+
+
+def import_from(
+    paths: Iterable[str | Path],
+    client: Client,
+    *,
+    on_send: Callable[[Counts], object] = lambda _: None,
+) -> Counts:
+    """Send what files and folders hold to a server, and return how much that was.
+
+    The format is found by looking inside: those of `export_to`, and what the Collector's file
+    exporter writes. Whatever the server has already counts once, so one that was interrupted is
+    simply begun again.
+
+    Args:
+        paths: Files and folders; `-` for lines from standard input.
+        client: Of the server.
+        on_send: Called after each request with what was sent so far.
+
+    Raises:
+        InvalidArgument: A path is not there, or an export that is not complete.
+        WireError: A file is not what it seems to be.
+        grpc.RpcError: The server does not take it, or does not answer for five minutes.
+    """
+    sender = _Sender(client, on_send)
+    for name in incoming.files([str(path) for path in paths]):
+        for item in incoming.read(name):
+            sender.add(item)
+    sender.flush()
+    return sender.counts
+
+
+@dataclass(slots=True)
+class _Chunk:
+    parts: list[bytes] = field(default_factory=list[bytes])
+    size: int = 0
+    count: int = 0
+
+
+class _Sender:
+    """Gathers small pieces into requests, by experiment, within a bounded size."""
+
+    def __init__(self, client: Client, on_send: Callable[[Counts], object]) -> None:
+        self.counts = Counts()
+        self._client = client
+        self._on_send = on_send
+        self._chunks: dict[tuple[str, str], _Chunk] = {}
+        self._waiting = 0
+        self._changes: list[export_pb2.Change] = []
+
+    def add(self, item: Telemetry | Changes) -> None:
+        """Take an item, and send if there is enough."""
+        if isinstance(item, Changes):
+            self._changes += item.changes
+            if len(self._changes) >= _CHUNK_CHANGES:
+                self._send_changes()
+            return
+        key = (item.signal, item.experiment)
+        chunk = self._chunks.setdefault(key, _Chunk())
+        if chunk.size + len(item.otlp) > _CHUNK_BYTES and chunk.parts:
+            self._send(key)
+            chunk = self._chunks.setdefault(key, _Chunk())
+        chunk.parts.append(item.otlp)
+        chunk.size += len(item.otlp)
+        chunk.count += item.items
+        self._waiting += len(item.otlp)
+        if chunk.size >= _CHUNK_BYTES:
+            self._send(key)
+        elif self._waiting >= 4 * _CHUNK_BYTES:
+            # Many experiments, each with little.
+            for each in list(self._chunks):
+                self._send(each)
+
+    def flush(self) -> None:
+        """Send what is left."""
+        for key in list(self._chunks):
+            self._send(key)
+        self._send_changes()
+
+    def _send(self, key: tuple[str, str]) -> None:
+        chunk = self._chunks.pop(key)
+        self._waiting -= chunk.size
+        signal, experiment = key
+        # Serialized messages one after the other are one message with all of their parts.
+        whole = b"".join(chunk.parts)
+        if signal == SPANS:
+            call = _Otlp(
+                method="trace.v1.TraceService/Export",
+                request=ExportTraceServiceRequest.FromString(whole),
+                response=ExportTraceServiceResponse,
+                read=_rejected_spans,
+                repeatable=True,
+                timeout=_CALL_SECONDS,
+                metadata=_experiment(experiment),
+            )
+        else:
+            call = _Otlp(
+                method="logs.v1.LogsService/Export",
+                request=ExportLogsServiceRequest.FromString(whole),
+                response=ExportLogsServiceResponse,
+                read=_rejected_records,
+                repeatable=True,
+                timeout=_CALL_SECONDS,
+                metadata=_experiment(experiment),
+            )
+        self.counts.rejected += self._patiently(call)
+        self.counts.add(Telemetry(signal, experiment, whole, chunk.count))
+        self._on_send(self.counts)
+
+    def _send_changes(self) -> None:
+        changes, self._changes = self._changes, []
+        if not changes:
+            return
+        self._patiently(
+            Call(
+                method="ExportService/ImportChanges",
+                request=export_pb2.ImportChangesRequest(changes=changes),
+                response=export_pb2.ImportChangesResponse,
+                read=_taken,
+                repeatable=True,
+                timeout=_CALL_SECONDS,
+            )
+        )
+        self.counts.changes += len(changes)
+        self._on_send(self.counts)
+
+    def _patiently(self, call: Call[int]) -> int:
+        """Ask until the server has room, as one that is sent much at once says that it has none."""
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        pause = 0.5
+        while True:
+            try:
+                return self._client.ask(call)
+            except grpc.RpcError as error:
+                code: Any = error.code()  # pyright: ignore[reportAttributeAccessIssue]
+                if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise InvalidArgument(
+                        "a span or log record is larger than the server takes: raise its"
+                        " --max-request-bytes"
+                    ) from error
+                if code not in _NOT_NOW or time.monotonic() + pause > give_up:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Otlp(Call[int]):
+    """A call of OTLP's own services."""
+
+    @property
+    def path(self) -> str:
+        """The method as gRPC has it."""
+        return f"/opentelemetry.proto.collector.{self.method}"
+
+
+def _experiment(name: str) -> tuple[tuple[str, str | bytes], ...]:
+    if not name or len(name) > _LONGEST_EXPERIMENT:
+        return ()  # it was never named by a header, so that the resource tells it
+    if name.isascii() and name.isprintable():
+        return ((_EXPERIMENT_HEADER, name),)
+    return ((f"{_EXPERIMENT_HEADER}-bin", name.encode()),)
+
+
+def _rejected_spans(answer: Any) -> int:
+    return answer.partial_success.rejected_spans
+
+
+def _rejected_records(answer: Any) -> int:
+    return answer.partial_success.rejected_log_records
+
+
+def _taken(answer: Any) -> int:
+    return answer.change_count

@@ -1,0 +1,86 @@
+"""Reads what was exported, or what the Collector wrote, by what is in it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from otel_vtrack.errors import InvalidArgument, WireError
+from otel_vtrack.transfer import frames, lines
+from otel_vtrack.transfer.items import Item
+
+_PARQUET: Final = b"PAR1"
+_LONGEST_LINE: Final = 512 << 20
+
+
+def files(paths: list[str]) -> list[str]:
+    """Return the files to read, those of folders too, what people wrote last; `-` stays.
+
+    Raises:
+        InvalidArgument: One is not there, or an export that is not complete.
+    """
+    found: list[str] = []
+    for name in paths:
+        path = Path(name)
+        if name == "-":
+            found.append(name)
+            continue
+        if not path.exists():
+            raise InvalidArgument(f"{name} is not there")
+        if path.with_name(path.name + ".state").exists():
+            raise InvalidArgument(
+                f"{name} is not complete: run the same vtrack export again, and it goes on"
+            )
+        if path.is_dir():
+            inside = [it for it in sorted(path.rglob("*")) if it.is_file()]
+            known = [it for it in inside if it.suffix in {".pb", ".jsonl", ".json", ".parquet"}]
+            if not known:
+                raise InvalidArgument(f"{name} has no file that was exported")
+            found += [str(it) for it in sorted(known, key=_is_of_changes)]
+        else:
+            found.append(name)
+    return found
+
+
+def _is_of_changes(path: Path) -> bool:
+    return "changes" in path.name or "changes" in path.parent.name or "changes" in str(path.parent)
+
+
+def read(name: str) -> Iterator[Item]:
+    """Yield what is in a file, or on standard input.
+
+    Raises:
+        WireError: It is not what it seems to be; the message says where.
+        InvalidArgument: It is Parquet, and pyarrow is missing.
+    """
+    if name == "-":
+        yield from _lines(sys.stdin.buffer, name)
+        return
+    with Path(name).open("rb") as file:
+        head = file.read(4)
+        file.seek(0)
+        if head == _PARQUET:
+            from otel_vtrack.transfer import parquet  # noqa: PLC0415 - pyarrow is an extra
+
+            yield from parquet.read(Path(name))
+        elif not head.lstrip()[:1] or head.lstrip()[:1] == b"{":
+            yield from _lines(file, name)
+        else:
+            try:
+                yield from frames.read(file)
+            except WireError as error:
+                raise WireError(f"{name}: {error}") from None
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[Item]:
+    number = 0
+    while line := file.readline(_LONGEST_LINE):
+        number += 1
+        if not line.strip():
+            continue
+        try:
+            item = lines.read(line)
+        except WireError as error:
+            raise WireError(f"{name}, line {number}: {error}") from None
+        if item is not None:
+            yield item

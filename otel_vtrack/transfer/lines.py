@@ -1,0 +1,134 @@
+"""The formats of one JSON object a line: OTLP JSON, and one entity a line."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from otel_vtrack.errors import WireError
+from otel_vtrack.transfer.items import LOG_RECORDS, SPANS, Changes, Item, Telemetry
+from otel_vtrack.v1 import export_pb2
+from otel_vtrack.wire import otlp_json
+
+EXPERIMENT: Final = "vtrackExperiment"
+"""Beside `resourceSpans`: readers of OTLP JSON ignore a key that they do not know."""
+
+CHANGE: Final = "vtrackChange"
+
+
+def of_otlp(item: Item) -> Iterator[str]:
+    """Write an item as OTLP JSON, as the Collector's file exporter does: one request a line."""
+    if isinstance(item, Changes):
+        for change in item.changes:
+            yield _dumps({CHANGE: _change(change)})
+        return
+    data = message(item.signal, item.otlp)
+    yield _dumps(otlp_json.as_object(data) | {EXPERIMENT: item.experiment})
+
+
+def of_entities(item: Item) -> Iterator[str]:
+    """Write an item as one span, log record or change a line."""
+    if isinstance(item, Changes):
+        for change in item.changes:
+            yield _dumps(_change(change))
+        return
+    data: Any = message(item.signal, item.otlp)
+    is_span = item.signal == SPANS
+    kind, field = ("span", "span") if is_span else ("log_record", "logRecord")
+    for group in data.resource_spans if is_span else data.resource_logs:
+        outer: dict[str, Any] = {"type": kind, "experiment": item.experiment}
+        outer |= _around("resource", group)
+        for scoped in group.scope_spans if is_span else group.scope_logs:
+            inner = outer | _around("scope", scoped)
+            for one in scoped.spans if is_span else scoped.log_records:
+                yield _dumps(inner | {field: otlp_json.as_object(one)})
+
+
+def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of line
+    """Read a line of either; None if there is nothing in it that is known.
+
+    Raises:
+        WireError: It is no such line.
+    """
+    try:
+        found: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"this is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise WireError("a line holds one JSON object")
+    known = cast("dict[str, Any]", found)
+    experiment = str(known.get(EXPERIMENT, "") or known.get("experiment", ""))
+    if "resourceSpans" in known:
+        return _telemetry(SPANS, experiment, known, TracesData())
+    if "resourceLogs" in known:
+        return _telemetry(LOG_RECORDS, experiment, known, LogsData())
+    if CHANGE in known:
+        return Changes([_read_change(known[CHANGE])])
+    match known.get("type"):
+        case None:
+            return None
+        case "span":
+            whole = _whole(known, "scopeSpans", {"spans": [known.get("span")]})
+            return _telemetry(SPANS, experiment, {"resourceSpans": [whole]}, TracesData())
+        case "log_record":
+            whole = _whole(known, "scopeLogs", {"logRecords": [known.get("logRecord")]})
+            return _telemetry(LOG_RECORDS, experiment, {"resourceLogs": [whole]}, LogsData())
+        case _:
+            return Changes([_read_change(known)])
+
+
+def message(signal: str, otlp: bytes) -> TracesData | LogsData:
+    """Parse telemetry."""
+    return TracesData.FromString(otlp) if signal == SPANS else LogsData.FromString(otlp)
+
+
+def count(data: Any) -> int:
+    """Count the spans or log records of a TracesData or LogsData."""
+    if isinstance(data, TracesData):
+        return sum(len(it.spans) for group in data.resource_spans for it in group.scope_spans)
+    return sum(len(it.log_records) for group in data.resource_logs for it in group.scope_logs)
+
+
+def _around(name: str, group: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if group.HasField(name):
+        told[name] = otlp_json.as_object(getattr(group, name))
+    if group.schema_url:
+        told[f"{name}SchemaUrl"] = group.schema_url
+    return told
+
+
+def _whole(line: dict[str, Any], scopes: str, items: dict[str, Any]) -> dict[str, Any]:
+    inner = {"scope": line.get("scope"), "schemaUrl": line.get("scopeSchemaUrl"), **items}
+    outer = {"resource": line.get("resource"), "schemaUrl": line.get("resourceSchemaUrl")}
+    return {**outer, scopes: [inner]}
+
+
+def _telemetry(signal: str, experiment: str, document: Any, data: Any) -> Telemetry:
+    otlp_json.fill(data, document)
+    return Telemetry(signal, experiment, data.SerializeToString(), count(data))
+
+
+def _change(change: export_pb2.Change) -> dict[str, Any]:
+    about: Any = change.WhichOneof("about")
+    told = MessageToDict(
+        getattr(change, about),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+    return {"type": about, **told}
+
+
+def _read_change(line: dict[str, Any]) -> export_pb2.Change:
+    told = {name: value for name, value in line.items() if name != "type"}
+    try:
+        return ParseDict({line.get("type", ""): told}, export_pb2.Change())
+    except ParseError as error:
+        raise WireError(f"this is no change: {error}") from None
+
+
+def _dumps(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,85 @@
+"""Reads all of a server, page by page."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from otel_vtrack.client import Client
+from otel_vtrack.client.call import Call
+from otel_vtrack.transfer.items import CHANGES, LOG_RECORDS, SPANS, Changes, Item, Telemetry, What
+from otel_vtrack.v1 import export_pb2
+
+START: Final = (SPANS, "")
+_STAGES: Final = (SPANS, LOG_RECORDS, CHANGES)
+_SIGNALS: Final = {
+    SPANS: export_pb2.TELEMETRY_SIGNAL_SPANS,
+    LOG_RECORDS: export_pb2.TELEMETRY_SIGNAL_LOG_RECORDS,
+}
+_SECONDS: Final = 120.0
+
+Place = tuple[str, str]
+"""A stage, and the token of its next page."""
+
+
+def read(
+    client: Client, what: What, place: Place = START
+) -> Iterator[tuple[list[Item], Place | None]]:
+    """Yield pages from a place on, each with the place behind it; None after the last."""
+    stage, token = place
+    for at in range(_STAGES.index(stage), len(_STAGES)):
+        while True:
+            items, token = _page(client, what, _STAGES[at], token)
+            after = _STAGES[at + 1] if at + 1 < len(_STAGES) else None
+            yield items, (_STAGES[at], token) if token else (after, "") if after else None
+            if not token:
+                break
+
+
+def _page(client: Client, what: What, stage: str, token: str) -> tuple[list[Item], str]:
+    limits: dict[str, Any] = {
+        "experiment": what.experiment,
+        "start_time_from": _timestamp(what.since),
+        "start_time_until": _timestamp(what.until),
+        "filter": what.filter,
+        "page_token": token,
+    }
+    if stage == CHANGES:
+        changed = client.ask(
+            Call(
+                method="ExportService/ExportChanges",
+                request=export_pb2.ExportChangesRequest(**limits),
+                response=export_pb2.ExportChangesResponse,
+                read=_itself,
+                repeatable=True,
+                timeout=_SECONDS,
+            )
+        )
+        return [Changes(list(changed.changes))] if changed.changes else [], changed.next_page_token
+    found = client.ask(
+        Call(
+            method="ExportService/ExportTelemetry",
+            request=export_pb2.ExportTelemetryRequest(signal=_SIGNALS[stage], **limits),
+            response=export_pb2.ExportTelemetryResponse,
+            read=_itself,
+            repeatable=True,
+            timeout=_SECONDS,
+        )
+    )
+    items: list[Item] = [
+        Telemetry(stage, batch.experiment, batch.otlp, batch.item_count) for batch in found.batches
+    ]
+    return items, found.next_page_token
+
+
+def _itself(answer: Any) -> Any:
+    return answer
+
+
+def _timestamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
