@@ -11,6 +11,9 @@ from google.protobuf.message_factory import GetMessageClass
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.store.client import Store
 
+_READS: Final = ("Get", "Search", "List", "Count", "Compare", "Export")
+"""How the names of methods begin that change nothing."""
+
 Handler = Callable[["Backend", Any], Message]
 """Answers a request; raises an error of otel_vtrack.errors. Blocks, so it runs in a thread."""
 
@@ -63,7 +66,7 @@ class Service:
                 request=GetMessageClass(known[method].input_type),
                 response=GetMessageClass(known[method].output_type),
                 handler=handler,
-                reads_only=method.startswith(("Get", "Search", "List", "Count", "Compare", "Export")),
+                reads_only=method.startswith(_READS),
             )
             for method, handler in handlers.items()
         )
