@@ -86,12 +86,38 @@ CHAINS = {
         "llm.token_count.total",
         "llm.usage.total_tokens",
     ),
+    "cache_read_input_tokens": (
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read",
+    ),
+    "cache_creation_input_tokens": (
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "llm.token_count.prompt_details.cache_write",
+    ),
+    "model": (
+        "gen_ai.response.model",
+        "gen_ai.request.model",
+        "llm.response.model_name",
+        "llm.model_name",
+        "llm.request.model_name",
+        "embedding.model_name",
+        "mlflow.llm.model",
+    ),
+    "provider": (
+        "gen_ai.provider.name",
+        "gen_ai.system",
+        "llm.provider",
+        "llm.system",
+        "mlflow.llm.provider",
+    ),
+    "cost": ("mlflow.llm.cost", "gen_ai.usage.cost", "llm.cost.total"),
 }
 WEAK_VERSIONS = ("traceloop.entity.version", "gen_ai.agent.version")
 COLUMNS = tuple(CHAINS)
-SILENT = dict.fromkeys(COLUMNS, "") | dict.fromkeys(
-    ("input_tokens", "output_tokens", "total_tokens")
-)
+SILENT = {column: None if column.endswith("_tokens") else "" for column in COLUMNS}
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 USAGE = '{"input_tokens": 12, "output_tokens": 3, "total_tokens": 15}'
 
@@ -216,6 +242,22 @@ def cases():
         {},
         {"output_tokens": 3},
     )
+    yield (
+        "MLflow's usage of a cache",
+        {
+            "mlflow.chat.tokenUsage": '{"cache_read_input_tokens": 2, "cache_creation_input_tokens": 1}'
+        },
+        {},
+        {"cache_read_input_tokens": 2, "cache_creation_input_tokens": 1},
+    )
+    yield (
+        "one count that is none",
+        {"mlflow.chat.tokenUsage": '{"input_tokens": "x", "output_tokens": 3}'},
+        {},
+        {"output_tokens": 3},
+    )
+    quoted = {"mlflow.llm.model": '"gpt-4o"', "mlflow.llm.provider": '"openai"'}
+    yield "MLflow's model", quoted, {}, {"model": "gpt-4o", "provider": "openai"}
     for text in (
         "",
         "{",

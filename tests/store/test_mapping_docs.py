@@ -24,7 +24,7 @@ def documented():
 def mapped():
     """The names of each role, best rank first, roles in order."""
     names, codes = re.search(
-        r"transform\(name, \[(.*?)\], \[(.*?)\]::Array\(UInt8\)", VIEW, re.DOTALL
+        r"transform\(name, \[(.*?)\], \[(.*?)\]::Array\(UInt16\)", VIEW, re.DOTALL
     ).groups()
     pairs = zip(re.findall(r"'([^']+)'", names), map(int, re.findall(r"\d+", codes)), strict=True)
     roles = {}

@@ -16,8 +16,9 @@ WITH
     -- What an attribute's name says, as role * 16 + rank, where a lower rank wins; 0: nothing.
     -- Roles: 1 version, 2 version if nothing else says it, 3 environment, 4 deployment,
     -- 5 commit, 6 branch, 7 repository, 8 dirty, 9 session, 10 user, 11 input, 12 output and
-    -- 13 total tokens, 14 experiment, 15 the three counts as JSON. docs/mapping.md has the same
-    -- chains in words.
+    -- 13 total tokens, 14 experiment, 15 the counts of tokens as JSON, 16 model, 17 provider,
+    -- 18 tokens read from and 19 put into a cache, 20 cost. docs/mapping.md has the same chains
+    -- in words.
     -- Names are LowCardinality, so this runs once for each name in a block.
     (name -> transform(name, [
         'service.version', 'app_version', 'app.version', 'version',
@@ -37,7 +38,14 @@ WITH
         'gen_ai.usage.output_tokens', 'gen_ai.usage.completion_tokens', 'llm.token_count.completion', 'llm.usage.completion_tokens',
         'gen_ai.usage.total_tokens', 'llm.token_count.total', 'llm.usage.total_tokens',
         'vtrack.experiment',
-        'mlflow.chat.tokenUsage'
+        'mlflow.chat.tokenUsage',
+        'gen_ai.response.model', 'gen_ai.request.model', 'llm.response.model_name', 'llm.model_name',
+        'llm.request.model_name', 'embedding.model_name', 'mlflow.llm.model',
+        'gen_ai.provider.name', 'gen_ai.system', 'llm.provider', 'llm.system', 'mlflow.llm.provider',
+        'gen_ai.usage.cache_read.input_tokens', 'gen_ai.usage.cache_read_input_tokens', 'llm.token_count.prompt_details.cache_read',
+        'gen_ai.usage.cache_write.input_tokens', 'gen_ai.usage.cache_creation.input_tokens',
+        'gen_ai.usage.cache_creation_input_tokens', 'llm.token_count.prompt_details.cache_write',
+        'mlflow.llm.cost', 'gen_ai.usage.cost', 'llm.cost.total'
     ], [
         16, 17, 18, 19,
         32, 33, 34,
@@ -56,14 +64,22 @@ WITH
         192, 193, 194, 195,
         208, 209, 210,
         224,
-        240
-    ]::Array(UInt8), 0::UInt8)) AS code_of,
+        240,
+        256, 257, 258, 259,
+        260, 261, 262,
+        272, 273, 274, 275, 276,
+        288, 289, 290,
+        304, 305,
+        306, 307,
+        320, 321, 322
+    ]::Array(UInt16), 0::UInt16)) AS code_of,
     -- The attributes that have a role and a value, best rank first. As a map from role to text
     -- (`f` below) a lookup finds the first.
     ((names, texts) -> arraySort(arrayFilter(
         p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap(n -> code_of(n), names), texts)))) AS told_by,
     -- An image's tags are an array, hence bytes: its first text follows two tags and lengths.
-    extract(f[2], '(?s)^(?:\n.\n.)?([^\n]+)') AS weak_version
+    extract(f[2], '(?s)^(?:\n.\n.)?([^\n]+)') AS weak_version,
+    JSONExtract(f[15], 'Tuple(input_tokens Nullable(UInt64), output_tokens Nullable(UInt64), total_tokens Nullable(UInt64), cache_read_input_tokens Nullable(UInt64), cache_creation_input_tokens Nullable(UInt64))') AS counted
 SELECT
     toFixedString(s_trace_id, 16) AS trace_id,
     toFixedString(s_span_id, 8) AS span_id,
@@ -104,9 +120,15 @@ SELECT
     f[7] AS repository_url,
     f[9] AS session_id,
     f[10] AS user_id,
-    coalesce(toUInt64OrNull(f[11]), JSONExtract(f[15], 'input_tokens', 'Nullable(UInt64)')) AS input_tokens,
-    coalesce(toUInt64OrNull(f[12]), JSONExtract(f[15], 'output_tokens', 'Nullable(UInt64)')) AS output_tokens,
-    coalesce(toUInt64OrNull(f[13]), JSONExtract(f[15], 'total_tokens', 'Nullable(UInt64)')) AS total_tokens
+    coalesce(toUInt64OrNull(f[11]), counted.1) AS input_tokens,
+    coalesce(toUInt64OrNull(f[12]), counted.2) AS output_tokens,
+    coalesce(toUInt64OrNull(f[13]), counted.3) AS total_tokens,
+    coalesce(toUInt64OrNull(f[18]), counted.4) AS cache_read_input_tokens,
+    coalesce(toUInt64OrNull(f[19]), counted.5) AS cache_creation_input_tokens,
+    -- MLflow writes its attributes as JSON, so a text has quotes around it.
+    trimBoth(f[16], '"') AS model,
+    trimBoth(f[17], '"') AS provider,
+    f[20] AS cost
 FROM
 (
     -- Down to the spans.

@@ -30,6 +30,13 @@ SELECT
         short_id,
         ifNull(s.input_tokens, 0),
         ifNull(s.output_tokens, 0),
-        ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0))), has_usage) AS usage
+        ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0))), has_usage) AS usage,
+    groupUniqArrayIf((
+        short_id,
+        s.model,
+        s.provider,
+        ifNull(s.cache_read_input_tokens, 0),
+        ifNull(s.cache_creation_input_tokens, 0),
+        s.cost), has_usage OR s.cost != '') AS billing
 FROM spans/*@_local*/ AS s
 GROUP BY s.trace_id, s.experiment;
