@@ -1,6 +1,5 @@
 """AssessmentService."""
 
-import contextlib
 import json
 from typing import Any, Final, cast
 
@@ -54,7 +53,7 @@ def _value(text: str) -> Value:
     value = Value()
     try:
         _fill(value, json.loads(text), _DEEPEST)
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):
         # Too deep, or a number that no double comes near: as text nothing of it is lost.
         value.string_value = text
     return value
@@ -69,8 +68,7 @@ def _fill(value: Value, content: Any, deepest: int) -> None:
         case bool():
             value.bool_value = content
         case int() | float():
-            with contextlib.suppress(OverflowError):
-                value.number_value = float(content)
+            value.number_value = float(content)
         case str():
             value.string_value = content
         case list():

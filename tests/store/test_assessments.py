@@ -24,9 +24,10 @@ def tell(store, writer, otlp):
             "trace_id": otlp.trace_id(trace),
             "span_id": otlp.span_id(span),
             "time_unix_nano": otlp.T0 + at,
+            "event_name": EVENT,
         } | fields
         records = [
-            otlp.record(event_name=EVENT, attributes={NAME: "it"} | attributes, **given)
+            otlp.record(attributes={NAME: "it"} | attributes, **given)
             for attributes in events
         ]
         writer.write_logs(otlp.logs(*records).SerializeToString())
@@ -259,6 +260,11 @@ def test_an_event_of_a_trace_is_not_about_its_session(tell):
 def test_an_event_without_a_name_is_none(tell):
     assert tell({NAME: ""}) == []
     assert tell({NAME: None, SCORE: 1}) == []
+
+
+def test_the_name_of_the_event_may_be_an_attribute_as_it_was_once(tell):
+    [found] = tell({SCORE: 1, "event.name": EVENT}, event_name="")
+    assert found.value == "1"
 
 
 def test_other_log_records_are_none(store, writer, otlp):

@@ -12,4 +12,6 @@ SELECT
     r.attributes AS attributes,
     r.attribute_types[indexOf(mapKeys(r.attributes), 'gen_ai.evaluation.score.value')] AS score_type
 FROM log_records/*@_local*/ AS r
-WHERE r.event_name = 'gen_ai.evaluation.result';
+WHERE r.event_name = 'gen_ai.evaluation.result'
+    -- Where senders put it before records had a field for it.
+    OR (r.event_name = '' AND r.attributes['event.name'] = 'gen_ai.evaluation.result');
