@@ -1,13 +1,15 @@
 """What the commands that ask have in common: where to ask, in which form to answer, and errors.
 
-They exit with 0 if there is an answer, with 1 if what was asked for is not there or the server
-could not answer, and with 2 if the command itself makes no sense.
+They exit with 0 if there is an answer, with 1 if what was asked for is not there, is there already
+where it was to be made, or the server could not answer, and with 2 if the command itself makes no
+sense or was not confirmed.
 """
 
 import contextlib
 import functools
 import json
 import re
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, TypeVar, cast
@@ -21,12 +23,16 @@ from typing_extensions import override
 from otel_vtrack.client import Client
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_Found = TypeVar("_Found")
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 FAILED: Final = 1
 USAGE: Final = 2
+
+# Somebody sits in front of it.
+_RETRY_SECONDS: Final = 0.5
 
 
 def asks(command: _Command) -> _Command:
@@ -50,15 +56,65 @@ def asks(command: _Command) -> _Command:
     return cast("_Command", asking)
 
 
+def finds(key: str, *, limit: int = 20) -> Callable[[_Command], _Command]:
+    """Give a command `--filter`, `--order-by` and `--limit`, besides what `asks` gives.
+
+    Args:
+        key: To show how one sorts.
+        limit: Unless told.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        for option in (limited(limit), ordered(key), filtered):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def filtered(command: _Command) -> _Command:
+    """Give a command `--filter`."""
+    return click.option(
+        "--filter",
+        "filter_",
+        metavar="EXPRESSION",
+        default="",
+        help="Only what this finds, in the search language.",
+    )(command)
+
+
+def ordered(key: str) -> Callable[[_Command], _Command]:
+    """Give a command `--order-by`."""
+    return click.option(
+        "--order-by",
+        multiple=True,
+        metavar="KEY",
+        help=f"Sort by this, as in '{key} DESC'; may be given more than once.",
+    )
+
+
+def limited(limit: int = 20) -> Callable[[_Command], _Command]:
+    """Give a command `--limit`."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1),
+        default=limit,
+        show_default=True,
+        help="At most this many.",
+    )
+
+
 def client(server: str) -> Client:
-    """Connect to a server; whoever calls closes it."""
-    return Client(server)
+    """Connect to a server as variables of the environment say; whoever calls closes it."""
+    return Client.from_env(target=server, retry_seconds=_RETRY_SECONDS)
 
 
 @contextlib.contextmanager
 def _explained(server: str) -> Generator[None]:
     try:
         yield
+    except ValueError as error:
+        fail(" ".join(str(error).split()), USAGE)
     except grpc.RpcError as error:
         code = cast("grpc.Call", error).code()
         said = cast("grpc.Call", error).details() or code.name
@@ -70,7 +126,10 @@ def _explained(server: str) -> Generator[None]:
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
             said = f"the server at {server} took too long: narrow the question, or ask later"
         elif code is grpc.StatusCode.UNIMPLEMENTED:
-            said = f"what answers at {server} is no vtrack server: say where it is with --server"
+            said = (
+                f"what answers at {server} does not know this question: it is older than this"
+                " command, or no vtrack server; say where one is with --server"
+            )
         usage = code is grpc.StatusCode.INVALID_ARGUMENT
         fail(said, USAGE if usage else FAILED)
 
@@ -97,6 +156,54 @@ def as_object(message: Message) -> dict[str, Any]:
 def as_list(name: str, messages: Iterable[Message]) -> dict[str, Any]:
     """Return many messages as one object with one list."""
     return {name: [as_object(message) for message in messages]}
+
+
+def found(ask: Callable[[], _Found]) -> _Found | None:
+    """Return what is asked for, or None where it is not there."""
+    try:
+        return ask()
+    except grpc.RpcError as error:
+        if cast("grpc.Call", error).code() is grpc.StatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+def confirm(preview: str, *, yes: bool) -> None:
+    """Let a person agree to what cannot be undone; without a terminal only `--yes` does.
+
+    Args:
+        preview: What would go.
+        yes: Whether they did so beforehand.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{preview}: say --yes to do so without being asked", USAGE)
+    click.echo(preview, err=True)
+    if not click.confirm("Go on?", err=True):
+        fail("nothing was changed", USAGE)
+
+
+agreed = click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+"""Gives a command `--yes`."""
+
+
+class Pair(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """A key and its value, as in `team=search`."""
+
+    name = "KEY=VALUE"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Read it."""
+        if isinstance(value, tuple):
+            return cast("tuple[str, str]", value)
+        key, equals, text = value.partition("=")
+        if not (key and equals):
+            self.fail(f"{value!r} is no KEY=VALUE", param, ctx)
+        return key, text
 
 
 class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]

@@ -1,14 +1,35 @@
 """The group `vtrack`, which imports a command only when it is called or listed."""
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from keyword import iskeyword
 from typing import Final
 
 import click
 from typing_extensions import override
 
-COMMANDS: Final = ("serve", "migrate", "versions", "compare", "traces")
-"""Each is `command` of the module of that name beside this one."""
+SECTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "Ask": (
+        "versions",
+        "compare",
+        "traces",
+        "spans",
+        "assessments",
+        "deployments",
+        "experiments",
+    ),
+    "Say": ("feedback",),
+    "Run": ("serve", "migrate"),
+    "Move": ("export", "import"),
+    "Set up": ("completion",),
+}
+"""Each is `command` of the module of that name beside this one; those of Python's own words have
+`_` behind them.
+"""
+
+
+_WHOLE: Final = 1_000
 
 
 class LazyGroup(click.Group):
@@ -16,13 +37,33 @@ class LazyGroup(click.Group):
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if find_spec(f"otel_vtrack.cli.{name}")]
+        names = (name for section in SECTIONS.values() for name in section)
+        return [name for name in names if find_spec(_module(name))]
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        return import_module(f"otel_vtrack.cli.{cmd_name}").command
+        return import_module(_module(cmd_name)).command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them under headings."""
+        there = self.list_commands(ctx)
+        width = max(len(name) for name in there)
+        for heading, names in SECTIONS.items():
+            rows = [
+                (name.ljust(width), command.get_short_help_str(_WHOLE))
+                for name in names
+                if name in there and (command := self.get_command(ctx, name))
+            ]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+
+def _module(name: str) -> str:
+    return f"otel_vtrack.cli.{name}_" if iskeyword(name) else f"otel_vtrack.cli.{name}"
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

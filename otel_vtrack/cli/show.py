@@ -1,24 +1,144 @@
-"""How the commands that ask write times, durations and tables."""
+"""How the commands that ask write times, durations, tables and single things."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
+import click
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from otel_vtrack.client import columns
+from otel_vtrack.client.values import nanoseconds
+
+_NO_END: Final = 100_000
+_PADDING: Final = 2
+_FOLDED: Final = 24
+"""Cells of a terminal that a text takes before it is folded to spare a column."""
+
+
+class Shown(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        field: Of the message, see `client.columns`; or what makes a text of the message.
+        heading: Empty for the field's name in words.
+        spare: Whether, and how soon, it is left out where a terminal is too narrow: the greatest
+            goes first, 0 never.
+        longest: Longer texts are cut; 0 for never.
+    """
+
+    field: str | Callable[[Any], str]
+    heading: str = ""
+    spare: int = 0
+    longest: int = 0
 
 
 def console() -> Console:
     """Return what prints to a terminal, or plainly to a pipe and as wide as it needs."""
     made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=200)
+    return made if made.is_terminal else Console(highlight=False, width=_NO_END)
 
 
-def table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> Table:
+def listing(
+    kind: type[Message], found: Sequence[Any], shown: Sequence[Shown], nothing: str
+) -> None:
+    """Print messages as a table.
+
+    Args:
+        kind: Of the messages.
+        found: In their order.
+        shown: The columns.
+        nothing: Printed instead if there are none.
+    """
+    if not found:
+        click.echo(nothing)
+        return
+    known = {column.name: column for column in columns.of(kind.DESCRIPTOR)}
+    rows = [[_cell(known, each, message) for each in shown] for message in found]
+    numeric = {columns.Kind.INTEGER, columns.Kind.NUMBER, columns.Kind.LENGTH}
+    headings = [
+        (
+            each.heading or str(each.field).replace("_", " "),
+            isinstance(each.field, str) and known[each.field].kind in numeric,
+            each.spare,
+        )
+        for each in shown
+    ]
+    made = console()
+    made.print(table(*_fitting(headings, rows, made)))
+
+
+def _cell(known: Mapping[str, columns.Column], shown: Shown, message: Any) -> str:
+    if isinstance(shown.field, str):
+        column = known[shown.field]
+        text = columns.shown(column, column.read(message))
+    else:
+        text = shown.field(message)
+    if shown.longest and len(text) > shown.longest:
+        return text[: shown.longest - 1] + "…"
+    return text
+
+
+def _fitting(
+    headings: Sequence[tuple[str, bool, int]], rows: Sequence[Sequence[str]], made: Console
+) -> tuple[list[tuple[str, bool]], list[list[str]]]:
+    """Leave out empty columns that may be, and as many others as the terminal has no room for."""
+    kept = [
+        number
+        for number, (_, _, spare) in enumerate(headings)
+        if not spare or any(row[number] for row in rows)
+    ]
+
+    def width(number: int) -> int:
+        texts = [headings[number][0], *(row[number] for row in rows)]
+        return _PADDING + min(max(cell_len(text) for text in texts), _FOLDED)
+
+    while sum(map(width, kept)) > made.width:
+        spared = max(kept, key=lambda number: headings[number][2])
+        if not headings[spared][2]:
+            break
+        kept.remove(spared)
+    return (
+        [headings[number][:2] for number in kept],
+        [[row[number] for number in kept] for row in rows],
+    )
+
+
+def field(message: Message, name: str) -> str:
+    """Write one field of a message."""
+    return next(
+        columns.shown(column, column.read(message))
+        for column in columns.of(message.DESCRIPTOR)
+        if column.name == name
+    )
+
+
+def record(message: Message) -> None:
+    """Print the fields of a message that are not empty, one a line."""
+    rows = [
+        (column.name, columns.shown(column, column.read(message)))
+        for column in columns.of(message.DESCRIPTOR)
+    ]
+    pairs({name: text for name, text in rows if text})
+
+
+def pairs(texts: Mapping[str, str]) -> None:
+    """Print names and what belongs to them, one a line."""
+    width = max(map(len, texts), default=0)
+    made = console()
+    for name, text in texts.items():
+        made.print(escape(f"{name.ljust(width)}  {text}"), soft_wrap=True)
+
+
+def table(headings: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> Table:
     """Make a table; of each column the heading, and whether it holds numbers."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, is_number in columns:
+    for heading, is_number in headings:
         made.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))
@@ -27,18 +147,7 @@ def table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) ->
 
 def moment(time: Timestamp) -> str:
     """Write a time in UTC, to the second."""
-    # Not by datetime, which ends at the year 9999 and begins at 1.
-    return time.ToJsonString().partition(".")[0].rstrip("Z").replace("T", " ")
+    return columns.moment(nanoseconds(time))
 
 
-def length(nanoseconds: float) -> str:
-    """Write a duration with three digits, in the unit that suits it."""
-    milliseconds = nanoseconds / 1e6
-    if milliseconds >= 60_000:
-        minutes, seconds = divmod(milliseconds / 1000, 60)
-        return f"{minutes:.0f} min {seconds:.0f} s"
-    if milliseconds >= 1_000:
-        return f"{milliseconds / 1000:.3g} s"
-    if milliseconds >= 1 or not milliseconds:
-        return f"{milliseconds:.3g} ms"
-    return f"{milliseconds * 1000:.3g} µs"
+length = columns.length

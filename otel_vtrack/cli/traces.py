@@ -1,6 +1,5 @@
 """`vtrack traces`: find executions, and look at one."""
 
-import itertools
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -9,94 +8,209 @@ from google.protobuf.duration_pb2 import Duration
 from rich.markup import escape
 
 from otel_vtrack.cli import connection, show, tree
+from otel_vtrack.cli.show import Shown
+from otel_vtrack.client import trace_filter
 from otel_vtrack.v1 import traces_pb2
 from otel_vtrack.wire import otlp_json
 
-_STATES: Final = {
-    "ok": traces_pb2.TRACE_STATE_OK,
-    "error": traces_pb2.TRACE_STATE_ERROR,
-    "in_progress": traces_pb2.TRACE_STATE_IN_PROGRESS,
-}
+_STATES: Final = ("ok", "error", "in_progress")
+_BAR: Final = 40
+
+
+_COLUMNS: Final = (
+    Shown("trace_id", "trace"),
+    Shown("request_time", "started (UTC)"),
+    Shown("name", spare=1),
+    Shown("state"),
+    Shown("execution_duration", "duration"),
+    Shown("span_count", "spans", spare=6),
+    Shown("token_usage.total_tokens", "tokens", spare=5),
+    Shown("cost.total_cost", "cost ($)", spare=7),
+    Shown("version", spare=3),
+    Shown("environment", spare=4),
+    Shown("request_preview", "request", spare=2, longest=60),
+)
 
 
 @click.group()
 def command() -> None:
-    """Find traces, and look at one."""
+    """Find, count, tag and delete traces, and look at one."""
+
+
+def _finds(function: Any) -> Any:
+    """Give a command what says which traces; `_filter` reads it."""
+    for option in reversed(
+        (
+            click.option("--experiment", default="", help="Only of this experiment."),
+            click.option("--service", "service_name", default="", help="Only of this service."),
+            click.option("--version", default="", help="Only whose root has this version."),
+            click.option("--environment", default="", help="Only in this environment."),
+            click.option("--deployment", "deployment_id", default="", help="Only of this one."),
+            click.option("--state", type=click.Choice(_STATES), help="Only that went this way."),
+            click.option("--session", "session_id", default="", help="Only of this session."),
+            click.option("--user", "user_id", default="", help="Only of this user."),
+            click.option("--name", default="", help="Only whose root span has this name."),
+            click.option(
+                "--since",
+                "start_time_from",
+                type=connection.Moment(),
+                help="Only since: 1h, 7d or ISO 8601.",
+            ),
+            click.option(
+                "--until",
+                "start_time_until",
+                type=connection.Moment(),
+                help="Only before: 1h, 7d or ISO 8601.",
+            ),
+            click.option(
+                "--min-duration", type=connection.Length(), help="Only as long as: 250ms, 2s."
+            ),
+            connection.filtered,
+        )
+    ):
+        function = option(function)
+    return function
 
 
 @command.command()
-@click.option("--experiment", default="", help="Only of this experiment.")
-@click.option("--service", "service_name", default="", help="Only whose root has this service.")
-@click.option("--version", default="", help="Only whose root has this version.")
-@click.option("--environment", default="", help="Only in this environment.")
-@click.option("--deployment", "deployment_id", default="", help="Only of this deployment.")
-@click.option("--state", type=click.Choice(list(_STATES)), help="Only that went this way.")
-@click.option("--session", "session_id", default="", help="Only of this session.")
-@click.option("--user", "user_id", default="", help="Only of this user.")
-@click.option("--name", default="", help="Only whose root span has this name.")
-@click.option("--since", type=connection.Moment(), help="Only since: 1h, 7d or ISO 8601.")
-@click.option("--until", type=connection.Moment(), help="Only before: 1h, 7d or ISO 8601.")
-@click.option("--min-duration", type=connection.Length(), help="Only as long as: 250ms, 2s.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many."
-)
+@_finds
+@connection.ordered("execution_time")
+@connection.limited()
 @connection.asks
 def search(
     *,
-    state: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    min_duration: timedelta | None,
+    filter_: str,
+    order_by: tuple[str, ...],
     limit: int,
     server: str,
     as_json: bool,
-    **texts: Any,
+    **given: Any,
 ) -> None:
     """Find traces, newest first."""
     with connection.client(server) as client:
-        traces = client.search_traces(
-            **texts,
-            state=_STATES[state] if state else traces_pb2.TRACE_STATE_UNSPECIFIED,
-            start_time_from=since,
-            start_time_until=until,
-            min_duration=min_duration,
-            page_size=min(limit, 100),
-        )
-        found = list(itertools.islice(traces, limit))
+        found = client.search_traces(filter_, order_by=order_by, limit=limit, **given).fetch()
     if as_json:
         connection.print_json(connection.as_list("traces", found))
+        return
+    show.listing(traces_pb2.TraceInfo, found, _COLUMNS, "No traces match.")
+
+
+@command.command()
+@_finds
+@connection.asks
+def count(*, experiment: str, filter_: str, server: str, as_json: bool, **given: Any) -> None:
+    """Count traces without getting them."""
+    with connection.client(server) as client:
+        number = client.count_traces(trace_filter(filter_, **given), experiment=experiment)
+    if as_json:
+        connection.print_json(traces_pb2.CountTracesResponse(trace_count=number))
+    else:
+        click.echo(number)
+
+
+@command.command()
+@_finds
+@click.option("--width", type=connection.Length(), help="Of a bucket: 60s, 1h; else some 60 fit.")
+@connection.asks
+def histogram(
+    *,
+    experiment: str,
+    filter_: str,
+    width: timedelta | None,
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Count traces by when they started, without getting them."""
+    with connection.client(server) as client:
+        found = client.get_trace_histogram(
+            trace_filter(filter_, **given), experiment=experiment, width=width
+        )
+    if as_json:
+        connection.print_json(found.message)
         return
     if not found:
         click.echo("No traces match.")
         return
-    columns = [
-        ("trace", False),
-        ("started (UTC)", False),
-        ("name", False),
-        ("state", False),
-        ("duration", True),
-        ("spans", True),
-        ("tokens", True),
-        ("version", False),
-        ("environment", False),
-        ("request", False),
-    ]
+    most = max(bucket.trace_count for bucket in found)
     rows = [
         (
-            each.trace_id,
-            show.moment(each.request_time),
-            each.name,
-            state_name(each),
-            show.length(nanoseconds(each.execution_duration)),
-            str(each.span_count),
-            f"{each.token_usage.total_tokens:,}" if each.HasField("token_usage") else "",
-            each.version,
-            each.environment,
-            " ".join(each.request_preview[:60].split()),
+            show.moment(bucket.start_time),
+            f"{bucket.trace_count:,}",
+            f"{bucket.error_count:,}",
+            "█" * max(1, round(_BAR * bucket.trace_count / most)),
         )
-        for each in found
+        for bucket in found
     ]
-    show.console().print(show.table(columns, rows))
+    headings = [
+        ("start (UTC)", False),
+        ("traces", True),
+        ("errors", True),
+        (f"each {show.length(found.width / timedelta(microseconds=1) * 1000)}", False),
+    ]
+    show.console().print(show.table(headings, rows))
+
+
+@command.command()
+@click.argument("trace_id")
+@click.argument("tags", metavar="KEY=VALUE...", nargs=-1, required=True, type=connection.Pair())
+@connection.asks
+def tag(*, trace_id: str, tags: tuple[tuple[str, str], ...], server: str, as_json: bool) -> None:
+    """Set tags of a trace; the last writer wins."""
+    with connection.client(server) as client:
+        for key, value in tags:
+            client.set_trace_tag(trace_id, key, value)
+    if as_json:
+        connection.print_json(traces_pb2.SetTraceTagResponse())
+
+
+@command.command()
+@click.argument("trace_id")
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@connection.asks
+def untag(*, trace_id: str, keys: tuple[str, ...], server: str, as_json: bool) -> None:
+    """Delete tags of a trace; those that are not there do not matter."""
+    with connection.client(server) as client:
+        for key in keys:
+            client.delete_trace_tag(trace_id, key)
+    if as_json:
+        connection.print_json(traces_pb2.DeleteTraceTagResponse())
+
+
+@command.command()
+@click.argument("trace_ids", metavar="[TRACE_ID]...", nargs=-1)
+@click.option("--experiment", default="", help="With --until: those of this experiment.")
+@click.option("--until", type=connection.Moment(), help="That started before: 30d or ISO 8601.")
+@click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@connection.agreed
+@connection.asks
+def delete(
+    *,
+    trace_ids: tuple[str, ...],
+    experiment: str,
+    until: datetime | None,
+    dry_run: bool,
+    yes: bool,
+    server: str,
+    as_json: bool,
+) -> None:
+    """Delete traces with their spans, tags and assessments.
+
+    Either those named, or those of an experiment from before a time.
+    """
+    if bool(trace_ids) == bool(experiment and until) or bool(experiment) != bool(until):
+        raise click.UsageError("name traces, or give both --experiment and --until")
+    with connection.client(server) as client:
+        number = client.delete_traces(
+            trace_ids, experiment=experiment, start_time_until=until, dry_run=True
+        )
+        if not dry_run:
+            connection.confirm(f"{number:,} traces would go", yes=yes)
+            number = client.delete_traces(trace_ids, experiment=experiment, start_time_until=until)
+    if as_json:
+        connection.print_json(traces_pb2.DeleteTracesResponse(trace_count=number))
+    else:
+        click.echo(f"{number:,} traces {'would go' if dry_run else 'are gone'}.")
 
 
 @command.command()

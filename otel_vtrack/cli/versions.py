@@ -1,69 +1,121 @@
 """`vtrack versions`: what ran where, and since when."""
 
-import itertools
+from typing import Any, Final
 
 import click
 
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import Shown
+from otel_vtrack.v1 import versions_pb2
+
+
+def _commit(version: versions_pb2.Version) -> str:
+    return version.git_commit[:10] + ("+dirty" if version.git_dirty == "true" else "")
+
+
+_COLUMNS: Final = (
+    Shown("version"),
+    Shown("aliases", spare=1, longest=40),
+    Shown("places", "environment", longest=40),
+    Shown("service_name", "service", spare=2),
+    Shown("experiment", spare=9),
+    Shown(_commit, "commit", spare=3),
+    Shown("git_branch", "branch", spare=8),
+    Shown("trace_count", "traces"),
+    Shown("error_trace_count", "errors", spare=4),
+    Shown("usage.tokens.total_tokens", "tokens", spare=5),
+    Shown("usage.cost.total_cost", "cost ($)", spare=5),
+    Shown("first_seen", "first seen (UTC)", spare=7),
+    Shown("last_seen", "last seen (UTC)", spare=1),
+    Shown("note", spare=6, longest=60),
+)
+
+
+def _homes(function: Any) -> Any:
+    function = click.option("--service", "service_name", default="", help="Needed if of several.")(
+        function
+    )
+    return click.option("--experiment", default="", help="Needed if in several.")(function)
 
 
 @click.group()
 def command() -> None:
-    """List the versions that sent spans."""
+    """List versions, name them, and note what should be known of them."""
 
 
 @command.command("list")
 @click.option("--experiment", default="", help="Only of this experiment.")
 @click.option("--service", "service_name", default="", help="Only of this service.")
 @click.option("--environment", default="", help="Only in this environment.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many."
-)
+@click.option("--usage", is_flag=True, help="Also add up tokens and cost.")
+@connection.finds("trace_count", limit=100)
 @connection.asks
 def list_(
-    *, experiment: str, service_name: str, environment: str, limit: int, server: str, as_json: bool
+    *,
+    filter_: str,
+    usage: bool,
+    server: str,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """List versions, the one seen last first."""
     with connection.client(server) as client:
-        found = list(
-            itertools.islice(
-                client.search_versions(
-                    experiment=experiment, service_name=service_name, environment=environment
-                ),
-                limit,
-            )
-        )
+        found = client.search_versions(filter_, include_usage=usage, **given).fetch()
     if as_json:
         connection.print_json(connection.as_list("versions", found))
         return
-    if not found:
-        click.echo("No versions: nothing was received that matches.")
-        return
-    columns = [
-        ("version", False),
-        ("environment", False),
-        ("service", False),
-        ("experiment", False),
-        ("commit", False),
-        ("branch", False),
-        ("traces", True),
-        ("errors", True),
-        ("first seen", False),
-        ("last seen", False),
-    ]
-    rows = [
-        (
-            " ".join([each.version or "(none)", *(f"@{alias}" for alias in each.aliases)]),
-            ", ".join(dict.fromkeys(place.environment for place in each.places)),
-            each.service_name,
-            each.experiment,
-            each.git_commit[:10] + ("+dirty" if each.git_dirty == "true" else ""),
-            each.git_branch,
-            f"{each.trace_count:,}",
-            f"{each.error_trace_count:,}",
-            show.moment(each.first_seen),
-            show.moment(each.last_seen),
-        )
-        for each in found
-    ]
-    show.console().print(show.table(columns, rows))
+    nothing = "No versions: nothing was received that matches."
+    show.listing(versions_pb2.Version, found, _COLUMNS, nothing)
+
+
+@command.command()
+@click.argument("version")
+@_homes
+@click.option("--usage", is_flag=True, help="Also add up tokens and cost.")
+@connection.asks
+def get(*, version: str, usage: bool, server: str, as_json: bool, **given: Any) -> None:
+    """Show one version, named by itself or by @ and an alias."""
+    with connection.client(server) as client:
+        _tell(client.get_version(version, include_usage=usage, **given), as_json=as_json)
+
+
+@command.command()
+@click.argument("version")
+@_homes
+@click.option("--note", required=True, help="What people should know of it; '' for nothing.")
+@connection.asks
+def update(*, version: str, note: str, server: str, as_json: bool, **given: Any) -> None:
+    """Note what should be known of a version, named by itself or by @ and an alias."""
+    with connection.client(server) as client:
+        _tell(client.update_version(version, note=note, **given), as_json=as_json)
+
+
+@command.command()
+@click.argument("version")
+@click.argument("alias")
+@_homes
+@connection.asks
+def alias(*, version: str, alias: str, server: str, as_json: bool, **given: Any) -> None:
+    """Make ALIAS stand for a version, and for no other of that service."""
+    with connection.client(server) as client:
+        named = client.set_version_alias(version, alias.removeprefix("@"), **given)
+    _tell(named, as_json=as_json)
+
+
+@command.command()
+@click.argument("alias")
+@_homes
+@connection.asks
+def unalias(*, alias: str, server: str, as_json: bool, **given: Any) -> None:
+    """Delete an alias; one that is not there does not matter."""
+    with connection.client(server) as client:
+        client.delete_version_alias(alias.removeprefix("@"), **given)
+    if as_json:
+        connection.print_json(versions_pb2.DeleteVersionAliasResponse())
+
+
+def _tell(version: versions_pb2.Version, *, as_json: bool) -> None:
+    if as_json:
+        connection.print_json(version)
+    else:
+        show.record(version)

@@ -12,6 +12,7 @@ from otel_vtrack.client import (
     assessments,
     deployments,
     experiments,
+    export,
     methods,
     notebook,
     spans,
@@ -126,6 +127,10 @@ class AsyncClient:
     delete_deployment = methods.asks_async(deployments.delete_deployment)
 
     compare_versions = methods.asks_async(analysis.compare_versions)
+
+    export_telemetry = methods.searches_async(export.export_telemetry)
+    export_changes = methods.searches_async(export.export_changes)
+    import_changes = methods.asks_async(export.import_changes)
 
     async def ask(self, call: Call[T]) -> T:
         """Make one call that is described as the methods describe theirs."""

@@ -11,6 +11,7 @@ from otel_vtrack.client import (
     assessments,
     deployments,
     experiments,
+    export,
     methods,
     notebook,
     spans,
@@ -130,6 +131,10 @@ class Client:
     delete_deployment = methods.asks(deployments.delete_deployment)
 
     compare_versions = methods.asks(analysis.compare_versions)
+
+    export_telemetry = methods.searches(export.export_telemetry)
+    export_changes = methods.searches(export.export_changes)
+    import_changes = methods.asks(export.import_changes)
 
     def ask(self, call: Call[T]) -> T:
         """Make one call that is described as the methods describe theirs."""

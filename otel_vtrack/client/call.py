@@ -91,12 +91,13 @@ class Pages(Generic[M]):
 
     Attributes:
         method: `Service/Method`.
-        request: The first one; it has `page_size` and `page_token`.
+        request: The first one; it has a `page_token`.
         response: Type of a page.
         item: Type of what is found.
         field: Where a page has it.
         limit: At most so many; None for all.
         timeout: Seconds for each page; None for the client's own.
+        sized: Whether the request has a `page_size`.
     """
 
     method: str
@@ -106,6 +107,7 @@ class Pages(Generic[M]):
     field: str
     limit: int | None = None
     timeout: float | None = None
+    sized: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a limit that is none.
@@ -130,7 +132,7 @@ class Cursor(Generic[M]):
         limits = [each for each in (search.limit, limit) if each is not None]
         self._search = search
         self._left = min(limits) if limits else None
-        self._size: int = search.request.page_size or page_size
+        self._size: int = (search.request.page_size or page_size) if search.sized else 0
         self._token: str | None = ""
 
     def next(self) -> Call[list[M]] | None:
@@ -140,15 +142,16 @@ class Cursor(Generic[M]):
         search = self._search
         request = type(search.request)()
         request.CopyFrom(search.request)
-        size = self._size
-        if self._left is not None:
-            size = min(self._left, size or LARGEST_PAGE)
-        request.page_size = size
+        if search.sized:
+            size = self._size
+            if self._left is not None:
+                size = min(self._left, size or LARGEST_PAGE)
+            request.page_size = size
         request.page_token = self._token
         return repeatable(search.method, request, search.response, self._read, search.timeout)
 
     def _read(self, page: Any) -> list[M]:
-        found: list[M] = list(getattr(page, self._search.field))
+        found: list[M] = list(getattr(page, self._search.field))[: self._left]
         self._token = page.next_page_token or None
         if self._left is not None:
             self._left -= len(found)

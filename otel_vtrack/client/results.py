@@ -133,9 +133,11 @@ class Histogram(Records[traces_pb2.TraceHistogramBucket]):
 
     Attributes:
         width: Of a bucket.
+        message: The whole answer.
     """
 
     def __init__(self, answer: traces_pb2.GetTraceHistogramResponse) -> None:
+        self.message = answer
         super().__init__(traces_pb2.TraceHistogramBucket, answer.buckets)
         self.width = answer.width.ToTimedelta()
 

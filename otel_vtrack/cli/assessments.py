@@ -1,0 +1,241 @@
+"""`vtrack assessments`: what people, code and judges say of traces."""
+
+import json
+from typing import Any, Final
+
+import click
+
+from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import Shown
+from otel_vtrack.client import UNSET
+from otel_vtrack.v1 import assessments_pb2
+
+_TYPES: Final = ("feedback", "expectation")
+_SOURCES: Final = ("human", "llm_judge", "code")
+_COLUMNS: Final = (
+    Shown("assessment_id", "assessment"),
+    Shown("trace_id", "trace", spare=4),
+    Shown("span_id", "span", spare=8),
+    Shown("session_id", "session", spare=7),
+    Shown("assessment_name", "name"),
+    Shown("assessment_type", "type", spare=6),
+    Shown("value", longest=60),
+    Shown("error.error_code", "error", spare=1),
+    Shown("rationale", spare=2, longest=60),
+    Shown("source_type", "by", spare=1),
+    Shown("source_id", "who", spare=5),
+    Shown("create_time", "created (UTC)", spare=3),
+    Shown("valid", spare=9),
+)
+
+
+class Value(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """JSON where it is JSON, else the text itself."""
+
+    name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        del param, ctx
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value, parse_constant=_not_json)
+        except ValueError:
+            return value
+
+
+def _not_json(text: str) -> Any:
+    raise ValueError(text)
+
+
+@click.group()
+def command() -> None:
+    """Record, find, change and delete assessments."""
+
+
+@command.command()
+@connection.finds("create_time")
+@connection.asks
+def search(
+    *, filter_: str, order_by: tuple[str, ...], limit: int, server: str, as_json: bool
+) -> None:
+    """Find assessments, newest first."""
+    with connection.client(server) as client:
+        found = client.search_assessments(filter_, order_by=order_by, limit=limit).fetch()
+    if as_json:
+        connection.print_json(connection.as_list("assessments", found))
+        return
+    show.listing(assessments_pb2.Assessment, found, _COLUMNS, "No assessments match.")
+
+
+@command.command()
+@click.argument("assessment_id")
+@connection.asks
+def get(*, assessment_id: str, server: str, as_json: bool) -> None:
+    """Show one assessment."""
+    with connection.client(server) as client:
+        tell(client.get_assessment(assessment_id), as_json=as_json)
+
+
+def creates(function: Any) -> Any:
+    """Give a command what says how to record an assessment."""
+    for option in reversed(
+        (
+            click.argument("trace_id"),
+            click.argument("assessment_name", metavar="NAME"),
+            click.argument("value", required=False, type=Value(), default=None),
+            click.option("--error", help="Kind of the error, where there is no value."),
+            click.option("--error-message", default="", help="What happened."),
+            click.option("--rationale", default="", help="Why this value."),
+            click.option(
+                "--metadata", multiple=True, type=connection.Pair(), help="Keep this with it."
+            ),
+            click.option(
+                "--source-type",
+                type=click.Choice(_SOURCES),
+                default="human",
+                show_default=True,
+                help="Who assessed.",
+            ),
+            click.option("--source", "source_id", default="", help="Which person, model, program."),
+            click.option("--span", "span_id", default="", help="Of this span, not the trace."),
+            click.option("--session", "session_id", default="", help="Of this whole session."),
+            click.option("--overrides", default="", help="Id of the assessment it replaces."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def create_one(
+    assessment_type: str,
+    *,
+    value: Any,
+    error: str | None,
+    error_message: str,
+    metadata: tuple[tuple[str, str], ...],
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Record an assessment as a command that `creates` was told."""
+    if (value is None) == (error is None):
+        raise click.UsageError("give a VALUE, or --error where there is none")
+    failed = None
+    if error is not None:
+        failed = assessments_pb2.AssessmentError(error_code=error, error_message=error_message)
+    with connection.client(server) as client:
+        made = client.create_assessment(
+            given.pop("trace_id"),
+            given.pop("assessment_name"),
+            UNSET if error is not None else value,
+            error=failed,
+            metadata=dict(metadata),
+            assessment_type=assessment_type,
+            **given,
+        )
+    tell(made, as_json=as_json)
+
+
+@command.command()
+@creates
+@click.option(
+    "--type",
+    "assessment_type",
+    type=click.Choice(_TYPES),
+    default="feedback",
+    show_default=True,
+    help="A judgement of what was done, or what should have been done.",
+)
+@connection.asks
+def create(*, assessment_type: str, **given: Any) -> None:
+    """Record an assessment of a trace.
+
+    VALUE is JSON where it is JSON, as 0.5, true or {"a": 1}, else a text.
+    """
+    create_one(assessment_type, **given)
+
+
+@command.command()
+@click.argument("assessment_id")
+@click.option("--name", "assessment_name", help="Its new name.")
+@click.option("--value", type=Value(), default=UNSET, help="Its new value, as create takes it.")
+@click.option("--rationale", help="The new reason.")
+@click.option("--metadata", multiple=True, type=connection.Pair(), help="Add this to what is kept.")
+@connection.asks
+def update(
+    *,
+    assessment_id: str,
+    metadata: tuple[tuple[str, str], ...],
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Change an assessment; what is not given stays."""
+    with connection.client(server) as client:
+        changed = client.update_assessment(assessment_id, metadata=dict(metadata), **given)
+    tell(changed, as_json=as_json)
+
+
+@command.command()
+@click.argument("assessment_id")
+@connection.agreed
+@connection.asks
+def delete(*, assessment_id: str, yes: bool, server: str, as_json: bool) -> None:
+    """Delete an assessment; what it overrode is valid again.
+
+    Deleting one that is not there succeeds.
+    """
+    with connection.client(server) as client:
+        if not yes:
+            found = connection.found(lambda: client.get_assessment(assessment_id))
+            preview = f"{assessment_id} is not there" if found is None else _described(found)
+            connection.confirm(preview, yes=found is None)
+        client.delete_assessment(assessment_id)
+    if as_json:
+        connection.print_json(assessments_pb2.DeleteAssessmentResponse())
+    else:
+        click.echo(f"{assessment_id} is gone.")
+
+
+@command.command()
+@click.argument("assessment_id")
+@connection.asks
+def history(*, assessment_id: str, server: str, as_json: bool) -> None:
+    """List every change of an assessment, oldest first, also of a deleted one."""
+    with connection.client(server) as client:
+        found = client.list_assessment_changes(assessment_id)
+    if as_json:
+        connection.print_json(connection.as_list("changes", found))
+        return
+    if not found:
+        connection.fail(f"there never was an assessment {assessment_id}")
+    rows = [
+        (
+            show.moment(change.change_time),
+            assessments_pb2.AssessmentOperation.Name(change.operation)
+            .removeprefix("ASSESSMENT_OPERATION_")
+            .lower(),
+            change.assessment.assessment_name,
+            show.field(change.assessment, "value"),
+            change.assessment.error.error_code,
+            change.assessment.rationale,
+        )
+        for change in found
+    ]
+    headings = ("time (UTC)", "change", "name", "value", "error", "rationale")
+    show.console().print(show.table([(heading, False) for heading in headings], rows))
+
+
+def _described(found: assessments_pb2.Assessment) -> str:
+    value = show.field(found, "value") or found.error.error_code
+    return f"{found.assessment_name} = {value} of trace {found.trace_id} would go"
+
+
+def tell(assessment: assessments_pb2.Assessment, *, as_json: bool) -> None:
+    """Print an assessment."""
+    if as_json:
+        connection.print_json(assessment)
+    else:
+        show.record(assessment)

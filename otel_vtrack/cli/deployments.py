@@ -1,0 +1,179 @@
+"""`vtrack deployments`: what was put live, where and when."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import Shown
+from otel_vtrack.v1 import deployments_pb2
+
+_STATUSES: Final = ("in_progress", "succeeded", "failed")
+_COLUMNS: Final = (
+    Shown("deployment_id", "deployment"),
+    Shown("service_name", "service"),
+    Shown("environment"),
+    Shown("version"),
+    Shown("status", spare=1),
+    Shown("start_time", "started (UTC)"),
+    Shown("end_time", "ended (UTC)", spare=4),
+    Shown("trace_count", "traces", spare=2),
+    Shown("declared", spare=5),
+    Shown("experiment", spare=6),
+    Shown("description", spare=3, longest=60),
+)
+
+
+def _places(function: Any) -> Any:
+    function = click.option("--environment", default="", help="Where; needed if in several.")(
+        function
+    )
+    return click.option(
+        "--service", "service_name", default="", help="Of what; needed if of several."
+    )(function)
+
+
+@click.group()
+def command() -> None:
+    """Declare, list and change deployments."""
+
+
+@command.command("list")
+@click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--service", "service_name", default="", help="Only of this service.")
+@click.option("--environment", default="", help="Only in this environment.")
+@click.option("--version", default="", help="Only of this version.")
+@connection.limited()
+@connection.asks
+def list_(*, server: str, as_json: bool, **given: Any) -> None:
+    """List deployments, the one that started last first."""
+    with connection.client(server) as client:
+        found = client.search_deployments(**given).fetch()
+    if as_json:
+        connection.print_json(connection.as_list("deployments", found))
+        return
+    nothing = "No deployments: neither a declaration nor a span tells of one that matches."
+    show.listing(deployments_pb2.Deployment, found, _COLUMNS, nothing)
+
+
+@command.command()
+@click.argument("deployment_id")
+@_places
+@connection.asks
+def get(*, server: str, as_json: bool, **given: Any) -> None:
+    """Show one deployment."""
+    with connection.client(server) as client:
+        _tell(client.get_deployment(**given), as_json=as_json)
+
+
+@command.command()
+@click.argument("service_name", metavar="SERVICE")
+@click.argument("environment")
+@click.argument("version")
+@click.option("--id", "deployment_id", default="", help="Its `deployment.id`; made if left out.")
+@click.option("--experiment", default="", help="Experiment, if not the service's own.")
+@click.option("--status", type=click.Choice(_STATUSES), help="How it went.")
+@click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
+@click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
+@click.option("--description", default="", help="What people should know of it.")
+@click.option("--tag", "tags", multiple=True, type=connection.Pair(), help="Keep this with it.")
+@connection.asks
+def create(*, tags: tuple[tuple[str, str], ...], server: str, as_json: bool, **given: Any) -> None:
+    """Declare that VERSION of SERVICE is put live in ENVIRONMENT, now unless told."""
+    with connection.client(server) as client:
+        _tell(client.create_deployment(**given, tags=dict(tags)), as_json=as_json)
+
+
+@command.command()
+@click.argument("deployment_id")
+@_places
+@click.option("--status", type=click.Choice(_STATUSES), help="How it went.")
+@click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
+@click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
+@click.option("--description", help="What people should know of it.")
+@connection.asks
+def update(
+    *,
+    deployment_id: str,
+    service_name: str,
+    environment: str,
+    status: str | None,
+    start_time: datetime | None,
+    end_time: datetime | None,
+    description: str | None,
+    server: str,
+    as_json: bool,
+) -> None:
+    """Change what was declared of a deployment; what is not given stays."""
+    if status is None and start_time is None and end_time is None and description is None:
+        raise click.UsageError("say what to change: --status, --start, --end or --description")
+    with connection.client(server) as client:
+        changed = client.update_deployment(
+            deployment_id,
+            service_name=service_name,
+            environment=environment,
+            status=status,
+            start_time=start_time,
+            end_time=end_time,
+            description=description,
+        )
+    _tell(changed, as_json=as_json)
+
+
+@command.command()
+@click.argument("deployment_id")
+@click.argument("tags", metavar="KEY=VALUE...", nargs=-1, required=True, type=connection.Pair())
+@_places
+@connection.asks
+def tag(*, tags: tuple[tuple[str, str], ...], server: str, as_json: bool, **given: Any) -> None:
+    """Set tags of a deployment."""
+    with connection.client(server) as client:
+        _tell(client.update_deployment(**given, set_tags=dict(tags)), as_json=as_json)
+
+
+@command.command()
+@click.argument("deployment_id")
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@_places
+@connection.asks
+def untag(*, keys: tuple[str, ...], server: str, as_json: bool, **given: Any) -> None:
+    """Delete tags of a deployment."""
+    with connection.client(server) as client:
+        _tell(client.update_deployment(**given, delete_tags=keys), as_json=as_json)
+
+
+@command.command()
+@click.argument("deployment_id")
+@_places
+@connection.agreed
+@connection.asks
+def delete(*, deployment_id: str, yes: bool, server: str, as_json: bool, **given: Any) -> None:
+    """Withdraw a declaration; what spans tell of stays.
+
+    Deleting what is not there succeeds.
+    """
+    with connection.client(server) as client:
+        if not yes:
+            found = connection.found(lambda: client.get_deployment(deployment_id, **given))
+            preview = f"{deployment_id} is not there" if found is None else _described(found)
+            connection.confirm(preview, yes=found is None)
+        client.delete_deployment(deployment_id, **given)
+    if as_json:
+        connection.print_json(deployments_pb2.DeleteDeploymentResponse())
+    else:
+        click.echo(f"Nothing is declared of {deployment_id} any more.")
+
+
+def _described(found: deployments_pb2.Deployment) -> str:
+    return (
+        f"the declaration of {found.deployment_id}, {found.service_name} {found.version} in"
+        f" {found.environment}, would go"
+    )
+
+
+def _tell(deployment: deployments_pb2.Deployment, *, as_json: bool) -> None:
+    if as_json:
+        connection.print_json(deployment)
+    else:
+        show.record(deployment)

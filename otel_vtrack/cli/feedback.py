@@ -1,0 +1,18 @@
+"""`vtrack feedback`: the short way to `vtrack assessments create`."""
+
+from typing import Any
+
+import click
+
+from otel_vtrack.cli import assessments, connection
+
+
+@click.command()
+@assessments.creates
+@connection.asks
+def command(**given: Any) -> None:
+    """Say what you think of a trace, as in: vtrack feedback TRACE_ID helpful true.
+
+    VALUE is JSON where it is JSON, as 0.5, true or {"a": 1}, else a text.
+    """
+    assessments.create_one("feedback", **given)
