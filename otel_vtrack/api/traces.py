@@ -6,9 +6,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from otel_vtrack.api import assessments, messages
-from otel_vtrack.api.service import Backend, Service, nanoseconds
+from otel_vtrack.api.service import Backend, Service, moment, nanoseconds
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import experiments, trace_search, traces
+from otel_vtrack.record import deletion
 from otel_vtrack.v1 import traces_pb2
 
 _SECOND: Final = 1_000_000_000
@@ -81,6 +82,28 @@ def _info(found: traces.TraceInfo) -> traces_pb2.TraceInfo:
     return message
 
 
+def _delete_traces(
+    backend: Backend, request: traces_pb2.DeleteTracesRequest
+) -> traces_pb2.DeleteTracesResponse:
+    until = moment(request, "start_time_until")
+    if request.trace_ids:
+        if request.experiment or until is not None:
+            raise InvalidArgument(
+                "traces are deleted by trace_ids, or by experiment and start_time_until: leave"
+                " one out"
+            )
+        count = deletion.delete_traces(backend.store, request.trace_ids, dry_run=request.dry_run)
+    elif until is None:
+        raise InvalidArgument(
+            "say which traces to delete: by trace_ids, or by experiment and start_time_until"
+        )
+    else:
+        count = deletion.delete_traces_before(
+            backend.store, request.experiment, until, dry_run=request.dry_run
+        )
+    return traces_pb2.DeleteTracesResponse(trace_count=count)
+
+
 SERVICE = Service(
     traces_pb2.DESCRIPTOR,
     "TraceService",
@@ -89,5 +112,6 @@ SERVICE = Service(
         "CountTraces": _count_traces,
         "GetTraceHistogram": _get_trace_histogram,
         "GetTrace": _get_trace,
+        "DeleteTraces": _delete_traces,
     },
 )

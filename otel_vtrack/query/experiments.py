@@ -21,8 +21,8 @@ class Experiment:
     Attributes:
         experiment: What telemetry calls it; never changes.
         name: What people call it; unique.
-        create_time_ns: When it was created by hand, else its earliest span, else its earliest
-            log record; in nanoseconds since 1970, as the other times.
+        create_time_ns: When it was created by hand, else the time of its earliest span or log
+            record; in nanoseconds since 1970, as the other times.
         last_update_time_ns: When it was last created or changed by hand; None if never.
         first_seen_ns: Start of its earliest span; None if it has none.
         last_seen_ns: Start of its latest span; None if it has none.

@@ -69,11 +69,11 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created by hand, else the start of its first span."""
+        """When it was created by hand, else the time of its earliest span or log record."""
 
     @_builtins.property
     def last_update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last changed by hand; absent if never."""
+        """When it was last created or changed by hand; absent if never."""
 
     @_builtins.property
     def first_seen(self) -> _timestamp_pb2.Timestamp:

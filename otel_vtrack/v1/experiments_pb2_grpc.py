@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExperimentServiceStub(object):
-    """Keeps experiments. They appear by themselves with their first span.
+    """Keeps experiments. They appear by themselves with their first span or log record.
     """
 
     def __init__(self, channel):
@@ -63,7 +63,7 @@ class ExperimentServiceStub(object):
 
 
 class ExperimentServiceServicer(object):
-    """Keeps experiments. They appear by themselves with their first span.
+    """Keeps experiments. They appear by themselves with their first span or log record.
     """
 
     def CreateExperiment(self, request, context):
@@ -95,8 +95,9 @@ class ExperimentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteExperiment(self, request, context):
-        """Deletes an experiment and all below it: traces, versions, deployments, assessments. It
-        appears again, empty, when more telemetry for it arrives.
+        """Deletes an experiment and all below it: traces, log records, versions, deployments,
+        assessments. It appears again, empty, when more telemetry for it arrives. Deleting one that
+        is not there deletes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +140,7 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExperimentService(object):
-    """Keeps experiments. They appear by themselves with their first span.
+    """Keeps experiments. They appear by themselves with their first span or log record.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExperimentServiceStub:
-    """Keeps experiments. They appear by themselves with their first span."""
+    """Keeps experiments. They appear by themselves with their first span or log record."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,13 +42,14 @@ class ExperimentServiceStub:
     UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.UpdateExperimentRequest, _experiments_pb2.UpdateExperimentResponse]
     """Renames, tags, archives or restores an experiment."""
     DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiments_pb2.DeleteExperimentRequest, _experiments_pb2.DeleteExperimentResponse]
-    """Deletes an experiment and all below it: traces, versions, deployments, assessments. It
-    appears again, empty, when more telemetry for it arrives.
+    """Deletes an experiment and all below it: traces, log records, versions, deployments,
+    assessments. It appears again, empty, when more telemetry for it arrives. Deleting one that
+    is not there deletes nothing.
     """
 
 @_typing.type_check_only
 class ExperimentServiceAsyncStub(ExperimentServiceStub):
-    """Keeps experiments. They appear by themselves with their first span."""
+    """Keeps experiments. They appear by themselves with their first span or log record."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateExperiment: _aio.UnaryUnaryMultiCallable[_experiments_pb2.CreateExperimentRequest, _experiments_pb2.CreateExperimentResponse]  # type: ignore[assignment]
@@ -60,12 +61,13 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiments_pb2.UpdateExperimentRequest, _experiments_pb2.UpdateExperimentResponse]  # type: ignore[assignment]
     """Renames, tags, archives or restores an experiment."""
     DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiments_pb2.DeleteExperimentRequest, _experiments_pb2.DeleteExperimentResponse]  # type: ignore[assignment]
-    """Deletes an experiment and all below it: traces, versions, deployments, assessments. It
-    appears again, empty, when more telemetry for it arrives.
+    """Deletes an experiment and all below it: traces, log records, versions, deployments,
+    assessments. It appears again, empty, when more telemetry for it arrives. Deleting one that
+    is not there deletes nothing.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps experiments. They appear by themselves with their first span."""
+    """Keeps experiments. They appear by themselves with their first span or log record."""
 
     @_abc_1.abstractmethod
     def CreateExperiment(
@@ -105,8 +107,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiments_pb2.DeleteExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiments_pb2.DeleteExperimentResponse, _abc.Awaitable[_experiments_pb2.DeleteExperimentResponse]]:
-        """Deletes an experiment and all below it: traces, versions, deployments, assessments. It
-        appears again, empty, when more telemetry for it arrives.
+        """Deletes an experiment and all below it: traces, log records, versions, deployments,
+        assessments. It appears again, empty, when more telemetry for it arrives. Deleting one that
+        is not there deletes nothing.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -663,11 +663,15 @@ class DeleteTracesRequest(_message.Message):
     """Only count what would go."""
     @_builtins.property
     def trace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids; none if chosen by time."""
+        """32 hexadecimal digits each, with or without `tr-` before them; up to 1000, none if chosen by
+        time.
+        """
 
     @_builtins.property
     def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """Those of the experiment whose root began before this."""
+        """Those of the experiment whose root began before this. Of one that crosses experiments the
+        part in this one goes, and tags and assessments with the last part.
+        """
 
     def __init__(
         self,

@@ -120,7 +120,7 @@ class TraceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTraces(self, request, context):
-        """Deletes traces with their spans, tags and assessments.
+        """Deletes traces with their spans, log records, tags and assessments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

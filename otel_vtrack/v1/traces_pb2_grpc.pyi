@@ -48,7 +48,7 @@ class TraceServiceStub:
     DeleteTraceTag: _grpc.UnaryUnaryMultiCallable[_traces_pb2.DeleteTraceTagRequest, _traces_pb2.DeleteTraceTagResponse]
     """Deletes a tag of a trace. Deleting one that is not there succeeds."""
     DeleteTraces: _grpc.UnaryUnaryMultiCallable[_traces_pb2.DeleteTracesRequest, _traces_pb2.DeleteTracesResponse]
-    """Deletes traces with their spans, tags and assessments."""
+    """Deletes traces with their spans, log records, tags and assessments."""
 
 @_typing.type_check_only
 class TraceServiceAsyncStub(TraceServiceStub):
@@ -70,7 +70,7 @@ class TraceServiceAsyncStub(TraceServiceStub):
     DeleteTraceTag: _aio.UnaryUnaryMultiCallable[_traces_pb2.DeleteTraceTagRequest, _traces_pb2.DeleteTraceTagResponse]  # type: ignore[assignment]
     """Deletes a tag of a trace. Deleting one that is not there succeeds."""
     DeleteTraces: _aio.UnaryUnaryMultiCallable[_traces_pb2.DeleteTracesRequest, _traces_pb2.DeleteTracesResponse]  # type: ignore[assignment]
-    """Deletes traces with their spans, tags and assessments."""
+    """Deletes traces with their spans, log records, tags and assessments."""
 
 class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds and gives traces. They are created by telemetry alone."""
@@ -131,6 +131,6 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _traces_pb2.DeleteTracesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_traces_pb2.DeleteTracesResponse, _abc.Awaitable[_traces_pb2.DeleteTracesResponse]]:
-        """Deletes traces with their spans, tags and assessments."""
+        """Deletes traces with their spans, log records, tags and assessments."""
 
 def add_TraceServiceServicer_to_server(servicer: TraceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
