@@ -1,5 +1,6 @@
 """How the commands that ask write times, durations, tables and single things."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,13 @@ _NO_END: Final = 100_000
 _PADDING: Final = 2
 _FOLDED: Final = 24
 """Cells of a terminal that a text takes before it is folded to spare a column."""
+
+_UNFOLDED: Final = 36
+"""Cells that an id or a time takes, which is of use only in one piece."""
+
+
+# A word of moderate length, or a time.
+_WHOLE: Final = re.compile(r"\S{0,36}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
 class Shown(NamedTuple):
@@ -95,8 +103,9 @@ def _fitting(
     ]
 
     def width(number: int) -> int:
-        texts = [headings[number][0], *(row[number] for row in rows)]
-        return _PADDING + min(max(cell_len(text) for text in texts), _FOLDED)
+        texts = [row[number] for row in rows]
+        longest = max(cell_len(text) for text in (headings[number][0], *texts))
+        return _PADDING + min(longest, _UNFOLDED if _in_one_piece(texts) else _FOLDED)
 
     while sum(map(width, kept)) > made.width:
         spared = max(kept, key=lambda number: headings[number][2])
@@ -138,11 +147,21 @@ def pairs(texts: Mapping[str, str]) -> None:
 def table(headings: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> Table:
     """Make a table; of each column the heading, and whether it holds numbers."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, is_number in headings:
-        made.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
+    listed = list(rows)
+    for number, (heading, is_number) in enumerate(headings):
+        made.add_column(
+            heading,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=_in_one_piece([row[number] for row in listed]),
+        )
+    for row in listed:
         made.add_row(*(escape(cell) for cell in row))
     return made
+
+
+def _in_one_piece(texts: Iterable[str]) -> bool:
+    return all(_WHOLE.fullmatch(text) for text in texts)
 
 
 def moment(time: Timestamp) -> str:

@@ -19,16 +19,16 @@ _BAR: Final = 40
 
 _COLUMNS: Final = (
     Shown("trace_id", "trace"),
-    Shown("request_time", "started (UTC)"),
-    Shown("name", spare=1),
+    Shown("request_time", "started (UTC)", spare=1),
+    Shown("name"),
     Shown("state"),
     Shown("execution_duration", "duration"),
     Shown("span_count", "spans", spare=6),
     Shown("token_usage.total_tokens", "tokens", spare=5),
     Shown("cost.total_cost", "cost ($)", spare=7),
-    Shown("version", spare=3),
+    Shown("version", spare=2),
     Shown("environment", spare=4),
-    Shown("request_preview", "request", spare=2, longest=60),
+    Shown("request_preview", "request", spare=3, longest=60),
 )
 
 
