@@ -60,6 +60,19 @@ def test_every_variable_in_the_documentation_exists():
     assert named == known | {settings.FILE_VARIABLE}
 
 
+def test_every_call_of_the_api_is_documented_and_every_documented_one_exists():
+    from otel_vtrack import api  # noqa: PLC0415
+
+    rows = re.findall(
+        r"^\| `(\w+Service)` \| (.+) \|$", (DOCS / "api.md").read_text(), re.MULTILINE
+    )
+    documented = {
+        f"{service}/{call}" for service, calls in rows for call in re.findall(r"`(\w+)`", calls)
+    }
+    served = {m.path.removeprefix("/otel_vtrack.v1.") for s in api.SERVICES for m in s.methods}
+    assert documented == served
+
+
 @pytest.mark.parametrize("command", group.list_commands(None))
 def test_every_command_says_what_it_does(command):
     found = group.get_command(None, command)
