@@ -19,6 +19,8 @@ Durability = Literal["process", "fsync"]
 
 # How ResourceSpans and ResourceLogs lie in a request: field 1, length-delimited.
 _ROW_TAG: Final = 0x0A
+# How every name ends that begins an evaluation; see mapping/assessments_from_otlp.sql.
+_EVALUATED: Final = (b"evaluation.name", b"annotation.name")
 _DERIVED: Final = ("spans", "traces", "versions", "log_records", "assessments")
 
 
@@ -78,6 +80,7 @@ class Writer:
             StoreError: Any other fault of the store.
         """
         self._write("otlp_traces_inbox", "ResourceSpans", payload)
+        self._write("otlp_evaluations_inbox", "ResourceSpans", evaluated(payload))
 
     def write_logs(self, payload: bytes) -> None:
         """Store one or more serialized ExportLogsServiceRequests; see `write_traces`."""
@@ -125,6 +128,21 @@ def delimited(payload: bytes) -> bytes:
     except IndexError:
         raise WireError("an OTLP request was cut short: send it whole") from None
     return b"".join(pieces)
+
+
+def evaluated(payload: bytes) -> bytes:
+    """Return what of a request may hold evaluations; seldom any, and then a few too many.
+
+    A view on spans would find them too, but every insert would pay for its analysis, which takes
+    longer than to look through all the bytes.
+    """
+    if not any(name in payload for name in _EVALUATED):
+        return b""
+    return b"".join(
+        payload[start:end]
+        for _, _, start, value, end in framing.fields(payload)
+        if any(name in payload[value:end] for name in _EVALUATED)
+    )
 
 
 def _without_other_fields(payload: bytes) -> bytes:
