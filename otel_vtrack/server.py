@@ -32,6 +32,7 @@ from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
 from otel_vtrack.ingest.receiver import LOGS, TRACES
 from otel_vtrack.listening import listen, not_had, require_free
 from otel_vtrack.pipeline import Pipeline
+from otel_vtrack.query import prices
 from otel_vtrack.settings import Settings, join_address, split_address
 
 _log = logging.getLogger(__name__)
@@ -62,16 +63,18 @@ class Server:
         self.http_address = ""
         self.ready = False
         self.asked_to_stop = False
+        self._prices = prices.BUILT_IN
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         """Open the store and both ports; returns once requests are answered.
 
         Raises:
-            SettingsError: A port cannot be had.
+            SettingsError: A port cannot be had, or the prices make no sense.
             StoreError: The store cannot be used; the message says why and what to do.
         """
         async with contextlib.AsyncExitStack() as stack:
+            self._prices = prices.load(self.settings.prices)
             # Before the store, because a second server usually finds both taken, and the port
             # is what its user can change most easily.
             require_free("grpc", self.settings.grpc)
@@ -115,7 +118,7 @@ class Server:
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
         )
         otlp_grpc.add_otlp(server, pipeline.receiver)
-        api.add_api(server, api.Backend(pipeline.store))
+        api.add_api(server, api.Backend(pipeline.store, self._prices))
         healthy: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -138,7 +141,9 @@ class Server:
         pool: concurrent.futures.ThreadPoolExecutor,
     ) -> None:
         questions = api.api_routes(
-            api.Backend(pipeline.store), pool, max_body_bytes=self.settings.max_request_bytes
+            api.Backend(pipeline.store, self._prices),
+            pool,
+            max_body_bytes=self.settings.max_request_bytes,
         )
         routes = otlp_http.otlp_routes(
             pipeline.receiver,

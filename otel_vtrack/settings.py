@@ -150,6 +150,10 @@ class Settings(BaseSettings):
         default=20.0,
         description="How long to go on storing what was received after SIGTERM or SIGINT.",
     )
+    prices: Path | None = Field(
+        default_factory=lambda: None,
+        description="TOML file of what tokens cost, instead of the prices that come along.",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="Least severe line of the log, which goes to stderr.")
     )

@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from otel_vtrack.analysis import compare
 from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.query import tokens
 from otel_vtrack.query.traces import TraceInfo
 from otel_vtrack.v1 import analysis_pb2, traces_pb2
 
@@ -39,11 +40,24 @@ def trace_info(found: TraceInfo) -> traces_pb2.TraceInfo:
         version=found.version,
         environment=found.environment,
         deployment_id=found.deployment_id,
+        trace_metadata=found.trace_metadata,
         tags=found.tags,
     )
     if found.token_usage is not None:
-        message.token_usage.CopyFrom(traces_pb2.TokenUsage(**found.token_usage._asdict()))
+        message.token_usage.CopyFrom(token_usage(found.token_usage))
+    if found.cost is not None:
+        message.cost.CopyFrom(cost(found.cost))
     return message
+
+
+def token_usage(found: tokens.TokenUsage) -> traces_pb2.TokenUsage:
+    """Make the message of tokens."""
+    return traces_pb2.TokenUsage(**found._asdict())
+
+
+def cost(found: tokens.Cost) -> traces_pb2.Cost:
+    """Make the message of a cost."""
+    return traces_pb2.Cost(**found._asdict())
 
 
 def comparison(found: compare.Comparison) -> analysis_pb2.Comparison:

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
 
 _READS: Final = ("Get", "Search", "List", "Count", "Compare", "Export")
@@ -24,9 +25,11 @@ class Backend:
 
     Attributes:
         store: Open, its tables up to date.
+        prices: What tokens cost.
     """
 
     store: Store
+    prices: Prices = BUILT_IN
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from otel_vtrack.api import assessments, messages
 from otel_vtrack.api.service import Backend, Service, moment, nanoseconds
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import experiments, trace_search, traces
-from otel_vtrack.record import deletion
+from otel_vtrack.record import deletion, trace_tags
 from otel_vtrack.v1 import traces_pb2
 
 _SECOND: Final = 1_000_000_000
@@ -25,6 +25,7 @@ def _search_traces(
         order_by=list(request.order_by),
         page_size=request.page_size,
         page_token=request.page_token,
+        table=backend.prices,
     )
     return traces_pb2.SearchTracesResponse(
         traces=[_info(found) for found in page.traces],
@@ -69,7 +70,7 @@ def _get_trace_histogram(
 def _get_trace(
     backend: Backend, request: traces_pb2.GetTraceRequest
 ) -> traces_pb2.GetTraceResponse:
-    found = traces.get(backend.store, request.trace_id)
+    found = traces.get(backend.store, request.trace_id, backend.prices)
     return traces_pb2.GetTraceResponse(
         traces=[_info(info) for info in found.infos],
         otlp=found.otlp.SerializeToString(),
@@ -80,6 +81,20 @@ def _info(found: traces.TraceInfo) -> traces_pb2.TraceInfo:
     message = messages.trace_info(found)
     message.assessments.extend(assessments.message(each) for each in found.assessments)
     return message
+
+
+def _set_trace_tag(
+    backend: Backend, request: traces_pb2.SetTraceTagRequest
+) -> traces_pb2.SetTraceTagResponse:
+    trace_tags.set_tag(backend.store, request.trace_id, request.key, request.value)
+    return traces_pb2.SetTraceTagResponse()
+
+
+def _delete_trace_tag(
+    backend: Backend, request: traces_pb2.DeleteTraceTagRequest
+) -> traces_pb2.DeleteTraceTagResponse:
+    trace_tags.delete_tag(backend.store, request.trace_id, request.key)
+    return traces_pb2.DeleteTraceTagResponse()
 
 
 def _delete_traces(
@@ -112,6 +127,8 @@ SERVICE = Service(
         "CountTraces": _count_traces,
         "GetTraceHistogram": _get_trace_histogram,
         "GetTrace": _get_trace,
+        "SetTraceTag": _set_trace_tag,
+        "DeleteTraceTag": _delete_trace_tag,
         "DeleteTraces": _delete_traces,
     },
 )

@@ -55,8 +55,10 @@ def _option(name: str) -> Callable[[_Command], _Command]:
 
 
 def _metavar(name: str, annotation: Any) -> str:
-    if choices := get_args(annotation):
+    if choices := [each for each in get_args(annotation) if isinstance(each, str)]:
         return "|".join(choices)
+    if name == "prices":
+        return "FILE"
     return "HOST:PORT" if name in {"grpc", "http"} else name.rpartition("_")[2].upper()
 
 

@@ -1,13 +1,14 @@
-"""What a trace's spans say that the table `traces` does not keep: tags, question and answer."""
+"""What a trace's spans say that the table `traces` does not keep; its metadata and tags."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_vtrack.query.export import SpanRow
 from otel_vtrack.query.partial import Whole
-from otel_vtrack.semconv import VTRACK_FLAG_PREFIX, VTRACK_TAG_PREFIX
+from otel_vtrack.query.tokens import Cost, TokenUsage
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
@@ -46,6 +47,11 @@ _MINUTE_NS: Final = 60_000_000_000
 _MOST_MINUTES: Final = 240
 _EARLIEST_NS: Final = -(1 << 63)
 _LONGEST: Final = 200_000
+LONGEST_METADATA: Final = 250
+"""Most characters of a value in the metadata, as in MLflow."""
+
+LONGEST_TAG: Final = 4_096
+"""Most characters of a tag's value, as in MLflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +61,6 @@ class Facts:
     Attributes:
         asked: Kind and text of the attribute that holds what was asked.
         answered: Kind and text of the attribute that holds what came back.
-        tags: Attributes of the root that are tags, by their full names.
     """
 
     git_commit: str = ""
@@ -67,7 +72,6 @@ class Facts:
     pipeline_run: str = ""
     asked: tuple[int, bytes] = (0, b"")
     answered: tuple[int, bytes] = (0, b"")
-    tags: tuple[tuple[str, str], ...] = ()
 
 
 def of_traces(store: Store, traces: Sequence[Whole]) -> dict[tuple[str, str], Facts]:
@@ -87,7 +91,6 @@ def of_traces(store: Store, traces: Sequence[Whole]) -> dict[tuple[str, str], Fa
         for name in ("asked", "answered"):
             kind, text = fields[name]
             fields[name] = (kind, bytes.fromhex(text))
-        fields["tags"] = tuple((name, text) for name, text, _ in fields["tags"])
         found[key] = Facts(**fields)
     return found
 
@@ -110,30 +113,24 @@ def from_spans(spans: Sequence[SpanRow], root_span_id: bytes) -> Facts:
         pipeline_run=_text(resource, "cicd.pipeline.run.id"),
         asked=_first_said(asking, _ASKED, _NUMBERED_ASKED),
         answered=_first_said(answering, _ANSWERED, _NUMBERED_ANSWERED),
-        tags=tuple(
-            (name, text.decode())
-            for name, text, kind in zip(own.names, own.texts, own.kinds, strict=True)
-            if 1 <= kind <= 4 and name.startswith((VTRACK_TAG_PREFIX, VTRACK_FLAG_PREFIX))
-        ),
     )
 
 
-def tags(
+def metadata(
     facts: Facts,
     *,
     session_id: str,
     user_id: str,
-    version: str,
-    environment: str,
-    deployment_id: str,
+    usage: TokenUsage | None,
+    cost: Cost | None,
 ) -> dict[str, str]:
-    """Put together the tags of all three kinds, sorted; what is unknown is left out."""
+    """Put together what telemetry tells, under MLflow's names, sorted; unknown is left out."""
     source_type = facts.source_type
     if not source_type and facts.pipeline_run:
         source_type = "JOB"
     elif not source_type and facts.source_name:
         source_type = "LOCAL"
-    concluded = {
+    told = {
         "mlflow.source.git.commit": facts.git_commit,
         "mlflow.source.git.branch": facts.git_branch,
         "mlflow.source.git.dirty": facts.git_dirty,
@@ -141,14 +138,50 @@ def tags(
         "mlflow.source.name": facts.source_name,
         "mlflow.source.type": source_type,
         "mlflow.trace.session": session_id,
+        "mlflow.trace.tokenUsage": _as_mlflow_writes_usage(usage) if usage else "",
         "mlflow.trace.user": user_id,
-        "app_version": version,
-        "environment": environment,
-        "deployment_id": deployment_id,
     }
-    # What the application says of itself wins over what was concluded.
-    said = {name.removeprefix(VTRACK_TAG_PREFIX): text for name, text in facts.tags}
-    return dict(sorted(({name: text for name, text in concluded.items() if text} | said).items()))
+    if cost and not cost.unknown_models:
+        dollars = {
+            name: getattr(cost, name) for name in ("input_cost", "output_cost", "total_cost")
+        }
+        told["mlflow.trace.cost"] = json.dumps(dollars)
+    return {name: text[:LONGEST_METADATA] for name, text in sorted(told.items()) if text}
+
+
+def tags(
+    known: Mapping[str, str | None],
+    *,
+    name: str,
+    version: str,
+    environment: str,
+    deployment_id: str,
+) -> dict[str, str]:
+    """Put together the tags of a trace, sorted; unknown ones are left out.
+
+    Args:
+        known: Of query.tags; they win over what follows from the rest.
+        name: Of the trace, as the rest.
+        version: Likewise.
+        environment: Likewise.
+        deployment_id: Likewise.
+    """
+    concluded = {
+        "app_version": version,
+        "deployment_id": deployment_id,
+        "environment": environment,
+        "mlflow.traceName": name,
+    }
+    every = {key: text[:LONGEST_TAG] or None for key, text in concluded.items()} | dict(known)
+    return {key: text for key, text in sorted(every.items()) if text is not None}
+
+
+def _as_mlflow_writes_usage(usage: TokenUsage) -> str:
+    counts = usage._asdict()
+    for name in ("cache_read_input_tokens", "cache_creation_input_tokens"):
+        if not counts[name]:
+            del counts[name]
+    return json.dumps(counts)
 
 
 def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from otel_vtrack.query.rowbinary import Reader
+from otel_vtrack.query.rowbinary import Reader, as_text
+from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
 
 _HEAD: Final = struct.Struct("<16sqqBq8s")
 _STATUS: Final = struct.Struct("<i")
 _USAGE: Final = struct.Struct("<IQQQ")
+_CACHED: Final = struct.Struct("<QQ")
 
 
 class Root(NamedTuple):
@@ -43,6 +45,7 @@ class Whole:
         edges: One number a span, its short id above its parent's.
         errors: Short ids of failed spans.
         usage: Short id and input, output and total tokens of each span that reports any.
+        billing: What their tokens are priced by, and of those that tell a cost.
     """
 
     trace_id: str
@@ -55,6 +58,7 @@ class Whole:
     edges: set[int] = field(default_factory=set[int])
     errors: set[int] = field(default_factory=set[int])
     usage: set[tuple[int, int, int, int]] = field(default_factory=set[tuple[int, int, int, int]])
+    billing: set[Bill] = field(default_factory=set[Bill])
 
 
 def traces(store: Store, trace_ids: Sequence[str]) -> list[Whole]:
@@ -85,7 +89,15 @@ def _row(reader: Reader) -> Whole:
         edges=set(reader.numbers("Q")),
         errors=set(reader.numbers("I")),
         usage={reader.fields(_USAGE) for _ in range(reader.length())},
+        billing={_bill(reader) for _ in range(reader.length())},
     )
+
+
+def _bill(reader: Reader) -> Bill:
+    span = reader.uint32()
+    model, provider = as_text(reader.string()), as_text(reader.string())
+    cache_read, cache_creation = reader.fields(_CACHED)
+    return Bill(span, model, provider, cache_read, cache_creation, as_text(reader.string()))
 
 
 def _merge(known: Whole, row: Whole) -> None:
@@ -97,3 +109,4 @@ def _merge(known: Whole, row: Whole) -> None:
     known.edges |= row.edges
     known.errors |= row.errors
     known.usage |= row.usage
+    known.billing |= row.billing

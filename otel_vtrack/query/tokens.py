@@ -1,23 +1,55 @@
-"""Sums a trace's token usage without counting anything twice.
+"""Sums a trace's token usage, and what it cost, without counting anything twice.
 
 A span that reports usage stands for all below it: agents report the total of the calls they
 made, which report their own. So a span is left out if any of its ancestors reports usage,
 however far above and whatever lies between. That is MLflow's rule.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from otel_vtrack.query import prices
+from otel_vtrack.query.prices import Prices
+
+NO_MODEL: Final = "(no model)"
+"""Stands among unknown models for usage of which nobody told the model."""
 
 
 class TokenUsage(NamedTuple):
-    """Tokens of prompts, of completions, and in total."""
+    """Tokens of prompts, of completions, and in total; and what of the prompts a cache had."""
 
     input_tokens: int
     output_tokens: int
     total_tokens: int
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
 
 
-def usage(reported: Iterable[tuple[int, int, int, int]], edges: Iterable[int]) -> TokenUsage | None:
+class Cost(NamedTuple):
+    """Dollars. With unknown models the cost as a whole is unknown, and these are of the rest."""
+
+    input_cost: float
+    output_cost: float
+    total_cost: float
+    unknown_models: tuple[str, ...] = ()
+
+
+class Bill(NamedTuple):
+    """What `traces.billing` holds of a span: what its tokens are priced by."""
+
+    span: int
+    model: str
+    provider: str
+    cache_read: int
+    cache_creation: int
+    told: str
+
+
+def usage(
+    reported: Iterable[tuple[int, int, int, int]],
+    edges: Iterable[int],
+    billing: Iterable[Bill] = (),
+) -> TokenUsage | None:
     """Sum what a trace's spans report; None if none does.
 
     A span whose parent is missing or is itself has no ancestors, and neither has one whose
@@ -26,16 +58,125 @@ def usage(reported: Iterable[tuple[int, int, int, int]], edges: Iterable[int]) -
     Args:
         reported: What `traces.usage` holds: one for each span that reports.
         edges: What `traces.edges` holds: one for each span, its short id above its parent's.
+        billing: What `traces.billing` holds.
     """
     found = list(reported)
     if not found:
         return None
-    reporting = {each[0] for each in found}
-    # Sorted, so that of a span with two parents the same one wins here and in SQL.
-    parents: dict[Any, int] = {edge >> 32: edge & 0xFFFFFFFF for edge in sorted(edges)}
-    ancestry = _Ancestry(parents, reporting)
+    ancestry = _Ancestry(_parents(edges), {each[0] for each in found})
     counted = [each for each in found if not ancestry.reports(each[0])]
-    return TokenUsage(*(sum(each[field] for each in counted) for field in (1, 2, 3)))
+    spans = {each[0] for each in counted}
+    bills = [bill for bill in billing if bill.span in spans]
+    return TokenUsage(
+        sum(each[1] for each in counted),
+        sum(each[2] for each in counted),
+        sum(each[3] for each in counted),
+        sum(bill.cache_read for bill in bills),
+        sum(bill.cache_creation for bill in bills),
+    )
+
+
+def cost(
+    reported: Iterable[tuple[int, int, int, int]],
+    edges: Iterable[int],
+    billing: Iterable[Bill],
+    table: Prices,
+    at_ns: int,
+) -> Cost | None:
+    """Say what a trace cost; None if no span reports usage or cost.
+
+    The cost that a span tells stands; else its tokens are priced by its model. Either stands for
+    all below it, unless spans below report just as many tokens, for they know their models
+    better. Where a span tells neither cost nor model, those below it are asked.
+
+    Args:
+        reported: As in `usage`.
+        edges: Likewise.
+        billing: Likewise.
+        table: What tokens cost.
+        at_ns: When, in nanoseconds since 1970.
+    """
+    bills = {bill.span: bill for bill in sorted(billing)}
+    used = {each[0]: each[1:] for each in sorted(reported)}
+    nodes = set(used) | {span for span, bill in bills.items() if prices.told(bill.told)}
+    if not nodes:
+        return None
+    below, tops = _tree(nodes, edges)
+    order = list(tops)
+    for span in order:
+        order.extend(below.get(span, ()))
+    sums: dict[int, Cost] = {}
+    for span in reversed(order):
+        inner = below.get(span, ())
+        known = _sum([sums[each] for each in inner])
+        bill = bills.get(span, Bill(span, "", "", 0, 0, ""))
+        own = _priced(used.get(span, (0, 0, 0)), bill, table, at_ns)
+        by_parts = bool(inner) and not known.unknown_models and _same(span, inner, used)
+        if own is None or (by_parts and not bill.told):
+            own = known if inner else Cost(0, 0, 0, (NO_MODEL,))
+        sums[span] = own
+    return _sum([sums[span] for span in tops])
+
+
+def _same(span: int, inner: Sequence[int], used: Mapping[int, tuple[int, ...]]) -> bool:
+    """Say whether spans report as many tokens as the one above them."""
+    parts = [used.get(each, (0, 0, 0)) for each in inner]
+    return tuple(map(sum, zip(*parts, strict=True)))[:2] == used.get(span, (0, 0, 0))[:2]
+
+
+def _priced(used: tuple[int, ...], bill: Bill, table: Prices, at_ns: int) -> Cost | None:
+    """Say what a span cost by what it says itself; None if it tells neither cost nor model."""
+    told = prices.told(bill.told) if bill.told else None
+    if told is not None:
+        return Cost(*told)
+    if not bill.model:
+        return None
+    taken, given, total = used
+    # A total alone does not say what it cost.
+    if total and not taken and not given:
+        return Cost(0, 0, 0, (bill.model,))
+    counts = prices.Tokens(taken, given, bill.cache_read, bill.cache_creation)
+    charge = table.charge(bill.model, bill.provider, counts, at_ns)
+    if charge is None:
+        return Cost(0, 0, 0, (bill.model,))
+    return Cost(charge.input, charge.output, charge.input + charge.output)
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    unknown = {model for each in costs for model in each.unknown_models}
+    return Cost(
+        sum(each.input_cost for each in costs),
+        sum(each.output_cost for each in costs),
+        sum(each.total_cost for each in costs),
+        tuple(sorted(unknown)),
+    )
+
+
+def _parents(edges: Iterable[int]) -> dict[int, int]:
+    # Sorted, so that of a span with two parents the same one wins here and in SQL.
+    return {edge >> 32: edge & 0xFFFFFFFF for edge in sorted(edges)}
+
+
+def _tree(nodes: set[int], edges: Iterable[int]) -> tuple[dict[int, list[int]], list[int]]:
+    """Return what of `nodes` hangs right below each of them, and those that hang below none."""
+    below: dict[int, list[int]] = {}
+    if len(nodes) == 1:
+        return below, list(nodes)
+    parents = _parents(edges)
+    ancestry = _Ancestry(parents, nodes)
+    nearest: dict[int, int] = {}
+    tops: list[int] = []
+    for span in sorted(nodes):
+        if not ancestry.reports(span):
+            tops.append(span)
+            continue
+        path = [span]
+        while (at := parents[path[-1]]) not in nodes and at not in nearest:
+            path.append(at)
+        found = nearest.get(at, at) if at not in nodes else at
+        nearest |= dict.fromkeys(path, found)
+        below.setdefault(found, []).append(span)
+    return below, tops
 
 
 class _Ancestry:
@@ -48,7 +189,7 @@ class _Ancestry:
 
     def reports(self, span: int) -> bool:
         """Say whether an ancestor of `span` reports usage."""
-        path: dict[int, int] = {}
+        path: dict[Any, int] = {}
         at, end = span, False
         while at not in self._known:
             parent = self._parents.get(at, 0)

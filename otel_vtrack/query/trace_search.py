@@ -8,6 +8,7 @@ from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import paging, traces
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.query.traces import TraceInfo
 from otel_vtrack.store.client import Store
 
@@ -68,6 +69,7 @@ def search(
     order_by: Sequence[str] = (),
     page_size: int = 0,
     page_token: str = "",
+    table: Prices = BUILT_IN,
 ) -> Page:
     """Find traces, newest first by the start of their root unless asked otherwise.
 
@@ -80,6 +82,7 @@ def search(
         order_by: Keys to sort by, each perhaps with ASC or DESC.
         page_size: 0 for as many as usual.
         page_token: Of the page before.
+        table: What tokens cost.
 
     Raises:
         InvalidArgument: The filter, order or size is none, or the token is of another question.
@@ -97,7 +100,9 @@ def search(
         after = compiled.order.after(paging.place(page_token, question), compiled.texts)
     found = _find(store, compiled, after, wanted + 1)
     infos = traces.describe(
-        store, [(each.root_start_ns, each.trace_id, each.experiment) for each in found[:wanted]]
+        store,
+        [(each.root_start_ns, each.trace_id, each.experiment) for each in found[:wanted]],
+        table,
     )
     if len(found) <= wanted:
         return Page(infos, "")

@@ -1,6 +1,6 @@
 """Loads traces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -8,7 +8,7 @@ from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
-from otel_vtrack.query import assessments, export, facts, partial, preview, tokens
+from otel_vtrack.query import assessments, export, facts, partial, preview, prices, tags, tokens
 from otel_vtrack.query.assessments import Assessment
 from otel_vtrack.query.rowbinary import as_text
 from otel_vtrack.store.client import Store
@@ -35,6 +35,7 @@ class TraceInfo:
         request_time_ns: In nanoseconds since 1970.
         execution_duration_ns: Never negative.
         token_usage: None if no span reports any.
+        cost: None if no span reports usage or cost.
         assessments: Valid or not, oldest first; those of its session are among them.
     """
 
@@ -49,12 +50,14 @@ class TraceInfo:
     session_id: str
     user_id: str
     token_usage: tokens.TokenUsage | None
+    cost: tokens.Cost | None
     span_count: int
     error_count: int
     service_name: str
     version: str
     environment: str
     deployment_id: str
+    trace_metadata: dict[str, str]
     tags: dict[str, str]
     assessments: tuple[Assessment, ...] = ()
 
@@ -67,19 +70,25 @@ class Trace:
     otlp: TracesData
 
 
-def get(store: Store, trace_id: str) -> Trace:
+def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> Trace:
     """Load a trace.
+
+    Args:
+        store: Where to look.
+        trace_id: Of the trace.
+        table: What tokens cost.
 
     Raises:
         InvalidArgument: `trace_id` is not 32 hexadecimal digits.
         NotFound: No span of it is stored.
     """
     digits = export.trace_id_from_text(trace_id)
-    with ThreadPoolExecutor(1) as pool:
-        # Side by side: either spends its time in the engine.
+    with ThreadPoolExecutor(2) as pool:
+        # Side by side: each spends its time in the engine.
         asked = pool.submit(partial.traces, store, [digits])
+        tagged = pool.submit(tags.of_traces, store, [digits])
         spans = export.spans(store, digits)
-        found = asked.result()
+        found, known = asked.result(), tagged.result()
     if not found:
         raise export.missing(digits)
     found.sort(key=lambda trace: (trace.start_time_ns, trace.experiment))
@@ -90,28 +99,46 @@ def get(store: Store, trace_id: str) -> Trace:
                 [span for span in spans if span.experiment == trace.experiment],
                 trace.root.span_id,
             ),
+            known.get(trace.trace_id, {}),
+            table,
         )
         for trace in found
     ]
     return Trace(_assessed(store, infos), export.traces_data(digits, spans))
 
 
-def describe(store: Store, places: Sequence[tuple[int, str, str]]) -> list[TraceInfo]:
+def describe(
+    store: Store,
+    places: Sequence[tuple[int, str, str]],
+    table: prices.Prices = prices.BUILT_IN,
+) -> list[TraceInfo]:
     """Load what is known of traces, in the order given.
 
     Args:
         store: Where to look.
         places: Of each trace the start of its root, its id and its experiment.
+        table: What tokens cost.
     """
     if not places:
         return []
-    found = partial.traces(store, list({place[1] for place in places}))
-    by_key = {(trace.trace_id, trace.experiment): trace for trace in found}
-    wanted = [by_key[place[1], place[2]] for place in places]
-    said = facts.of_traces(store, wanted)
-    return _assessed(
-        store, [_info(trace, said[trace.trace_id, trace.experiment]) for trace in wanted]
-    )
+    ids = list({place[1] for place in places})
+    with ThreadPoolExecutor(1) as pool:
+        tagged = pool.submit(tags.of_traces, store, ids)
+        found = partial.traces(store, ids)
+        by_key = {(trace.trace_id, trace.experiment): trace for trace in found}
+        wanted = [by_key[place[1], place[2]] for place in places]
+        said = facts.of_traces(store, wanted)
+        known = tagged.result()
+    infos = [
+        _info(
+            trace,
+            said[trace.trace_id, trace.experiment],
+            known.get(trace.trace_id, {}),
+            table,
+        )
+        for trace in wanted
+    ]
+    return _assessed(store, infos)
 
 
 def _assessed(store: Store, infos: Sequence[TraceInfo]) -> list[TraceInfo]:
@@ -122,20 +149,27 @@ def _assessed(store: Store, infos: Sequence[TraceInfo]) -> list[TraceInfo]:
     ]
 
 
-def _info(trace: partial.Whole, said: facts.Facts) -> TraceInfo:
+def _info(
+    trace: partial.Whole,
+    said: facts.Facts,
+    known: Mapping[str, str | None],
+    table: prices.Prices,
+) -> TraceInfo:
     root = trace.root
     session_id = as_text(root.session_id or trace.session_id)
     user_id = as_text(root.user_id or trace.user_id)
-    version, environment, deployment_id = (
-        as_text(text) for text in (root.version, root.environment, root.deployment_id)
+    name, version, environment, deployment_id = (
+        as_text(text) for text in (root.name, root.version, root.environment, root.deployment_id)
     )
+    usage = tokens.usage(trace.usage, trace.edges, trace.billing)
+    cost = tokens.cost(trace.usage, trace.edges, trace.billing, table, root.start_time_ns)
     failed = root.status_code == Status.STATUS_CODE_ERROR
     state = TraceState.ERROR if failed else TraceState.OK
     return TraceInfo(
         trace_id=trace.trace_id,
         experiment=trace.experiment,
         state=TraceState.IN_PROGRESS if root.rank == _MISSING else state,
-        name=as_text(root.name),
+        name=name,
         request_time_ns=trace.start_time_ns,
         # A clock that is wrong by centuries can wrap the end around to before the start.
         execution_duration_ns=max(0, trace.end_time_ns - trace.start_time_ns),
@@ -143,17 +177,20 @@ def _info(trace: partial.Whole, said: facts.Facts) -> TraceInfo:
         response_preview=preview.response(*said.answered),
         session_id=session_id,
         user_id=user_id,
-        token_usage=tokens.usage(trace.usage, trace.edges),
+        token_usage=usage,
+        cost=cost,
         span_count=len(trace.edges),
         error_count=len(trace.errors),
         service_name=as_text(root.service_name),
         version=version,
         environment=environment,
         deployment_id=deployment_id,
+        trace_metadata=facts.metadata(
+            said, session_id=session_id, user_id=user_id, usage=usage, cost=cost
+        ),
         tags=facts.tags(
-            said,
-            session_id=session_id,
-            user_id=user_id,
+            known,
+            name=name,
             version=version,
             environment=environment,
             deployment_id=deployment_id,

@@ -63,7 +63,7 @@ def test_a_trace_comes_whole_with_what_is_known_of_it(client, store, send, trace
     assert otlp == export.trace(store, trace_id())
     assert (info.span_count, info.token_usage.total_tokens, info.version) == (2, 5, "1")
     assert info.state == traces_pb2.TRACE_STATE_OK
-    assert info.tags == {"a": "b", "app_version": "1"}
+    assert info.tags == {"a": "b", "app_version": "1", "mlflow.traceName": "step 1"}
     assert info.execution_duration.ToMilliseconds() == 1
 
 

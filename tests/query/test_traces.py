@@ -60,10 +60,7 @@ def test_a_trace_is_what_its_spans_say(store, send, trace_id):
     assert (info.request_preview, info.response_preview) == ("hello", "bye")
     assert (info.span_count, info.error_count) == (2, 1)
     assert info.token_usage == TokenUsage(7, 3, 10)
-    assert info.tags == {
-        "app_version": "2.4.0",
-        "deployment_id": "d7",
-        "environment": "production",
+    assert info.trace_metadata == {
         "mlflow.source.git.branch": "main",
         "mlflow.source.git.commit": "abc",
         "mlflow.source.git.dirty": "false",
@@ -71,7 +68,14 @@ def test_a_trace_is_what_its_spans_say(store, send, trace_id):
         "mlflow.source.name": "app.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.trace.session": "s1",
+        "mlflow.trace.tokenUsage": '{"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}',
         "mlflow.trace.user": "u1",
+    }
+    assert info.tags == {
+        "app_version": "2.4.0",
+        "deployment_id": "d7",
+        "environment": "production",
+        "mlflow.traceName": "POST /chat",
         "team": "blue",
         "vtrack.flag.prompt": "v2",
     }

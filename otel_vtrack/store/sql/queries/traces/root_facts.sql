@@ -1,5 +1,5 @@
--- What do the spans of these traces say that `traces` does not keep: tags of the root, and what
--- was asked and answered?
+-- What do the spans of these traces say that `traces` does not keep: where the root's code came
+-- from, and what was asked and answered?
 --
 -- Asked: by the root, else by the earliest span that says. Answered: by the root, else by the
 -- span that ended last of those that say: by the first of the names that has a value.
@@ -16,7 +16,6 @@ SELECT
     anyIf(source_name, is_root) AS source_name,
     anyIf(source_type, is_root) AS source_type,
     anyIf(pipeline_run, is_root) AS pipeline_run,
-    anyIf(tags, is_root) AS tags,
     argMinIf(asked, (NOT is_root, start_time, span_id), asked.2 != '') AS asked,
     argMaxIf(answered, (is_root, ended_ns, span_id), answered.2 != '') AS answered
 FROM
@@ -43,10 +42,6 @@ FROM
         arrayFirst(t -> t != '', arrayMap(n -> if(s.attributes[n] != '', s.attributes[n], r[n]), {source_names:Array(String)})) AS source_name,
         arrayFirst(t -> t != '', [s.attributes['mlflow.source.type'], r['mlflow.source.type']]) AS source_type,
         r['cicd.pipeline.run.id'] AS pipeline_run,
-        -- Kinds above 4 are no text.
-        arrayFilter(
-            t -> t.3 BETWEEN 1 AND 4 AND (startsWith(t.1, 'mlflow.traceTag.') OR startsWith(t.1, 'vtrack.flag.')),
-            arrayZip(names, texts, kinds)) AS tags,
         arrayFirst(n -> s.attributes[n] != '', arrayPushBack(
             {asked_names:Array(String)}, arrayLast(n -> n LIKE 'gen\\_ai.prompt.%.content', names))) AS asked_name,
         arrayFirst(n -> s.attributes[n] != '', arrayPushBack(

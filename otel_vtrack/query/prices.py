@@ -1,0 +1,266 @@
+"""What tokens cost: by the table of genai-prices, or by a file of the user's own.
+
+The table comes with the package and asks nobody: it knows the prices of the day it was released.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+from otel_vtrack.errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover - the same by another name
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+_MILLION: Final = 1_000_000
+_KNOWN: Final = 4_096
+_NAMES: Final = ("model", "provider", "input", "output", "cache_read", "cache_creation")
+
+
+class Tokens(NamedTuple):
+    """What one call of a model took and gave; what a cache gave is in `input` as well."""
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_creation: int = 0
+
+
+class Charge(NamedTuple):
+    """Dollars, for the prompt and for the completion."""
+
+    input: float
+    output: float
+
+
+_Price = Callable[[Tokens, int], Charge]
+"""Charges for tokens that were used at a time, in nanoseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Dollars for a million tokens; what a cache gave or took costs as the rest if not told."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_creation: float | None = None
+
+    def charge(self, tokens: Tokens, at_ns: int = 0) -> Charge:
+        """Charge for tokens; the time does not matter."""
+        del at_ns
+        read = self.input if self.cache_read is None else self.cache_read
+        creation = self.input if self.cache_creation is None else self.cache_creation
+        plain = tokens.input - tokens.cache_read - tokens.cache_creation
+        prompt = plain * self.input + tokens.cache_read * read + tokens.cache_creation * creation
+        return Charge(prompt / _MILLION, tokens.output * self.output / _MILLION)
+
+
+class Prices:
+    """A table of prices. Thread-safe.
+
+    Args:
+        find: Gives the price of a model of a provider, which may be empty; None if the table
+            does not know it.
+    """
+
+    def __init__(self, find: Callable[[str, str], _Price | None]) -> None:
+        self._find = lru_cache(_KNOWN)(find)
+
+    def charge(self, model: str, provider: str, tokens: Tokens, at_ns: int) -> Charge | None:
+        """Say what a call of a model cost; None if the table does not know the model.
+
+        Args:
+            model: As telemetry calls it.
+            provider: Likewise; empty if it does not tell.
+            tokens: What was used. Some tell what a cache gave beside the input and not in it:
+                of more than there was input, that is taken to be so.
+            at_ns: When, in nanoseconds since 1970, as prices change.
+        """
+        price = self._find(model, provider)
+        if price is None:
+            return None
+        cached = tokens.cache_read + tokens.cache_creation
+        if cached > tokens.input:
+            tokens = tokens._replace(input=tokens.input + cached)
+        return price(tokens, at_ns)
+
+
+def load(file: Path | None) -> Prices:
+    """Read a table of prices; None is the one of genai-prices.
+
+    Raises:
+        SettingsError: The file is not there or makes no sense; the message says where.
+    """
+    if file is None:
+        return Prices(_built_in)
+    try:
+        text = file.read_text(encoding="utf-8")
+        read = tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(
+            f"--prices: {file} cannot be read ({error.strerror}): correct the path"
+        ) from error
+    except ValueError as error:
+        raise SettingsError(f"--prices: {file} is no TOML file: {error}") from error
+    try:
+        return _table(read)
+    except ValueError as error:
+        raise SettingsError(f"--prices: {file}: {error}") from None
+
+
+# A file of the user's own
+
+
+class _Rule(NamedTuple):
+    model: re.Pattern[str]
+    provider: str
+    rate: Rate
+
+    def covers(self, model: str, provider: str) -> bool:
+        if self.provider and self.provider != provider.lower():
+            return False
+        return self.model.fullmatch(model) is not None
+
+
+def _table(read: Mapping[str, Any]) -> Prices:
+    if unknown := sorted(set(read) - {"price", "built_in"}):
+        raise ValueError(f"there is no {unknown[0]}: write [[price]] tables, and perhaps built_in")
+    built_in = read.get("built_in", False)
+    if not isinstance(built_in, bool):
+        raise ValueError("built_in is true or false")  # noqa: TRY004 - of what somebody wrote
+    entries = read.get("price", [])
+    if not isinstance(entries, list) or not (entries or built_in):
+        raise ValueError("there are no prices: write a [[price]] table for each model")
+    rules = [
+        _rule(number, entry) for number, entry in enumerate(cast("list[Any]", entries), start=1)
+    ]
+
+    def find(model: str, provider: str) -> _Price | None:
+        for rule in rules:
+            if rule.covers(model, provider):
+                return rule.rate.charge
+        return _built_in(model, provider) if built_in else None
+
+    return Prices(find)
+
+
+def _rule(number: int, entry: Any) -> _Rule:
+    if not isinstance(entry, dict):
+        raise ValueError(f"price {number} is no table: write [[price]]")  # noqa: TRY004
+    fields = cast("dict[str, Any]", entry)
+    if unknown := sorted(set(fields) - set(_NAMES)):
+        raise ValueError(f"price {number} has {unknown[0]}: it may have {', '.join(_NAMES)}")
+    model, provider = fields.get("model"), fields.get("provider", "")
+    if not isinstance(model, str) or not model:
+        raise ValueError(f"price {number} has no model: write its name, with * for any text")
+    if not isinstance(provider, str):
+        raise ValueError(f"price {number} ({model}): provider is a text")  # noqa: TRY004
+    rates: dict[str, float] = {}
+    for name in _NAMES[2:]:
+        dollars = fields.get(name)
+        if dollars is None and name in {"cache_read", "cache_creation"}:
+            continue
+        if (rate := _dollars(dollars)) is None:
+            raise ValueError(
+                f"price {number} ({model}): {name} is the dollars for a million tokens, from 0 up"
+            )
+        rates[name] = rate
+    pattern = ".*".join(re.escape(part) for part in model.split("*"))
+    return _Rule(re.compile(pattern, re.IGNORECASE | re.DOTALL), provider.lower(), Rate(**rates))
+
+
+# The table of genai-prices
+
+
+def _built_in(model: str, provider: str) -> _Price | None:
+    """Look a model up; an unknown provider does not make its model unknown."""
+    head, slash, tail = model.partition("/")
+    tries: list[tuple[str, str | None]] = [(model, provider or None)]
+    if provider:
+        tries.append((model, None))
+    if slash:
+        # As gateways call it: openai/gpt-4o.
+        tries += [(tail, head), (tail, None)]
+    for name, whose in tries:
+        found = _look_up(name, whose)
+        if found is not None:
+            return found
+    return None
+
+
+def _look_up(model: str, provider: str | None) -> _Price | None:
+    # 0.2 s and 30 MB, for those who ask what something cost.
+    from genai_prices import Usage, calc_price  # noqa: PLC0415
+
+    try:
+        sample = calc_price(Usage(input_tokens=1, output_tokens=1), model, provider_id=provider)
+    except (LookupError, ValueError):
+        return None
+    rates = [
+        getattr(sample.model_price, f"{name}_mtok", None)
+        for name in ("input", "output", "cache_read", "cache_write")
+    ]
+    if rates[0] is None and rates[1] is None:
+        # It is paid for by something else than tokens.
+        return None
+    if not isinstance(sample.model.prices, list) and all(
+        rate is None or isinstance(rate, Decimal) for rate in rates
+    ):
+        known = [None if rate is None else float(cast("Decimal", rate)) for rate in rates]
+        return Rate(known[0] or 0.0, known[1] or 0.0, known[2], known[3]).charge
+
+    def charge(tokens: Tokens, at_ns: int) -> Charge:
+        usage = Usage(
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            cache_read_tokens=tokens.cache_read,
+            cache_write_tokens=tokens.cache_creation,
+        )
+        when = datetime.fromtimestamp(max(at_ns, 0) / 1e9, timezone.utc)
+        found = calc_price(usage, model, provider_id=provider, genai_request_timestamp=when)
+        return Charge(float(found.input_price), float(found.output_price))
+
+    return charge
+
+
+def told(text: str) -> tuple[float, float, float] | None:
+    """Read a cost that telemetry tells: dollars of the prompt, of the completion, and in total.
+
+    Args:
+        text: A JSON object with MLflow's keys `input_cost`, `output_cost` and `total_cost`, or
+            a number, which is the total. None if it is neither.
+    """
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        parts = [_dollars(fields.get(name)) for name in ("input_cost", "output_cost")]
+        total = _dollars(fields.get("total_cost"))
+        if total is None and parts == [None, None]:
+            return None
+        given = [part or 0.0 for part in parts]
+        return given[0], given[1], sum(given) if total is None else total
+    total = _dollars(value)
+    return None if total is None else (0.0, 0.0, total)
+
+
+def _dollars(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < float("inf") else None
+
+
+BUILT_IN: Final = load(None)
+"""The table of genai-prices."""
