@@ -9,7 +9,6 @@ from rich.markup import escape
 
 from otel_vtrack.cli import connection, show, tree
 from otel_vtrack.cli.show import Shown
-from otel_vtrack.client import trace_filter
 from otel_vtrack.v1 import traces_pb2
 from otel_vtrack.wire import otlp_json
 
@@ -98,10 +97,10 @@ def search(
 @command.command()
 @_finds
 @connection.asks
-def count(*, experiment: str, filter_: str, server: str, as_json: bool, **given: Any) -> None:
+def count(*, filter_: str, server: str, as_json: bool, **given: Any) -> None:
     """Count traces without getting them."""
     with connection.client(server) as client:
-        number = client.count_traces(trace_filter(filter_, **given), experiment=experiment)
+        number = client.count_traces(filter_, **given)
     if as_json:
         connection.print_json(traces_pb2.CountTracesResponse(trace_count=number))
     else:
@@ -114,7 +113,6 @@ def count(*, experiment: str, filter_: str, server: str, as_json: bool, **given:
 @connection.asks
 def histogram(
     *,
-    experiment: str,
     filter_: str,
     width: timedelta | None,
     server: str,
@@ -123,9 +121,7 @@ def histogram(
 ) -> None:
     """Count traces by when they started, without getting them."""
     with connection.client(server) as client:
-        found = client.get_trace_histogram(
-            trace_filter(filter_, **given), experiment=experiment, width=width
-        )
+        found = client.get_trace_histogram(filter_, width=width, **given)
     if as_json:
         connection.print_json(found.message)
         return

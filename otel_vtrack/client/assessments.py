@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from google.protobuf.message import Message
 
+from otel_vtrack.client import filters
 from otel_vtrack.client.call import Call, Pages, nothing, once, repeatable
 from otel_vtrack.client.results import Records
 from otel_vtrack.client.values import UNSET, choice, to_value
@@ -92,15 +93,37 @@ def get_assessment(assessment_id: str, *, timeout: float | None = None) -> Call[
 def search_assessments(
     filter: str = "",  # noqa: A002 - as in the protos
     *,
+    trace_id: str = "",
+    assessment_name: str = "",
+    assessment_type: str = "",
+    source_type: str = "",
+    source_id: str = "",
+    session_id: str = "",
     order_by: Iterable[str] = (),
     limit: int | None = None,
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Assessment]:
-    """Find assessments, newest first unless asked otherwise."""
+    """Find assessments, newest first unless asked otherwise.
+
+    All that is given must hold: the filter, in the search language, and the rest.
+    """
+    composed = filters.composed(
+        filter,
+        {
+            "trace_id": trace_id,
+            "assessment_name": assessment_name,
+            "assessment_type": assessment_type.upper(),
+            "source_type": source_type.upper(),
+            "source_id": source_id,
+            "session_id": session_id,
+        },
+    )
     return Pages(
         method="AssessmentService/SearchAssessments",
-        request=pb.SearchAssessmentsRequest(filter=filter, order_by=order_by, page_size=page_size),
+        request=pb.SearchAssessmentsRequest(
+            filter=composed, order_by=order_by, page_size=page_size
+        ),
         response=pb.SearchAssessmentsResponse,
         item=pb.Assessment,
         field="assessments",

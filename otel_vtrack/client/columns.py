@@ -25,6 +25,7 @@ class Kind(Enum):
 
     TEXT = "text"
     INTEGER = "integer"
+    UNSIGNED = "integer that may take all of 64 bits"
     NUMBER = "number"
     BOOLEAN = "boolean"
     TIME = "nanoseconds since 1970"
@@ -126,7 +127,7 @@ def _single(field: FieldDescriptor) -> tuple[Kind, Read, tuple[Column, ...]]:
             value.number: value.name.removeprefix(start) for value in field.enum_type.values
         }
         return Kind.TEXT, lambda number: by_number.get(number, str(number)) if number else None, ()
-    return _SCALARS[field.cpp_type], _itself, ()
+    return _SPECIAL.get(field.type) or _SCALARS[field.cpp_type], _itself, ()
 
 
 def _itself(value: Any) -> Any:
@@ -137,6 +138,10 @@ _KNOWN: Final[dict[str, tuple[Kind, Read]]] = {
     "google.protobuf.Timestamp": (Kind.TIME, nanoseconds),
     "google.protobuf.Duration": (Kind.LENGTH, nanoseconds),
     "google.protobuf.Value": (Kind.JSON, from_value),
+}
+_SPECIAL: Final = {
+    FieldDescriptor.TYPE_BYTES: Kind.BYTES,
+    FieldDescriptor.TYPE_FIXED64: Kind.UNSIGNED,
 }
 _SCALARS: Final = {
     FieldDescriptor.CPPTYPE_STRING: Kind.TEXT,

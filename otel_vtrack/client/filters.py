@@ -21,6 +21,17 @@ def length(duration: timedelta) -> str:
     return f"{duration // timedelta(microseconds=1)}us"
 
 
+def range_of(key: str, start: datetime | None, end: datetime | None) -> list[str]:
+    """Return the conditions that a time lies between two, the second excluded."""
+    bounds = [] if start is None else [f"{key} >= {moment(start)}"]
+    return bounds if end is None else [*bounds, f"{key} < {moment(end)}"]
+
+
+def at_least(key: str, duration: timedelta | None) -> str | None:
+    """Return the condition that a duration is not shorter."""
+    return None if duration is None else f"{key} >= {length(duration)}"
+
+
 def composed(free: str, equal: Mapping[str, str | None], *more: str | None) -> str:
     """Join what was given: all of it must hold.
 

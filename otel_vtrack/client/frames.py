@@ -128,6 +128,7 @@ class Table:
         return {
             Kind.TEXT: arrow.string(),
             Kind.INTEGER: arrow.int64(),
+            Kind.UNSIGNED: arrow.uint64(),
             Kind.NUMBER: arrow.float64(),
             Kind.BOOLEAN: arrow.bool_(),
             Kind.TIME: arrow.timestamp("ns", tz="UTC"),

@@ -80,5 +80,8 @@ def _named(method: Any, describe: Callable[..., Any]) -> Any:
         parameters=[self, *signature.parameters.values()],
         return_annotation=inspect.Signature.empty,
     )
+    method.__annotations__ = {
+        name: each for name, each in describe.__annotations__.items() if name != "return"
+    }
     del method.__wrapped__
     return method

@@ -1,7 +1,9 @@
 """Questions about spans."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
+from otel_vtrack.client import filters
 from otel_vtrack.client.call import Pages
 from otel_vtrack.v1 import spans_pb2 as pb
 
@@ -10,17 +12,46 @@ def search_spans(
     filter: str = "",  # noqa: A002 - as in the protos
     *,
     experiment: str = "",
+    trace_id: str = "",
+    name: str = "",
+    type: str = "",  # noqa: A002 - as in the protos
+    status: str = "",
+    service_name: str = "",
+    version: str = "",
+    environment: str = "",
+    start_time_from: datetime | None = None,
+    start_time_until: datetime | None = None,
+    min_duration: timedelta | None = None,
     order_by: Iterable[str] = (),
     omit_otlp: bool = False,
     limit: int | None = None,
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Span]:
-    """Find spans, newest first unless asked otherwise; with `omit_otlp` without attributes."""
+    """Find spans, newest first unless asked otherwise.
+
+    All that is given must hold: the filter, in the search language, and the rest, each of which is
+    of the span itself. `status` is `ok`, `error` or `unset`. With `omit_otlp` they come without
+    attributes.
+    """
+    composed = filters.composed(
+        filter,
+        {
+            "trace_id": trace_id,
+            "name": name,
+            "type": type,
+            "status": status.upper(),
+            "service_name": service_name,
+            "version": version,
+            "environment": environment,
+        },
+        *filters.range_of("timestamp", start_time_from, start_time_until),
+        filters.at_least("duration", min_duration),
+    )
     return Pages(
         method="SpanService/SearchSpans",
         request=pb.SearchSpansRequest(
-            filter=filter,
+            filter=composed,
             experiment=experiment,
             order_by=order_by,
             omit_otlp=omit_otlp,

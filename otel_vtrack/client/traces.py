@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypedDict
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
@@ -10,6 +11,25 @@ from otel_vtrack.client.call import Call, Pages, nothing, once, repeatable
 from otel_vtrack.client.results import Histogram, Records, Trace
 from otel_vtrack.client.values import choice, duration, timestamp
 from otel_vtrack.v1 import traces_pb2 as pb
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Conditions(TypedDict, total=False):
+    """What `search_traces` takes besides a filter; what is empty does not restrict."""
+
+    service_name: str
+    version: str
+    environment: str
+    deployment_id: str
+    state: "str | pb.TraceState.ValueType | None"
+    session_id: str
+    user_id: str
+    name: str
+    start_time_from: datetime | None
+    start_time_until: datetime | None
+    min_duration: timedelta | None
 
 
 def search_traces(
@@ -110,9 +130,8 @@ def trace_filter(
             "user_id": user_id,
             "name": name,
         },
-        start_time_from and f"timestamp >= {filters.moment(start_time_from)}",
-        start_time_until and f"timestamp < {filters.moment(start_time_until)}",
-        None if min_duration is None else f"execution_time >= {filters.length(min_duration)}",
+        *filters.range_of("timestamp", start_time_from, start_time_until),
+        filters.at_least("execution_time", min_duration),
     )
 
 
@@ -121,11 +140,12 @@ def count_traces(
     *,
     experiment: str = "",
     timeout: float | None = None,
+    **conditions: "Unpack[Conditions]",
 ) -> Call[int]:
-    """Count the traces that match, without getting them."""
+    """Count traces without getting them; conditions are those of `search_traces`."""
     return repeatable(
         "TraceService/CountTraces",
-        pb.CountTracesRequest(experiment=experiment, filter=filter),
+        pb.CountTracesRequest(experiment=experiment, filter=trace_filter(filter, **conditions)),
         pb.CountTracesResponse,
         lambda answer: answer.trace_count,
         timeout,
@@ -138,11 +158,19 @@ def get_trace_histogram(
     experiment: str = "",
     width: timedelta | None = None,
     timeout: float | None = None,
+    **conditions: "Unpack[Conditions]",
 ) -> Call[Histogram]:
-    """Count the traces that match by their start, in buckets of `width`; None for some 60."""
+    """Count traces by their start, in buckets of `width`; None for some 60.
+
+    Conditions are those of `search_traces`.
+    """
     return repeatable(
         "TraceService/GetTraceHistogram",
-        pb.GetTraceHistogramRequest(experiment=experiment, filter=filter, width=duration(width)),
+        pb.GetTraceHistogramRequest(
+            experiment=experiment,
+            filter=trace_filter(filter, **conditions),
+            width=duration(width),
+        ),
         pb.GetTraceHistogramResponse,
         Histogram,
         timeout,

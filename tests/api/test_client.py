@@ -169,6 +169,45 @@ def test_a_filter_is_composed_without_letting_a_text_out_of_its_quotes():
         trace_filter(state="odd")
 
 
+def test_keywords_and_filter_hold_together(client, send, trace_id):
+    send(
+        {"name": "it's", "ms": 50, "attributes": {"session.id": "s"}},
+        {"name": "step", "parent": 1, "ms": 20, "status": 2},
+        service__version="1",
+    )
+    send({"trace": 2, "at": 5, "status": 2}, service__version="2")
+    start = datetime.fromtimestamp(1_790_000_000, timezone.utc)
+    later = start + timedelta(milliseconds=5)
+    for where, ids in (
+        ({"name": "it's"}, [1]),
+        ({"state": "ERROR"}, [2]),
+        ({"session_id": "s"}, [1]),
+        ({"start_time_from": later}, [2]),
+        ({"start_time_until": later}, [1]),
+        ({"min_duration": timedelta(milliseconds=50)}, [1]),
+        ({"filter": "version = '1' OR version = '2'", "state": "ok"}, [1]),
+        ({"version": "1", "state": "error"}, []),
+    ):
+        assert [int(each.trace_id, 16) for each in client.search_traces(**where)] == ids, where
+        assert client.count_traces(**where) == len(ids)
+        assert sum(b.trace_count for b in client.get_trace_histogram(**where)) == len(ids)
+    for where, count in (
+        ({"status": "error"}, 2),
+        ({"trace_id": trace_id(1)}, 2),
+        ({"name": "it's", "version": "1"}, 1),
+        ({"min_duration": timedelta(milliseconds=20)}, 2),
+        ({"start_time_from": later, "filter": "name = 'x' OR status = 'ERROR'"}, 1),
+    ):
+        assert len(client.search_spans(**where).fetch()) == count, where
+    client.create_assessment(trace_id(1), "good", value=True, source_type="human", source_id="eve")
+    for where, count in (
+        ({"trace_id": trace_id(1), "source_id": "eve"}, 1),
+        ({"assessment_name": "good", "source_type": "human"}, 1),
+        ({"assessment_type": "expectation"}, 0),
+    ):
+        assert len(client.search_assessments(**where).fetch()) == count, where
+
+
 def test_a_search_asks_when_gone_through_and_each_time_anew(client, send):
     search = client.search_traces(page_size=2)
     assert list(search) == []

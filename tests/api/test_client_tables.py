@@ -7,14 +7,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from otel_vtrack.client import columns, html
+from otel_vtrack.client import Client, columns, html
 from otel_vtrack.client.results import Comparison, Histogram, Records
 from otel_vtrack.v1 import (
     analysis_pb2,
     assessments_pb2,
+    deployments_pb2,
     experiments_pb2,
+    export_pb2,
     spans_pb2,
     traces_pb2,
+    versions_pb2,
 )
 
 AT = 1_790_000_000_000_000_001
@@ -141,6 +144,39 @@ def test_a_search_becomes_a_table_over_many_pages(client, send):
     assert client.search_traces(name="none").to_pandas().empty
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        analysis_pb2,
+        assessments_pb2,
+        deployments_pb2,
+        experiments_pb2,
+        export_pb2,
+        spans_pb2,
+        traces_pb2,
+        versions_pb2,
+    ],
+    ids=lambda module: module.__name__,
+)
+def test_every_message_there_is_becomes_a_table(module):
+    for name in module.DESCRIPTOR.message_types_by_name:
+        kind = getattr(module, name)
+        rows = Records(kind, [kind()])
+        if kind.DESCRIPTOR.fields:
+            assert rows.to_arrow().num_rows == 1
+            assert len(rows.to_pandas()) == 1
+        assert "<table>" in rows._repr_html_()
+
+
+def test_exported_changes_become_a_table():
+    row = export_pb2.AssessmentRow(change_id=2**64 - 1, value="1")
+    rows = Records(export_pb2.Change, [export_pb2.Change(assessment=row)])
+    assert rows.to_arrow(["assessment.change_id"]).column(0).to_pylist() == [2**64 - 1]
+    batch = Records(export_pb2.TelemetryBatch, [export_pb2.TelemetryBatch(otlp=b"\xff")])
+    assert batch.to_arrow(["otlp"]).column(0).to_pylist() == [b"\xff"]
+    assert "1 bytes" in batch._repr_html_()
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"pip install 'otel-vtrack\[analysis\]'"):
@@ -233,8 +269,6 @@ def test_a_histogram_shows_bars_and_becomes_a_table():
 
 def test_single_messages_are_tables_in_ipython(client, send):
     from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415
-
-    from otel_vtrack.client import Client  # noqa: PLC0415
 
     shell = InteractiveShell.instance()
     try:
