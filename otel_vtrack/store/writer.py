@@ -21,7 +21,10 @@ Durability = Literal["process", "fsync"]
 _ROW_TAG: Final = 0x0A
 # How every name ends that begins an evaluation; see mapping/assessments_from_otlp.sql.
 _EVALUATED: Final = (b"evaluation.name", b"annotation.name")
-_DERIVED: Final = ("spans", "traces", "versions", "log_records", "assessments")
+_DERIVED: Final = (
+    *("spans", "traces", "versions", "log_records", "assessments"),
+    *("trace_tags", "version_flags"),
+)
 
 
 class Writer:
