@@ -1,26 +1,38 @@
 """Deletes experiments and traces, with all that is below them.
 
 `store/sql/deletions/` has a statement for each table: what of it goes. Rows are marked as
-deleted and seen no more; the engine gives their space back when it merges the parts they are in.
+deleted and seen no more. Their space comes back when the engine writes the parts again that they
+are in; it is told to where much went.
+
+Writers are held back while the deletions begin, so that what they bring meanwhile is either gone
+from every table or from none. Another process's writers do not know of that: what it
+writes of the same traces at this very moment may be left in some tables.
 """
 
-import contextlib
+import threading
+import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_vtrack.errors import InvalidArgument, StoreUnavailable
 from otel_vtrack.query import experiments, export
 from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
+from otel_vtrack.store.topology import Topology
 
 MOST_IDS: Final = 1_000
 """Traces that one call deletes by their ids."""
 _MOST_AT_A_TIME: Final = 500_000
 _LATEST_NS: Final = (1 << 63) - 1
 
+_POLL_SECONDS: Final = 0.02
+
+# One at a time, as they change the same tables.
+_deleting = threading.Lock()
+
 # Last come those by which the others, or a second attempt, find what is to go.
-_LAST: Final = ("traces", "log_sources", "versions", "experiment_changes", "doomed_traces")
+_LAST: Final = ("traces", "log_sources", "versions", "experiment_changes")
 
 
 class Below(NamedTuple):
@@ -55,13 +67,17 @@ def delete_experiment(store: Store, text: str, *, dry_run: bool = False) -> Belo
     if not text:
         raise InvalidArgument("experiment is empty: say which one to delete")
     key = experiments.resolve(store, text, fresh=True)
-    with _undisturbed(store, dry_run=dry_run):
+    with _deleting:
+        _settle(store)
         below = _below(store, key)
-        if not dry_run:
-            deletion = {"deletion_id": uuid.uuid4(), "experiment": key}
-            bounds = {"until_ns": _LATEST_NS, "most": _LATEST_NS}
-            _run(store, "choose/by_time", deletion | bounds)
-            _run_all(store, "experiments", deletion)
+        if dry_run:
+            return below
+        deletion = {"deletion_id": uuid.uuid4(), "experiment": key}
+        with store.gate.shut():
+            _run(store, "choose/by_time", deletion | {"until_ns": _LATEST_NS, "most": _LATEST_NS})
+            begun = _begin(store, "experiments", deletion)
+        _finish(store, begun, deletion)
+        _rewrite(store)
     experiments.forget_names(store)
     return below
 
@@ -84,12 +100,11 @@ def delete_traces(store: Store, trace_ids: Sequence[str], *, dry_run: bool = Fal
     if len(trace_ids) > MOST_IDS:
         raise InvalidArgument(f"{len(trace_ids)} traces are more than the {MOST_IDS} of one call")
     ids = sorted({export.trace_id_from_text(each) for each in trace_ids})
-    with _undisturbed(store, dry_run=dry_run):
+    with _deleting:
+        _settle(store)
         if dry_run:
             return _count(store, "deletion/count_traces_by_id", {"trace_ids": ids})
-        deletion = {"deletion_id": uuid.uuid4()}
-        _run(store, "choose/by_id", deletion | {"trace_ids": ids})
-        return _delete_doomed(store, deletion)
+        return _delete_chosen(store, "choose/by_id", {"trace_ids": ids})
 
 
 def delete_traces_before(store: Store, text: str, until_ns: int, *, dry_run: bool = False) -> int:
@@ -114,31 +129,27 @@ def delete_traces_before(store: Store, text: str, until_ns: int, *, dry_run: boo
     if not text:
         raise InvalidArgument("experiment is empty: say whose traces to delete")
     chosen = {"experiment": experiments.resolve(store, text, fresh=True), "until_ns": until_ns}
-    with _undisturbed(store, dry_run=dry_run):
+    with _deleting:
+        _settle(store)
         if dry_run:
             return _count(store, "deletion/count_traces_by_time", chosen)
         gone = 0
         while True:
-            deletion = {"deletion_id": uuid.uuid4()}
-            _run(store, "choose/by_time", deletion | chosen | {"most": _MOST_AT_A_TIME})
-            count = _delete_doomed(store, deletion)
+            round_ = chosen | {"most": _MOST_AT_A_TIME}
+            count = _delete_chosen(store, "choose/by_time", round_)
             gone += count
             if count < _MOST_AT_A_TIME:
-                return gone
+                break
+        if gone:
+            _rewrite(store)
+        return gone
 
 
-@contextlib.contextmanager
-def _undisturbed(store: Store, *, dry_run: bool) -> Generator[None]:
-    """Wait for what was acknowledged, and hold back what comes, which stays whole so."""
+def _settle(store: Store) -> None:
     if store.settle() is False:
         raise StoreUnavailable(
             "not all that was acknowledged is in the tables yet: ask again in a moment"
         )
-    if dry_run:
-        yield
-        return
-    with store.gate.shut():
-        yield
 
 
 def _below(store: Store, key: str) -> Below:
@@ -153,10 +164,14 @@ def _count(store: Store, name: str, parameters: dict[str, Any]) -> int:
     return row["trace_count"]
 
 
-def _delete_doomed(store: Store, deletion: dict[str, Any]) -> int:
-    [doomed] = _select(store, "deletion/doomed", deletion)
-    bounds = {"from_ns": doomed["from_ns"], "until_ns": doomed["until_ns"]}
-    _run_all(store, "traces", deletion | bounds)
+def _delete_chosen(store: Store, choice: str, parameters: dict[str, Any]) -> int:
+    deletion: dict[str, Any] = {"deletion_id": uuid.uuid4()}
+    with store.gate.shut():
+        _run(store, choice, deletion | parameters)
+        [doomed] = _select(store, "deletion/doomed", deletion)
+        bounds = {"from_ns": doomed["from_ns"], "until_ns": doomed["until_ns"]}
+        begun = _begin(store, "traces", deletion | bounds)
+    _finish(store, begun, deletion)
     return doomed["trace_count"]
 
 
@@ -165,13 +180,40 @@ def _select(store: Store, name: str, parameters: dict[str, Any]) -> list[dict[st
     return store.select(sql.text("queries", name), parameters)
 
 
-def _run_all(store: Store, folder: str, parameters: dict[str, Any]) -> None:
-    names = [name for name in sql.names("deletions") if name.startswith(f"{folder}/")]
-    last = [f"{folder}/{table}" for table in _LAST]
-    for name in sorted(names, key=lambda name: last.index(name) if name in last else -1):
-        _run(store, name, parameters)
+def _begin(store: Store, folder: str, parameters: dict[str, Any]) -> list[str]:
+    """Begin the deletions of a folder; return their tables."""
+    found = [name for name in sql.names("deletions") if name.startswith(f"{folder}/")]
+    tables = [name.partition("/")[2] for name in found]
+    tables.sort(key=lambda table: _LAST.index(table) if table in _LAST else -1)
+    for table in tables:
+        _run(store, f"{folder}/{table}", parameters)
+    return tables
+
+
+def _finish(store: Store, tables: list[str], deletion: dict[str, Any]) -> None:
+    """Wait until the deletions are done, which go on whatever happens to this process."""
+    while under_way := _select(store, "deletion/under_way", {"tables": tables}):
+        for each in under_way:
+            if each["reason"]:
+                raise StoreUnavailable(
+                    f"what goes of {each['table']} is not gone yet, the store tries again by"
+                    f" itself: {each['reason'][:200]}"
+                )
+        time.sleep(_POLL_SECONDS)
+    _run(store, "done/doomed_traces", deletion)
+
+
+def _rewrite(store: Store) -> None:
+    for name in sql.names("deletions"):
+        if name.startswith("rewrite/"):
+            _run(store, name, {})
 
 
 def _run(store: Store, name: str, parameters: dict[str, Any]) -> None:
     for statement in store.topology.render(sql.text("deletions", name)):
-        store.command(statement, parameters)
+        # A cluster has to be waited for by itself: its nodes' progress is not seen from here.
+        waits = "DELETE FROM" not in statement or store.topology is Topology.CLUSTER
+        store.command(
+            statement if waits else f"{statement}\nSETTINGS lightweight_deletes_sync = 0",
+            parameters,
+        )

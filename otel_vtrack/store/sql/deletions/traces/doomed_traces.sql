@@ -1,4 +1,0 @@
--- With the deletion, which is done.
-
-DELETE FROM doomed_traces/*@_local ON CLUSTER '{cluster}'*/
-WHERE deletion_id = {deletion_id:UUID};
