@@ -1,6 +1,6 @@
 """ExportService."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import Any, Final
 
@@ -27,15 +27,17 @@ def _export_telemetry(
     backend: Backend, request: export_pb2.ExportTelemetryRequest
 ) -> export_pb2.ExportTelemetryResponse:
     kinds = {
-        export_pb2.TELEMETRY_SIGNAL_SPANS: (export_pages.spans, export_pages.SPANS_START),
-        export_pb2.TELEMETRY_SIGNAL_LOG_RECORDS: (
-            export_pages.log_records,
-            export_pages.LOG_RECORDS_START,
+        export_pb2.TELEMETRY_SIGNAL_SPANS: export_pages.Reads(
+            export_pages.spans, export_pages.SPANS_START
+        ),
+        export_pb2.TELEMETRY_SIGNAL_LOG_RECORDS: export_pages.Reads(
+            export_pages.log_records, export_pages.LOG_RECORDS_START
         ),
     }
     if request.signal not in kinds:
         raise InvalidArgument("signal is none of TelemetrySignal: say spans or log records")
-    read, start = kinds[request.signal]
+    read = kinds[request.signal]
+    start = export_pages.FOUND_START if request.filter else read.start
     size = export_pages.size(request.max_bytes)
     question = _question(request, "max_bytes")
     place = paging.place(request.page_token, question) if request.page_token else start
@@ -45,7 +47,12 @@ def _export_telemetry(
         from_ns=export_pages.EARLIEST_NS if from_ns is None else from_ns,
         last_ns=export_pages.LATEST_NS if until_ns is None else until_ns - 1,
     )
-    page = read(backend.store, what, place, size)
+    if request.filter:
+        page = export_pages.found(
+            backend.store, what, request.filter, place, max_bytes=size, read=read
+        )
+    else:
+        page = read.page(backend.store, what, place, size)
     return export_pb2.ExportTelemetryResponse(
         batches=[
             export_pb2.TelemetryBatch(
@@ -67,13 +74,19 @@ def _export_changes(
             f"page_size is from 1 to {changes.MOST_ROWS}, or 0 for {changes.DEFAULT_ROWS}"
         )
     question = _question(request, "page_size")
+    experiment = experiments.resolve(backend.store, request.experiment)
+
+    def choose(trace_ids: Collection[str]) -> Collection[str]:
+        return export_pages.chosen(backend.store, experiment, request.filter, trace_ids)
+
     page = changes.page(
         backend.store,
         paging.place(request.page_token, question) if request.page_token else changes.START,
-        experiment=experiments.resolve(backend.store, request.experiment),
+        experiment=experiment,
         traces=changes.Traces(
             from_ns=moment(request, "start_time_from"),
             until_ns=moment(request, "start_time_until"),
+            choose=choose if request.filter else None,
         ),
         max_rows=request.page_size or changes.DEFAULT_ROWS,
     )

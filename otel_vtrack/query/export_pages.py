@@ -6,8 +6,8 @@ before does not.
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import Message
@@ -15,7 +15,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import export
+from otel_vtrack.query import export, trace_search
 from otel_vtrack.query.export import ResourceRow, ScopeRow
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
@@ -24,6 +24,8 @@ from otel_vtrack.wire.attributes import set_value
 DEFAULT_BYTES: Final = 4 << 20
 MOST_BYTES: Final = 32 << 20
 _MOST_ROWS: Final = 10_000
+_TRACES: Final = 100
+_MINUTE_NS: Final = 60_000_000_000
 
 EARLIEST_NS: Final = -(1 << 63)
 LATEST_NS: Final = (1 << 63) - 1
@@ -37,13 +39,18 @@ class What:
 
     Attributes:
         experiment: What telemetry calls it; empty for all.
-        trace_id: 32 hexadecimal digits; empty for all.
+        traces: Trace id and experiment of each trace to give; empty for all. Log records are of
+            these traces, in whatever experiment.
+        first_minute: No span of theirs starts before, in seconds since 1970.
+        last_minute: Nor in a minute after this one.
         from_ns: Starts, or was logged, then or later, in nanoseconds since 1970.
         last_ns: Not after this.
     """
 
     experiment: str = ""
-    trace_id: str = ""
+    traces: tuple[tuple[str, str], ...] = ()
+    first_minute: int = 0
+    last_minute: int = _ALL_MINUTES
     from_ns: int = EARLIEST_NS
     last_ns: int = LATEST_NS
 
@@ -72,6 +79,19 @@ class _Record(NamedTuple):
     record: LogRecord
 
 
+class Reads(NamedTuple):
+    """How a kind of telemetry is read.
+
+    Attributes:
+        page: `spans` or `log_records`.
+        start: Its first key.
+    """
+
+    page: Callable[[Store, What, list[Any], int], Page]
+    start: list[Any]
+
+
+FOUND_START: Final[list[Any]] = [""]
 SPANS_START: Final = [0, "0" * 32, EARLIEST_NS, "0" * 16]
 LOG_RECORDS_START: Final = ["", 0, 0]
 
@@ -91,11 +111,11 @@ def spans(store: Store, what: What, after: list[Any], max_bytes: int) -> Page:
     """Return the page of spans behind a key, as `Page.place` gave it or SPANS_START."""
     minute, trace_id, start_ns, span_id = after
     parameters: dict[str, Any] = {
-        "after_minute": minute,
+        "after_minute": max(minute, what.first_minute),
         "after_trace_id": trace_id,
         "after_ns": start_ns,
         "after_span_id": span_id,
-        "last_minute": _ALL_MINUTES,
+        "last_minute": what.last_minute,
         **_common(what, max_bytes),
     }
     for window in store.query("export/spans_window", parameters):
@@ -137,7 +157,8 @@ def log_records(store: Store, what: What, after: list[Any], max_bytes: int) -> P
 def _common(what: What, max_bytes: int) -> dict[str, Any]:
     return {
         "experiment": what.experiment,
-        "trace_id": what.trace_id,
+        "trace_ids": sorted({trace_id for trace_id, _ in what.traces}),
+        "parts": [trace_id + experiment for trace_id, experiment in what.traces],
         "from_ns": what.from_ns,
         "last_ns": what.last_ns,
         "max_rows": _MOST_ROWS,
@@ -235,3 +256,79 @@ def _record_batches(records: Iterator[_Record]) -> Iterator[Batch]:
         counts[experiment] = counts.get(experiment, 0) + 1
     for experiment, otlp in data.items():
         yield Batch(experiment, otlp, counts[experiment])
+
+
+def found(
+    store: Store, what: What, text: str, place: list[Any], *, max_bytes: int, read: Reads
+) -> Page:
+    """Return a page of the traces that a filter finds; see `spans`.
+
+    Args:
+        store: Where to look.
+        what: Its times are those of the traces.
+        text: In the search language.
+        place: As `Page.place` gave it; FOUND_START at first.
+        max_bytes: About so many.
+        read: `spans` or `log_records`, with where it starts.
+    """
+    token, inner = place[0], place[1:]
+    asked = [f"({text})"]
+    # To milliseconds, as the language has it; then to the nanosecond.
+    if what.from_ns != EARLIEST_NS:
+        asked.append(f"timestamp >= {what.from_ns // 1_000_000}")
+    if what.last_ns != LATEST_NS:
+        asked.append(f"timestamp <= {what.last_ns // 1_000_000 + 1}")
+    page = trace_search.search(
+        store,
+        experiment=what.experiment,
+        text=" AND ".join(asked),
+        page_size=_TRACES,
+        page_token=token,
+    )
+    some = [
+        (info.trace_id, info.experiment)
+        for info in page.traces
+        if what.from_ns <= info.request_time_ns <= what.last_ns
+    ]
+    batches: list[Batch] = []
+    on: list[Any] | None = None
+    if some:
+        these = _bounded(store, What(experiment=what.experiment, traces=tuple(some)))
+        batches, on = read.page(store, these, inner or read.start, max_bytes)
+    if on is not None:
+        return Page(batches, [token, *on])
+    return Page(batches, [page.next_page_token] if page.next_page_token else None)
+
+
+def chosen(store: Store, experiment: str, text: str, trace_ids: Collection[str]) -> set[str]:
+    """Return which of some traces a filter finds."""
+    taken: set[str] = set()
+    ids = sorted(trace_ids)
+    for at in range(0, len(ids), _TRACES):
+        some = ", ".join(f"'{trace_id}'" for trace_id in ids[at : at + _TRACES])
+        token = ""
+        while True:
+            page = trace_search.search(
+                store,
+                experiment=experiment,
+                text=f"({text}) AND request_id IN ({some})",
+                page_token=token,
+            )
+            taken |= {info.trace_id for info in page.traces}
+            if not (token := page.next_page_token):
+                break
+    return taken
+
+
+def _bounded(store: Store, what: What) -> What:
+    """Say in which minutes the spans of traces are, so that they are found quickly."""
+    ids = sorted({trace_id for trace_id, _ in what.traces})
+    known = store.query("export/starts", {"trace_ids": ids})
+    if not known:
+        return what
+    first = min(it["start_ns"] for it in known) // _MINUTE_NS * 60
+    last = max(it["end_ns"] for it in known) // _MINUTE_NS * 60
+    if first < 0 or last >= _ALL_MINUTES:
+        # The key's minutes wrap around outside of these: they may be any.
+        return what
+    return replace(what, first_minute=first, last_minute=last)

@@ -64,7 +64,7 @@ class Lines:
 
     def resume(self, mark: dict[str, Any]) -> None:
         """Cut off what came later."""
-        self._file.truncate(mark["size"])
+        _cut(self._file, mark["size"])
 
     def close(self) -> None:
         """Close it, unless it is not ours."""
@@ -99,12 +99,18 @@ class Frames:
     def resume(self, mark: dict[str, Any]) -> None:
         """Cut off what came later."""
         for name, file in self._files.items():
-            file.truncate(mark[name])
+            _cut(file, mark[name])
 
     def close(self) -> None:
         """Close them."""
         for file in self._files.values():
             file.close()
+
+
+def _cut(file: IO[bytes], size: int) -> None:
+    file.truncate(size)
+    # Where the file tells that it is, is not where it ends until something is written.
+    file.seek(0, os.SEEK_END)
 
 
 def open_sink(format: str, path: Path | None, out: IO[bytes]) -> Sink:  # noqa: A002 - its name

@@ -19,6 +19,10 @@ _SIGNALS: Final = {
 }
 _SECONDS: Final = 120.0
 
+MAX_BYTES = 0
+PAGE_SIZE = 0
+"""Of pages; 0 leaves it to the server."""
+
 Place = tuple[str, str]
 """A stage, and the token of its next page."""
 
@@ -49,7 +53,7 @@ def _page(client: Client, what: What, stage: str, token: str) -> tuple[list[Item
         changed = client.ask(
             Call(
                 method="ExportService/ExportChanges",
-                request=export_pb2.ExportChangesRequest(**limits),
+                request=export_pb2.ExportChangesRequest(page_size=PAGE_SIZE, **limits),
                 response=export_pb2.ExportChangesResponse,
                 read=_itself,
                 repeatable=True,
@@ -60,7 +64,9 @@ def _page(client: Client, what: What, stage: str, token: str) -> tuple[list[Item
     found = client.ask(
         Call(
             method="ExportService/ExportTelemetry",
-            request=export_pb2.ExportTelemetryRequest(signal=_SIGNALS[stage], **limits),
+            request=export_pb2.ExportTelemetryRequest(
+                signal=_SIGNALS[stage], max_bytes=MAX_BYTES, **limits
+            ),
             response=export_pb2.ExportTelemetryResponse,
             read=_itself,
             repeatable=True,

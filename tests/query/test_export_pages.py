@@ -74,7 +74,7 @@ def test_pages_are_of_one_experiment_and_of_some_time_if_asked(store, send):
     what = What(experiment="a", from_ns=at, last_ns=at + 2 * 10**9)
     batches, _ = all_of(export_pages.spans, store, export_pages.SPANS_START, what)
     assert [span.trace_id[-1] for _, span in spans_of(batches)] == [3, 4, 5]
-    what = What(trace_id=f"{99:032x}")
+    what = What(traces=((f"{99:032x}", "b"), (f"{1:032x}", "b")))
     batches, _ = all_of(export_pages.spans, store, export_pages.SPANS_START, what)
     assert [(it, span.trace_id[-1]) for it, span in spans_of(batches)] == [("b", 99)]
 

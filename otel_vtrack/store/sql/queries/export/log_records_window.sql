@@ -15,7 +15,7 @@ FROM
         AND r.time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
         AND r.time <= fromUnixTimestamp64Nano({last_ns:Int64}, 'UTC')
         AND ({experiment:String} = '' OR r.experiment = {experiment:String})
-        AND ({trace_id:String} = '' OR r.trace_id = unhex({trace_id:String}))
+        AND (empty({trace_ids:Array(String)}) OR r.trace_id IN (SELECT unhex(arrayJoin({trace_ids:Array(String)}))))
         AND (
             r.event_name > {after_event_name:String}
             OR toStartOfMinute(r.time) > toDateTime({after_minute:UInt32}, 'UTC')

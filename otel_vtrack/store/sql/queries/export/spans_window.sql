@@ -14,7 +14,11 @@ FROM
         AND s.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
         AND s.start_time <= fromUnixTimestamp64Nano({last_ns:Int64}, 'UTC')
         AND ({experiment:String} = '' OR s.experiment = {experiment:String})
-        AND ({trace_id:String} = '' OR s.trace_id = toFixedString(unhex({trace_id:String}), 16))
+        AND (
+            empty({trace_ids:Array(String)})
+            OR (
+                s.trace_id IN (SELECT toFixedString(unhex(arrayJoin({trace_ids:Array(String)})), 16))
+                AND concat(lower(hex(s.trace_id)), s.experiment) IN (SELECT arrayJoin({parts:Array(String)}))))
         AND (
             toStartOfMinute(s.start_time) > toDateTime({after_minute:UInt32}, 'UTC')
             OR s.trace_id > toFixedString(unhex({after_trace_id:String}), 16)

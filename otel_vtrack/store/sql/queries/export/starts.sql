@@ -1,8 +1,9 @@
--- When did some traces start, and in which experiments are they?
+-- When did some traces start and end, and in which experiments are they?
 
 SELECT
     lower(hex(t.trace_id)) AS trace_id,
     toUnixTimestamp64Nano(min(t.start_time)) AS start_ns,
+    toUnixTimestamp64Nano(max(t.end_time)) AS end_ns,
     groupUniqArray(toString(t.experiment)) AS experiments
 FROM traces AS t
 WHERE t.trace_id IN (SELECT toFixedString(unhex(arrayJoin({trace_ids:Array(String)})), 16))

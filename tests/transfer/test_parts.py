@@ -1,0 +1,212 @@
+"""Parts of what a server keeps, interrupted exports, and files that are none."""
+
+import json
+import os
+from datetime import datetime, timedelta, timezone
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from otel_vtrack.client import Client
+from otel_vtrack.errors import InvalidArgument, WireError
+from otel_vtrack.transfer import FORMATS, What, export_to, files, frames, import_from, items, pages
+
+START = datetime.fromtimestamp(1_790_000_000, timezone.utc)
+
+
+@pytest.fixture
+def client(full):
+    with Client(full.grpc, timeout=60) as opened:
+        yield opened
+
+
+def lines(client, tmp_path, **what):
+    path = tmp_path / "part.jsonl"
+    export_to(path, client, What(**what), format="jsonl")
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    return found
+
+
+def traces_of(found, kind):
+    return sorted(it["span"]["traceId"][:2] for it in found if it["type"] == kind)
+
+
+def test_an_experiment_alone_is_exported_by_either_of_its_names(client, tmp_path):
+    found = lines(client, tmp_path, experiment="shop")
+    assert {it.get("experiment", "shop") for it in found} == {"shop"}
+    assert {it["type"] for it in found} >= {"span", "log_record", "experiment", "trace_tag"}
+    assert lines(client, tmp_path, experiment="The Shop") == found
+
+
+def test_a_time_restricts_telemetry_and_what_is_about_its_traces(client, tmp_path):
+    until = START + timedelta(seconds=120)
+    found = lines(client, tmp_path, experiment="shop", since=START, until=until)
+    assert traces_of(found, "span") == ["01", "01", "02", "02"]
+    about = {it["trace_id"][:2] for it in found if it["type"] == "assessment"}
+    assert about == {"01", "02"}
+    later = lines(client, tmp_path, experiment="shop", since=until)
+    assert traces_of(later, "span") == sorted(2 * [f"0{n}" for n in range(3, 8)])
+    assert {it["type"] for it in later} >= {"experiment", "deployment"}
+    assert not [it for it in later if it["type"] == "trace_tag"]
+
+
+def test_a_filter_restricts_to_traces_that_it_finds(client, tmp_path):
+    found = lines(client, tmp_path, filter="tag.color = 'red' OR name = 'step 3'")
+    assert {it[:2] for it in traces_of(found, "span")} == {"01", "03", "67"}
+    assert {it["trace_id"][:2] for it in found if it["type"] == "assessment"} == {"01", "03", "67"}
+    assert [it["value"] for it in found if it["type"] == "trace_tag"] == ["red"]
+    records = [it["logRecord"]["traceId"][:2] for it in found if it["type"] == "log_record"]
+    assert set(records) == {"01", "03"}
+    early = lines(client, tmp_path, filter="name LIKE 'step%'", until=START + timedelta(seconds=99))
+    assert set(traces_of(early, "span")) == {"01", "65"}
+
+
+def test_a_filter_that_is_none_is_refused(client, tmp_path):
+    with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
+        lines(client, tmp_path, filter="nonsense = = 1")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_that_was_broken_off_goes_on_where_it_stopped(
+    client, tmp_path, monkeypatch, form
+):
+    whole = tmp_path / "whole"
+    export_to(whole, client, format=form)
+    broken = tmp_path / "broken"
+    small = pages.read
+    monkeypatch.setattr(pages, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(pages, "PAGE_SIZE", 2)
+    for stop in (1, 2, 5, 30):
+        monkeypatch.setattr("otel_vtrack.transfer.outgoing.pages.read", stopping(small, stop))
+        with pytest.raises(KeyboardInterrupt):
+            export_to(broken, client, format=form)
+        assert (tmp_path / "broken.state").exists()
+        with pytest.raises(InvalidArgument, match="not complete"):
+            import_from([broken], client)
+        with pytest.raises(InvalidArgument, match="another export"):
+            export_to(broken, client, What(experiment="shop"), format=form)
+        spoil(broken)
+    monkeypatch.setattr("otel_vtrack.transfer.outgoing.pages.read", small)
+    export_to(broken, client, format=form)
+    assert not (tmp_path / "broken.state").exists()
+    assert entities(broken) == entities(whole)
+
+
+def stopping(read, after):
+    def pages_until(*args):
+        for number, page in enumerate(read(*args)):
+            if number == after:
+                raise KeyboardInterrupt
+            yield page
+
+    return pages_until
+
+
+def spoil(path):
+    """Leave what an end in the middle of a page leaves behind."""
+    written = [path] if path.is_file() else [it for it in path.rglob("*") if it.is_file()]
+    for each in written:
+        if each.suffix == ".parquet":
+            number = int(each.stem[-5:]) + 500
+            each.with_name(f"part-{number:05}.parquet").write_bytes(b"cut off")
+        else:
+            with each.open("ab") as file:
+                file.write(b'{"cut off')
+
+
+def entities(path):
+    """Return what is in an export, one line each."""
+    from otel_vtrack.transfer import incoming, lines  # noqa: PLC0415
+
+    found = [
+        line
+        for name in incoming.files([str(path)])
+        for item in incoming.read(name)
+        for line in lines.of_entities(item)
+    ]
+    assert len(found) == len(set(found)) > 50
+    return sorted(found)
+
+
+def test_what_is_there_is_not_written_over(client, tmp_path):
+    path = tmp_path / "mine"
+    path.write_text("mine")
+    with pytest.raises(InvalidArgument, match="there already"):
+        export_to(path, client)
+    assert path.read_text() == "mine"
+    with pytest.raises(InvalidArgument, match="folder"):
+        export_to("-", client, format="otlp")
+    with pytest.raises(InvalidArgument, match="is no format"):
+        export_to(tmp_path / "new", client, format="xml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x00\x00\x00\x05abc", "cut off"),
+        (b"neither", "no file of OTLP"),
+        (b'{"resourceSpans": [{"scopeSpans": 7}]}\n', "line 1: .*scopeSpans"),
+        (b'{"a": 1}\n{"resourceSpans": []\n', "line 2: this is no JSON"),
+        (b'{"type": "assessment", "nonsense": 1}\n', "no change"),
+        (b'{"type": "unheard of"}\n', "no change"),
+        (b"PAR1 but nothing more", "does not read"),
+    ],
+)
+def test_a_file_that_is_none_is_told_by_its_place(client, tmp_path, content, said):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(WireError, match=said):
+        import_from([path], client)
+    with pytest.raises(InvalidArgument, match="is not there"):
+        import_from([tmp_path / "other"], client)
+
+
+def test_files_of_the_collector_are_imported(empty, tmp_path):
+    """Its file exporter writes requests as JSON lines, or as protobuf with lengths."""
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    group.resource.attributes.add(key="service.name").value.string_value = "collected"
+    group.scope_spans.add().spans.add(
+        trace_id=b"\x07" * 16, span_id=b"\x07" * 8, name="by proto", start_time_unix_nano=10**18
+    )
+    body = request.SerializeToString()
+    (tmp_path / "traces.bin").write_bytes(len(body).to_bytes(4, "big") + body)
+    (tmp_path / "traces.json").write_text(
+        '{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":'
+        '{"stringValue":"collected"}}]},"scopeSpans":[{"scope":{},"spans":[{"traceId":'
+        '"08080808080808080808080808080808","spanId":"0808080808080808","name":"by json",'
+        '"startTimeUnixNano":"1000000000000000001"}]}]}]}\n'
+        '{"resourceMetrics":[]}\n\n'
+    )
+    served = empty()
+    with Client(served.grpc, timeout=60) as client:
+        counts = import_from([tmp_path / "traces.bin", tmp_path / "traces.json"], client)
+        assert (counts.spans, counts.rejected) == (2, 0)
+        names = {it.name: it.experiment for it in client.search_traces()}
+    assert names == {"by proto": "collected", "by json": "collected"}
+    served.stop()
+
+
+def test_other_readers_find_plain_OTLP_in_protobuf_files(client, tmp_path):  # noqa: N802
+    export_to(tmp_path / "out", client, What(experiment="by header"), format="otlp")
+    raw = (tmp_path / "out" / files.FRAME_FILES[items.SPANS]).read_bytes()
+    size = int.from_bytes(raw[:4], "big")
+    request = ExportTraceServiceRequest.FromString(raw[4 : 4 + size])
+    assert request.resource_spans[0].scope_spans[0].spans[0].name.startswith("step")
+    with (tmp_path / "out" / files.FRAME_FILES[items.SPANS]).open("rb") as file:
+        assert [it.experiment for it in frames.read(file)] == ["by header"]
+
+
+def test_parquet_is_read_at_a_glance_by_pandas(client, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    export_to(tmp_path / "out", client, What(experiment="shop"), format="parquet")
+    spans = pandas.read_parquet(tmp_path / "out" / "spans")
+    root = spans[spans["name"] == "step 2"].iloc[0]
+    assert dict(root["resource_attributes"])["service.version"] == "1.0"
+    assert dict(root["attributes"])["int 0"] == "0"
+    assert str(root["start_time"]).startswith("2026-")
+    said = pandas.read_parquet(tmp_path / "out" / "assessment")
+    assert set(said["assessment_name"].dropna()) >= {"relevance", "in log", "in span"}
+    assert os.listdir(tmp_path / "out" / "spans") == ["part-00000.parquet"]  # noqa: PTH208
