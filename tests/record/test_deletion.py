@@ -6,7 +6,8 @@ import pytest
 from otel_vtrack.errors import InvalidArgument, NotFound, StoreUnavailable
 from otel_vtrack.query import experiments as query
 from otel_vtrack.query import trace_search, traces, versions
-from otel_vtrack.record import deletion, experiments
+from otel_vtrack.record import assessments, deletion, experiments
+from otel_vtrack.record import versions as version_changes
 from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
 from otel_vtrack.store.topology import Topology
@@ -36,6 +37,11 @@ def rows(store):
         for table in tables(store)
         if table not in {"schema_migrations", "doomed_traces"}
     }
+
+
+def assess(store, trace, **said):
+    new = assessments.NewAssessment(trace_id=trace, assessment_name="helpful", value="true", **said)
+    return assessments.create(store, new)
 
 
 def found(store, **where):
@@ -182,6 +188,46 @@ def test_tags_go_with_the_last_part_of_a_trace(store, send):
     assert rows(store)["trace_tags"] == before
     deletion.delete_experiment(store, "web")
     assert rows(store)["trace_tags"] == 0
+
+
+def test_assessments_go_with_their_experiment_or_the_last_part_of_their_trace(
+    store, send, trace_id
+):
+    send({"trace": 1, "span": 1}, {"trace": 2}, service__name="web")
+    send({"trace": 1, "span": 2, "parent": 1}, service__name="api")
+    one = assess(store, trace_id(1), experiment="web")
+    other = assess(store, trace_id(1), experiment="api")
+    assess(store, trace_id(2), overrides=assess(store, trace_id(2)).assessment_id)
+    assessments.update(store, one.assessment_id, rationale="because")
+    assessments.delete(store, assess(store, trace_id(2)).assessment_id)
+    for dry_run in (True, False):
+        below = deletion.delete_experiment(store, "web", dry_run=dry_run)
+        assert (below.trace_count, below.assessment_count) == (2, 3)
+    assert [each.assessment_id for each in traces.get(store, trace_id(1)).infos[0].assessments] == [
+        other.assessment_id
+    ]
+    assert deletion.delete_traces(store, [trace_id(1)]) == 1
+    assert rows(store)["assessments"] == 0
+
+
+def test_assessments_of_a_trace_stay_with_what_is_left_of_it(store, send, trace_id):
+    send({"trace": 1, "span": 1}, service__name="web")
+    send({"trace": 1, "span": 2, "parent": 1}, service__name="api")
+    assess(store, trace_id(1), experiment="web")
+    assert deletion.delete_traces_before(store, "web", START * 2) == 1
+    assert rows(store)["assessments"] == 1
+    assert deletion.delete_traces_before(store, "api", START * 2) == 1
+    assert rows(store)["assessments"] == 0
+
+
+def test_notes_aliases_and_flags_of_versions_go_with_their_experiment(store, send):
+    send({"attributes": {"feature_flag.x": "on"}}, service__version="1")
+    version_changes.update(store, "1", note="good")
+    version_changes.set_alias(store, "1", "champion")
+    before = rows(store)
+    assert before["version_changes"] == before["version_aliases"] == 1
+    deletion.delete_experiment(store, "shop")
+    assert set(rows(store).values()) == {0}
 
 
 def test_what_is_deleted_stays_deleted_after_a_restart_and_a_merge(store, send, tmp_path):
