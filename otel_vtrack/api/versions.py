@@ -8,7 +8,7 @@ from otel_vtrack.v1 import versions_pb2
 
 
 def _message(found: versions.Version) -> versions_pb2.Version:
-    return versions_pb2.Version(
+    message = versions_pb2.Version(
         experiment=found.experiment,
         service_name=found.service_name,
         version=found.version,
@@ -27,6 +27,11 @@ def _message(found: versions.Version) -> versions_pb2.Version:
         aliases=found.aliases,
         note=found.note,
     )
+    if found.usage is not None:
+        message.usage.tokens.CopyFrom(messages.token_usage(found.usage.tokens))
+        message.usage.cost.CopyFrom(messages.cost(found.usage.cost))
+        message.usage.sampled_one_in = found.usage.sampled_one_in
+    return message
 
 
 def _place(found: versions.Place) -> versions_pb2.VersionPlace:
@@ -50,6 +55,7 @@ def _get_version(
         request.version,
         experiment=request.experiment,
         service_name=request.service_name,
+        usage_by=backend.prices if request.include_usage else None,
     )
     return versions_pb2.GetVersionResponse(version=_message(found))
 
@@ -64,6 +70,7 @@ def _search_versions(
         order_by=request.order_by,
         page_size=request.page_size,
         page_token=request.page_token,
+        usage_by=backend.prices if request.include_usage else None,
     )
     return versions_pb2.SearchVersionsResponse(
         versions=[_message(found) for found in page.versions],

@@ -15,11 +15,14 @@ from rich.table import Table
 
 from otel_vtrack.client import columns
 from otel_vtrack.client.values import nanoseconds
+from otel_vtrack.v1 import traces_pb2
 
 _NO_END: Final = 100_000
 _PADDING: Final = 2
 _FOLDED: Final = 24
 """Cells of a terminal that a text takes before it is folded to spare a column."""
+
+UNKNOWN: Final = "unknown"
 
 _UNFOLDED: Final = 36
 """Cells that an id or a time takes, which is of use only in one piece."""
@@ -133,7 +136,17 @@ def record(message: Message) -> None:
         (column.name, columns.shown(column, column.read(message)))
         for column in columns.of(message.DESCRIPTOR)
     ]
-    pairs({name: text for name, text in rows if text})
+    told = {name: text for name, text in rows if text}
+    for name in [name for name in told if name.endswith("unknown_models")]:
+        # Figures of the other models alone are no cost.
+        for figure in ("input_cost", "output_cost", "total_cost"):
+            told[name.replace("unknown_models", figure)] = UNKNOWN
+    pairs(told)
+
+
+def dollars(cost: traces_pb2.Cost) -> str:
+    """Write what tokens cost; that is unknown if there is a model without a price."""
+    return UNKNOWN if cost.unknown_models else f"{cost.total_cost:.6g}"
 
 
 def pairs(texts: Mapping[str, str]) -> None:

@@ -14,6 +14,11 @@ from otel_vtrack.wire import otlp_json
 
 _STATES: Final = ("ok", "error", "in_progress")
 _BAR: Final = 40
+_IN_HEADLINE: Final = {"mlflow.trace.tokenUsage", "mlflow.trace.cost"}
+
+
+def _cost(info: traces_pb2.TraceInfo) -> str:
+    return show.dollars(info.cost) if info.HasField("cost") else ""
 
 
 _COLUMNS: Final = (
@@ -24,7 +29,7 @@ _COLUMNS: Final = (
     Shown("execution_duration", "duration"),
     Shown("span_count", "spans", spare=6),
     Shown("token_usage.total_tokens", "tokens", spare=5),
-    Shown("cost.total_cost", "cost ($)", spare=7),
+    Shown(_cost, "cost ($)", spare=7),
     Shown("version", spare=2),
     Shown("environment", spare=4),
     Shown("request_preview", "request", spare=3, longest=60),
@@ -230,8 +235,9 @@ def get(*, trace_id: str, server: str, as_json: bool) -> None:
         for name, text in (("request", info.request_preview), ("response", info.response_preview)):
             if text:
                 console.print(escape(f"  {name}: {' '.join(text.split())}"), soft_wrap=True)
-        for tag in sorted(info.tags):
-            console.print(escape(f"  {tag} = {info.tags[tag]}"), soft_wrap=True)
+        for told in (info.trace_metadata, info.tags):
+            for key in sorted(set(told) - _IN_HEADLINE):
+                console.print(escape(f"  {key} = {told[key]}"), soft_wrap=True)
     console.print(tree.of(otlp))
 
 
@@ -247,6 +253,9 @@ def _headline(info: traces_pb2.TraceInfo) -> str:
         usage = info.token_usage
         parts = f"{usage.input_tokens:,} in, {usage.output_tokens:,} out"
         said.append(f"{usage.total_tokens:,} tokens ({parts})")
+    if info.HasField("cost"):
+        unknown = ", ".join(info.cost.unknown_models)
+        said.append(f"cost unknown: no price of {unknown}" if unknown else f"${_cost(info)}")
     return ", ".join(said)
 
 

@@ -13,6 +13,10 @@ def _commit(version: versions_pb2.Version) -> str:
     return version.git_commit[:10] + ("+dirty" if version.git_dirty == "true" else "")
 
 
+def _cost(version: versions_pb2.Version) -> str:
+    return show.dollars(version.usage.cost) if version.HasField("usage") else ""
+
+
 _COLUMNS: Final = (
     Shown("version"),
     Shown("aliases", spare=1, longest=40),
@@ -24,7 +28,7 @@ _COLUMNS: Final = (
     Shown("trace_count", "traces"),
     Shown("error_trace_count", "errors", spare=4),
     Shown("usage.tokens.total_tokens", "tokens", spare=5),
-    Shown("usage.cost.total_cost", "cost ($)", spare=5),
+    Shown(_cost, "cost ($)", spare=5),
     Shown("first_seen", "first seen (UTC)", spare=7),
     Shown("last_seen", "last seen (UTC)", spare=1),
     Shown("note", spare=6, longest=60),

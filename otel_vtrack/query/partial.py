@@ -88,9 +88,19 @@ def _row(reader: Reader) -> Whole:
         user_id=reader.string(),
         edges=set(reader.numbers("Q")),
         errors=set(reader.numbers("I")),
-        usage={reader.fields(_USAGE) for _ in range(reader.length())},
-        billing={_bill(reader) for _ in range(reader.length())},
+        usage=usage(reader),
+        billing=billing(reader),
     )
+
+
+def usage(reader: Reader) -> set[tuple[int, int, int, int]]:
+    """Read the column of that name."""
+    return {reader.fields(_USAGE) for _ in range(reader.length())}  # pyright: ignore[reportReturnType]
+
+
+def billing(reader: Reader) -> set[Bill]:
+    """Read the column of that name."""
+    return {_bill(reader) for _ in range(reader.length())}
 
 
 def _bill(reader: Reader) -> Bill:

@@ -108,14 +108,14 @@ def cost(
     sums: dict[int, Cost] = {}
     for span in reversed(order):
         inner = below.get(span, ())
-        known = _sum([sums[each] for each in inner])
+        known = total([sums[each] for each in inner])
         bill = bills.get(span, Bill(span, "", "", 0, 0, ""))
         own = _priced(used.get(span, (0, 0, 0)), bill, table, at_ns)
         by_parts = bool(inner) and not known.unknown_models and _same(span, inner, used)
         if own is None or (by_parts and not bill.told):
             own = known if inner else Cost(0, 0, 0, (NO_MODEL,))
         sums[span] = own
-    return _sum([sums[span] for span in tops])
+    return total([sums[span] for span in tops])
 
 
 def _same(span: int, inner: Sequence[int], used: Mapping[int, tuple[int, ...]]) -> bool:
@@ -131,9 +131,9 @@ def _priced(used: tuple[int, ...], bill: Bill, table: Prices, at_ns: int) -> Cos
         return Cost(*told)
     if not bill.model:
         return None
-    taken, given, total = used
+    taken, given, both = used
     # A total alone does not say what it cost.
-    if total and not taken and not given:
+    if both and not taken and not given:
         return Cost(0, 0, 0, (bill.model,))
     counts = prices.Tokens(taken, given, bill.cache_read, bill.cache_creation)
     charge = table.charge(bill.model, bill.provider, counts, at_ns)
@@ -142,7 +142,8 @@ def _priced(used: tuple[int, ...], bill: Bill, table: Prices, at_ns: int) -> Cos
     return Cost(charge.input, charge.output, charge.input + charge.output)
 
 
-def _sum(costs: Sequence[Cost]) -> Cost:
+def total(costs: Sequence[Cost]) -> Cost:
+    """Add costs up; of none it is nothing."""
     unknown = {model for each in costs for model in each.unknown_models}
     return Cost(
         sum(each.input_cost for each in costs),

@@ -1,16 +1,20 @@
 """Finds versions: what telemetry tells of them, and what people say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import experiments, paging
 from otel_vtrack.query.filter import CompiledVersions, compile_versions
+from otel_vtrack.query.prices import Prices
+from otel_vtrack.query.version_usage import MOST_TRACES, Usage, of_version
 from otel_vtrack.store.client import Store
 
 ALIAS_SIGN: Final = "@"
 """Before an alias, wherever a version is named."""
+
+_FEWEST_TRACES: Final = 500
 
 
 class Place(NamedTuple):
@@ -44,6 +48,7 @@ class Version:
         trace_count: As the other counts, exact up to 65,536 and an estimate above.
         flags: Those that it saw, sorted; a hundred at most.
         aliases: Sorted, without `@`.
+        usage: Only where asked for, and None if none of its traces reports any.
     """
 
     experiment: str
@@ -63,6 +68,7 @@ class Version:
     flags: tuple[Flag, ...]
     aliases: tuple[str, ...]
     note: str
+    usage: Usage | None = None
 
 
 class Named(NamedTuple):
@@ -81,7 +87,14 @@ class Page:
     next_page_token: str
 
 
-def get(store: Store, text: str, *, experiment: str = "", service_name: str = "") -> Version:
+def get(
+    store: Store,
+    text: str,
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    usage_by: Prices | None = None,
+) -> Version:
     """Load one version.
 
     Args:
@@ -89,6 +102,7 @@ def get(store: Store, text: str, *, experiment: str = "", service_name: str = ""
         text: The version, or `@` and an alias.
         experiment: What telemetry or people call its experiment; empty for any.
         service_name: Its service; empty for any.
+        usage_by: What tokens cost, if usage is to be added up.
 
     Raises:
         NotFound: There is none.
@@ -97,12 +111,14 @@ def get(store: Store, text: str, *, experiment: str = "", service_name: str = ""
     named = Named(experiments.resolve(store, experiment), service_name, text)
     if text.startswith(ALIAS_SIGN):
         named = _aliased(store, named)
-    rows = _rows(store, named, compile_versions(None), wanted=2, any_version=False)
+    every = compile_versions(None)
+    rows = _rows(store, named, every, wanted=2, any_version=False)
     if not rows:
         raise _missing(named)
     if len(rows) > 1:
         raise several(text, [Named(r["experiment"], r["service_name"], r["version"]) for r in rows])
-    return _version(rows[0])
+    [found] = _used(store, [_version(rows[0])], every, usage_by)
+    return found
 
 
 def named_by(store: Store, text: str, *, experiment: str = "", service_name: str = "") -> Named:
@@ -141,6 +157,7 @@ def search(
     order_by: Sequence[str] = (),
     page_size: int = 0,
     page_token: str = "",
+    usage_by: Prices | None = None,
 ) -> Page:
     """Find versions, the one seen last first unless asked otherwise.
 
@@ -152,6 +169,7 @@ def search(
         order_by: Keys of the search language.
         page_size: 0 for as many as usual.
         page_token: Where the last page ended.
+        usage_by: What tokens cost, if usage is to be added up.
 
     Raises:
         InvalidArgument: The filter or the order is none, the size is out of range, or the token
@@ -163,7 +181,7 @@ def search(
     after = paging.place(page_token, question) if page_token else None
     named = Named(experiments.resolve(store, experiment), "", "")
     rows = _rows(store, named, asked, wanted=wanted + 1, after=after)
-    found = [_version(row) for row in rows[:wanted]]
+    found = _used(store, [_version(row) for row in rows[:wanted]], asked, usage_by)
     if len(rows) <= wanted:
         return Page(found, "")
     return Page(found, paging.token(rows[wanted - 1]["place"], question))
@@ -196,6 +214,30 @@ def _rows(
             "place": asked.order.place,
         },
     )
+
+
+def _used(
+    store: Store, found: Sequence[Version], asked: CompiledVersions, table: Prices | None
+) -> list[Version]:
+    if table is None:
+        return list(found)
+    # Of a long page, less of each.
+    most = max(_FEWEST_TRACES, 2 * MOST_TRACES // max(len(found), 2))
+    return [
+        replace(
+            each,
+            usage=of_version(
+                store,
+                {name: getattr(each, name) for name in Named._fields},
+                table,
+                trace_count=each.trace_count,
+                most=most,
+                places=asked.places,
+                parameters=asked.parameters,
+            ),
+        )
+        for each in found
+    ]
 
 
 def _version(row: dict[str, Any]) -> Version:

@@ -209,13 +209,17 @@ class Store:
         statement = sql.text("queries", name)
         return self.select(sql.filled(statement, parts) if parts else statement, parameters)
 
-    def binary(self, name: str, parameters: Mapping[str, Any]) -> bytes:
+    def binary(
+        self, name: str, parameters: Mapping[str, Any], parts: Mapping[str, str] | None = None
+    ) -> bytes:
         """Run a query as `query` does, and return its rows as the engine's RowBinary has them.
 
         For columns in which bytes may be that are not text, and for few rows in a hurry.
         """
         self.settle()
-        statement = f"{sql.text('queries', name).rstrip().removesuffix(';')} FORMAT RowBinary"
+        text = sql.text("queries", name)
+        text = sql.filled(text, parts) if parts else text
+        statement = f"{text.rstrip().removesuffix(';')} FORMAT RowBinary"
         with self._reader() as client, translated():
             return client.raw_query(statement, parameters=dict(parameters))
 

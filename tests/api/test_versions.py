@@ -61,3 +61,52 @@ def test_versions_are_compared_by_their_aliases(client, shipped):
     assert (found.baseline.version, found.candidate.version) == ("1", "2")
     code, says = refusal(lambda: client.compare_versions("@nobody", "2"))
     assert (code, "alias nobody" in says) == ("NOT_FOUND", True)
+
+
+def test_usage_is_added_up_where_asked_for(client, send):
+    usage = {"gen_ai.usage.input_tokens": 1_000_000, "gen_ai.usage.output_tokens": 10}
+    send(
+        {"trace": 1, "span": 1, "attributes": {"gen_ai.request.model": "gpt-4o"} | usage},
+        {"trace": 2, "span": 2, "attributes": {"gen_ai.request.model": "house-1"} | usage},
+        service__version="1",
+    )
+    used = client.get_version("1", include_usage=True).usage
+    assert (used.tokens.input_tokens, used.tokens.output_tokens) == (2_000_000, 20)
+    assert used.cost.input_cost > 0
+    assert list(used.cost.unknown_models) == ["house-1"]
+    assert used.sampled_one_in == 1
+    [found] = client.search_versions(include_usage=True)
+    assert found.usage == used
+
+
+def test_a_trace_comes_with_its_cost_metadata_and_tags(client, send, trace_id):
+    usage = {"gen_ai.usage.input_tokens": 1_000, "gen_ai.usage.cache_read.input_tokens": 500}
+    send(
+        {"name": "ask", "attributes": {"gen_ai.request.model": "gpt-4o"} | usage},
+        vcs__ref__head__revision="abc",
+    )
+    [info], _ = client.get_trace(trace_id())
+    assert (info.token_usage.input_tokens, info.token_usage.cache_read_input_tokens) == (1000, 500)
+    assert info.cost.total_cost > 0
+    assert list(info.cost.unknown_models) == []
+    assert info.trace_metadata["mlflow.source.git.commit"] == "abc"
+    assert "mlflow.trace.cost" in info.trace_metadata
+    assert info.tags == {"app_version": "abc", "mlflow.traceName": "ask"}
+    [found] = client.search_traces()
+    assert found == info
+
+
+def test_a_tag_is_set_and_deleted(client, send, trace_id):
+    send({"name": "ask", "attributes": {"mlflow.traceTag.team": "blue"}})
+    client.set_trace_tag(trace_id(), "team", "green")
+    [info], _ = client.get_trace(trace_id())
+    assert info.tags["team"] == "green"
+    client.delete_trace_tag(f"tr-{trace_id()}", "team")
+    [info], _ = client.get_trace(trace_id())
+    assert info.tags == {"mlflow.traceName": "ask"}
+    for call, code in (
+        (lambda: client.set_trace_tag(trace_id(9), "a", "b"), "NOT_FOUND"),
+        (lambda: client.set_trace_tag(trace_id(), "", "b"), "INVALID_ARGUMENT"),
+        (lambda: client.delete_trace_tag("x", "a"), "INVALID_ARGUMENT"),
+    ):
+        assert refusal(call)[0] == code

@@ -95,3 +95,10 @@ def test_every_setting_that_makes_no_sense_is_named(vtrack):
     )
     for name in ("--grpc", "--durability", "--log-level (or OTEL_VTRACK_LOG_LEVEL)"):
         assert name in said
+
+
+def test_prices_that_make_no_sense(vtrack, tmp_path):
+    prices = tmp_path / "prices.toml"
+    prices.write_text('[[price]]\nmodel = "a"\ninput = -1\noutput = 1\n')
+    said = refused(vtrack("--prices", str(prices), ready=False))
+    assert f"--prices: {prices}: price 1 (a): input is the dollars for a million tokens" in said

@@ -1,7 +1,8 @@
 import pytest
 
 from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import versions
+from otel_vtrack.query import prices, versions
+from otel_vtrack.query.tokens import Cost, TokenUsage
 from otel_vtrack.query.versions import Flag
 
 START = 1_790_000_000_000_000_000
@@ -198,3 +199,87 @@ def test_a_version_that_is_not_there_is_not_found(store, several):
             versions.get(store, "9", **where)
     with pytest.raises(NotFound, match="no version has the alias champion"):
         versions.get(store, "@champion")
+
+
+# Usage
+
+FILE = """
+[[price]]
+model = "big"
+input = 10
+output = 20
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text(FILE)
+    return prices.load(path)
+
+
+def llm(model="big", taken=100_000, given=0):
+    return {
+        "attributes": {
+            "gen_ai.request.model": model,
+            "gen_ai.usage.input_tokens": taken,
+            "gen_ai.usage.output_tokens": given,
+        }
+    }
+
+
+def test_usage_is_of_the_traces_whose_root_the_version_made(store, send, table):
+    send(
+        {"trace": 1, "span": 1, **llm(given=1_000)},
+        {"trace": 2, "span": 2},
+        {"trace": 2, "span": 3, "parent": 2, **llm()},
+        service__version="1",
+    )
+    send({"trace": 1, "span": 4, "parent": 1, **llm()}, service__version="2")
+    found = versions.get(store, "1", usage_by=table).usage
+    assert found.tokens == TokenUsage(200_000, 1_000, 201_000)
+    assert found.cost[:3] == pytest.approx((2.0, 0.02, 2.02))
+    assert found.sampled_one_in == 1
+    assert versions.get(store, "2", usage_by=table).usage is None
+    assert versions.get(store, "1").usage is None
+
+
+def test_usage_counts_retries_once_and_waits_for_the_root(store, send, table):
+    for _ in range(2):
+        send({"span": 2, "parent": 1, **llm()}, service__version="1")
+    send({"span": 1}, service__version="2")
+    assert versions.get(store, "1", usage_by=table).usage is None
+    assert versions.get(store, "2", usage_by=table).usage.cost.total_cost == 1.0
+
+
+def test_usage_with_unknown_models_is_unknown(store, send, table):
+    send({"trace": 1, **llm()}, {"trace": 2, **llm("house")}, service__version="1")
+    found = versions.get(store, "1", usage_by=table).usage
+    assert found.cost == Cost(1.0, 0.0, 1.0, ("house",))
+    assert found.tokens.input_tokens == 200_000
+
+
+def test_usage_is_of_the_places_asked_for(store, send, table):
+    for number, environment in enumerate(["staging", "production", "production"]):
+        send(
+            {"trace": number + 1, **llm()},
+            service__version="1",
+            deployment__environment__name=environment,
+        )
+    for where, dollars in (("", 3.0), ("environment = 'production'", 2.0)):
+        [found] = versions.search(store, filter_=where, usage_by=table).versions
+        assert found.usage.cost.total_cost == dollars
+
+
+def test_of_many_traces_a_sample_is_added_up(store, send, table, monkeypatch):
+    monkeypatch.setattr(versions, "MOST_TRACES", 250)
+    monkeypatch.setattr(versions, "_FEWEST_TRACES", 1)
+    for start in range(0, 1_000, 250):
+        send(
+            *({"trace": n + 1, "span": n + 1, **llm()} for n in range(start, start + 250)),
+            service__version="1",
+        )
+    found = versions.get(store, "1", usage_by=table).usage
+    assert found.sampled_one_in == 4
+    assert found.cost.total_cost == pytest.approx(1_000, rel=0.25)
+    assert found.tokens.input_tokens % 4 == 0
