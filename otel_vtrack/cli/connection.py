@@ -106,15 +106,16 @@ def limited(limit: int = 20) -> Callable[[_Command], _Command]:
 
 def client(server: str) -> Client:
     """Connect to a server as variables of the environment say; whoever calls closes it."""
-    return Client.from_env(target=server, retry_seconds=_RETRY_SECONDS)
+    try:
+        return Client.from_env(target=server, retry_seconds=_RETRY_SECONDS)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @contextlib.contextmanager
 def _explained(server: str) -> Generator[None]:
     try:
         yield
-    except ValueError as error:
-        fail(" ".join(str(error).split()), USAGE)
     except grpc.RpcError as error:
         code = cast("grpc.Call", error).code()
         said = cast("grpc.Call", error).details() or code.name

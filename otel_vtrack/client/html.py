@@ -88,6 +88,11 @@ def table(heads: Iterable[str], rows: Iterable[Sequence[str]], note: str = "") -
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{told}"
 
 
+def preformatted(text: str) -> str:
+    """Show a text as it is, line by line."""
+    return f"<pre>{escape(text)}</pre>"
+
+
 def messages(kind: type[Message], found: Sequence[Any], note: str = "") -> str:
     """Make a table of the first rows."""
     known = columns.of(kind.DESCRIPTOR)

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
+import grpc
+
 from otel_vtrack.client import html
 from otel_vtrack.client.call import LARGEST_PAGE, Call, Cursor, M, Pages
 from otel_vtrack.client.frames import Table
@@ -99,7 +101,11 @@ class Search(_Described[M]):
             yield self._ask(call)
 
     def _repr_html_(self) -> str:
-        found = self.fetch(html.ROWS + 1)
+        try:
+            found = self.fetch(html.ROWS + 1)
+        except grpc.RpcError as error:
+            said: Any = error.details()  # pyright: ignore[reportAttributeAccessIssue]
+            return html.preformatted(str(said))
         note = f"{self._search.field}: the first {html.ROWS}" if len(found) > html.ROWS else ""
         return html.messages(self._search.item, found, note or ("" if found else "none"))
 

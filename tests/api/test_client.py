@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import inspect
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -70,6 +72,16 @@ def test_methods_are_documented_and_have_the_arguments_of_what_they_ask():
     for kind in (Client, AsyncClient):
         for name in methods(kind):
             assert getattr(kind, name).__doc__, name
+
+
+def test_neither_the_server_nor_the_extra_is_loaded_before_it_is_needed():
+    code = "import sys, otel_vtrack.client; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    loaded = set(done.stdout.split())
+    assert not loaded & {"pandas", "pyarrow", "numpy", "IPython", "chdb", "click", "rich"}
+    assert not loaded & {f"otel_vtrack.{name}" for name in ("api", "analysis", "query", "store")}
 
 
 def test_experiments_go_round(client, send):

@@ -219,6 +219,9 @@ def test_a_search_shows_itself_and_asks_only_for_html(client, send):
     assert "<script" not in search._repr_html_()
     assert "&lt;script&gt;" in search._repr_html_()
     assert "none" in client.search_traces(name="other")._repr_html_()
+    wrong = client.search_traces("<b> = 1")._repr_html_()
+    assert wrong.startswith("<pre>")
+    assert "&lt;b&gt;" in wrong
 
 
 def test_a_trace_shows_its_spans_as_a_tree(client, send, trace_id):

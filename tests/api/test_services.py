@@ -2,11 +2,13 @@ import json
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
+from pathlib import Path
 
 import grpc
 import pytest
 
-from otel_vtrack import api
+from otel_vtrack import api, v1
 from otel_vtrack.api.status import status_of
 from otel_vtrack.client import Client
 from otel_vtrack.errors import StoreError, StoreUnavailable
@@ -160,10 +162,10 @@ def test_a_server_that_is_away_is_unavailable():
 
 
 def test_service_names_are_those_of_the_protos():
-    assert api.SERVICE_NAMES == (
-        "otel_vtrack.v1.VersionService",
-        "otel_vtrack.v1.TraceService",
-        "otel_vtrack.v1.AnalysisService",
+    protos = Path(v1.__file__).parent.glob("*_pb2.py")
+    files = [import_module(f"otel_vtrack.v1.{path.stem}").DESCRIPTOR for path in protos]
+    assert sorted(api.SERVICE_NAMES) == sorted(
+        service.full_name for file in files for service in file.services_by_name.values()
     )
 
 
