@@ -1,8 +1,8 @@
 """Finds what was said of traces and sessions.
 
-The store keeps changes. Here they are folded by the rules that migration 0012 has in SQL: the
-view `current_assessments` answers searches, this module what is asked of few traces, where the
-analysis of such a view takes longer than all the rest, and the history.
+The store keeps changes. They are folded twice, by the same rules: by the view
+`current_assessments` (migrations 0012 and 0014) to search among all, and here for those of few
+traces, where the analysis of that view would take longer than all the rest, and for the history.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,34 +17,6 @@ from otel_vtrack.store.client import Store
 
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
-_FOUND: Final = ", ".join(
-    [
-        f"a.{name} AS {name}"
-        for name in (
-            "assessment_id",
-            "trace_id",
-            "span_id",
-            "experiment",
-            "session_id",
-            "assessment_name",
-            "assessment_type",
-            "value",
-            "error_code",
-            "error_message",
-            "stack_trace",
-            "rationale",
-            "metadata",
-            "source_type",
-            "source_id",
-            "overrides",
-            "valid",
-        )
-    ]
-    + [
-        f"toUnixTimestamp64Nano(a.{name}) AS {name}_ns"
-        for name in ("create_time", "last_update_time")
-    ]
-)
 
 
 class AssessmentType(IntEnum):
@@ -159,13 +131,7 @@ def of_traces(store: Store, traces: Collection[tuple[str, str]]) -> list[list[As
     """
     if not traces:
         return []
-    rows = store.query(
-        "assessments/of_traces",
-        {
-            "trace_ids": sorted({trace_id for trace_id, _ in traces}),
-            "session_ids": sorted({session_id for _, session_id in traces if session_id}),
-        },
-    )
+    rows = _rows(store, {trace_id for trace_id, _ in traces}, {session for _, session in traces})
     by_trace: dict[str, list[Assessment]] = {}
     by_session: dict[str, list[Assessment]] = {}
     for found in _folded(rows):
@@ -241,25 +207,40 @@ def search(
         where = f"({where}) AND {after}"
     store.settle()
     rows = store.select(
-        f"SELECT {_FOUND}, {asked.order.place} AS place FROM current_assessments AS a"  # noqa: S608 - compiled
-        f" WHERE {where} ORDER BY {asked.order.sql} LIMIT {wanted + 1}",
+        # Only the keys: what else there is of a page is loaded by them.
+        "SELECT a.trace_id AS trace_id, a.assessment_id AS assessment_id,"  # noqa: S608 - compiled
+        f" a.session_id AS session_id, {asked.order.place} AS place"
+        f" FROM current_assessments AS a WHERE {where}"
+        f" ORDER BY {asked.order.sql} LIMIT {wanted + 1}",
         asked.parameters,
     )
-    places = [row.pop("place") for row in rows]
-    found = [_from_view(row) for row in rows[:wanted]]
+    page = rows[:wanted]
+    known = {
+        (found.trace_id, found.assessment_id): found
+        for found in _folded(
+            _rows(
+                store,
+                {row["trace_id"] for row in page},
+                {row["session_id"] for row in page if not row["trace_id"]},
+            )
+        )
+    }
+    keys = [(row["trace_id"], row["assessment_id"]) for row in page]
+    # One may have been deleted meanwhile.
+    found = [known[key] for key in keys if key in known]
     if len(rows) <= wanted:
         return Page(found, "")
-    return Page(found, paging.token(list(places[wanted - 1]), question))
+    return Page(found, paging.token(list(page[-1]["place"]), question))
 
 
-def _from_view(row: Mapping[str, Any]) -> Assessment:
-    fields = dict(row)
-    error = AssessmentError(*(fields.pop(name) for name in AssessmentError.__slots__))
-    fields["assessment_type"] = AssessmentType[row["assessment_type"].upper()]
-    fields["source_type"] = SourceType[row["source_type"] or "UNSPECIFIED"]
-    fields["value"] = row["value"] or None
-    fields["valid"] = bool(row["valid"])
-    return Assessment(**fields, error=None if row["value"] else error)
+def _rows(store: Store, trace_ids: set[str], session_ids: set[str]) -> list[dict[str, Any]]:
+    """Load the changes of traces and sessions; those of both come twice."""
+    rows: list[dict[str, Any]] = []
+    if wanted := sorted(trace_ids - {""}):
+        rows += store.query("assessments/of_traces", {"trace_ids": wanted})
+    if wanted := sorted(session_ids - {""}):
+        rows += store.query("assessments/of_sessions", {"session_ids": wanted})
+    return rows
 
 
 def _age(found: Assessment) -> tuple[int, str, str]:
@@ -278,7 +259,7 @@ def _changes(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Ma
         # Whoever came second with an id has created nothing.
         created = sorted(
             (again for again in each if again[0] == Operation.CREATE),
-            key=lambda again: (again[1], -again[2]),
+            key=lambda again: again[1:],
         )[:1]
         later = sorted(
             (again for again in each if again[0] != Operation.CREATE), key=lambda again: again[1:]

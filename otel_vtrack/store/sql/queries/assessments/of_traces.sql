@@ -1,4 +1,4 @@
--- What was said of these traces and sessions, and done to it?
+-- What was said of these traces, and done to it?
 
 SELECT
     lower(hex(c.trace_id)) AS trace_id,
@@ -22,5 +22,4 @@ SELECT
     c.overrides AS overrides
 FROM assessments AS c
 WHERE has(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)}), c.trace_id)
-    OR has({session_ids:Array(String)}, c.session_id)
 SETTINGS max_threads = 1;
