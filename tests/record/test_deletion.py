@@ -68,7 +68,7 @@ def test_a_deletion_renders_for_one_node_and_for_a_cluster(store, name):
     table = name.partition("/")[2]
     [single] = Topology.SINGLE.render(sql.text("deletions", name))
     [cluster] = Topology.CLUSTER.render(sql.text("deletions", name))
-    for statement in (single, f"{single} SETTINGS lightweight_deletes_sync = 0", cluster):
+    for statement in (single, cluster):
         [row] = store.select(
             "SELECT formatQueryOrNull({statement:String}) AS parsed", {"statement": statement}
         )
