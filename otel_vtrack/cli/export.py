@@ -1,21 +1,43 @@
 """`vtrack export`: all that a server keeps, in files."""
 
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import click
+from typing_extensions import override
 
 from otel_vtrack.cli import connection, moving
 from otel_vtrack.transfer import FORMATS, What, export_to
 
 
+class Said(NamedTuple):
+    """A time, and how it was said: `7d` is another time when it is said again."""
+
+    text: str
+    moment: datetime
+
+
+class SaidMoment(connection.Moment):
+    """A time as in the other commands, and its text."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        if isinstance(value, Said):
+            return value
+        return Said(str(value), super().convert(value, param, ctx))
+
+
 @click.command()
 @click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--since", type=SaidMoment(), help="Only what starts then or later: 7d, or a time.")
+@click.option("--until", type=SaidMoment(), help="Only what starts before.")
 @click.option(
-    "--since", type=connection.Moment(), help="Only what starts then or later: 7d, or a time."
-)
-@click.option("--until", type=connection.Moment(), help="Only what starts before.")
-@click.option(
-    "--filter", "filter_", default="", help="Only of traces that this finds, as in traces search."
+    "--filter",
+    "filter_",
+    metavar="EXPRESSION",
+    default="",
+    help="Only of traces that this finds, in the search language.",
 )
 @click.option(
     "--format",
@@ -36,8 +58,8 @@ from otel_vtrack.transfer import FORMATS, What, export_to
 def command(
     *,
     experiment: str,
-    since: datetime | None,
-    until: datetime | None,
+    since: Said | None,
+    until: Said | None,
     filter_: str,
     format_: str,
     output: str,
@@ -48,7 +70,18 @@ def command(
 
     One that is interrupted goes on where it stopped when the same command is run again.
     """
-    what = What(experiment=experiment, since=since, until=until, filter=filter_)
+    what = What(
+        experiment=experiment,
+        since=since and since.moment,
+        until=until and until.moment,
+        filter=filter_,
+    )
+    asked = {
+        "experiment": experiment,
+        "since": since.text if since else "",
+        "until": until.text if until else "",
+        "filter": filter_,
+    }
     with connection.client(server) as client, moving.explained(), moving.Progress() as progress:
-        counts = export_to(output, client, what, format=format_, on_page=progress.show)
+        counts = export_to(output, client, what, format=format_, asked=asked, on_page=progress.show)
     moving.tell("exported", counts, as_json=as_json, to_stderr=output == "-")

@@ -6,7 +6,7 @@ before does not.
 """
 
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import export, trace_search
 from otel_vtrack.query.export import ResourceRow, ScopeRow
+from otel_vtrack.query.filter import compile_traces
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import set_value
@@ -272,16 +273,16 @@ def found(
         read: `spans` or `log_records`, with where it starts.
     """
     token, inner = place[0], place[1:]
-    asked = [f"({text})"]
+    also: list[str] = []
     # To milliseconds, as the language has it; then to the nanosecond.
     if what.from_ns != EARLIEST_NS:
-        asked.append(f"timestamp >= {what.from_ns // 1_000_000}")
+        also.append(f"timestamp >= {what.from_ns // 1_000_000}")
     if what.last_ns != LATEST_NS:
-        asked.append(f"timestamp <= {what.last_ns // 1_000_000 + 1}")
+        also.append(f"timestamp <= {what.last_ns // 1_000_000 + 1}")
     page = trace_search.search(
         store,
         experiment=what.experiment,
-        text=" AND ".join(asked),
+        text=_both(text, also),
         page_size=_TRACES,
         page_token=token,
     )
@@ -311,13 +312,21 @@ def chosen(store: Store, experiment: str, text: str, trace_ids: Collection[str])
             page = trace_search.search(
                 store,
                 experiment=experiment,
-                text=f"({text}) AND request_id IN ({some})",
+                text=_both(text, [f"request_id IN ({some})"]),
                 page_token=token,
             )
             taken |= {info.trace_id for info in page.traces}
             if not (token := page.next_page_token):
                 break
     return taken
+
+
+def _both(text: str, also: Sequence[str]) -> str:
+    """Join a filter with conditions; what is wrong with it is told by its own columns."""
+    if not also:
+        return text
+    compile_traces(text)
+    return " AND ".join([f"({text})", *also])
 
 
 def _bounded(store: Store, what: What) -> What:

@@ -1,5 +1,6 @@
 """What goes from a server to a file and back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -55,6 +56,15 @@ class What:
     def as_json(self) -> dict[str, Any]:
         """Return it for a state file."""
         return {name: str(value or "") for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, str]) -> "What":
+        """Read what `as_json` returned."""
+        since, until = (
+            datetime.fromisoformat(told[name]) if told[name] else None
+            for name in ("since", "until")
+        )
+        return cls(experiment=told["experiment"], since=since, until=until, filter=told["filter"])
 
 
 @dataclass(slots=True)

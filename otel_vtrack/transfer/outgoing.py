@@ -1,7 +1,7 @@
 """From a server to files."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +20,7 @@ def export_to(
     what: What | None = None,
     *,
     format: str = "otlp-json",  # noqa: A002 - its name
+    asked: Mapping[str, str] | None = None,
     on_page: Callable[[Counts], object] = lambda _: None,
 ) -> Counts:
     """Write all that a server keeps, or a part of it, and return how much that was.
@@ -34,6 +35,8 @@ def export_to(
         client: Of the server.
         what: Which part; None for all.
         format: One of FORMATS.
+        asked: What says that it is the same export when it is called again, where `what` itself
+            does not, as times that are counted from now.
         on_page: Called after each page with what was written so far.
 
     Raises:
@@ -44,13 +47,15 @@ def export_to(
     path = None if str(output) == STANDARD_OUTPUT else Path(output)
     state = State(path) if path else None
     saved = state.load() if state else None
-    question = {"format": format, **what.as_json()}
+    question = {"format": format, **(what.as_json() if asked is None else asked)}
     if saved is not None and saved["question"] != question:
         raise InvalidArgument(
             f"{output}.state is of another export: ask the same, or delete both and begin again"
         )
     if saved is None and path is not None and path.exists():
         raise InvalidArgument(f"{output} is there already: choose another name, or delete it")
+    if saved:
+        what = What.from_json(saved["what"])
     counts = Counts(**saved["counts"]) if saved else Counts()
     sink = open_sink(format, path, sys.stdout.buffer)
     try:
@@ -59,14 +64,14 @@ def export_to(
             sink.resume(saved["mark"])
             place = (saved["place"][0], saved["place"][1])
         elif state and (mark := sink.commit(force=False)) is not None:
-            state.save(_state(question, place, mark, counts))
+            state.save(_state(question, what, place, mark, counts))
         for items, behind in pages.read(client, what, place):
             for item in items:
                 sink.write(item)
                 counts.add(item)
             mark = sink.commit(force=behind is None)
             if state and behind and mark is not None:
-                state.save(_state(question, behind, mark, counts))
+                state.save(_state(question, what, behind, mark, counts))
             on_page(counts)
     finally:
         sink.close()
@@ -76,10 +81,15 @@ def export_to(
 
 
 def _state(
-    question: dict[str, str], place: pages.Place, mark: dict[str, object], counts: Counts
+    question: dict[str, str],
+    what: What,
+    place: pages.Place,
+    mark: dict[str, object],
+    counts: Counts,
 ) -> dict[str, object]:
     return {
         "question": question,
+        "what": what.as_json(),
         "place": list(place),
         "mark": mark,
         "counts": asdict(counts),
