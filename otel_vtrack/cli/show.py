@@ -18,7 +18,7 @@ from otel_vtrack.client.values import nanoseconds
 from otel_vtrack.v1 import traces_pb2
 
 _NO_END: Final = 100_000
-_PADDING: Final = 2
+_PADDING: Final = 3
 _FOLDED: Final = 24
 """Cells of a terminal that a text takes before it is folded to spare a column."""
 

@@ -14,6 +14,7 @@ from otel_vtrack.wire import otlp_json
 
 _STATES: Final = ("ok", "error", "in_progress")
 _BAR: Final = 40
+_BESIDE_BAR: Final = 50
 _IN_HEADLINE: Final = {"mlflow.trace.tokenUsage", "mlflow.trace.cost"}
 
 
@@ -134,12 +135,14 @@ def histogram(
         click.echo("No traces match.")
         return
     most = max(bucket.trace_count for bucket in found)
+    console = show.console()
+    bar = min(_BAR, max(1, console.width - _BESIDE_BAR))
     rows = [
         (
             show.moment(bucket.start_time),
             f"{bucket.trace_count:,}",
             f"{bucket.error_count:,}",
-            "█" * max(1, round(_BAR * bucket.trace_count / most)),
+            "█" * max(1, round(bar * bucket.trace_count / most)),
         )
         for bucket in found
     ]
@@ -149,7 +152,7 @@ def histogram(
         ("errors", True),
         (f"each {show.length(found.width / timedelta(microseconds=1) * 1000)}", False),
     ]
-    show.console().print(show.table(headings, rows))
+    console.print(show.table(headings, rows))
 
 
 @command.command()

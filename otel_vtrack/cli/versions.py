@@ -19,18 +19,18 @@ def _cost(version: versions_pb2.Version) -> str:
 
 _COLUMNS: Final = (
     Shown("version"),
-    Shown("aliases", spare=1, longest=40),
+    Shown("aliases", spare=2, longest=40),
     Shown("places", "environment", longest=40),
-    Shown("service_name", "service", spare=2),
+    Shown("service_name", "service", spare=3),
     Shown("experiment", spare=9),
-    Shown(_commit, "commit", spare=3),
+    Shown(_commit, "commit", spare=4),
     Shown("git_branch", "branch", spare=8),
     Shown("trace_count", "traces"),
-    Shown("error_trace_count", "errors", spare=4),
-    Shown("usage.tokens.total_tokens", "tokens", spare=5),
-    Shown(_cost, "cost ($)", spare=5),
+    Shown("error_trace_count", "errors", spare=5),
+    Shown("usage.tokens.total_tokens", "tokens", spare=1),
+    Shown(_cost, "cost ($)", spare=1),
     Shown("first_seen", "first seen (UTC)", spare=7),
-    Shown("last_seen", "last seen (UTC)", spare=1),
+    Shown("last_seen", "last seen (UTC)", spare=2),
     Shown("note", spare=6, longest=60),
 )
 

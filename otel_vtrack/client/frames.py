@@ -59,7 +59,7 @@ class Table:
                     made.append(value)
             self._count += 1
 
-    def arrow(self) -> "pa.Table":
+    def arrow(self) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
         """Return all rows."""
         made = {name: self._inferred(values) for name, values in sorted(self._made.items())}
         whole = self._arrow.Table.from_batches(self._batches, self._schema)

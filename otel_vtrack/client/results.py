@@ -44,7 +44,7 @@ class Records(Sequence[M], Generic[M]):
 
     __hash__ = None  # pyright: ignore[reportAssignmentType] - as of a list
 
-    def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":
+    def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
         """Return them as a table; see `Search.to_arrow`."""
         table = Table(self._kind.DESCRIPTOR, columns)
         table.add(self._messages)

@@ -67,7 +67,7 @@ class Search(_Described[M]):
         pages = self._pages(page_size=LARGEST_PAGE, limit=limit)
         return Records(self._search.item, (each for page in pages for each in page))
 
-    def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":
+    def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
         """Get all into a table, a column for each field of the proto.
 
         Times are timestamps in UTC, durations are durations, both to the nanosecond; maps are
@@ -139,7 +139,7 @@ class AsyncSearch(_Described[M]):
         pages = self._pages(page_size=LARGEST_PAGE, limit=limit)
         return Records(self._search.item, [each async for page in pages for each in page])
 
-    async def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":
+    async def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
         """Get all into a table; see `Search.to_arrow`."""
         return (await self._gathered(columns)).arrow()
 
