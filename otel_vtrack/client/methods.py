@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -51,7 +51,7 @@ def searches(describe: Callable[P, Pages[M]]) -> Callable[Concatenate[Blocking, 
 
 def asks_async(
     describe: Callable[P, Call[T]],
-) -> Callable[Concatenate[Asynchronous, P], Awaitable[T]]:
+) -> Callable[Concatenate[Asynchronous, P], Coroutine[Any, Any, T]]:
     """Make a coroutine method that asks once."""
 
     async def method(self: Asynchronous, *args: P.args, **keywords: P.kwargs) -> T:

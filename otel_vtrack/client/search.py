@@ -1,5 +1,6 @@
 """What a search gives: nothing is asked until somebody looks, and then page by page."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -141,16 +142,19 @@ class AsyncSearch(_Described[M]):
 
     async def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
         """Get all into a table; see `Search.to_arrow`."""
-        return (await self._gathered(columns)).arrow()
+        table = await self._gathered(columns)
+        return await asyncio.to_thread(table.arrow)
 
     async def to_pandas(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """Get all into a frame; see `Search.to_pandas`."""
-        return (await self._gathered(columns)).pandas()
+        table = await self._gathered(columns)
+        return await asyncio.to_thread(table.pandas)
 
     async def _gathered(self, columns: Sequence[str] | None) -> Table:
-        table = Table(self._search.item.DESCRIPTOR, columns)
+        # In a thread: pyarrow is slow to load, and large pages take their time.
+        table = await asyncio.to_thread(Table, self._search.item.DESCRIPTOR, columns)
         async for page in self._pages(page_size=LARGEST_PAGE):
-            table.add(page)
+            await asyncio.to_thread(table.add, page)
         return table
 
     async def _pages(
