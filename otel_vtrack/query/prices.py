@@ -240,6 +240,8 @@ def told(text: str) -> tuple[float, float, float] | None:
         text: A JSON object with MLflow's keys `input_cost`, `output_cost` and `total_cost`, or
             a number, which is the total. None if it is neither.
     """
+    if not text:
+        return None
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):

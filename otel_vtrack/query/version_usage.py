@@ -14,6 +14,9 @@ MOST_TRACES: Final = 10_000
 """Traces that are added up one by one; of more a sample is taken."""
 
 _AT: Final = struct.Struct("<q")
+_DAY_NS: Final = 86_400_000_000_000
+_EARLIEST_NS: Final = -(1 << 63)
+_LATEST_NS: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ def of_version(
     table: Prices,
     *,
     trace_count: int,
+    seen_ns: tuple[int, int],
     most: int = MOST_TRACES,
     places: str = "1",
     parameters: dict[str, str] | None = None,
@@ -49,6 +53,7 @@ def of_version(
         named: Its experiment, service_name and version.
         table: What tokens cost.
         trace_count: Traces that it took part in.
+        seen_ns: Starts of its earliest and its latest span, in nanoseconds since 1970.
         most: Traces to add up one by one.
         places: The condition on environment and deployment of a compiled filter.
         parameters: What is bound in it.
@@ -57,7 +62,13 @@ def of_version(
     rows = Reader(
         store.binary(
             "versions/usage",
-            {**named, "one_in": one_in, **(parameters or {})},
+            {
+                **named,
+                "one_in": one_in,
+                "rows_from_ns": max(seen_ns[0] - _DAY_NS, _EARLIEST_NS),
+                "rows_until_ns": min(seen_ns[1] + _DAY_NS, _LATEST_NS),
+                **(parameters or {}),
+            },
             {"places": places},
         )
     )

@@ -231,6 +231,7 @@ def _used(
                 {name: getattr(each, name) for name in Named._fields},
                 table,
                 trace_count=each.trace_count,
+                seen_ns=(each.first_seen_ns, each.last_seen_ns),
                 most=most,
                 places=asked.places,
                 parameters=asked.parameters,

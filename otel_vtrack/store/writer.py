@@ -23,7 +23,7 @@ _ROW_TAG: Final = 0x0A
 _EVALUATED: Final = (b"evaluation.name", b"annotation.name")
 _DERIVED: Final = (
     *("spans", "traces", "versions", "log_records", "assessments"),
-    *("trace_tags", "version_flags"),
+    *("trace_tags", "tags_of_traces", "version_flags"),
 )
 
 

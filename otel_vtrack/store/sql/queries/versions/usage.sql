@@ -1,5 +1,6 @@
 -- What do the traces say they used whose root a version made? One row a trace that reports any.
 --
+-- Rows outside of a day around the version's own time are not read: no trace lasts that long.
 -- Columns as query.tokens takes them. Where one span reports, nobody asks for its ancestors. The
 -- part is what a filter of the search language says of places, here of the root's.
 
@@ -19,12 +20,16 @@ FROM
         groupUniqArrayArray(t.billing) AS billing
     FROM traces AS t
     WHERE t.experiment = {experiment:String}
+        AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+        AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
         AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
         AND t.trace_id IN
         (
             SELECT s.trace_id
             FROM traces AS s
             WHERE s.experiment = {experiment:String}
+                AND s.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+                AND s.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
                 AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
                 AND s.root.version = {version:String}
                 AND s.root.service_name = {service_name:String}

@@ -1,0 +1,5 @@
+-- With traces of which nothing is left.
+
+DELETE FROM tags_of_traces/*@_local ON CLUSTER '{cluster}'*/
+WHERE trace_id IN (SELECT d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID} AND d.is_whole)
+/*@SETTINGS allow_nondeterministic_mutations = 1*/;
