@@ -76,7 +76,7 @@ def resolve(store: Store, text: str, *, fresh: bool = False) -> str:
         known = _known.get(store)
     if fresh or known is None or known.until < time.monotonic():
         until = time.monotonic() + _FRESH_SECONDS
-        rows = store.query("experiments/renamed")
+        rows = store.query("experiments/renamed") if store.query("experiments/was_renamed") else []
         known = _Renamed(until, {row["name"]: row["experiment"] for row in rows})
         with _lock:
             _known[store] = known
