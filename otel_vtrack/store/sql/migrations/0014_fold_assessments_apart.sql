@@ -24,12 +24,12 @@ SELECT
     u.create_time AS create_time,
     u.last_update_time AS last_update_time,
     u.overrides AS overrides,
-    (trace_key, assessment_id, session_id) NOT IN
+    (trace_key, assessment_id, session_id) GLOBAL NOT IN
     (
         SELECT o.trace_id, o.overrides, o.session_id
         FROM assessments AS o
         WHERE o.overrides NOT IN ('', o.assessment_id)
-            AND (o.trace_id, o.assessment_id) NOT IN (SELECT d.trace_id, d.assessment_id FROM assessments AS d WHERE d.operation = 'delete')
+            AND (o.trace_id, o.assessment_id) GLOBAL NOT IN (SELECT d.trace_id, d.assessment_id FROM assessments AS d WHERE d.operation = 'delete')
     ) AS valid
 FROM
 (
@@ -55,7 +55,7 @@ FROM
         c.change_time AS last_update_time,
         c.overrides AS overrides
     FROM assessments AS c
-    WHERE (c.trace_id, c.assessment_id) NOT IN (SELECT h.trace_id, h.assessment_id FROM assessments AS h WHERE h.operation != 'create')
+    WHERE (c.trace_id, c.assessment_id) GLOBAL NOT IN (SELECT h.trace_id, h.assessment_id FROM assessments AS h WHERE h.operation != 'create')
     ORDER BY c.trace_id, c.assessment_id, c.change_time, c.change_id
     LIMIT 1 BY c.trace_id, c.assessment_id
 
@@ -93,7 +93,7 @@ FROM
         greatest(create_time, maxIf(c.change_time, c.operation != 'create')) AS last_update_time,
         argMaxIf(c.overrides, place, c.operation = 'create') AS overrides
     FROM assessments AS c
-    WHERE (c.trace_id, c.assessment_id) IN (SELECT h.trace_id, h.assessment_id FROM assessments AS h WHERE h.operation != 'create')
+    WHERE (c.trace_id, c.assessment_id) GLOBAL IN (SELECT h.trace_id, h.assessment_id FROM assessments AS h WHERE h.operation != 'create')
     GROUP BY c.trace_id, c.assessment_id
     HAVING countIf(c.operation = 'create') > 0 AND countIf(c.operation = 'delete') = 0
 ) AS u;

@@ -22,5 +22,5 @@ SELECT
     c.source_id AS source_id,
     c.overrides AS overrides
 FROM assessments AS c
-WHERE (c.trace_id, c.session_id) IN (SELECT g.trace_id, g.session_id FROM assessments AS g WHERE g.assessment_id = {assessment_id:String})
+WHERE (c.trace_id, c.session_id) GLOBAL IN (SELECT g.trace_id, g.session_id FROM assessments AS g WHERE g.assessment_id = {assessment_id:String})
 SETTINGS max_threads = 1;

@@ -21,5 +21,5 @@ SELECT
     c.source_id AS source_id,
     c.overrides AS overrides
 FROM assessments AS c
-WHERE has({session_ids:Array(String)}, c.session_id)
+WHERE c.session_id IN (SELECT arrayJoin({session_ids:Array(String)}))
 SETTINGS max_threads = 1;

@@ -21,5 +21,5 @@ SELECT
     c.source_id AS source_id,
     c.overrides AS overrides
 FROM assessments AS c
-WHERE has(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)}), c.trace_id)
+WHERE c.trace_id IN (SELECT toFixedString(unhex(arrayJoin({trace_ids:Array(String)})), 16))
 SETTINGS max_threads = 1;
