@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks import load
+from benchmarks import load, search
 from benchmarks.receive import SPANS, _start
 from otel_vtrack.client import Client
 from otel_vtrack.ingest import memory
@@ -142,6 +142,7 @@ def measure(folder: Path, spans: int, callers: int) -> None:
             )
             print(f"compare two versions: {compare:.0f} ms")
             print(f"list versions: {_median_ms(10, lambda: list(client.search_versions())):.1f} ms")
+            search.report(client, _median_ms)
     finally:
         server.terminate()
         server.wait(60)

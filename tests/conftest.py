@@ -43,7 +43,7 @@ def writer(store):
     return Writer(store)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_spans():
     """Build a request of spans that share a resource.
 

@@ -1,5 +1,6 @@
 """Finds and counts traces by the search language."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,6 +9,7 @@ from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import paging, traces
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
+from otel_vtrack.query.filter.traces import SPAN_BOUNDS, TAIL
 from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.query.traces import TraceInfo
 from otel_vtrack.store.client import Store
@@ -16,6 +18,24 @@ MOST_BUCKETS: Final = 10_000
 _FIRST_LOOK: Final = 2
 _SECOND_LOOK: Final = 64
 """How many candidates are put together at first, and then, for each trace wanted."""
+
+_WINDOWS: Final = (1_000, 32_000)
+"""Among how many of the last traces a search through spans looks first, and then."""
+
+_LAST_MINUTE_NS: Final = ((1 << 32) - 60) * 1_000_000_000
+_LOOKED_THROUGH: Final = re.compile(
+    rf"FROM spans AS s WHERE (.*?) AND {re.escape(SPAN_BOUNDS)}", re.DOTALL
+)
+_FEW_SPANS: Final = 1_500_000
+_WITHIN: Final = (
+    "s.start_time >= fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC')"
+    " AND s.start_time <= fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC')"
+    # As the key has it: the engine does not conclude this from the above.
+    " AND toStartOfMinute(s.start_time)"
+    " >= toStartOfMinute(fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC'))"
+    " AND toStartOfMinute(s.start_time)"
+    " <= toStartOfMinute(fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC'))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +174,100 @@ def _parts(compiled: CompiledTraces) -> dict[str, str]:
 def _find(store: Store, compiled: CompiledTraces, after: str, wanted: int) -> list[_Found]:
     order = compiled.order
     parts = _parts(compiled) | {"after": after, "place": order.place, "order": order.sql}
+    rows_of = _Rows(compiled, after)
     parameters: dict[str, Any] = {**compiled.parameters, "wanted": wanted}
+    if SPAN_BOUNDS in compiled.row and order.keys[0] == TAIL[0] and _reads_much(store, compiled):
+        for candidates in _WINDOWS:
+            looked = parameters | {"candidates": candidates}
+            found = _find_within(store, compiled, looked, parts, rows_of)
+            if found is not None and len(found) >= wanted:
+                return found
     if order.on_row:
         for look in (_FIRST_LOOK, _SECOND_LOOK):
             candidates = look * wanted
-            [row] = store.query("traces/find", parameters | {"candidates": candidates}, parts)
-            found = [_Found(*each) for each in row["found"]]
-            if row["looked_at"] < candidates:
+            looked = parameters | {"candidates": candidates}
+            found, complete = _look(store, compiled, looked, parts | rows_of.parts(compiled.row))
+            if complete or len(found) >= wanted:
                 return found
-            last = row["last_place"]
-            # What lies behind the last candidate may have others before it.
-            found = [each for each in found if not order.behind(each.place, last)]
-            if len(found) >= wanted:
-                return found
+            if SPAN_BOUNDS in compiled.row:
+                break  # To look through spans again takes longer than to sort all traces found.
     rows = store.query("traces/sort", parameters, parts | {"joins": order.joins})
     return [_Found(row["id"], row["named"], row["root_start_ns"], row["place"]) for row in rows]
+
+
+class _Rows:
+    """Where rows that know a part are read: the smaller table, if it has all that is asked."""
+
+    def __init__(self, compiled: CompiledTraces, after: str) -> None:
+        order = compiled.order
+        self._after, self._place, self._order = after, order.place, order.sql
+        asked = (compiled.row, after, order.place, order.sql)
+        self._whole_root = any("t.root.span_id" in each for each in asked)
+
+    def parts(self, row: str) -> dict[str, str]:
+        """Return what to fill in for a condition on rows."""
+        filled = {
+            "row": row,
+            "row_after": self._after,
+            "row_place": self._place,
+            "row_order": self._order,
+        }
+        if self._whole_root:
+            return filled | {"table": "traces", "start": "t.root.start_time"}
+        return {
+            name: each.replace("t.root.start_time", "t.start_time") for name, each in filled.items()
+        }
+
+
+def _look(
+    store: Store, compiled: CompiledTraces, parameters: dict[str, Any], parts: dict[str, str]
+) -> tuple[list[_Found], bool]:
+    """Put the first candidates together; say whether there are no more."""
+    [row] = store.query("traces/find", parameters, parts)
+    found = [_Found(*each) for each in row["found"]]
+    if row["looked_at"] < parameters["candidates"]:
+        return found, True
+    # What lies behind the last candidate may have others before it.
+    last = row["last_place"]
+    return [each for each in found if not compiled.order.behind(each.place, last)], False
+
+
+def _reads_much(store: Store, compiled: CompiledTraces) -> bool:
+    """Whether more spans would be read than take no time: the index leaves too many."""
+    rows = [
+        row
+        for condition in _LOOKED_THROUGH.findall(compiled.row)
+        for row in store.select(
+            f"EXPLAIN ESTIMATE SELECT s.trace_id FROM spans AS s WHERE {condition}",  # noqa: S608
+            compiled.parameters,
+        )
+    ]
+    return not rows or sum(int(row["rows"]) for row in rows) > _FEW_SPANS
+
+
+def _find_within(
+    store: Store,
+    compiled: CompiledTraces,
+    parameters: dict[str, Any],
+    parts: dict[str, str],
+    rows_of: "_Rows",
+) -> list[_Found] | None:
+    """Find what matches among the last traces, looking through no spans but theirs.
+
+    Returns:
+        None if those are all there are.
+    """
+    [window] = store.query("traces/window", parameters, rows_of.parts(compiled.row_only))
+    if window["looked_at"] < parameters["candidates"]:
+        return None
+    if window["earliest_ns"] < 0 or window["latest_ns"] >= _LAST_MINUTE_NS:
+        return None  # The key's minutes wrap around there.
+    bounds = {name: window[name] for name in ("since_ns", "earliest_ns", "latest_ns")}
+    since = "t.root.start_time >= fromUnixTimestamp64Nano({since_ns:Int64}, 'UTC')"
+    row, whole = (
+        f"({condition.replace(SPAN_BOUNDS, _WITHIN)}) AND {since}"
+        for condition in (compiled.row, compiled.where)
+    )
+    narrowed = parts | rows_of.parts(row) | {"whole": whole}
+    found, _ = _look(store, compiled, parameters | bounds, narrowed)
+    return found

@@ -88,9 +88,11 @@ class CompiledTraces(Compiled):
         where: What must hold for the whole trace, apart from what `row` decides for good.
         row: What must hold for the row of `traces` that has the trace's root; other rows of the
             trace may match as well, or not.
+        row_only: The part of it that does not look into `spans`.
     """
 
     row: str = field(default="1")
+    row_only: str = field(default="1")
 
 
 def compile_traces(
@@ -117,6 +119,7 @@ def compile_traces(
         order.parse(order_by, traces.CATALOGUE, parameters, traces.TAIL),
         parameters,
         all_of(each.row for each in found),
+        all_of(each.row for each in found if traces.SPAN_BOUNDS not in each.row),
     )
 
 

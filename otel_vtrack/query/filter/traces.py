@@ -13,6 +13,9 @@ from otel_vtrack.query.filter.order import Key
 from otel_vtrack.query.filter.syntax import Exists, Name, Operator
 from otel_vtrack.semconv import VTRACK_FLAG_PREFIX
 
+SPAN_BOUNDS: Final = "/*spans*/ 1"
+"""Stands in conditions where spans are looked through, to be replaced by bounds of their time."""
+
 STATES: Final = ("OK", "ERROR", "IN_PROGRESS")
 
 
@@ -62,7 +65,7 @@ def _of_root(field: Field) -> Field:
 def _in_spans(inner: str) -> str:
     return (
         "(t.trace_id, t.experiment) IN"
-        f" (SELECT s.trace_id, s.experiment FROM spans AS s WHERE {inner})"
+        f" (SELECT s.trace_id, s.experiment FROM spans AS s WHERE ({inner}) AND {SPAN_BOUNDS})"
     )
 
 

@@ -1,11 +1,12 @@
 -- Which traces match, the first in order that stand behind a place?
 --
--- Rows of `traces` are partial, so what a row says need not be what the trace is. But one row
--- has the trace's root, and conditions on the root hold for that row. So: the `candidates` first
--- rows that may be such, by what holds for a row (`row`); then all rows of their traces, put
--- together; then the conditions once more on the whole. What is found is complete down to the
--- last candidate, which stands at `last_place`; `looked_at` below `candidates` says that there
--- are no more. Both marks of a condition stay as they are where everything is wanted.
+-- Rows of `trace_roots` and `traces` are partial, so what a row says need not be what the trace
+-- is. But one row has the trace's root, and conditions on the root hold for that row. So: the
+-- `candidates` first rows that may be such, by what holds for a row (`row`); then all rows of their
+-- traces, put together; then the conditions once more on the whole (`whole`). What is found is
+-- complete down to the last candidate, which stands at `last_place`; `looked_at` below
+-- `candidates` says that there are no more. Places marked `/*?name*/` take conditions of the
+-- search language, and stay as they are where everything is wanted.
 
 WITH
     (
@@ -14,11 +15,11 @@ WITH
         (
             SELECT
                 t.trace_id AS id,
-                /*?place*/ tuple(toString(toUnixTimestamp64Nano(t.root.start_time))) /*place?*/ AS place
-            FROM traces AS t
+                /*?row_place*/ tuple(toString(toUnixTimestamp64Nano(t.start_time))) /*row_place?*/ AS place
+            FROM /*?table*/ trace_roots /*table?*/ AS t
             WHERE /*?row*/ 1 /*row?*/
-                AND /*?after*/ 1 /*after?*/
-            ORDER BY /*?order*/ t.root.start_time DESC, t.trace_id, t.experiment /*order?*/
+                AND /*?row_after*/ 1 /*row_after?*/
+            ORDER BY /*?row_order*/ t.start_time DESC, t.trace_id, t.experiment /*row_order?*/
             LIMIT {candidates:UInt64}
         ) AS c
     ) AS looked
