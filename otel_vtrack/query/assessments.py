@@ -119,19 +119,35 @@ def missing(assessment_id: str) -> NotFound:
     )
 
 
-def of_traces(store: Store, traces: Collection[tuple[str, str]]) -> list[list[Assessment]]:
+def changes(store: Store, trace_ids: Collection[str]) -> list[dict[str, Any]]:
+    """Load what was said of some traces and done to it, for `of_traces`.
+
+    For whoever knows the ids of traces before their sessions, and has no time to wait.
+    """
+    wanted = sorted(set(trace_ids))
+    return store.query("assessments/of_traces", {"trace_ids": wanted}) if wanted else []
+
+
+def of_traces(
+    store: Store,
+    traces: Collection[tuple[str, str]],
+    loaded: Sequence[Mapping[str, Any]] | None = None,
+) -> list[list[Assessment]]:
     """Load those of some traces, each with those of its session.
 
     Args:
         store: Where to look.
         traces: Id and session of each; the session is empty if there is none.
+        loaded: `changes` of these traces, if they are there already.
 
     Returns:
         A list for each trace, in the order given: valid or not, oldest first.
     """
     if not traces:
         return []
-    rows = _rows(store, {trace_id for trace_id, _ in traces}, {session for _, session in traces})
+    if loaded is None:
+        loaded = changes(store, {trace_id for trace_id, _ in traces})
+    rows = [*loaded, *_of_sessions(store, {session for _, session in traces})]
     by_trace: dict[str, list[Assessment]] = {}
     by_session: dict[str, list[Assessment]] = {}
     for found in _folded(rows):
@@ -155,8 +171,8 @@ def history(store: Store, assessment_id: str) -> list[Change]:
 
     Whether it is valid is said as of each change.
     """
-    changes = _changes(store.query("assessments/beside", {"assessment_id": assessment_id}))
-    own = [rows for (_, found_id), rows in changes.items() if found_id == assessment_id and rows]
+    beside = _grouped(store.query("assessments/beside", {"assessment_id": assessment_id}))
+    own = [rows for (_, found_id), rows in beside.items() if found_id == assessment_id and rows]
     if not own:
         return []
     rows = own[0]
@@ -165,7 +181,7 @@ def history(store: Store, assessment_id: str) -> list[Change]:
         until = row["change_time_ns"]
         then = {
             key: earlier
-            for key, every in changes.items()
+            for key, every in beside.items()
             if (earlier := [each for each in every if each["change_time_ns"] <= until])
         }
         kept = [each for each in rows[:end] if each["operation"] != Operation.DELETE]
@@ -215,16 +231,11 @@ def search(
         asked.parameters,
     )
     page = rows[:wanted]
-    known = {
-        (found.trace_id, found.assessment_id): found
-        for found in _folded(
-            _rows(
-                store,
-                {row["trace_id"] for row in page},
-                {row["session_id"] for row in page if not row["trace_id"]},
-            )
-        )
-    }
+    rows_of_page = [
+        *changes(store, {row["trace_id"] for row in page} - {""}),
+        *_of_sessions(store, {row["session_id"] for row in page if not row["trace_id"]}),
+    ]
+    known = {(found.trace_id, found.assessment_id): found for found in _folded(rows_of_page)}
     keys = [(row["trace_id"], row["assessment_id"]) for row in page]
     # One may have been deleted meanwhile.
     found = [known[key] for key in keys if key in known]
@@ -233,28 +244,23 @@ def search(
     return Page(found, paging.token(list(page[-1]["place"]), question))
 
 
-def _rows(store: Store, trace_ids: set[str], session_ids: set[str]) -> list[dict[str, Any]]:
-    """Load the changes of traces and sessions; those of both come twice."""
-    rows: list[dict[str, Any]] = []
-    if wanted := sorted(trace_ids - {""}):
-        rows += store.query("assessments/of_traces", {"trace_ids": wanted})
-    if wanted := sorted(session_ids - {""}):
-        rows += store.query("assessments/of_sessions", {"session_ids": wanted})
-    return rows
+def _of_sessions(store: Store, session_ids: set[str]) -> list[dict[str, Any]]:
+    wanted = sorted(session_ids - {""})
+    return store.query("assessments/of_sessions", {"session_ids": wanted}) if wanted else []
 
 
 def _age(found: Assessment) -> tuple[int, str, str]:
     return found.create_time_ns, found.trace_id, found.assessment_id
 
 
-def _changes(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     """Group changes by trace and assessment, each once and in the order in which they count."""
     grouped: dict[tuple[str, str], dict[Any, Mapping[str, Any]]] = {}
     for row in rows:
         key = (row["trace_id"], row["assessment_id"])
         again = (row["operation"], row["change_time_ns"], row["change_id"])
         grouped.setdefault(key, {})[again] = row
-    changes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    ordered: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for key, each in grouped.items():
         # Whoever came second with an id has created nothing.
         created = sorted(
@@ -264,18 +270,18 @@ def _changes(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Ma
         later = sorted(
             (again for again in each if again[0] != Operation.CREATE), key=lambda again: again[1:]
         )
-        changes[key] = [each[again] for again in [*created, *later]]
-    return changes
+        ordered[key] = [each[again] for again in [*created, *later]]
+    return ordered
 
 
 def _folded(rows: Iterable[Mapping[str, Any]]) -> list[Assessment]:
     """Fold changes into assessments that were not deleted, oldest first."""
-    changes = _changes(rows)
-    overridden = _overridden(changes)
+    grouped = _grouped(rows)
+    overridden = _overridden(grouped)
     return sorted(
         (
             replace(_state(each), valid=_key(each) not in overridden)
-            for each in changes.values()
+            for each in grouped.values()
             if each[0]["operation"] == Operation.CREATE and not _deleted(each)
         ),
         key=_age,

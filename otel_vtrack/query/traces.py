@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
@@ -83,10 +83,11 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
         NotFound: No span of it is stored.
     """
     digits = export.trace_id_from_text(trace_id)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         # Side by side: each spends its time in the engine.
         asked = pool.submit(partial.traces, store, [digits])
         tagged = pool.submit(tags.of_traces, store, [digits])
+        assessed = pool.submit(assessments.changes, store, [digits])
         spans = export.spans(store, digits)
         found, known = asked.result(), tagged.result()
     if not found:
@@ -104,7 +105,7 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
         )
         for trace in found
     ]
-    return Trace(_assessed(store, infos), export.traces_data(digits, spans))
+    return Trace(_assessed(store, infos, assessed.result()), export.traces_data(digits, spans))
 
 
 def describe(
@@ -122,8 +123,9 @@ def describe(
     if not places:
         return []
     ids = list({place[1] for place in places})
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         tagged = pool.submit(tags.of_traces, store, ids)
+        assessed = pool.submit(assessments.changes, store, ids)
         found = partial.traces(store, ids)
         by_key = {(trace.trace_id, trace.experiment): trace for trace in found}
         wanted = [by_key[place[1], place[2]] for place in places]
@@ -138,11 +140,15 @@ def describe(
         )
         for trace in wanted
     ]
-    return _assessed(store, infos)
+    return _assessed(store, infos, assessed.result())
 
 
-def _assessed(store: Store, infos: Sequence[TraceInfo]) -> list[TraceInfo]:
-    found = assessments.of_traces(store, [(info.trace_id, info.session_id) for info in infos])
+def _assessed(
+    store: Store, infos: Sequence[TraceInfo], loaded: Sequence[Mapping[str, Any]]
+) -> list[TraceInfo]:
+    """Add the assessments, of which those of the traces themselves are loaded already."""
+    places = [(info.trace_id, info.session_id) for info in infos]
+    found = assessments.of_traces(store, places, loaded)
     return [
         replace(info, assessments=tuple(said)) if said else info
         for info, said in zip(infos, found, strict=True)
