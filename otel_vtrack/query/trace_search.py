@@ -24,7 +24,8 @@ _WINDOWS: Final = (1_000, 32_000)
 
 _LAST_MINUTE_NS: Final = ((1 << 32) - 60) * 1_000_000_000
 _LOOKED_THROUGH: Final = re.compile(
-    rf"FROM spans AS s WHERE (.*?) AND {re.escape(SPAN_BOUNDS)}", re.DOTALL
+    rf"s\.trace_id, s\.experiment FROM spans AS s WHERE (.*?) AND {re.escape(SPAN_BOUNDS)}",
+    re.DOTALL,
 )
 _FEW_SPANS: Final = 1_500_000
 _WITHIN: Final = (

@@ -724,7 +724,7 @@ ON_A_SPAN = st.builds(
 ANYTHING = texts_of(st.one_of(st.sampled_from(allowed_clauses(TABLE)), ON_A_SPAN))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=ANYTHING)
 def test_any_filter_finds_what_it_says(world, text):
     with suppress(InvalidArgument):  # Too long.
@@ -749,7 +749,7 @@ PIECES += [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES)).map(" ".join)))
 def test_garbage_is_refused_or_understood_and_nothing_else(world, text):
     with suppress(InvalidArgument):
