@@ -283,3 +283,14 @@ def test_of_many_traces_a_sample_is_added_up(store, send, table, monkeypatch):
     assert found.sampled_one_in == 4
     assert found.cost.total_cost == pytest.approx(1_000, rel=0.25)
     assert found.tokens.input_tokens % 4 == 0
+
+
+def test_usage_counts_what_agents_report_again_once(store, send, table):
+    send(
+        {"span": 1, **llm(taken=300_000)},
+        {"span": 2, "parent": 1},
+        {"span": 3, "parent": 2, **llm(taken=300_000)},
+        service__version="1",
+    )
+    found = versions.get(store, "1", usage_by=table).usage
+    assert (found.tokens.input_tokens, found.cost.total_cost) == (300_000, 3.0)

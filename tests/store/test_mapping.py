@@ -245,7 +245,8 @@ def cases():
     yield (
         "MLflow's usage of a cache",
         {
-            "mlflow.chat.tokenUsage": '{"cache_read_input_tokens": 2, "cache_creation_input_tokens": 1}'
+            "mlflow.chat.tokenUsage": '{"cache_read_input_tokens": 2,'
+            ' "cache_creation_input_tokens": 1}'
         },
         {},
         {"cache_read_input_tokens": 2, "cache_creation_input_tokens": 1},

@@ -1,12 +1,13 @@
 -- What do the traces say they used whose root a version made? One row a trace that reports any.
 --
 -- Rows outside of a day around the version's own time are not read: no trace lasts that long.
--- Columns as query.tokens takes them. Where one span reports, nobody asks for its ancestors. The
--- part is what a filter of the search language says of places, here of the root's.
+-- Columns as query.tokens takes them; where no span that reports has another below it, nobody
+-- asks which is above which. The part is what a filter of the search language says of places,
+-- here of the root's.
 
 SELECT
     toUnixTimestamp64Nano(v.root.start_time) AS at_ns,
-    if(length(v.usage) < 2 AND length(v.billing) < 2, [], v.edges) AS edges,
+    if(hasAny(arrayMap(edge -> toUInt32(bitAnd(edge, 0xFFFFFFFF)), v.edges), arrayConcat(v.usage.span, v.billing.span)), v.edges, []) AS edges,
     v.usage AS usage,
     v.billing AS billing
 FROM
