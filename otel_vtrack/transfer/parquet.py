@@ -127,35 +127,39 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._rows: dict[str, list[Row]] = {}
+        # As tables, which take a fraction of what rows take.
+        self._waiting: dict[str, list[Any]] = {}
         self._size = 0
         self._written: dict[str, int] = {}
 
     def write(self, item: Item) -> None:
         """Keep the rows of an item until there are enough for a part."""
+        rows: dict[str, list[Row]] = {}
         if isinstance(item, Changes):
             for change in item.changes:
                 about: Any = change.WhichOneof(_ABOUT)
-                self._rows.setdefault(about, []).append(_of_change(getattr(change, about)))
-            return
-        self._size += len(item.otlp)
-        self._rows.setdefault(item.signal, []).extend(_rows_of(item))
+                rows.setdefault(about, []).append(_of_change(getattr(change, about)))
+        else:
+            self._size += len(item.otlp)
+            rows[item.signal] = list(_rows_of(item))
+        for name, some in rows.items():
+            schema = _SCHEMAS.get(name) or _schema_of_change(name)
+            self._waiting.setdefault(name, []).append(pa.Table.from_pylist(some, schema))
 
     def commit(self, *, force: bool) -> dict[str, Any] | None:
         """Write the parts, if there is enough for them."""
-        most = max(map(len, self._rows.values()), default=0)
-        if not force and self._rows and most < _PART_ROWS and self._size < _PART_BYTES:
+        most = max((sum(map(len, some)) for some in self._waiting.values()), default=0)
+        if not force and self._waiting and most < _PART_ROWS and self._size < _PART_BYTES:
             return None
-        for name, rows in self._rows.items():
+        for name, tables in self._waiting.items():
             number = self._written.get(name, 0)
             path = self._folder / name / f"part-{number:05}.parquet"
             path.parent.mkdir(exist_ok=True)
-            schema = _SCHEMAS.get(name) or _schema_of_change(name)
             new = path.with_suffix(".new")
-            pq.write_table(pa.Table.from_pylist(rows, schema), new, compression="zstd")
+            pq.write_table(pa.concat_tables(tables), new, compression="zstd")
             new.replace(path)
             self._written[name] = number + 1
-        self._rows.clear()
+        self._waiting.clear()
         self._size = 0
         return dict(self._written)
 
