@@ -27,8 +27,7 @@ def tell(store, writer, otlp):
             "event_name": EVENT,
         } | fields
         records = [
-            otlp.record(attributes={NAME: "it"} | attributes, **given)
-            for attributes in events
+            otlp.record(attributes={NAME: "it"} | attributes, **given) for attributes in events
         ]
         writer.write_logs(otlp.logs(*records).SerializeToString())
         return everything(store)
