@@ -72,7 +72,7 @@ def delete_experiment(store: Store, text: str, *, dry_run: bool = False) -> Belo
         below = _below(store, key)
         if dry_run:
             return below
-        deletion = {"deletion_id": uuid.uuid4(), "experiment": key}
+        deletion = {"deletion_id": str(uuid.uuid4()), "experiment": key}
         with store.gate.shut():
             _run(store, "choose/by_time", deletion | {"until_ns": _LATEST_NS, "most": _LATEST_NS})
             begun = _begin(store, "experiments", deletion)
@@ -165,7 +165,7 @@ def _count(store: Store, name: str, parameters: dict[str, Any]) -> int:
 
 
 def _delete_chosen(store: Store, choice: str, parameters: dict[str, Any]) -> int:
-    deletion: dict[str, Any] = {"deletion_id": uuid.uuid4()}
+    deletion: dict[str, Any] = {"deletion_id": str(uuid.uuid4())}
     with store.gate.shut():
         _run(store, choice, deletion | parameters)
         [doomed] = _select(store, "deletion/doomed", deletion)

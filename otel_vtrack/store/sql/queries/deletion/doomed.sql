@@ -5,4 +5,4 @@ SELECT
     toUnixTimestamp64Nano(minIf(d.start_time, d.experiment != '')) AS from_ns,
     toUnixTimestamp64Nano(maxIf(d.end_time, d.experiment != '')) AS until_ns
 FROM doomed_traces AS d
-WHERE d.deletion_id = {deletion_id:UUID};
+WHERE d.deletion_id = toUUIDOrZero({deletion_id:String});
