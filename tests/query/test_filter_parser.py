@@ -214,8 +214,11 @@ def test_the_largest_that_is_taken():
 
 
 PIECES = st.sampled_from(
-    "( ) a tag. ` \" ' = != IN NOT AND OR LIKE 1 2s now() - has BETWEEN IS NULL ; -- \\ \x00 é %"
-    " {p0:String} version value flag.x , . exists span".split()
+    [
+        *("(", ")", "a", "tag.", "`", '"', "'", "=", "!=", "IN", "NOT", "AND", "OR", "LIKE"),
+        *("1", "2s", "now()", "-", "has", "BETWEEN", "IS", "NULL", ";", "--", "\\", "\x00", "é"),
+        *("%", "{p0:String}", "version", "value", "flag.x", ",", ".", "exists", "span"),
+    ]
 )
 
 
