@@ -19,7 +19,7 @@ class Kind:
     """One table of changes.
 
     Attributes:
-        noun: Name of its file below `export/`.
+        noun: What its rows are about.
         key: Its columns in their order, and what comes before the first.
         has_experiment: Whether its rows tell it.
         about_traces: Whether its rows are about one.
@@ -53,6 +53,15 @@ KINDS: Final = (
     ),
 )
 """In the order in which they are given."""
+
+_QUERIES: Final = {
+    "experiments": "export/experiments",
+    "deployments": "export/deployments",
+    "versions": "export/versions",
+    "version_aliases": "export/version_aliases",
+    "trace_tags": "export/trace_tags",
+    "assessments": "export/assessments",
+}
 
 START: Final[list[Any]] = [KINDS[0].noun, *KINDS[0].key.values()]
 
@@ -101,7 +110,7 @@ def page(store: Store, place: list[Any], *, experiment: str, traces: Traces, max
     names = ("time" if name == "change_time" else name for name in kind.key)
     parameters = {f"after_{name}": value for name, value in zip(names, after, strict=True)}
     found = store.query(
-        f"export/{noun}", {**parameters, "experiment": experiment, "max_rows": max_rows}
+        _QUERIES[noun], {**parameters, "experiment": experiment, "max_rows": max_rows}
     )
     if len(found) == max_rows:
         on: list[Any] | None = [noun, *(found[-1][name] for name in kind.key)]

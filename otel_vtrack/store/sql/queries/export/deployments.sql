@@ -18,7 +18,7 @@ SELECT
     c.deleted_tags AS deleted_tags
 FROM deployment_changes AS c FINAL
 WHERE c.experiment >= {after_experiment:String}
-    AND (c.experiment, c.service_name, c.environment, c.deployment_id, c.change_time, c.change_id) > ({after_experiment:String}, {after_service_name:String}, {after_environment:String}, {after_deployment_id:String}, fromUnixTimestamp64Nano({after_time:Int64}, 'UTC'), toUUID({after_change_id:String}))
+    AND (c.experiment, c.service_name, c.environment, c.deployment_id, c.change_time, c.change_id) > ({after_experiment:String}, {after_service_name:String}, {after_environment:String}, {after_deployment_id:String}, fromUnixTimestamp64Nano({after_time:Int64}, 'UTC'), toUUIDOrZero({after_change_id:String}))
     AND ({experiment:String} = '' OR c.experiment = {experiment:String})
 ORDER BY c.experiment, c.service_name, c.environment, c.deployment_id, c.change_time, c.change_id
 LIMIT {max_rows:UInt32};

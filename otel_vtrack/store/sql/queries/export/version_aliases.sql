@@ -10,7 +10,7 @@ SELECT
     c.deleted AS deleted
 FROM version_aliases AS c FINAL
 WHERE c.experiment >= {after_experiment:String}
-    AND (c.experiment, c.service_name, c.alias, c.change_time, c.change_id) > ({after_experiment:String}, {after_service_name:String}, {after_alias:String}, fromUnixTimestamp64Nano({after_time:Int64}, 'UTC'), toUUID({after_change_id:String}))
+    AND (c.experiment, c.service_name, c.alias, c.change_time, c.change_id) > ({after_experiment:String}, {after_service_name:String}, {after_alias:String}, fromUnixTimestamp64Nano({after_time:Int64}, 'UTC'), toUUIDOrZero({after_change_id:String}))
     AND ({experiment:String} = '' OR c.experiment = {experiment:String})
 ORDER BY c.experiment, c.service_name, c.alias, c.change_time, c.change_id
 LIMIT {max_rows:UInt32};
