@@ -119,7 +119,12 @@ def _change(change: export_pb2.Change) -> dict[str, Any]:
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
     )
-    return {"type": about, **told}
+    # Maps have no order in protobuf; the same change is to be the same line.
+    ordered = {
+        name: dict(sorted(cast("dict[str, Any]", it).items())) if isinstance(it, dict) else it
+        for name, it in told.items()
+    }
+    return {"type": about, **ordered}
 
 
 def _read_change(line: dict[str, Any]) -> export_pb2.Change:

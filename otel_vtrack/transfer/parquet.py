@@ -459,7 +459,7 @@ def _of_change(change: Message) -> Row:
     for field in change.DESCRIPTOR.fields:
         value = getattr(change, field.name)
         if field.message_type:
-            row[field.name] = list(cast("Mapping[str, str]", value).items())
+            row[field.name] = sorted(cast("Mapping[str, str]", value).items())
         elif field.is_repeated:
             row[field.name] = list(value)
         else:
