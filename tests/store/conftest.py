@@ -9,9 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from otel_vtrack.store import migrate
 from otel_vtrack.store.client import Store
-from otel_vtrack.store.writer import Writer
 from otel_vtrack.wire import anyvalue
 
 T0 = 1_780_000_000_000_000_000  # 2026-05-28, in ns
@@ -101,19 +99,6 @@ def otlp():
 @pytest.fixture
 def url(tmp_path):
     return f"chdb://{tmp_path}/store"
-
-
-@pytest.fixture
-def store(url):
-    """Empty, with all tables."""
-    with Store(url) as opened:
-        migrate.apply(opened)
-        yield opened
-
-
-@pytest.fixture
-def writer(store):
-    return Writer(store)
 
 
 _SPANS = "SELECT toString(tuple(*)) AS row FROM spans FINAL ORDER BY row"
