@@ -7,7 +7,7 @@ from scipy import stats
 from otel_vtrack.analysis import compare
 from otel_vtrack.analysis.compare import Metric, Question, Verdict
 from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import traces
+from otel_vtrack.query import trace_search
 
 AB = Question(baseline_version="A", candidate_version="B")
 
@@ -247,7 +247,7 @@ def test_tokens_are_summed_as_a_trace_s_info_sums_them(store, send):
             )
         spans[0]["parent"] = 0
         send(*spans, service__version="A")
-    for info in traces.search(store, traces.Filter(), page_size=1000).traces:
+    for info in trace_search.search(store, page_size=1000).traces:
         if info.token_usage:
             totals[info.trace_id] = info.token_usage.total_tokens
     send({"trace": 1000}, service__version="B")
