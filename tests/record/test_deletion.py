@@ -12,6 +12,9 @@ from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
 from otel_vtrack.store.topology import Topology
 
+# The engine takes a second or so to delete, and most tests delete more than once.
+pytestmark = pytest.mark.slow
+
 START = 1_790_000_000_000_000_000
 MS = 1_000_000
 NOTHING = deletion.Below(0, 0, 0, 0, 0, 0)

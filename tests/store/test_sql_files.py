@@ -311,6 +311,7 @@ def test_a_hostile_text_stays_a_value(store, text):
     assert row == {"x": text, "xs": [text, "b"], "n": len(text.encode())}
 
 
+@pytest.mark.slow
 @every_query
 def test_a_query_takes_hostile_texts_for_values_in_every_hole(store, writer, otlp, contents, name):
     writer.write_traces(otlp.request(otlp.span()).SerializeToString())
