@@ -76,7 +76,10 @@ def test_something_of_everything_is_exported(full, original):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=pytest.mark.slow if n else ()) for n, form in enumerate(FORMATS)],
+)
 def test_all_of_it_is_the_same_after_a_round_trip(full, original, empty, tmp_path, form):
     lines, found = original
     output = str(tmp_path / "moved")
