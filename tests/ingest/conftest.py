@@ -91,6 +91,8 @@ class Live:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                # A test may leave a request that never ends.
+                timeout_graceful_shutdown=2,
             )
         )
         self._serving = asyncio.create_task(self._uvicorn.serve())
