@@ -21,10 +21,6 @@ Durability = Literal["process", "fsync"]
 _ROW_TAG: Final = 0x0A
 # How every name ends that begins an evaluation; see mapping/assessments_from_otlp.sql.
 _EVALUATED: Final = (b"evaluation.name", b"annotation.name")
-_DERIVED: Final = (
-    *("spans", "traces", "versions", "log_records", "assessments"),
-    *("trace_tags", "tags_of_traces", "version_flags"),
-)
 
 
 class Writer:
@@ -63,13 +59,7 @@ class Writer:
             self._schema = {"format_schema_source": "string", "format_schema": sql.view_proto()}
         self._embedded = store.embedded
         self._gate = store.gate
-        on = int(durability == "fsync")
-        for table in _DERIVED:
-            local = f"{table}_local" if store.topology.value == "cluster" else table
-            store.command(
-                f"ALTER TABLE {local} MODIFY SETTING fsync_after_insert = {on},"
-                f" fsync_part_directory = {on}"
-            )
+        _set_fsync(store, on=durability == "fsync")
 
     def write_traces(self, payload: bytes) -> None:
         """Store one or more serialized ExportTraceServiceRequests, one after the other.
@@ -104,6 +94,20 @@ class Writer:
                 client.raw_insert(inbox, insert_block=rows, fmt="Protobuf", settings=settings)
         finally:
             self._clients.put(client)
+
+
+def _set_fsync(store: Store, *, on: bool) -> None:
+    """Let every table that keeps rows fsync what is inserted, or none: views write to many."""
+    tables = store.select(
+        "SELECT name, position(engine_full, 'fsync_after_insert = 1') > 0 AS fsynced"
+        " FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+    )
+    for table in tables:
+        if bool(table["fsynced"]) != on:
+            store.command(
+                f"ALTER TABLE {table['name']} MODIFY SETTING fsync_after_insert = {int(on)},"
+                f" fsync_part_directory = {int(on)}"
+            )
 
 
 def delimited(payload: bytes) -> bytes:
