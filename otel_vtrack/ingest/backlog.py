@@ -22,9 +22,11 @@ _log = logging.getLogger(__name__)
 _LOG_EVERY_SECONDS: Final = 60.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-# A store that refuses one request alone this often, for a reason that is not known to pass,
-# will not take it later either.
+# A store that refuses one request alone this often and for this long, for a reason that is not
+# known to pass, will not take it later either. Both count: whoever sends meanwhile has it tried
+# again at once, and a disk that fills up is told of in many ways.
 _ATTEMPTS: Final = 5
+_PATIENCE_SECONDS: Final = 15.0
 
 
 class Backlog:
@@ -176,6 +178,7 @@ class Backlog:
     def _insert(self, batch: list[Entry], *, attempts: int) -> None:
         """Insert a batch, however long that takes; one that spoils it is set aside."""
         pause = _FIRST_PAUSE_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 self._write(b"".join(entry.payload for entry in batch))
@@ -188,7 +191,10 @@ class Backlog:
                         self._insert([entry], attempts=0)
                     return
                 attempts += 1
-                if isinstance(error, WireError) or attempts >= _ATTEMPTS:
+                waited = time.monotonic() - began
+                if isinstance(error, WireError) or (
+                    attempts >= _ATTEMPTS and waited >= _PATIENCE_SECONDS
+                ):
                     self._set_aside(batch[0], error)
                     return
                 self._refused(error)

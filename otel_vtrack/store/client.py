@@ -232,13 +232,18 @@ class Store:
             return list(result.named_results())
 
     def command(self, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that returns nothing; raises as `query` does."""
-        with self._reader() as client, translated():
+        """Run a statement that returns nothing; raises as `insert` does."""
+        with self._reader() as client, translated(asks=False):
             client.command(statement, parameters=dict(parameters or {}))
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
-        """Insert a few rows of ours (never telemetry); raises as `query` does."""
-        with self._reader() as client, translated():
+        """Insert a few rows of ours (never telemetry).
+
+        Raises:
+            StoreUnavailable: Not now, as when the disk or memory is full.
+            StoreError: Any other fault.
+        """
+        with self._reader() as client, translated(asks=False):
             client.insert(table, rows, column_names=list(columns))
 
     def close(self) -> None:
@@ -261,13 +266,18 @@ class Store:
 
 
 @contextlib.contextmanager
-def translated() -> Generator[None]:
-    """Turn the engine's exceptions into ours; the original stays as `__cause__`."""
+def translated(*, asks: bool = True) -> Generator[None]:
+    """Turn the engine's exceptions into ours; the original stays as `__cause__`.
+
+    Args:
+        asks: Whether it is a question. Of one that meets the limits of time or memory the
+            question is to blame; an insert that meets them may succeed later.
+    """
     try:
         yield
     except ClickHouseError as error:
         code = getattr(error, "code", None)
-        if code in _UNBOUNDED:
+        if asks and code in _UNBOUNDED:
             raise InvalidArgument(
                 f"the question is too large for the engine's limits ({_why(error)}):"
                 " narrow the time range or the filter"

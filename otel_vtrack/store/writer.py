@@ -90,7 +90,7 @@ class Writer:
             settings["format_schema_message_name"] = message
         client = self._clients.get()
         try:
-            with self._gate.open(), translated():
+            with self._gate.open(), translated(asks=False):
                 client.raw_insert(inbox, insert_block=rows, fmt="Protobuf", settings=settings)
         finally:
             self._clients.put(client)

@@ -61,9 +61,20 @@ class Senders:
         with grpc.insecure_channel(served.grpc) as channel:
             export = channel.unary_unary(_EXPORT)
             for first in [*self.unanswered, *more]:
-                assert export(self.request(first), timeout=60) == b""
+                assert self._until_taken(export, first) == b""
         self.acknowledged += self.unanswered
         self.unanswered = []
+
+    def _until_taken(self, export, first, timeout=60):
+        """Send until it is taken: an insert that was under way when it got better fails yet."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return export(self.request(first), timeout=60)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def _run(self, target):
         with grpc.insecure_channel(target) as channel:

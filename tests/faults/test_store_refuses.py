@@ -132,6 +132,9 @@ def test_a_disk_that_fills_under_load_loses_nothing(serve_on_disk, fill, senders
     senders.wait_for(10)
     senders.join()
     assert served.stop() == 0
+    # Neither is lost, but neither is in the tables.
+    assert "safe in the journal" not in served.log
+    assert "set_aside" not in served.log
     senders.check(reopened(served))
 
 

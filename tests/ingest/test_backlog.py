@@ -5,6 +5,7 @@ import time
 import pytest
 
 from otel_vtrack.errors import StoreError, StoreUnavailable, WireError
+from otel_vtrack.ingest import backlog as backlogs
 from otel_vtrack.ingest.backlog import Backlog
 from otel_vtrack.store.journal import Journal
 
@@ -129,6 +130,33 @@ def test_a_fault_nobody_foresaw_is_tried_again_before_a_request_is_set_aside(mak
     tables.refuse_with = None
     assert backlog.wait(SOON)
     assert tables.written == [b"a"]
+
+
+def test_however_often_it_is_tried_a_request_is_not_set_aside_at_once(make_backlog, tables, left):
+    backlog = make_backlog()
+    tables.refuse_with = StoreError("odd")
+    backlog.append(b"a")
+    assert not backlog.wait(0.1)
+    for _ in range(20):  # each of these has it tried again at once
+        with pytest.raises(StoreUnavailable):
+            backlog.append(b"b")
+    assert not backlog.close(0)
+    assert left() == [b"a"]
+
+
+def test_a_request_that_is_refused_for_long_is_set_aside_and_the_next_is_taken(
+    make_backlog, tables, caplog, monkeypatch
+):
+    monkeypatch.setattr(backlogs, "_PATIENCE_SECONDS", 0.5)
+    backlog = make_backlog()
+    tables.refuse_with = StoreError("odd")
+    backlog.append(b"a")
+    assert backlog.wait(SOON)
+    assert "set_aside" in caplog.text
+    tables.refuse_with = None
+    backlog.append(b"b")
+    assert backlog.wait(SOON)
+    assert tables.written == [b"b"]
 
 
 def test_nothing_is_taken_while_the_tables_refuse_and_all_is_written_after(

@@ -199,7 +199,9 @@ class Life(RuleBasedStateMachine):
             return
         made = change()
         kept = value is None and error is None
-        self.seen = made.last_update_time_ns
+        # Not the time of one that says that it was made later than now.
+        if made.last_update_time_ns < LATE_NS:
+            self.seen = made.last_update_time_ns
         self.told[assessment_id] = replace(
             now,
             assessment_name=name or now.assessment_name,
@@ -208,7 +210,7 @@ class Life(RuleBasedStateMachine):
             rationale=now.rationale if rationale is None else rationale,
             metadata=now.metadata | metadata,
             # A creation may say that it was later than now, by the clock of whoever sent it.
-            last_update_time_ns=max(now.last_update_time_ns, self.seen),
+            last_update_time_ns=max(now.last_update_time_ns, made.last_update_time_ns),
         )
         self.noted(Operation.UPDATE, self.told[assessment_id])
         assert made == self.expected(assessment_id)

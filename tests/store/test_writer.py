@@ -295,3 +295,12 @@ def test_a_full_disk_is_unavailable_until_there_is_room_again(small_disk, otlp):
         ballast.unlink()
         writer.write_traces(payload.SerializeToString())
         assert count(store) == 399
+
+
+def test_an_insert_for_which_memory_is_too_short_may_succeed_later(writer, make_spans, monkeypatch):
+    request = make_spans({}).SerializeToString()
+    with monkeypatch.context() as patch:
+        patch.setitem(writer._settings, "max_memory_usage", 100_000)
+        with pytest.raises(StoreUnavailable, match=r"for now: .*memory limit"):
+            writer.write_traces(request)
+    writer.write_traces(request)
