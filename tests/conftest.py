@@ -90,6 +90,8 @@ def make_spans():
                 span.parent_span_id = parent.to_bytes(4, "big") * 2
             if code := given.pop("status", 0):
                 span.status.code = code
+            span.status.message = given.pop("message", "")
+            span.events.extend(given.pop("events", []))
             _fill(span.attributes, given.pop("attributes", {}))
             for name, value in given.items():
                 setattr(span, name, value)

@@ -132,22 +132,22 @@ def compare(store: Store, question: Question) -> Comparison:
             experiment and none was named.
         NotFound: A version has no traces there.
     """
-    parameters = _parameters(question)
-    experiment, expected = _known(store, question, parameters)
+    bound = parameters(question)
+    experiment, expected = known(store, question, bound)
     limit = question.max_traces or MAX_TRACES
     if expected > limit and (question.start_time_from_ns, question.start_time_until_ns) != (
         None,
         None,
     ):
-        [row] = store.query("analysis/count", parameters)
+        [row] = store.query("analysis/count", bound)
         expected = row["trace_count"]
     one_in = max(1, math.ceil(expected / limit))
     wanted = sorted(set(question.metrics)) or list(Metric)
     row, tokens = _asked(
         store,
-        parameters | {"one_in": one_in},
+        bound | {"one_in": one_in},
         # A sparser sample; see _TOKENS_SHARE.
-        parameters | {"one_in": max(1, math.ceil(expected * _TOKENS_SHARE / limit))}
+        bound | {"one_in": max(1, math.ceil(expected * _TOKENS_SHARE / limit))}
         if Metric.TOKENS in wanted
         else None,
     )
@@ -198,7 +198,12 @@ def _asked(
         return row, tokens.result()[0] if tokens else None
 
 
-def _parameters(question: Question) -> dict[str, Any]:
+def parameters(question: Question) -> dict[str, Any]:
+    """Return what is bound in the queries of a question.
+
+    Raises:
+        InvalidArgument: A version is missing, or both are the same.
+    """
     if not question.baseline_version or not question.candidate_version:
         raise InvalidArgument("name two versions to compare; `vtrack versions list` has them")
     if question.baseline_version == question.candidate_version:
@@ -218,9 +223,14 @@ def _parameters(question: Question) -> dict[str, Any]:
     }
 
 
-def _known(store: Store, question: Question, parameters: dict[str, Any]) -> tuple[str, int]:
-    """Return the experiment that is meant, and about how many traces there are to compare."""
-    rows = store.query("analysis/known", parameters)
+def known(store: Store, question: Question, bound: dict[str, Any]) -> tuple[str, int]:
+    """Return the experiment that is meant, and about how many traces there are to compare.
+
+    Raises:
+        InvalidArgument: The versions are in more than one experiment and none was named.
+        NotFound: A version is unknown there.
+    """
+    rows = store.query("analysis/known", bound)
     for version in (question.baseline_version, question.candidate_version):
         if all(row["version"] != version for row in rows):
             raise _unknown(version)

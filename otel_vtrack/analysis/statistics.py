@@ -175,3 +175,34 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
         least = min(least, p_values[index] * count / rank)
         result[index] = least
     return result
+
+
+def two_proportions(successes: int, trials: int, others: int, other_trials: int) -> float:
+    """Return the two-sided p-value of two shares that may be the same.
+
+    By Fisher's exact test, or where no cell of the table is expected below 5 (Cochran's rule) by
+    the z-test with the pooled share. Both trials are above 0.
+    """
+    total, found = trials + other_trials, successes + others
+    least = min(trials, other_trials) * min(found, total - found) / total
+    if least >= 5:
+        pooled = found / total
+        deviation = math.sqrt(pooled * (1 - pooled) * (1 / trials + 1 / other_trials))
+        return math.erfc(abs(successes / trials - others / other_trials) / deviation / math.sqrt(2))
+
+    def log_chance(count: int) -> float:
+        return (
+            _log_choose(trials, count)
+            + _log_choose(other_trials, found - count)
+            - _log_choose(total, found)
+        )
+
+    # All tables with these margins that are no likelier than this one; the tolerance is for
+    # those that are as likely, up to rounding.
+    limit = log_chance(successes) + 1e-7
+    chances = map(log_chance, range(max(0, found - other_trials), min(found, trials) + 1))
+    return min(1.0, math.fsum(math.exp(chance) for chance in chances if chance <= limit))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -5,7 +5,7 @@ from typing import cast
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from otel_vtrack.analysis import compare
+from otel_vtrack.analysis import compare, differences
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.query import tokens
 from otel_vtrack.query.traces import TraceInfo
@@ -107,6 +107,22 @@ def _metric(found: compare.MetricComparison) -> analysis_pb2.MetricComparison:
         p_value=found.p_value,
         adjusted_p_value=found.adjusted_p_value,
         more_needed=found.more_needed,
+    )
+
+
+def difference(found: differences.Difference) -> analysis_pb2.Difference:
+    """Make the message of something that tells two versions apart."""
+    return analysis_pb2.Difference(
+        kind=cast("analysis_pb2.DifferenceKind.ValueType", int(found.kind)),
+        key=found.key,
+        value=found.value,
+        change=cast("analysis_pb2.DifferenceChange.ValueType", int(found.change)),
+        baseline_count=found.baseline_count,
+        candidate_count=found.candidate_count,
+        difference=_estimate(found.difference),
+        p_value=found.p_value,
+        adjusted_p_value=found.adjusted_p_value,
+        example_trace_id=found.example_trace_id,
     )
 
 

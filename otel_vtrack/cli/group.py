@@ -13,6 +13,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "Ask": (
         "versions",
         "compare",
+        "differences",
         "traces",
         "spans",
         "assessments",

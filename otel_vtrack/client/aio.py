@@ -127,6 +127,7 @@ class AsyncClient:
     delete_deployment = methods.asks_async(deployments.delete_deployment)
 
     compare_versions = methods.asks_async(analysis.compare_versions)
+    list_differences = methods.asks_async(analysis.list_differences)
 
     export_telemetry = methods.searches_async(export.export_telemetry)
     export_changes = methods.searches_async(export.export_changes)

@@ -53,3 +53,50 @@ def compare_versions(
         lambda answer: Comparison(answer.comparison),
         timeout,
     )
+
+
+def list_differences(
+    baseline_version: str,
+    candidate_version: str,
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    environment: str = "",
+    start_time_from: datetime | None = None,
+    start_time_until: datetime | None = None,
+    kinds: Iterable["str | pb.DifferenceKind.ValueType"] = (),
+    max_traces: int = 0,
+    timeout: float | None = None,
+) -> Call[pb.ListDifferencesResponse]:
+    """List what is new in the candidate, what vanished, and what became more or less frequent.
+
+    Args:
+        baseline_version: Usually the older one.
+        candidate_version: Usually the newer one.
+        experiment: Needed if the versions are in more than one.
+        service_name: By spans of this service alone.
+        environment: By spans in this environment alone.
+        start_time_from: By spans that started then or later.
+        start_time_until: By spans that started before.
+        kinds: `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`; empty
+            for all.
+        max_traces: Take a random sample where more match; 0 for 20,000.
+        timeout: Seconds for all attempts; None for the client's own.
+    """
+    return repeatable(
+        "AnalysisService/ListDifferences",
+        pb.ListDifferencesRequest(
+            baseline_version=baseline_version,
+            candidate_version=candidate_version,
+            experiment=experiment,
+            service_name=service_name,
+            environment=environment,
+            start_time_from=timestamp(start_time_from),
+            start_time_until=timestamp(start_time_until),
+            kinds=[choice(pb.DifferenceKind, each) for each in kinds],
+            max_traces=max_traces,
+        ),
+        pb.ListDifferencesResponse,
+        lambda answer: answer,
+        timeout,
+    )

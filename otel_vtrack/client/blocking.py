@@ -131,6 +131,7 @@ class Client:
     delete_deployment = methods.asks(deployments.delete_deployment)
 
     compare_versions = methods.asks(analysis.compare_versions)
+    list_differences = methods.asks(analysis.list_differences)
 
     export_telemetry = methods.searches(export.export_telemetry)
     export_changes = methods.searches(export.export_changes)

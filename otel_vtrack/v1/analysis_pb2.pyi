@@ -80,6 +80,78 @@ VERDICT_NOT_ENOUGH_DATA: Verdict.ValueType  # 4
 """There is too little data to say anything; `more_needed` says how much more."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
+class _DifferenceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DifferenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DifferenceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIFFERENCE_KIND_UNSPECIFIED: _DifferenceKind.ValueType  # 0
+    """In a request: not a kind."""
+    DIFFERENCE_KIND_ERROR_MESSAGE: _DifferenceKind.ValueType  # 1
+    """A status message of a span that ended with an error, with `#` for numbers and ids."""
+    DIFFERENCE_KIND_EXCEPTION_TYPE: _DifferenceKind.ValueType  # 2
+    """The `exception.type` of an event."""
+    DIFFERENCE_KIND_SPAN_NAME: _DifferenceKind.ValueType  # 3
+    """The name of a span."""
+    DIFFERENCE_KIND_MODEL: _DifferenceKind.ValueType  # 4
+    """A model that was asked."""
+    DIFFERENCE_KIND_FLAG: _DifferenceKind.ValueType  # 5
+    """A variant of a feature flag, with the flag as `key`."""
+    DIFFERENCE_KIND_ATTRIBUTE: _DifferenceKind.ValueType  # 6
+    """The value of an attribute of spans, with its name as `key`."""
+
+class DifferenceKind(_DifferenceKind, metaclass=_DifferenceKindEnumTypeWrapper):
+    """What kind of thing is found in spans."""
+
+DIFFERENCE_KIND_UNSPECIFIED: DifferenceKind.ValueType  # 0
+"""In a request: not a kind."""
+DIFFERENCE_KIND_ERROR_MESSAGE: DifferenceKind.ValueType  # 1
+"""A status message of a span that ended with an error, with `#` for numbers and ids."""
+DIFFERENCE_KIND_EXCEPTION_TYPE: DifferenceKind.ValueType  # 2
+"""The `exception.type` of an event."""
+DIFFERENCE_KIND_SPAN_NAME: DifferenceKind.ValueType  # 3
+"""The name of a span."""
+DIFFERENCE_KIND_MODEL: DifferenceKind.ValueType  # 4
+"""A model that was asked."""
+DIFFERENCE_KIND_FLAG: DifferenceKind.ValueType  # 5
+"""A variant of a feature flag, with the flag as `key`."""
+DIFFERENCE_KIND_ATTRIBUTE: DifferenceKind.ValueType  # 6
+"""The value of an attribute of spans, with its name as `key`."""
+Global___DifferenceKind: _TypeAlias = DifferenceKind  # noqa: Y015
+
+class _DifferenceChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DifferenceChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DifferenceChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIFFERENCE_CHANGE_UNSPECIFIED: _DifferenceChange.ValueType  # 0
+    """Never used."""
+    DIFFERENCE_CHANGE_NEW: _DifferenceChange.ValueType  # 1
+    """In no trace of the baseline."""
+    DIFFERENCE_CHANGE_VANISHED: _DifferenceChange.ValueType  # 2
+    """In no trace of the candidate."""
+    DIFFERENCE_CHANGE_MORE: _DifferenceChange.ValueType  # 3
+    """In a greater share of the candidate's traces."""
+    DIFFERENCE_CHANGE_LESS: _DifferenceChange.ValueType  # 4
+    """In a smaller share of the candidate's traces."""
+
+class DifferenceChange(_DifferenceChange, metaclass=_DifferenceChangeEnumTypeWrapper):
+    """How a thing changed."""
+
+DIFFERENCE_CHANGE_UNSPECIFIED: DifferenceChange.ValueType  # 0
+"""Never used."""
+DIFFERENCE_CHANGE_NEW: DifferenceChange.ValueType  # 1
+"""In no trace of the baseline."""
+DIFFERENCE_CHANGE_VANISHED: DifferenceChange.ValueType  # 2
+"""In no trace of the candidate."""
+DIFFERENCE_CHANGE_MORE: DifferenceChange.ValueType  # 3
+"""In a greater share of the candidate's traces."""
+DIFFERENCE_CHANGE_LESS: DifferenceChange.ValueType  # 4
+"""In a smaller share of the candidate's traces."""
+Global___DifferenceChange: _TypeAlias = DifferenceChange  # noqa: Y015
+
 @_typing.final
 class CompareVersionsRequest(_message.Message):
     """Which versions to compare, and by which traces. Fields that are empty do not restrict."""
@@ -417,3 +489,169 @@ class MetricComparison(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
 
 Global___MetricComparison: _TypeAlias = MetricComparison  # noqa: Y015
+
+@_typing.final
+class ListDifferencesRequest(_message.Message):
+    """Which versions to tell apart, and by which traces. Fields that are empty do not restrict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_VERSION_FIELD_NUMBER: _builtins.int
+    CANDIDATE_VERSION_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    START_TIME_FROM_FIELD_NUMBER: _builtins.int
+    START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    MAX_TRACES_FIELD_NUMBER: _builtins.int
+    baseline_version: _builtins.str
+    """The version to compare with, usually the older one. Required."""
+    candidate_version: _builtins.str
+    """The version in question, usually the newer one. Required."""
+    experiment: _builtins.str
+    """Exact name of the experiment. Required if the versions are in more than one."""
+    service_name: _builtins.str
+    """Exact name of the service whose spans to look at."""
+    environment: _builtins.str
+    """Exact environment of the spans."""
+    max_traces: _builtins.int
+    """Take a random sample where more traces than this match. 0 means 20,000."""
+    @_builtins.property
+    def start_time_from(self) -> _timestamp_pb2.Timestamp:
+        """The span started then or later."""
+
+    @_builtins.property
+    def start_time_until(self) -> _timestamp_pb2.Timestamp:
+        """The span started before."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___DifferenceKind.ValueType]:
+        """Of which kinds; empty means every kind."""
+
+    def __init__(
+        self,
+        *,
+        baseline_version: _builtins.str = ...,
+        candidate_version: _builtins.str = ...,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        start_time_from: _timestamp_pb2.Timestamp | None = ...,
+        start_time_until: _timestamp_pb2.Timestamp | None = ...,
+        kinds: _abc.Iterable[Global___DifferenceKind.ValueType] | None = ...,
+        max_traces: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_version", b"baseline_version", "candidate_version", b"candidate_version", "environment", b"environment", "experiment", b"experiment", "kinds", b"kinds", "max_traces", b"max_traces", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDifferencesRequest: _TypeAlias = ListDifferencesRequest  # noqa: Y015
+
+@_typing.final
+class ListDifferencesResponse(_message.Message):
+    """The answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    BASELINE_TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    SAMPLED_ONE_IN_FIELD_NUMBER: _builtins.int
+    TESTED_COUNT_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Experiment of the spans."""
+    baseline_trace_count: _builtins.int
+    """Traces in which there are spans of the baseline."""
+    candidate_trace_count: _builtins.int
+    """Traces in which there are spans of the candidate."""
+    sampled_one_in: _builtins.int
+    """About one of this many traces was taken, by the hash of its id; 1 means all."""
+    tested_count: _builtins.int
+    """How many things were looked at, for which p-values are adjusted."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
+        """Those that are more than chance, the surest first; of equally sure ones, that with the
+        greater difference of shares.
+        """
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        baseline_trace_count: _builtins.int = ...,
+        candidate_trace_count: _builtins.int = ...,
+        differences: _abc.Iterable[Global___Difference] | None = ...,
+        sampled_one_in: _builtins.int = ...,
+        tested_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_trace_count", b"baseline_trace_count", "candidate_trace_count", b"candidate_trace_count", "differences", b"differences", "experiment", b"experiment", "sampled_one_in", b"sampled_one_in", "tested_count", b"tested_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDifferencesResponse: _TypeAlias = ListDifferencesResponse  # noqa: Y015
+
+@_typing.final
+class Difference(_message.Message):
+    """Something that tells two versions apart."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    BASELINE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
+    EXAMPLE_TRACE_ID_FIELD_NUMBER: _builtins.int
+    kind: Global___DifferenceKind.ValueType
+    """What it is."""
+    key: _builtins.str
+    """Name of the attribute, or key of the flag; else empty."""
+    value: _builtins.str
+    """What was found, the first 200 characters."""
+    change: Global___DifferenceChange.ValueType
+    """How it changed."""
+    baseline_count: _builtins.int
+    """Traces with it in the baseline."""
+    candidate_count: _builtins.int
+    """Traces with it in the candidate."""
+    p_value: _builtins.float
+    """Probability of shares at least as far apart if the versions did not differ."""
+    adjusted_p_value: _builtins.float
+    """The same, adjusted for all things looked at (Benjamini-Hochberg); below 0.05."""
+    example_trace_id: _builtins.str
+    """A trace with it: of the candidate, or of the baseline if it vanished. Hexadecimal."""
+    @_builtins.property
+    def difference(self) -> Global___Estimate:
+        """Share of the candidate's traces with it minus that of the baseline's; from -1 to 1."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___DifferenceKind.ValueType = ...,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+        change: Global___DifferenceChange.ValueType = ...,
+        baseline_count: _builtins.int = ...,
+        candidate_count: _builtins.int = ...,
+        difference: Global___Estimate | None = ...,
+        p_value: _builtins.float = ...,
+        adjusted_p_value: _builtins.float = ...,
+        example_trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_p_value", b"adjusted_p_value", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "change", b"change", "difference", b"difference", "example_trace_id", b"example_trace_id", "key", b"key", "kind", b"kind", "p_value", b"p_value", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Difference: _TypeAlias = Difference  # noqa: Y015

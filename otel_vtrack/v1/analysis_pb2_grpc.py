@@ -40,6 +40,11 @@ class AnalysisServiceStub(object):
                 request_serializer=otel__vtrack_dot_v1_dot_analysis__pb2.CompareVersionsRequest.SerializeToString,
                 response_deserializer=otel__vtrack_dot_v1_dot_analysis__pb2.CompareVersionsResponse.FromString,
                 _registered_method=True)
+        self.ListDifferences = channel.unary_unary(
+                '/otel_vtrack.v1.AnalysisService/ListDifferences',
+                request_serializer=otel__vtrack_dot_v1_dot_analysis__pb2.ListDifferencesRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_analysis__pb2.ListDifferencesResponse.FromString,
+                _registered_method=True)
 
 
 class AnalysisServiceServicer(object):
@@ -53,6 +58,14 @@ class AnalysisServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDifferences(self, request, context):
+        """Lists what tells two versions apart: what is new, what vanished, and what is found in more or
+        fewer of their traces. NOT_FOUND if a version has no spans there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalysisServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
                     servicer.CompareVersions,
                     request_deserializer=otel__vtrack_dot_v1_dot_analysis__pb2.CompareVersionsRequest.FromString,
                     response_serializer=otel__vtrack_dot_v1_dot_analysis__pb2.CompareVersionsResponse.SerializeToString,
+            ),
+            'ListDifferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDifferences,
+                    request_deserializer=otel__vtrack_dot_v1_dot_analysis__pb2.ListDifferencesRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_analysis__pb2.ListDifferencesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class AnalysisService(object):
             '/otel_vtrack.v1.AnalysisService/CompareVersions',
             otel__vtrack_dot_v1_dot_analysis__pb2.CompareVersionsRequest.SerializeToString,
             otel__vtrack_dot_v1_dot_analysis__pb2.CompareVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDifferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.AnalysisService/ListDifferences',
+            otel__vtrack_dot_v1_dot_analysis__pb2.ListDifferencesRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_analysis__pb2.ListDifferencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

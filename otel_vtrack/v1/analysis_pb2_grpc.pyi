@@ -35,6 +35,10 @@ class AnalysisServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AnalysisServiceAsyncStub: ...
     CompareVersions: _grpc.UnaryUnaryMultiCallable[_analysis_pb2.CompareVersionsRequest, _analysis_pb2.CompareVersionsResponse]
     """Compares two versions by the traces whose root they made. NOT_FOUND if a version has none."""
+    ListDifferences: _grpc.UnaryUnaryMultiCallable[_analysis_pb2.ListDifferencesRequest, _analysis_pb2.ListDifferencesResponse]
+    """Lists what tells two versions apart: what is new, what vanished, and what is found in more or
+    fewer of their traces. NOT_FOUND if a version has no spans there.
+    """
 
 @_typing.type_check_only
 class AnalysisServiceAsyncStub(AnalysisServiceStub):
@@ -43,6 +47,10 @@ class AnalysisServiceAsyncStub(AnalysisServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CompareVersions: _aio.UnaryUnaryMultiCallable[_analysis_pb2.CompareVersionsRequest, _analysis_pb2.CompareVersionsResponse]  # type: ignore[assignment]
     """Compares two versions by the traces whose root they made. NOT_FOUND if a version has none."""
+    ListDifferences: _aio.UnaryUnaryMultiCallable[_analysis_pb2.ListDifferencesRequest, _analysis_pb2.ListDifferencesResponse]  # type: ignore[assignment]
+    """Lists what tells two versions apart: what is new, what vanished, and what is found in more or
+    fewer of their traces. NOT_FOUND if a version has no spans there.
+    """
 
 class AnalysisServiceServicer(metaclass=_abc_1.ABCMeta):
     """Compares versions."""
@@ -54,5 +62,15 @@ class AnalysisServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_analysis_pb2.CompareVersionsResponse, _abc.Awaitable[_analysis_pb2.CompareVersionsResponse]]:
         """Compares two versions by the traces whose root they made. NOT_FOUND if a version has none."""
+
+    @_abc_1.abstractmethod
+    def ListDifferences(
+        self,
+        request: _analysis_pb2.ListDifferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analysis_pb2.ListDifferencesResponse, _abc.Awaitable[_analysis_pb2.ListDifferencesResponse]]:
+        """Lists what tells two versions apart: what is new, what vanished, and what is found in more or
+        fewer of their traces. NOT_FOUND if a version has no spans there.
+        """
 
 def add_AnalysisServiceServicer_to_server(servicer: AnalysisServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -63,6 +63,16 @@ STORY = [
     ),
     ("AnalysisService/CompareVersions", {}, "INVALID_ARGUMENT"),
     (
+        "AnalysisService/ListDifferences",
+        {"baseline_version": "2.3.1", "candidate_version": "2.4.0"},
+        "OK",
+    ),
+    (
+        "AnalysisService/ListDifferences",
+        {"baseline_version": "2.3.1", "candidate_version": "2.4.0", "kinds": [99]},
+        "INVALID_ARGUMENT",
+    ),
+    (
         "AssessmentService/CreateAssessment",
         {
             "assessment": {

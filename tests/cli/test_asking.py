@@ -51,6 +51,34 @@ def test_a_comparison_says_in_words_which_version_is_slower(run, send):
     assert found["metrics"][0]["adjusted_p_value"] < 0.0001
 
 
+def test_what_tells_two_versions_apart_is_listed_with_an_example(run, send, trace_id):
+    for number, (version, failing) in enumerate((("2.3.1", 0), ("2.4.0", 30))):
+        send(
+            *(
+                {"trace": number * 1000 + n, "span": n, "name": "pay"}
+                | ({"status": 2, "message": f"card {n} [red]" * 20} if n <= failing else {})
+                for n in range(1, 61)
+            ),
+            service__version=version,
+        )
+    words = ("differences", "2.3.1", "2.4.0")
+    result = run(*words)
+    assert result.exit_code == 0
+    for word in ("new", "error message", "card # [red]", "50 % of 60", "+50 ", trace_id(1001)):
+        assert word in result.stdout
+    [found] = answer(run(*words, "--json"))["differences"]
+    assert (found["kind"], found["change"]) == (
+        "DIFFERENCE_KIND_ERROR_MESSAGE",
+        "DIFFERENCE_CHANGE_NEW",
+    )
+    assert found["value"] == ("card # [red]" * 20)[:200]
+    nothing = run(*words, "--kind", "model")
+    assert (nothing.exit_code, nothing.stdout) == (
+        0,
+        "Nothing tells 2.4.0 from 2.3.1 that is more than chance.\n0 things looked at.\n",
+    )
+
+
 def test_traces_are_searched_for_people_and_for_programs(run, send, trace_id):
     send({"trace": 1, "at": NOW, "ms": 300, "name": "slow", "attributes": {"input.value": "hi"}})
     send({"trace": 2, "at": NOW - 7_200_000, "status": 2, "name": "old"})
@@ -126,6 +154,8 @@ def test_a_trace_as_json_has_its_spans_as_otlp(run, send, trace_id):
         (("compare", "A", "B"), 1, "vtrack versions list"),
         (("compare", "A", "A"), 2, "two different"),
         (("compare", "A"), 2, "Missing argument 'B'"),
+        (("differences", "A", "B"), 1, "vtrack versions list"),
+        (("differences", "A", "B", "--kind", "colour"), 2, "'span_name'"),
         (("compare", "A", "B", "--since", "soon"), 2, "write 1h, 7d or 2026"),
         (("traces", "search", "--min-duration", "long"), 2, "write 250ms"),
         (("traces", "search", "--state", "odd"), 2, "in_progress"),

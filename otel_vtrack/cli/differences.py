@@ -1,0 +1,128 @@
+"""`vtrack differences`: what tells two versions apart."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import click
+from rich.markup import escape
+
+from otel_vtrack.analysis import words
+from otel_vtrack.cli import connection, show
+from otel_vtrack.v1 import analysis_pb2 as pb
+
+_KINDS: Final = tuple(
+    name.removeprefix("DIFFERENCE_KIND_").lower()
+    for name, number in pb.DifferenceKind.items()
+    if number
+)
+_COLUMNS: Final = (
+    ("", False),
+    ("what", False),
+    ("", False),
+    ("", True),
+    ("", True),
+    ("difference", True),
+    ("adjusted p", True),
+    ("example", False),
+)
+
+
+@click.command()
+@click.argument("baseline", metavar="A")
+@click.argument("candidate", metavar="B")
+@click.option("--experiment", default="", help="By spans of this experiment.")
+@click.option("--service", "service_name", default="", help="By spans of this service.")
+@click.option("--environment", default="", help="By spans in this environment.")
+@click.option("--since", type=connection.Moment(), help="By spans since: 1h, 7d or ISO 8601.")
+@click.option("--until", type=connection.Moment(), help="By spans before: 1h, 7d or ISO 8601.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(_KINDS),
+    help="List this; may be given more than once. Default: everything.",
+)
+@click.option(
+    "--max-traces",
+    type=click.IntRange(1),
+    help="Take a random sample where more traces match.  [default: 20000]",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=30, show_default=True, help="Print so many."
+)
+@connection.asks
+def command(
+    *,
+    baseline: str,
+    candidate: str,
+    experiment: str,
+    service_name: str,
+    environment: str,
+    since: datetime | None,
+    until: datetime | None,
+    kinds: Sequence[str],
+    max_traces: int | None,
+    limit: int,
+    server: str,
+    as_json: bool,
+) -> None:
+    """List what is new in version B, what vanished, and what is in more or fewer traces.
+
+    Error messages, exception types, names of spans, models, variants of feature flags and values
+    of attributes, by the share of traces in which they are. Listed is what is more than chance
+    after adjustment for all that was looked at, at 0.05; the surest first.
+    """
+    with connection.client(server) as client:
+        found = client.list_differences(
+            baseline,
+            candidate,
+            experiment=experiment,
+            service_name=service_name,
+            environment=environment,
+            start_time_from=since,
+            start_time_until=until,
+            kinds=kinds,
+            max_traces=max_traces or 0,
+        )
+    if as_json:
+        connection.print_json(found)
+        return
+    console = show.console()
+    if found.differences:
+        columns = list(_COLUMNS)
+        columns[3], columns[4] = (baseline, True), (candidate, True)
+        console.print(
+            show.table(columns, [_row(found, each) for each in found.differences[:limit]])
+        )
+    else:
+        console.print(
+            escape(f"Nothing tells {candidate} from {baseline} that is more than chance.")
+        )
+    told = f"{found.tested_count:,} things looked at"
+    if len(found.differences) > limit:
+        told += f", {len(found.differences) - limit:,} more differ (--limit)"
+    if found.sampled_one_in > 1:
+        told += f"; a random sample: about one trace of {found.sampled_one_in}"
+    console.print(f"{told}.")
+
+
+def _row(found: pb.ListDifferencesResponse, each: pb.Difference) -> tuple[str, ...]:
+    kind = pb.DifferenceKind.Name(each.kind).removeprefix("DIFFERENCE_KIND_")
+    change = pb.DifferenceChange.Name(each.change).removeprefix("DIFFERENCE_CHANGE_")
+    value = " ".join(each.value.split())
+    gap = each.difference
+    return (
+        change.lower(),
+        kind.lower().replace("_", " "),
+        f"{each.key} = {value}" if each.key else value,
+        _share(each.baseline_count, found.baseline_trace_count),
+        _share(each.candidate_count, found.candidate_trace_count),
+        f"{gap.value * 100:+.3g} [{gap.lower * 100:.3g}, {gap.upper * 100:.3g}] points",
+        words.probability(each.adjusted_p_value),
+        each.example_trace_id,
+    )
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total * 100:.3g} % of {total:,}"
