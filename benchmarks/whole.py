@@ -141,6 +141,11 @@ def measure(folder: Path, spans: int, callers: int) -> None:
                 lambda: client.compare_versions("2.3.1", "2.4.0", environment="production"),
             )
             print(f"compare two versions: {compare:.0f} ms")
+            apart = _median_ms(
+                5,
+                lambda: client.list_differences("2.3.1", "2.4.0", environment="production"),
+            )
+            print(f"list what tells two versions apart: {apart:.0f} ms")
             print(f"list versions: {_median_ms(10, lambda: list(client.search_versions())):.1f} ms")
             search.report(client, _median_ms)
     finally:

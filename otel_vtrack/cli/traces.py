@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from otel_vtrack.cli import connection, show, tree
 from otel_vtrack.cli.show import Shown
-from otel_vtrack.v1 import traces_pb2
+from otel_vtrack.v1 import assessments_pb2, traces_pb2
 from otel_vtrack.wire import otlp_json
 
 _STATES: Final = ("ok", "error", "in_progress")
@@ -241,7 +241,31 @@ def get(*, trace_id: str, server: str, as_json: bool) -> None:
         for told in (info.trace_metadata, info.tags):
             for key in sorted(set(told) - _IN_HEADLINE):
                 console.print(escape(f"  {key} = {told[key]}"), soft_wrap=True)
+        for each in info.assessments:
+            console.print(escape(f"  {_assessed(each)}"), soft_wrap=True)
     console.print(tree.of(otlp))
+
+
+def _assessed(found: assessments_pb2.Assessment) -> str:
+    kind = assessments_pb2.AssessmentType.Name(found.assessment_type)
+    source = assessments_pb2.SourceType.Name(found.source_type)
+    value = show.field(found, "value") or f"error {found.error.error_code}"
+    by = " ".join(
+        text
+        for text in (
+            source.removeprefix("SOURCE_TYPE_").lower().replace("unspecified", ""),
+            found.source_id,
+        )
+        if text
+    )
+    said = f"{kind.removeprefix('ASSESSMENT_TYPE_').lower()} {found.assessment_name} = {value}"
+    if by:
+        said += f" by {by}"
+    if found.span_id:
+        said += f" of span {found.span_id}"
+    if not found.valid:
+        said += ", overridden"
+    return f"{said}: {' '.join(found.rationale.split())}" if found.rationale else said
 
 
 def _headline(info: traces_pb2.TraceInfo) -> str:

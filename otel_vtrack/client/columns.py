@@ -19,6 +19,8 @@ from otel_vtrack.wire import anyvalue
 
 Read = Callable[[Any], Any]
 
+_PAIR: Final = 2
+
 
 class Kind(Enum):
     """What a column holds; absent is None in all of them."""
@@ -251,12 +253,18 @@ def shown(column: Column, value: Any) -> str:  # noqa: PLR0911 - one for each ki
     if column.kind is Kind.MAP:
         return ", ".join(f"{key}={each}" for key, each in sorted(value.items()))
     if column.kind is Kind.LIST:
-        # Of rows, what stands first in them.
-        name = column.inside[0].name
-        texts = (str(each[name] if name else each) for each in value)
+        texts = (_item(column.inside, each) for each in value)
         return ", ".join(dict.fromkeys(text for text in texts if text))
     text = value if isinstance(value, str) else as_json(value)
     return re.sub(r"\s+", " ", text)
+
+
+def _item(inside: Sequence[Column], value: Any) -> str:
+    """Write one of a list: of a row what stands first in it, of a pair both."""
+    names = [each.name for each in inside]
+    if not names[0]:
+        return str(value)
+    return "=".join(str(value[name]) for name in (names if len(names) == _PAIR else names[:1]))
 
 
 def moment(since_1970: int) -> str:

@@ -100,6 +100,19 @@ def test_traces_are_searched_for_people_and_for_programs(run, send, trace_id):
     assert names("--name", "none") == []
 
 
+def test_a_trace_is_shown_with_what_was_said_of_it(run, send, trace_id):
+    send({"trace": 1})
+    said = ("feedback", trace_id(1), "helpful")
+    run(*said, "false", "--rationale", "wrong\nyear", "--source", "ada")
+    shown = run("traces", "get", trace_id(1)).stdout
+    assert "  feedback helpful = false by human ada: wrong year\n" in shown
+
+
+def test_a_version_is_shown_with_the_variants_of_its_flags(run, send):
+    send({"attributes": {"vtrack.flag.search": "new"}}, service__version="2.4.0")
+    assert "search=new" in run("versions", "get", "2.4.0").stdout
+
+
 def test_a_trace_is_drawn_as_a_tree(run, send, trace_id):
     send(
         {"span": 1, "name": "POST /chat", "ms": 100},
