@@ -96,6 +96,7 @@ class MetricComparison:
 
     Attributes:
         candidate_is_greater: Which way the test points; None if neither.
+        effect_size: As analysis.proto explains; None if a version has no traces.
     """
 
     metric: Metric
@@ -105,6 +106,7 @@ class MetricComparison:
     test: str
     p_value: float | None
     candidate_is_greater: bool | None
+    effect_size: float | None
     adjusted_p_value: float | None = None
     verdict: Verdict = Verdict.NOT_ENOUGH_DATA
     more_needed: int = 0
@@ -296,6 +298,16 @@ def _points_up(row: dict[str, Any]) -> bool | None:
     return row["u_statistic"] * 2 < pairs
 
 
+def _superiority(row: dict[str, Any]) -> float | None:
+    """Return the share of pairs in which the candidate's value is greater, ties counted half.
+
+    A. Vargha and H. D. Delaney, A critique and improvement of the CL common language effect size
+    statistics of McGraw and Wong, Journal of Educational and Behavioral Statistics 25 (2000).
+    """
+    pairs = row["baseline_count"] * row["candidate_count"]
+    return 1 - row["u_statistic"] / pairs if pairs else None
+
+
 def _latency(row: dict[str, Any]) -> MetricComparison:
     known = bool(row["baseline_count"] and row["candidate_count"])
     return MetricComparison(
@@ -306,6 +318,7 @@ def _latency(row: dict[str, Any]) -> MetricComparison:
         test="Mann-Whitney U" if known else "",
         p_value=_p_value(row["latency_p_value"], known=known),
         candidate_is_greater=_points_up(row),
+        effect_size=_superiority(row),
     )
 
 
@@ -327,6 +340,9 @@ def _errors(row: dict[str, Any]) -> MetricComparison:
             row["errors_exact_p_value"] if exact else row["errors_z_p_value"], known=known
         ),
         candidate_is_greater=None if not gap else gap > 0,
+        effect_size=statistics.cohens_h(baseline.value, candidate.value)
+        if baseline and candidate
+        else None,
     )
 
 
@@ -344,6 +360,7 @@ def _tokens(row: dict[str, Any]) -> MetricComparison:
         test="Mann-Whitney U" if known else "",
         p_value=_p_value(row["p_value"], known=known),
         candidate_is_greater=_points_up(row),
+        effect_size=_superiority(row),
     )
 
 

@@ -204,5 +204,13 @@ def two_proportions(successes: int, trials: int, others: int, other_trials: int)
     return min(1.0, math.fsum(math.exp(chance) for chance in chances if chance <= limit))
 
 
+def cohens_h(baseline: float, candidate: float) -> float:
+    """Return how far apart two shares are, from -pi to pi; 0.2 is small, 0.5 medium, 0.8 large.
+
+    J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., 6.2.
+    """
+    return 2 * (math.asin(math.sqrt(candidate)) - math.asin(math.sqrt(baseline)))
+
+
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

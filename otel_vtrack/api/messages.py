@@ -107,6 +107,7 @@ def _metric(found: compare.MetricComparison) -> analysis_pb2.MetricComparison:
         p_value=found.p_value,
         adjusted_p_value=found.adjusted_p_value,
         more_needed=found.more_needed,
+        effect_size=found.effect_size,
     )
 
 

@@ -437,6 +437,7 @@ class MetricComparison(_message.Message):
     P_VALUE_FIELD_NUMBER: _builtins.int
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     MORE_NEEDED_FIELD_NUMBER: _builtins.int
+    EFFECT_SIZE_FIELD_NUMBER: _builtins.int
     metric: Global___Metric.ValueType
     """Which one."""
     verdict: Global___Verdict.ValueType
@@ -457,6 +458,12 @@ class MetricComparison(_message.Message):
     """The same, adjusted for the number of metrics asked (Benjamini-Hochberg). Decides the verdict."""
     more_needed: _builtins.int
     """Traces that the version with fewer of them still needs; 0 if there are enough."""
+    effect_size: _builtins.float
+    """How far apart the versions are, whatever the number of traces; absent if either has none. Of
+    latency and tokens: the probability that a trace of the candidate has the greater value than
+    one of the baseline, equal ones counted half (Vargha and Delaney's A; 0.5: no difference). Of
+    the error rate: Cohen's h (0: no difference; above 0: the candidate fails more).
+    """
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FigureComparison]:
         """The figures of the metric."""
@@ -474,17 +481,22 @@ class MetricComparison(_message.Message):
         p_value: _builtins.float | None = ...,
         adjusted_p_value: _builtins.float | None = ...,
         more_needed: _builtins.int = ...,
+        effect_size: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "p_value", b"p_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_effect_size", b"_effect_size", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "effect_size", b"effect_size", "p_value", b"p_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "figures", b"figures", "metric", b"metric", "more_needed", b"more_needed", "p_value", b"p_value", "summary", b"summary", "test", b"test", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_effect_size", b"_effect_size", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "effect_size", b"effect_size", "figures", b"figures", "metric", b"metric", "more_needed", b"more_needed", "p_value", b"p_value", "summary", b"summary", "test", b"test", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
     _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__effect_size: _TypeAlias = _typing.Literal["effect_size"]  # noqa: Y015
+    _WhichOneofArgType__effect_size: _TypeAlias = _typing.Literal["_effect_size", b"_effect_size"]  # noqa: Y015
     _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
     _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__adjusted_p_value) -> _WhichOneofReturnType__adjusted_p_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__effect_size) -> _WhichOneofReturnType__effect_size | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
 

@@ -273,3 +273,17 @@ def test_an_unknown_version_is_not_found(store, fill):
 def test_two_versions_are_needed(store, baseline, candidate):
     with pytest.raises(InvalidArgument, match="two"):
         compare.compare(store, Question(baseline_version=baseline, candidate_version=candidate))
+
+
+def test_the_effect_size_is_the_share_of_pairs_in_which_the_candidate_is_greater(store, fill):
+    a, b = lognormal(80), lognormal(60, scale=140.0, seed=2)
+    a[:10] = b[:10] = 100.0
+    fill("A", a, failed=range(8), tokens=[5, 6, 6])
+    fill("B", b, failed=range(30))
+    found = by_metric(compare.compare(store, AB))
+    greater = (b[:, None] > a).mean() + (b[:, None] == a).mean() / 2
+    assert found[Metric.LATENCY].effect_size == pytest.approx(greater)
+    assert found[Metric.ERROR_RATE].effect_size == pytest.approx(
+        2 * (math.asin(math.sqrt(0.5)) - math.asin(math.sqrt(0.1)))
+    )
+    assert found[Metric.TOKENS].effect_size is None
