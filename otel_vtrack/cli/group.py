@@ -14,6 +14,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         "versions",
         "compare",
         "differences",
+        "gate",
         "traces",
         "spans",
         "assessments",

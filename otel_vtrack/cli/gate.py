@@ -1,0 +1,236 @@
+"""`vtrack gate`: whether a version may be released, as an exit code."""
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import click
+import grpc
+from rich.markup import escape
+
+from otel_vtrack.cli import connection, show
+from otel_vtrack.client import Client
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.gate import decision, policy, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_vtrack.v1 import analysis_pb2
+
+REGRESSED: Final = 3
+UNKNOWN: Final = 4
+_CODES: Final = {
+    decision.Outcome.PASSED: 0,
+    decision.Outcome.REGRESSED: REGRESSED,
+    decision.Outcome.NOT_ENOUGH_DATA: UNKNOWN,
+    decision.Outcome.NO_EVIDENCE: UNKNOWN,
+}
+_PAUSE_SECONDS: Final = 3.0
+_LONGEST_WAIT: Final = timedelta(days=1)
+_AWAY: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    baseline: str
+    candidate: str
+    experiment: str
+    service_name: str
+    environment: str
+    since: datetime | None
+    until: datetime | None
+    max_traces: int | None
+
+    def ask(self, client: Client, rules: policy.Policy) -> "analysis_pb2.Comparison":
+        return client.compare_versions(
+            self.baseline,
+            self.candidate,
+            experiment=self.experiment,
+            service_name=self.service_name,
+            environment=self.environment,
+            start_time_from=self.since,
+            start_time_until=self.until,
+            # The adjustment of p-values is for the metrics that are asked.
+            metrics=[decision.METRICS[name] for name in rules.gated],
+            max_traces=self.max_traces or 0,
+        ).message
+
+    def command(self, path: Path) -> list[str]:
+        """Return the words that ask the same, of the same time, again."""
+        words = ["vtrack", "gate", "--policy", str(path)]
+        for flag, value in (
+            ("--experiment", self.experiment),
+            ("--service", self.service_name),
+            ("--environment", self.environment),
+            ("--since", self.since.isoformat() if self.since else ""),
+            ("--until", self.until.isoformat() if self.until else ""),
+            ("--max-traces", str(self.max_traces or "")),
+        ):
+            if value:
+                words += [flag, value]
+        names = [self.baseline, self.candidate]
+        dashed = any(name.startswith("-") for name in names)
+        return [*words, *(["--"] if dashed else []), *names]
+
+
+@click.command()
+@click.argument("baseline")
+@click.argument("candidate")
+@click.option(
+    "--policy",
+    "policy_path",
+    required=True,
+    type=_FILE,
+    metavar="FILE",
+    help="YAML file of the metrics that count, and from which change on.",
+)
+@click.option("--experiment", default="", help="By traces of this experiment.")
+@click.option("--service", "service_name", default="", help="By traces of this service.")
+@click.option("--environment", default="", help="By traces in this environment.")
+@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
+@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
+@click.option(
+    "--max-traces",
+    type=click.IntRange(1),
+    help="Take a random sample where more traces match.  [default: 50000]",
+)
+@click.option(
+    "--wait",
+    type=connection.Length(),
+    help="Wait so long for the policy's least number of traces, then test once; a day at most.",
+)
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Write a report for a pull request.")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, a case a metric.")
+@connection.asks
+def command(
+    *,
+    baseline: str,
+    candidate: str,
+    policy_path: Path,
+    experiment: str,
+    service_name: str,
+    environment: str,
+    since: datetime | None,
+    until: datetime | None,
+    max_traces: int | None,
+    wait: timedelta | None,
+    markdown: Path | None,
+    junit: Path | None,
+    server: str,
+    as_json: bool,
+) -> None:
+    """Fail if version CANDIDATE is worse than version BASELINE by what a policy forbids.
+
+    Exits with 0 if it passes, 3 if a metric is worse, 4 if there is too little data to say, 1 if
+    the versions are not known or the server cannot answer, and 2 if the command or the policy
+    makes no sense.
+    """
+    rules = _rules(policy_path)
+    if wait and wait > _LONGEST_WAIT:
+        connection.fail("--wait is a day at most: write 24h or less", connection.USAGE)
+    for path in (markdown, junit):
+        _check(path)
+    question = _Question(
+        baseline=baseline,
+        candidate=candidate,
+        experiment=experiment,
+        service_name=service_name,
+        environment=environment,
+        since=since,
+        until=until,
+        max_traces=max_traces,
+    )
+    with connection.client(server) as client:
+        found = _waited(
+            lambda: question.ask(client, rules), rules, wait.total_seconds() if wait else 0.0
+        )
+    made = report.Report(decision.decide(rules, found), found, question.command(policy_path))
+    if markdown:
+        _write(markdown, report.markdown(made).encode())
+    if junit:
+        _write(junit, report.junit(made))
+    if as_json:
+        connection.print_json(report.as_object(made, connection.as_object(found)))
+    else:
+        _print(made)
+    raise click.exceptions.Exit(_CODES[decision.overall(made.decisions)])
+
+
+def _rules(path: Path) -> policy.Policy:
+    try:
+        return policy.load(path)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _waited(
+    ask: "Callable[[], analysis_pb2.Comparison]", rules: policy.Policy, seconds: float
+) -> "analysis_pb2.Comparison":
+    """Ask until there is enough data or the time is over, and return the last answer.
+
+    Only counts decide when to stop: stopping for a p-value would find a regression by chance far
+    more often than one time in twenty.
+    """
+    deadline = time.monotonic() + seconds
+    answered = told = False
+    while True:
+        try:
+            found = ask()
+        except grpc.RpcError as error:
+            code = cast("grpc.Call", error).code()
+            # A canary has no traces at first. A server never reached may be a wrong address.
+            waits = code is grpc.StatusCode.NOT_FOUND or (answered and code in _AWAY)
+            if not waits or time.monotonic() >= deadline:
+                raise
+            answered = True
+        else:
+            answered = True
+            if decision.has_enough_data(rules, found) or time.monotonic() >= deadline:
+                return found
+        if not told:
+            click.echo("vtrack: waiting for enough traces of both versions", err=True)
+            told = True
+        time.sleep(min(_PAUSE_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def _print(made: report.Report) -> None:
+    console = show.console()
+    good = made.verdict == "passed"
+    colour = "green" if good else "red"
+    between = report.printable(
+        f"{made.found.candidate.version} against {made.found.baseline.version}"
+    )
+    console.print(f"[{colour}]{made.verdict}[/]: {escape(between)}", soft_wrap=True)
+    for each in made.decisions:
+        colour = "red" if each.failed else "default"
+        console.print(f"[{colour}]{each.metric}[/]: {escape(each.reason)}", soft_wrap=True)
+    if made.found.sampled_one_in > 1:
+        console.print(f"A random sample: one trace of {made.found.sampled_one_in}.")
+
+
+def _check(path: Path | None) -> None:
+    """Refuse a file that could not be written in the end, before any waiting."""
+    if path is None:
+        return
+    if path.exists() and not path.is_file():
+        connection.fail(f"{path} is no file: name one that may be replaced", connection.USAGE)
+    if not os.access(path.parent, os.W_OK):
+        connection.fail(f"{path} cannot be written: make its folder first", connection.USAGE)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a whole file or none."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        new.write_bytes(content)
+        new.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        connection.fail(f"{path} cannot be written: {error.strerror}")

@@ -1,0 +1,221 @@
+"""A decision as Markdown for a pull request, as JUnit XML, and as an object for programs.
+
+Names of versions come from whoever sends telemetry, so they are data everywhere: in Markdown a
+code span or block, which also mentions nobody and links nowhere.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from otel_vtrack.analysis import words
+from otel_vtrack.gate.decision import FIGURES, METRICS, Decision, Outcome, Worsening, overall
+from otel_vtrack.gate.policy import shown
+from otel_vtrack.v1 import analysis_pb2 as pb
+
+_VERDICTS: Final = {
+    Outcome.PASSED: "passed",
+    Outcome.REGRESSED: "failed: a regression",
+    Outcome.NOT_ENOUGH_DATA: "failed: not enough data",
+    Outcome.NO_EVIDENCE: "failed: a regression cannot be ruled out",
+}
+_LONGEST: Final = 200
+_HEADINGS: Final = (
+    "metric",
+    "outcome",
+    "baseline",
+    "candidate",
+    "worse by",
+    "allowed",
+    "p (adjusted)",
+    "n",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What there is to report.
+
+    Attributes:
+        found: What the server answered.
+        command: Words of the command that asks the same again.
+    """
+
+    decisions: Sequence[Decision]
+    found: pb.Comparison
+    command: Sequence[str]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words."""
+        return _VERDICTS[overall(self.decisions)]
+
+
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """Make text one line of visible characters that XML and terminals take; cut if longer."""
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def markdown(report: Report) -> str:
+    """Write a report for a pull request."""
+    found = report.found
+    lines = [f"## vtrack gate {report.verdict}", ""]
+    lines += [f"Candidate {_code(found.candidate.version)} against {_code(found.baseline.version)}"]
+    where = [
+        f"{label} {_code(value)}"
+        for label, value in (
+            ("experiment", found.experiment),
+            ("service", found.service_name),
+            ("environment", found.environment),
+        )
+        if value
+    ]
+    lines[-1] += f"; {', '.join(where)}." if where else "."
+    lines += ["", _row(_HEADINGS), _row(["---"] * len(_HEADINGS))]
+    lines += [_row(_cells(each)) for each in report.decisions]
+    lines += ["", *(f"- {each.metric}: {_text(each.reason)}" for each in report.decisions)]
+    if found.sampled_one_in > 1:
+        lines += ["", f"A random sample: one trace of {found.sampled_one_in:,}."]
+    command = " ".join(map(_quoted, report.command))
+    fence = "`" * max(3, _backticks(command) + 1)
+    lines += ["", "In brackets are 95 % confidence intervals. To ask again:", ""]
+    lines += [f"{fence}sh", command, fence, ""]
+    return "\n".join(lines)
+
+
+def junit(report: Report) -> bytes:
+    """Write a report as JUnit XML: a test case for each metric, which is skipped without data."""
+    decisions = report.decisions
+    skipped = [
+        each for each in decisions if each.outcome is Outcome.NOT_ENOUGH_DATA and not each.failed
+    ]
+    counts = {
+        "tests": str(len(decisions)),
+        "failures": str(sum(each.failed for each in decisions)),
+        "errors": "0",
+        "skipped": str(len(skipped)),
+    }
+    root = ET.Element("testsuites", {"name": "vtrack gate", **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": "vtrack gate", **counts})
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (
+        ("baseline", report.found.baseline.version),
+        ("candidate", report.found.candidate.version),
+        ("experiment", report.found.experiment),
+        ("service", report.found.service_name),
+        ("environment", report.found.environment),
+    ):
+        ET.SubElement(properties, "property", {"name": name, "value": printable(value)})
+    for each in decisions:
+        case = ET.SubElement(
+            suite, "testcase", {"classname": "vtrack.gate", "name": each.metric, "time": "0"}
+        )
+        if each.failed:
+            told = {"type": each.outcome.value, "message": each.reason}
+            ET.SubElement(case, "failure", told).text = each.reason
+        elif each in skipped:
+            ET.SubElement(case, "skipped", {"message": each.reason})
+        else:
+            ET.SubElement(case, "system-out").text = each.reason
+    ET.indent(root)
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def as_object(report: Report, comparison: dict[str, Any]) -> dict[str, Any]:
+    """Return a report for programs, with the comparison that it rests on."""
+    outcome = overall(report.decisions)
+    return {
+        "passed": outcome is Outcome.PASSED,
+        "outcome": outcome.value,
+        "metrics": [
+            {
+                "metric": each.metric,
+                "outcome": each.outcome.value,
+                "failed": each.failed,
+                "reason": each.reason,
+                "figure": FIGURES[each.metric],
+                "worsening": _numbers(each.worsening) if each.worsening else None,
+                "policy": each.rule.model_dump(),
+            }
+            for each in report.decisions
+        ],
+        "comparison": comparison,
+    }
+
+
+def _numbers(worsening: Worsening) -> dict[str, float | None]:
+    # JSON has no infinity.
+    value = worsening.value if math.isfinite(worsening.value) else None
+    return {"value": value, "lower": worsening.lower, "upper": worsening.upper}
+
+
+def _cells(each: Decision) -> list[str]:
+    found, name = each.found, each.metric
+    figure = next(
+        (one for one in found.figures if one.figure == FIGURES[name]), pb.FigureComparison()
+    )
+    worsening, bounds = "", ""
+    if each.worsening:
+        low, high = each.worsening.lower, each.worsening.upper
+        if low is not None or high is not None:
+            bounds = f" [{', '.join('?' if n is None else shown(name, n) for n in (low, high))}]"
+        worsening = shown(name, each.worsening.value) + bounds
+    said = each.outcome.value.replace("_", " ")
+    return [
+        f"{name.replace('_', ' ')} ({FIGURES[name]})",
+        f"**{said}**" if each.failed else said if said == "passed" else f"passed: {said}",
+        *(
+            _estimate(name, getattr(figure, side)) if figure.HasField(side) else ""
+            for side in ("baseline", "candidate")
+        ),
+        worsening,
+        f"less than {shown(name, each.rule.smallest_change)}",
+        words.probability(found.adjusted_p_value if found.HasField("adjusted_p_value") else None),
+        f"{found.baseline_count:,} / {found.candidate_count:,}",
+    ]
+
+
+def _estimate(name: str, found: pb.Estimate) -> str:
+    metric = METRICS[name]
+    if not (found.HasField("lower") or found.HasField("upper")):
+        return words.amount(metric, found.value)
+    bounds = [
+        words.amount(metric, getattr(found, field)) if found.HasField(field) else "?"
+        for field in ("lower", "upper")
+    ]
+    return f"{words.amount(metric, found.value)} [{bounds[0]}, {bounds[1]}]"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str) -> str:
+    return text.replace("<", "&lt;")
+
+
+def _backticks(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _code(text: str) -> str:
+    """Make a code span; one space at each side belongs to the span, as CommonMark says."""
+    inside = printable(text) or "?"
+    fence = "`" * (_backticks(inside) + 1)
+    return f"{fence} {inside} {fence}"
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for a shell, in one visible line."""
+    if word.isprintable():
+        return shlex.quote(word)
+    inside = "".join(
+        f"\\{each}" if each in "\\'" else each if each.isprintable() else f"\\U{ord(each):08x}"
+        for each in word
+    )
+    return f"$'{inside}'"
