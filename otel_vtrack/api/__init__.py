@@ -16,6 +16,7 @@ from otel_vtrack.api import (
     export,
     grpc_wire,
     spans,
+    timeline,
     traces,
     versions,
 )
@@ -27,6 +28,7 @@ SERVICES: Final = (
     analysis.SERVICE,
     experiments.SERVICE,
     deployments.SERVICE,
+    timeline.SERVICE,
     assessments.SERVICE,
     spans.SERVICE,
     export.SERVICE,

@@ -96,10 +96,10 @@ def _metric(found: compare.MetricComparison) -> analysis_pb2.MetricComparison:
         figures=[
             analysis_pb2.FigureComparison(
                 figure=each.figure,
-                baseline=_estimate(each.baseline),
-                candidate=_estimate(each.candidate),
-                difference=_estimate(each.difference),
-                change=_estimate(each.change),
+                baseline=estimate(each.baseline),
+                candidate=estimate(each.candidate),
+                difference=estimate(each.difference),
+                change=estimate(each.change),
             )
             for each in found.figures
         ],
@@ -127,7 +127,8 @@ def difference(found: differences.Difference) -> analysis_pb2.Difference:
     )
 
 
-def _estimate(found: Estimate | None) -> analysis_pb2.Estimate | None:
+def estimate(found: Estimate | None) -> analysis_pb2.Estimate | None:
+    """Make the message of an estimate; None if there is none."""
     if found is None:
         return None
     return analysis_pb2.Estimate(value=found.value, lower=found.lower, upper=found.upper)

@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import click
+from rich.markup import escape
 
 from otel_vtrack.cli import connection, show
 from otel_vtrack.cli.show import Shown
-from otel_vtrack.v1 import deployments_pb2
+from otel_vtrack.v1 import deployments_pb2, timeline_pb2
 
 _STATUSES: Final = ("in_progress", "succeeded", "failed")
 _COLUMNS: Final = (
@@ -23,6 +24,44 @@ _COLUMNS: Final = (
     Shown("experiment", spare=6),
     Shown("description", spare=3, longest=60),
 )
+
+
+def _share(period: timeline_pb2.LivePeriod) -> str:
+    return f"{period.peak_share * 100:.3g} %"
+
+
+def _ended(period: timeline_pb2.LivePeriod) -> str:
+    return show.moment(period.end_time) if period.HasField("end_time") else "still live"
+
+
+def _standing(period: timeline_pb2.LivePeriod) -> str:
+    if not period.took_over:
+        return "canary"
+    since = show.moment(period.main_from)
+    until = show.moment(period.main_until) if period.HasField("main_until") else "now"
+    return f"main {since} to {until}"
+
+
+_PERIODS: Final = (
+    Shown("service_name", "service"),
+    Shown("environment"),
+    Shown("version"),
+    Shown("start_time", "live from (UTC)"),
+    Shown(
+        _ended,
+        "until (UTC)",
+    ),
+    Shown(_standing, "standing (UTC)"),
+    Shown("trace_count", "traces", spare=1),
+    Shown(_share, "peak share", spare=2),
+    Shown("declared", spare=3),
+    Shown("experiment", spare=4),
+)
+_VERDICTS: Final = {
+    timeline_pb2.RECOVERY_VERDICT_RETURNED: "returned",
+    timeline_pb2.RECOVERY_VERDICT_NOT_RETURNED: "did not return",
+    timeline_pb2.RECOVERY_VERDICT_INCONCLUSIVE: "may or may not have returned",
+}
 
 
 def _places(function: Any) -> Any:
@@ -83,6 +122,65 @@ def create(*, tags: tuple[tuple[str, str], ...], server: str, as_json: bool, **g
     """Declare that VERSION of SERVICE is put live in ENVIRONMENT, now unless told."""
     with connection.client(server) as client:
         _tell(client.create_deployment(**given, tags=dict(tags)), as_json=as_json)
+
+
+command.add_command(create, "record")
+
+
+@command.command()
+@click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--service", "service_name", default="", help="Only of this service.")
+@click.option("--environment", default="", help="Only in this environment.")
+@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
+@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
+@connection.asks
+def timeline(
+    *, since: datetime | None, until: datetime | None, server: str, as_json: bool, **given: Any
+) -> None:
+    """Say what was live when, and what was rolled back."""
+    with connection.client(server) as client:
+        found = client.get_timeline(start_time_from=since, start_time_until=until, **given)
+    if as_json:
+        connection.print_json(found)
+        return
+    nothing = "No trace that matches tells a version."
+    show.listing(timeline_pb2.LivePeriod, found.periods, _PERIODS, nothing)
+    console = show.console()
+    for each in found.rollbacks:
+        console.print(escape(_rolled_back(each)), soft_wrap=True)
+    if found.periods and not found.rollbacks:
+        console.print("Nothing was rolled back.")
+
+
+def _rolled_back(found: timeline_pb2.Rollback) -> str:
+    where = f" in {found.environment}" if found.environment else ""
+    undone = ", which undid a rollback" if found.is_return else ""
+    said = [
+        (
+            f"{show.moment(found.time)} UTC: {found.service_name}{where} was rolled back from"
+            f" {found.from_version} to {found.to_version}{undone}."
+            f" {found.from_version} had been the main version for"
+            f" {show.length(found.live_duration.ToNanoseconds())}."
+        )
+    ]
+    if found.HasField("trace_count"):
+        said.append(
+            f"It had {found.trace_count:,} traces, {found.error_count:,} failed;"
+            f" {found.session_count:,} sessions and {found.user_count:,} users met it."
+        )
+        said.append(f"Error rate {_recovery(found.error_rate, 100, ' %')}.")
+        said.append(f"Latency {_recovery(found.latency, 1, ' ms')}.")
+    if found.HasField("came_back_at"):
+        said.append(f"{found.from_version} came back at {show.moment(found.came_back_at)}.")
+    return " ".join(said)
+
+
+def _recovery(found: timeline_pb2.Recovery, scale: float, unit: str) -> str:
+    figures = [
+        f"{getattr(found, name).value * scale:.3g}{unit}" if found.HasField(name) else "unknown"
+        for name in ("before", "during", "after")
+    ]
+    return f"{_VERDICTS[found.verdict]}: {' -> '.join(figures)}"
 
 
 @command.command()

@@ -16,6 +16,7 @@ from otel_vtrack.client import (
     methods,
     notebook,
     spans,
+    timeline,
     traces,
     versions,
 )
@@ -125,6 +126,8 @@ class AsyncClient:
     search_deployments = methods.searches_async(deployments.search_deployments)
     update_deployment = methods.asks_async(deployments.update_deployment)
     delete_deployment = methods.asks_async(deployments.delete_deployment)
+
+    get_timeline = methods.asks_async(timeline.get_timeline)
 
     compare_versions = methods.asks_async(analysis.compare_versions)
     list_differences = methods.asks_async(analysis.list_differences)

@@ -15,6 +15,7 @@ from otel_vtrack.client import (
     methods,
     notebook,
     spans,
+    timeline,
     traces,
     versions,
 )
@@ -129,6 +130,8 @@ class Client:
     search_deployments = methods.searches(deployments.search_deployments)
     update_deployment = methods.asks(deployments.update_deployment)
     delete_deployment = methods.asks(deployments.delete_deployment)
+
+    get_timeline = methods.asks(timeline.get_timeline)
 
     compare_versions = methods.asks(analysis.compare_versions)
     list_differences = methods.asks(analysis.list_differences)

@@ -158,6 +158,13 @@ STORY = [
     ("DeploymentService/UpdateDeployment", {"deployment_id": "d-9"}, "NOT_FOUND"),
     ("DeploymentService/SearchDeployments", {"environment": "production"}, "OK"),
     ("DeploymentService/SearchDeployments", {"page_token": "x"}, "INVALID_ARGUMENT"),
+    ("TimelineService/GetTimeline", {"service_name": "shop"}, "OK"),
+    ("TimelineService/GetTimeline", {"experiment": "nowhere"}, "OK"),
+    (
+        "TimelineService/GetTimeline",
+        {"start_time_from": "0001-01-01T00:00:00Z"},
+        "INVALID_ARGUMENT",
+    ),
     ("DeploymentService/DeleteDeployment", A, "OK"),
     ("DeploymentService/DeleteDeployment", A, "OK"),
     ("ExperimentService/CreateExperiment", {"experiment": "later", "tags": {"a": "b"}}, "OK"),

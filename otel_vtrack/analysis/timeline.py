@@ -1,0 +1,349 @@
+"""Says which version was the main one when, and which changes were rollbacks; by rules.
+
+The rules, for one service in one environment:
+
+- A version is *gone* when so many traces began without it that, at the share that it had, ten of
+  them would have been its own: by chance that happens once in e^10. Without traces nothing is gone,
+  so a night without any ends nothing.
+- A version *takes over* in the first bucket of time of which it has four fifths, if it has as
+  much of the 50 traces that begin there as well: one trace at night says nothing. If the main one
+  is gone, the version with the most traces takes over. Until then the earlier one stays the main
+  one, however long both are live side by side.
+- A declared version is the main one from the declared time on; what was before takes over again
+  only once the declared one had its four fifths, or came and went.
+- A change of the main version to one that was the main one before is a *rollback* (Datadog's rule).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from otel_vtrack.query.timeline import Activity
+
+TAKES_OVER: Final = 0.8
+"""Least share of a bucket's traces with which a version becomes the main one."""
+ENOUGH: Final = 50
+"""Fewest traces that show a share: of as many at a true half, four fifths come once in 80,000."""
+MISSED: Final = 10
+"""A version that would have had so many traces since, and had none, is gone."""
+
+
+class Declared(NamedTuple):
+    """Someone said that this version is put live then; in nanoseconds since 1970."""
+
+    start_time_ns: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Main:
+    """A version while it was the main one; times in nanoseconds since 1970.
+
+    Attributes:
+        until_ns: When another took over; None if none did.
+        declared: Whether it took over because someone said so.
+    """
+
+    version: str
+    from_ns: int
+    until_ns: int | None
+    declared: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A version while it was live; times in nanoseconds since 1970.
+
+    Attributes:
+        start_time_ns: When its first trace began, or when it was declared if that is earlier.
+        end_time_ns: When its last trace began; None if it is not gone.
+        peak_share: The greatest share that it had of a bucket's traces, or of several buckets with
+            50 traces together where there are fewer in one.
+        took_over: Whether it became the main version; else it is a canary.
+        main_from_ns: When it did; None if it did not.
+        main_until_ns: When another version took over; None if none did.
+        declared: Whether it took over because someone said so.
+    """
+
+    version: str
+    start_time_ns: int
+    end_time_ns: int | None
+    trace_count: int
+    peak_share: float
+    took_over: bool
+    main_from_ns: int | None = None
+    main_until_ns: int | None = None
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """A change of the main version to one that was it before; times in ns since 1970.
+
+    Attributes:
+        time_ns: When the earlier version was the main one again.
+        from_main: The version rolled back from, while it was the main one.
+        before: The version rolled back to, when it was the main one last.
+        after: The same, from `time_ns` on.
+        is_return: Whether it undoes a rollback: the version it goes to had been rolled back from.
+        came_back_ns: When the version rolled back from was the main one again; None if never.
+    """
+
+    time_ns: int
+    from_main: Main
+    before: Main
+    after: Main
+    is_return: bool
+    came_back_ns: int | None
+
+
+@dataclass(slots=True)
+class _Bucket:
+    of: dict[str, Activity] = field(default_factory=dict[str, Activity])
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Where a version was live, in numbers of buckets, both included."""
+
+    first: int
+    last: int
+    gone: bool
+
+
+class _Traffic:
+    """The buckets in which there was a trace, in order."""
+
+    def __init__(self, activity: Iterable[Activity]) -> None:
+        made: dict[int, _Bucket] = {}
+        for each in sorted(activity, key=lambda each: (each.bucket_ns, each.version)):
+            bucket = made.setdefault(each.bucket_ns, _Bucket())
+            bucket.of[each.version] = each
+            bucket.total += each.trace_count
+        self.buckets = list(made.values())
+        self.starts = list(made)
+        self.totals = [0]
+        for bucket in self.buckets:
+            self.totals.append(self.totals[-1] + bucket.total)
+        self.seen: dict[str, list[int]] = {}
+        for number, bucket in enumerate(self.buckets):
+            for version in bucket.of:
+                self.seen.setdefault(version, []).append(number)
+        self.runs = {version: list(self._runs(version)) for version in self.seen}
+
+    def count(self, version: str, first: int, last: int) -> int:
+        """Count the traces of a version in these buckets."""
+        return sum(
+            found.trace_count
+            for bucket in self.buckets[first : last + 1]
+            if (found := bucket.of.get(version))
+        )
+
+    def total(self, first: int, last: int) -> int:
+        """Count the traces of all versions in these buckets."""
+        return self.totals[last + 1] - self.totals[first]
+
+    def ahead(self, first: int, enough: int, end: int) -> int:
+        """Return the bucket up to which there are enough traces, before `end` in any case."""
+        last = first
+        while last + 1 < end and self.total(first, last) < enough:
+            last += 1
+        return last
+
+    def live(self, version: str, number: int) -> bool:
+        """Say whether a version is not gone in a bucket."""
+        return any(
+            run.first <= number and (number <= run.last or not run.gone)
+            for run in self.runs.get(version, ())
+        )
+
+    def _runs(self, version: str) -> Iterable[_Run]:
+        numbers = self.seen[version]
+        first = numbers[0]
+        end = len(self.buckets)
+        for number, following in zip(numbers, (*numbers[1:], end), strict=True):
+            back = number
+            while back > 0 and self.total(back, number) < ENOUGH:
+                back -= 1
+            share = min(
+                self.count(version, start, number) / self.total(start, number)
+                for start in (first, back)
+            )
+            missed = self.total(number + 1, following - 1) if following > number + 1 else 0
+            gone = share * missed >= MISSED
+            if gone or following == end:
+                yield _Run(first, number, gone)
+                first = following
+
+
+def mains(activity: Sequence[Activity], declared: Sequence[Declared] = ()) -> list[Main]:
+    """Say which version was the main one when, in the order of time.
+
+    Args:
+        activity: Of one service in one environment, in any order.
+        declared: Likewise; those before the first bucket say nothing of this time.
+    """
+    traffic = _Traffic(activity)
+    return _mains(traffic, declared)
+
+
+def _mains(traffic: _Traffic, declared: Sequence[Declared]) -> list[Main]:
+    changes: list[tuple[str, int, bool]] = []
+    waiting = sorted(each for each in declared if traffic.starts and each[0] >= traffic.starts[0])
+    main, held_since = "", -1
+    count = len(traffic.buckets)
+    for number, bucket in enumerate(traffic.buckets):
+        ends = traffic.starts[number + 1] if number + 1 < count else None
+        said = [each for each in waiting if ends is None or each.start_time_ns < ends]
+        # What took over in this bucket did so before it was said otherwise.
+        if not said:
+            if held_since >= 0 and _settled(traffic, main, held_since, number):
+                held_since = -1
+            version = "" if held_since >= 0 else _taking_over(traffic, main, number)
+            if version and version != main:
+                changes.append((version, bucket.of[version].first_ns, False))
+                main = version
+        for each in said:
+            waiting.remove(each)
+            if not changes and (version := _taking_over(traffic, main, number)):
+                found = bucket.of[version]
+                if version != each.version and found.first_ns < each.start_time_ns:
+                    changes.append((version, found.first_ns, False))
+                    main = version
+            if each.version != main:
+                changes.append((each.version, each.start_time_ns, True))
+                main = each.version
+                held_since = number
+    untils = [*(each[1] for each in changes), None][1:]
+    return [
+        Main(version, since, until, by)
+        for (version, since, by), until in zip(changes, untils, strict=True)
+    ]
+
+
+def _settled(traffic: _Traffic, main: str, since: int, number: int) -> bool:
+    """Say whether a declared version had its share or came and went."""
+    bucket = traffic.buckets[number]
+    found = bucket.of.get(main)
+    if found and found.trace_count >= TAKES_OVER * bucket.total:
+        return True
+    came = any(since <= seen <= number for seen in traffic.seen.get(main, ()))
+    return came and not traffic.live(main, number)
+
+
+def _taking_over(traffic: _Traffic, main: str, number: int) -> str:
+    """Return which version takes over in a bucket; empty if none does."""
+    bucket = traffic.buckets[number]
+    count = len(traffic.buckets)
+    last = traffic.ahead(number, ENOUGH, count)
+    total = traffic.total(number, last)
+    if total >= ENOUGH:
+        for version, found in bucket.of.items():
+            if (
+                found.trace_count >= TAKES_OVER * bucket.total
+                and traffic.count(version, number, last) >= TAKES_OVER * total
+            ):
+                return version
+    if main and traffic.live(main, number):
+        return ""
+    # What comes after the main one's return is not of this time.
+    back = next((seen for seen in traffic.seen.get(main, ()) if seen > number), count)
+    last = traffic.ahead(number, MISSED, back)
+    version = max(
+        traffic.seen, key=lambda each: (traffic.count(each, number, last), each in bucket.of, each)
+    )
+    return version if version in bucket.of else ""
+
+
+def periods(
+    activity: Sequence[Activity], declared: Sequence[Declared] = ()
+) -> tuple[list[Period], list[Main]]:
+    """Say when each version was live, in the order of their starts, and which was the main one.
+
+    See `mains` for the arguments. A version that was gone in between, or was the main one more
+    than once, has a period of each time.
+    """
+    traffic = _Traffic(activity)
+    main = _mains(traffic, declared)
+    found: list[Period] = []
+    for version in {*traffic.seen, *(each.version for each in main)}:
+        own = [each for each in main if each.version == version]
+        found += _periods(traffic, version, own)
+    return sorted(found, key=lambda each: (each.start_time_ns, each.version)), main
+
+
+def _periods(traffic: _Traffic, version: str, own: list[Main]) -> Iterable[Period]:
+    """Divide the time of a version where it was gone, and where it became the main one again."""
+    pieces: list[tuple[list[int], bool, Main | None]] = []
+    left = list(own)
+    for run in traffic.runs.get(version, ()):
+        numbers = [each for each in traffic.seen[version] if run.first <= each <= run.last]
+        until = traffic.buckets[run.last].of[version].last_ns
+        inside: list[Main] = []
+        while left and left[0].from_ns <= until:
+            inside.append(left.pop(0))
+        if not inside:
+            pieces.append((numbers, run.gone, None))
+            continue
+        for each, following in zip(inside, (*inside[1:], None), strict=True):
+            mine = [
+                number
+                for number in numbers
+                if following is None
+                or traffic.buckets[number].of[version].first_ns < following.from_ns
+            ]
+            numbers = numbers[len(mine) :]
+            pieces.append((mine, run.gone or following is not None, each))
+    # Declared, and never seen since.
+    pieces += [([], each.until_ns is not None, each) for each in left]
+    for numbers, gone, each in pieces:
+        yield _period(traffic, version, numbers, gone=gone, main=each)
+
+
+def _period(
+    traffic: _Traffic, version: str, numbers: list[int], *, gone: bool, main: Main | None
+) -> Period:
+    of = [traffic.buckets[number].of[version] for number in numbers]
+    starts = [each.first_ns for each in of[:1]] + ([main.from_ns] if main else [])
+    ends = [each.last_ns for each in of[-1:]] or [main.until_ns if main else None]
+    peak = 0.0
+    for number in numbers:
+        last = traffic.ahead(number, ENOUGH, len(traffic.buckets))
+        last = max(min(last, numbers[-1]), number)
+        peak = max(peak, traffic.count(version, number, last) / traffic.total(number, last))
+    return Period(
+        version=version,
+        start_time_ns=min(starts),
+        end_time_ns=ends[0] if gone else None,
+        trace_count=sum(each.trace_count for each in of),
+        peak_share=peak,
+        took_over=main is not None,
+        main_from_ns=main.from_ns if main else None,
+        main_until_ns=main.until_ns if main else None,
+        declared=main.declared if main else False,
+    )
+
+
+def rollbacks(main: Sequence[Main]) -> list[Rollback]:
+    """Find the rollbacks among the changes of the main version, in the order of time."""
+    found: list[Rollback] = []
+    for number, after in enumerate(main):
+        earlier = [each for each in main[: max(number - 1, 0)] if each.version == after.version]
+        if not earlier:
+            continue
+        left = main[number - 1]
+        undone = found[-1] if found and found[-1].time_ns == left.from_ns else None
+        found.append(
+            Rollback(
+                time_ns=after.from_ns,
+                from_main=left,
+                before=earlier[-1],
+                after=after,
+                is_return=undone is not None and undone.from_main.version == after.version,
+                came_back_ns=next(
+                    (each.from_ns for each in main[number:] if each.version == left.version), None
+                ),
+            )
+        )
+    return found
