@@ -120,7 +120,7 @@ def difference(found: differences.Difference) -> analysis_pb2.Difference:
         change=cast("analysis_pb2.DifferenceChange.ValueType", int(found.change)),
         baseline_count=found.baseline_count,
         candidate_count=found.candidate_count,
-        difference=_estimate(found.difference),
+        difference=estimate(found.difference),
         p_value=found.p_value,
         adjusted_p_value=found.adjusted_p_value,
         example_trace_id=found.example_trace_id,
