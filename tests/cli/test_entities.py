@@ -380,7 +380,9 @@ def test_what_comes_from_outside_is_no_markup(capsys):
 
 
 @pytest.mark.parametrize("path", sorted(set(ASKING) - {("export",), ("import",)}), ids=" ".join)
-def test_without_a_server_every_command_ends_in_one_line(path):
+def test_without_a_server_every_command_ends_in_one_line(path, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("metrics:\n  latency:\n")
     needed = {
         "tags": ["a=b"],
         "keys": ["a"],
@@ -398,6 +400,7 @@ def test_without_a_server_every_command_ends_in_one_line(path):
         ("experiments", "update"): ["--archive"],
         ("deployments", "update"): ["--status", "failed"],
         ("versions", "update"): ["--note", "a"],
+        ("gate",): ["--policy", str(policy)],
     }.get(path, [])
     result = CliRunner().invoke(group, [*path, *words, *extra, "--server", "127.0.0.1:1"])
     assert result.exit_code == 1, result.output
