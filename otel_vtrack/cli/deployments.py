@@ -47,10 +47,7 @@ _PERIODS: Final = (
     Shown("environment"),
     Shown("version"),
     Shown("start_time", "live from (UTC)"),
-    Shown(
-        _ended,
-        "until (UTC)",
-    ),
+    Shown(_ended, "until (UTC)"),
     Shown(_standing, "standing (UTC)"),
     Shown("trace_count", "traces", spare=1),
     Shown(_share, "peak share", spare=2),

@@ -253,9 +253,10 @@ def _near(path: tuple[str, ...]) -> str:
 
 
 def shown(name: str, share: float) -> str:
-    """Write a change of a metric, as in `5 %` or `1 points`; unsigned numbers stay so."""
+    """Write a change of a metric, as in `5 %` or `1 point`; unsigned numbers stay so."""
     unit = "points" if name == "error_rate" else "%"
     if math.isinf(share):
         return f"infinitely many {unit}" if unit == "points" else "from nothing"
     number = share * 100
-    return f"{number:.0f} {unit}" if abs(number) >= 100 else f"{number:.3g} {unit}"
+    said = f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return f"{said} {'point' if said == '1' and unit == 'points' else unit}"
