@@ -1,0 +1,292 @@
+"""The difference of two sides' means and its error, where units depend on each other in clusters.
+
+Most of what is estimated here is such a difference: of values, of successes, of placements among
+the other side's values. It is the coefficient of the side in a regression with one intercept a
+stratum, which weighs strata by n1 n0 / (n1 + n0). Its error allows for any dependence within
+clusters. Sources:
+
+- R. M. Bell and D. F. McCaffrey, Bias reduction in standard errors for linear regression with
+  multi-stage samples, Survey Methodology 28 (2002): the sandwich "CR2", which divides each
+  cluster's residuals by the root of 1 minus its leverage, and degrees of freedom by
+  F. E. Satterthwaite's method. Of independent units in one stratum that is Welch's test.
+- G. W. Imbens and M. Kolesár, Robust standard errors in small samples: some practical advice,
+  Review of Economics and Statistics 98 (2016): that the working model of the degrees of freedom
+  has a variance within clusters and one between, from the data.
+
+A cluster's leverage is taken as one number, the Rayleigh quotient of its block of the hat matrix:
+exact for clusters within one side or covering both sides evenly, and close otherwise.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_vtrack.analysis.inference import distributions
+from otel_vtrack.analysis.statistics import Estimate
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+_NOTHING: Final = 1e-12
+"""Share of the values' range below which a number is a rounding error."""
+_WHOLLY: Final = 1 - 1e-9
+"""A cluster of more leverage has no residual to tell its error by."""
+_LEAST_FREEDOM: Final = 0.99
+_LARGEST: Final = 1e300
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What a contrast needs to know of units, whatever was measured of them.
+
+    Attributes:
+        clusters: From 0 up without gaps.
+        strata: Likewise.
+    """
+
+    is_candidate: Bools
+    clusters: Ints
+    strata: Ints
+    cluster_count: int
+    stratum_count: int
+    independent: bool
+    candidates: Floats
+    baselines: Floats
+
+    @property
+    def comparable(self) -> bool:
+        """Whether any stratum has units of both sides."""
+        return bool(((self.candidates > 0) & (self.baselines > 0)).any())
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Candidate minus baseline.
+
+    Attributes:
+        error: The standard error; 0 where values within each side are alike, None where there
+            are too few clusters to know it.
+        freedom: Of Student's distribution; None where the error is 0 or unknown.
+        parts: What each cluster adds to the difference; the error is the root of the sum of
+            their squares.
+        leverages: How much of its own residual each cluster explains.
+        working: Variances of the parts under the working model.
+    """
+
+    value: float
+    error: float | None
+    freedom: float | None
+    parts: Floats
+    leverages: Floats
+    working: Floats
+
+
+def compact(codes: npt.NDArray[Any]) -> tuple[Ints, int]:
+    """Number codes from 0 up without gaps."""
+    if not len(codes):
+        return np.zeros(0, np.int64), 0
+    low, high = int(codes.min()), int(codes.max())
+    if high - low < 4 * len(codes):
+        # Much faster than sorting, and how most callers number.
+        shifted = np.asarray(codes, np.int64) - low
+        seen = np.zeros(high - low + 1, np.int64)
+        seen[shifted] = 1
+        ranks = np.cumsum(seen)
+        return ranks[shifted] - 1, int(ranks[-1])
+    distinct, numbered = np.unique(codes, return_inverse=True)
+    return numbered.astype(np.int64, copy=False), len(distinct)
+
+
+def units(
+    is_candidate: npt.NDArray[Any],
+    clusters: npt.NDArray[Any],
+    strata: npt.NDArray[Any] | None = None,
+) -> Units:
+    """Number clusters and strata, and count the sides of each stratum."""
+    sides = np.asarray(is_candidate, np.bool_)
+    numbered, cluster_count = compact(np.asarray(clusters))
+    if strata is None:
+        levels, stratum_count = np.zeros(len(sides), np.int64), int(len(sides) > 0)
+    else:
+        levels, stratum_count = compact(np.asarray(strata))
+    totals = np.bincount(levels, minlength=stratum_count)
+    candidates = np.bincount(levels[sides], minlength=stratum_count)
+    return Units(
+        sides,
+        numbered,
+        levels,
+        cluster_count,
+        stratum_count,
+        cluster_count == len(sides),
+        candidates.astype(np.float64),
+        (totals - candidates).astype(np.float64),
+    )
+
+
+def usable(values: Floats) -> bool:
+    """Say whether values can be added up."""
+    return bool((np.abs(values) < _LARGEST).all())
+
+
+def contrast(values: Floats, of: Units, weights: Floats | None = None) -> Contrast | None:
+    """Estimate candidate minus baseline; None where no stratum has both sides.
+
+    Args:
+        values: One a unit, usable.
+        of: The units.
+        weights: Of strata, beyond n1 n0 / (n1 + n0).
+    """
+    if not of.comparable:
+        return None
+    # Squares of any size of values stay within what numbers can hold.
+    size = float(np.abs(values).max())
+    scaled = values / size if size > 0 else values
+    scaled = scaled - scaled[0]
+    limit = _NOTHING * float(np.abs(scaled).max())
+    totals = of.candidates + of.baselines
+    sides = of.is_candidate - (of.candidates / totals)[of.strata]
+    weight = np.ones(of.stratum_count) if weights is None else weights
+    pull = weight[of.strata] * sides
+    weighed = pull * sides
+    information = float(weighed.sum())
+    value = float((pull * scaled).sum()) / information
+    if abs(value) <= limit:
+        value = 0.0
+    middles = np.bincount(of.strata, scaled, of.stratum_count) / totals
+    residuals = scaled - middles[of.strata] - value * sides
+    residuals[np.abs(residuals) <= limit] = 0.0
+    shares = _sums(weighed, of)
+    leverages = np.minimum(
+        1 - _NOTHING,
+        _explained(pull / np.sqrt(weight)[of.strata], shares, of) + shares / information,
+    )
+    pulled = pull * residuals
+    parts = _sums(pulled, of)
+    # Pairs that all differ by the same cancel out but for rounding.
+    parts[np.abs(parts) <= _NOTHING * float(np.abs(pulled).max())] = 0.0
+    parts = parts / np.sqrt(1 - leverages) / information
+    if of.independent:
+        # A residual's variance is less than its unit's by the leverage.
+        residuals = residuals / np.sqrt(1 - leverages)[of.clusters]
+    working = _working(residuals, pull, of) / (information * information)
+    alike = limit == 0
+    return _found(value * size, parts * size, leverages, working, known=alike)
+
+
+def _found(
+    value: float, parts: Floats, leverages: Floats, working: Floats, *, known: bool = False
+) -> Contrast:
+    """Sum up the parts, unless a cluster has no residual.
+
+    Args:
+        value: The difference.
+        parts: Of the clusters.
+        leverages: Of the clusters.
+        working: Of the clusters.
+        known: Whether the error is 0 whatever the leverages.
+    """
+    error = None
+    if known or leverages.max() <= _WHOLLY:
+        largest = float(np.abs(parts).max())
+        error = largest * float(np.sqrt(((parts / largest) ** 2).sum())) if largest > 0 else 0.0
+    free = freedom(working, leverages) if error else None
+    if error and free is None:
+        error = None
+    return Contrast(value, error, free, parts, leverages, working)
+
+
+def freedom(working: Floats, leverages: Floats) -> float | None:
+    """Return Satterthwaite's degrees of freedom; None if below those of two clusters a side.
+
+    Args:
+        working: Variances of the clusters' parts under the working model.
+        leverages: Of the clusters; what they take away makes G clusters worth G - 1.
+    """
+    total = float(working.sum())
+    if total <= 0 or leverages.max() > _WHOLLY:
+        return None
+    shares = working / total
+    found = 1 / float((shares * shares / (1 - leverages)).sum())
+    return found if found >= _LEAST_FREEDOM else None
+
+
+def combined(one: Contrast, other: Contrast) -> Contrast:
+    """Return one contrast minus the other; both of the same clusters."""
+    working = one.working + other.working
+    total = np.where(working > 0, working, 1.0)
+    leverages = (one.leverages * one.working + other.leverages * other.working) / total
+    value = one.value - other.value
+    if abs(value) <= _NOTHING * max(abs(one.value), abs(other.value)):
+        value = 0.0
+    found = _found(value, one.parts - other.parts, leverages, working)
+    if one.error is None or other.error is None:
+        return replace(found, error=None, freedom=None)
+    return found
+
+
+def interval(value: float, found: Contrast) -> Estimate:
+    """Estimate by Student's interval; without bounds where the error is not known."""
+    if found.error is None:
+        return Estimate(value)
+    half = 0.0
+    if found.freedom is not None:
+        half = distributions.student_quantile(found.freedom) * found.error
+    return Estimate(value, value - half, value + half)
+
+
+def _sums(numbers: Floats, of: Units) -> Floats:
+    if of.independent:
+        sums = np.empty(of.cluster_count)
+        sums[of.clusters] = numbers
+        return sums
+    return np.bincount(of.clusters, numbers, of.cluster_count).astype(np.float64, copy=False)
+
+
+def _explained(sides: Floats, shares: Floats, of: Units) -> Floats:
+    """Return how much of each cluster's own residual the intercepts of its strata explain."""
+    totals = of.candidates + of.baselines
+    if of.independent:
+        # Of one unit the quotient does not depend on its side.
+        return _sums(1 / totals[of.strata], of) * (shares > 0)
+    if of.stratum_count == 1:
+        explained = _sums(sides, of) ** 2 / totals[0]
+    else:
+        cells, count = compact(of.clusters * of.stratum_count + of.strata)
+        sums = np.bincount(cells, sides, count)
+        which = np.zeros((2, count), np.int64)
+        which[0, cells], which[1, cells] = of.clusters, of.strata
+        explained = np.bincount(which[0], sums * sums / totals[which[1]], of.cluster_count)
+    squares = _sums(sides * sides, of)
+    return np.divide(explained, squares, out=np.zeros_like(explained), where=squares > 0)
+
+
+def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
+    """Return each cluster's variance if units share a variance between and one within clusters.
+
+    Of each side separately, as Welch does; by the method of moments.
+    """
+    variances = np.zeros(of.cluster_count)
+    for side in (of.is_candidate, ~of.is_candidate):
+        side = side & (pull != 0)  # noqa: PLW2901 - one-sided strata have no say
+        own, pulls, found = of.clusters[side], pull[side], residuals[side]
+        if not len(own):
+            continue
+        squares = float((found * found).sum())
+        count = len(own)
+        if of.independent:
+            variances[own] += pulls * pulls * (squares / count)
+            continue
+        sizes = np.bincount(own, minlength=of.cluster_count).astype(np.float64)
+        sums = np.bincount(own, found, of.cluster_count)
+        excess = float((sizes * sizes).sum()) - count
+        between = 0.0
+        if excess > 0:
+            between = (float((sums * sums).sum()) - squares) / excess
+            between = min(max(0.0, between), squares / count)
+        within = squares / count - between
+        variances += within * np.bincount(own, pulls * pulls, of.cluster_count)
+        variances += between * np.bincount(own, pulls, of.cluster_count) ** 2
+    return variances

@@ -1,0 +1,33 @@
+"""Placements: how much of the other side lies below each value."""
+
+import numpy as np
+
+from otel_vtrack.analysis.inference.contrast import Floats, Units, compact
+
+
+def placements(values: Floats, of: Units) -> Floats:
+    """Return for each value which share of the other side's, in its stratum, lies below it.
+
+    Equal ones count half. 0 in strata that have one side only.
+    """
+    _, codes = np.unique(values, return_inverse=True)
+    # Ordering by stratum, then by value, makes one search of all strata's.
+    keys = of.strata * (int(codes.max()) + 1) + codes if len(codes) else codes
+    keys, count = compact(keys)
+    below = np.empty(len(values))
+    for side, others in (
+        (of.is_candidate, of.baselines),
+        (~of.is_candidate, of.candidates),
+    ):
+        counts = np.bincount(keys[~side], minlength=count)
+        # Of each key all of the other side up to its middle, less those of earlier strata.
+        up_to = np.cumsum(counts) - counts / 2
+        before = np.concatenate(([0.0], np.cumsum(others)[:-1]))
+        strata = of.strata[side]
+        below[side] = np.divide(
+            up_to[keys[side]] - before[strata],
+            others[strata],
+            out=np.zeros(len(strata)),
+            where=others[strata] > 0,
+        )
+    return below

@@ -1,0 +1,200 @@
+"""Tests the difference of two shares, of rare and of dependent successes too.
+
+Sources, beyond those of `contrast`:
+
+- J. N. K. Rao and A. J. Scott, A simple method for the analysis of clustered binary data,
+  Biometrics 48 (1992): counts divided by the design effect are as good as independent ones.
+- E. L. Korn and B. I. Graubard, Confidence intervals for proportions with small expected number
+  of positive counts estimated from survey data, Survey Methodology 24 (1998): the same for
+  intervals, with the degrees of freedom of the error.
+- N. Mantel and W. Haenszel, Statistical aspects of the analysis of data from retrospective
+  studies of disease, Journal of the National Cancer Institute 22 (1959): the test over strata;
+  of one it is E. S. Pearson's chi-square with N - 1 (I. Campbell, Statistics in Medicine 26, 2007).
+- R. G. Newcombe, Interval estimation for the difference between independent proportions,
+  Statistics in Medicine 17 (1998), method 10.
+- W. G. Cochran, Some methods for strengthening the common chi-square tests, Biometrics 10 (1954):
+  no test by the normal distribution where fewer than 5 are expected.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_vtrack.analysis import statistics
+from otel_vtrack.analysis.inference import contrast as contrasts
+from otel_vtrack.analysis.inference import distributions
+from otel_vtrack.analysis.inference.contrast import Floats, Units
+from otel_vtrack.analysis.inference.tested import UNTESTED, Tested
+from otel_vtrack.analysis.statistics import Estimate
+
+_LEAST_EXPECTED: Final = 5
+_Array = npt.NDArray[Any]
+
+
+def proportions(
+    successes: _Array, is_candidate: _Array, clusters: _Array, strata: _Array | None = None
+) -> Tested:
+    """Test the difference of two shares; of strata, both weighed by n1 n0 / (n1 + n0)."""
+    values = np.asarray(successes, np.float64)
+    of = contrasts.units(is_candidate, clusters, strata)
+    found = contrasts.contrast(values, of)
+    if found is None:
+        return UNTESTED
+    if found.error is None:
+        return Tested(Estimate(found.value), None, None, None, None, "")
+    effect, freedom = _design(values, of, found)
+    cells = of.strata * 2 + of.is_candidate
+    hits = np.bincount(cells, values, 2 * of.stratum_count)
+    both = (of.candidates > 0) & (of.baselines > 0)
+    ones, zeros = hits[1::2][both], hits[0::2][both]
+    candidates, baselines = of.candidates[both], of.baselines[both]
+    totals = candidates + baselines
+    weights = candidates * baselines / totals
+    weights = weights / weights.sum()
+    pooled = (ones + zeros) / totals
+    variances = weights**2 * pooled * (1 - pooled)
+    variance = float((variances * (1 / candidates + 1 / baselines) * totals / (totals - 1)).sum())
+    names = "cluster-robust " if not of.independent else ""
+    stratified = len(totals) > 1
+    table = np.array([ones, candidates - ones, zeros, baselines - zeros], np.float64)
+    expected = float(np.minimum(candidates, baselines) @ (np.minimum(pooled, 1 - pooled)))
+    if variance <= 0:
+        # All failed or none did.
+        statistic, p_value, name = 0.0, 1.0, names + _names(stratified, exact=True)
+        freedom = None
+    elif expected / effect < _LEAST_EXPECTED:
+        exact = _exact(table)
+        statistic, p_value = exact_statistic(exact, found.value, effect, freedom)
+        name = names + _names(stratified, exact=True)
+    else:
+        statistic = found.value / math.sqrt(variance * effect)
+        p_value = distributions.student_both(statistic, freedom)
+        name = names + _names(stratified, exact=False)
+    estimate = _interval(
+        (float(weights @ (ones / candidates)), float(weights @ (zeros / baselines))),
+        (
+            _effective(weights, pooled, candidates) / effect,
+            _effective(weights, pooled, baselines) / effect,
+        ),
+        freedom,
+    )
+    return Tested(
+        Estimate(found.value, estimate.lower, estimate.upper),
+        math.sqrt(variance * effect),
+        statistic,
+        p_value,
+        freedom,
+        name,
+    )
+
+
+def exact_statistic(
+    p_value: float, value: float, effect: float, freedom: float | None
+) -> tuple[float | None, float]:
+    """Return an exact test's p-value as if counts were divided by the design effect.
+
+    Its normal deviate is divided by the effect's root, as the statistic of a test by the normal
+    distribution would be.
+    """
+    if effect <= 1 and freedom is None:
+        return None, p_value
+    deviate = -float(distributions.special().ndtri(max(1e-300, p_value / 2)))
+    statistic = deviate / math.sqrt(effect)
+    return math.copysign(statistic, value), distributions.student_both(statistic, freedom)
+
+
+def _names(stratified: bool, *, exact: bool) -> str:
+    if stratified:
+        return "exact Mantel-Haenszel" if exact else "Mantel-Haenszel"
+    return "Fisher exact" if exact else "two-proportion z"
+
+
+def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float, float | None]:
+    """Return by how much clusters raise the variance, and the freedom of that estimate."""
+    if of.independent:
+        return 1.0, None
+    apart = Units(
+        of.is_candidate,
+        np.arange(len(values)),
+        of.strata,
+        len(values),
+        of.stratum_count,
+        True,
+        of.candidates,
+        of.baselines,
+    )
+    alone = contrasts.contrast(values, apart)
+    if alone is None or not alone.error or not found.error:
+        return 1.0, found.freedom
+    return max(1.0, (found.error / alone.error) ** 2), found.freedom
+
+
+def _effective(weights: Floats, pooled: Floats, counts: Floats) -> float:
+    """Return of how many independent units the weighed share of strata is as sure."""
+    variance = float((weights**2 * pooled * (1 - pooled) / counts).sum())
+    middle = float(weights @ pooled)
+    if variance <= 0:
+        return 1 / float((weights**2 / counts).sum())
+    return middle * (1 - middle) / variance
+
+
+def _interval(
+    shares: tuple[float, float], counts: tuple[float, float], freedom: float | None
+) -> Estimate:
+    scale = 1.0
+    if freedom is not None:
+        scale = (statistics.Z / distributions.student_quantile(freedom)) ** 2
+    candidate, baseline = (
+        wilson(share, count * scale) for share, count in zip(shares, counts, strict=True)
+    )
+    found = statistics.difference(baseline, candidate)
+    if found is None:
+        raise AssertionError
+    return found
+
+
+def wilson(share: float, count: float) -> Estimate:
+    """Estimate a share by Wilson's interval, of a count that need not be whole."""
+    z = statistics.Z
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(max(0.0, share * (1 - share)) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    # Rounding must not put a bound past the share at 0 and 1.
+    return Estimate(
+        share,
+        0.0 if share <= 0 else max(0.0, (middle - half) / scale),
+        1.0 if share >= 1 else min(1.0, (middle + half) / scale),
+    )
+
+
+def _exact(table: Floats) -> float:
+    """Return the p-value of all tables with these margins that are no likelier; over strata.
+
+    Args:
+        table: Successes and failures of the candidate, then of the baseline; a column a stratum.
+    """
+    chances = np.ones(1)
+    seen = 0
+    for ones, misses, others, other_misses in table.T:
+        trials, found = ones + misses, ones + others
+        low = int(max(0, found - others - other_misses))
+        counts = np.arange(low, int(min(found, trials)) + 1)
+        if len(counts) == 1:
+            continue
+        log = (
+            _log_choose(trials, counts)
+            + _log_choose(others + other_misses, found - counts)
+            - _log_choose(trials + others + other_misses, found)
+        )
+        chances = np.convolve(chances, np.exp(log))
+        seen += int(ones) - low
+    # The tolerance is for those that are as likely, up to rounding.
+    found = float(chances[chances <= chances[seen] * (1 + 1e-7)].sum())
+    return found if found < 1 - 1e-9 else 1.0
+
+
+def _log_choose(n: float, k: Any) -> Any:
+    gammaln = distributions.special().gammaln
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)

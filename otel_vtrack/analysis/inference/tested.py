@@ -1,0 +1,77 @@
+"""What a test says."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from otel_vtrack.analysis.inference import distributions
+from otel_vtrack.analysis.inference.contrast import Contrast, Units
+from otel_vtrack.analysis.statistics import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What a test says of two sides.
+
+    Attributes:
+        estimate: What differs, with its interval; None if a side is empty (or no stratum has
+            both), without bounds if a side has one cluster.
+        standard_error: Of the estimate, on the scale that the test is on.
+        statistic: The estimate in standard errors, or chi-square; None of exact tests.
+        p_value: Two-sided; None where there is too little data to know the error.
+        freedom: Degrees of freedom of Student's, chi-square's or F's distribution; None for the
+            normal one and exact tests.
+        test: Its name; "" if nothing was tested.
+    """
+
+    estimate: Estimate | None
+    standard_error: float | None
+    statistic: float | None
+    p_value: float | None
+    freedom: float | None
+    test: str
+
+
+UNTESTED = Tested(None, None, None, None, None, "")
+
+
+def apart(of: Units) -> float:
+    """Return how likely chance alone parts the sides wholly, in either direction.
+
+    Dealing clusters to the sides, or of clusters with units of both, dealing each one's.
+    """
+    candidates, baselines = clusters(of)
+    total = of.cluster_count
+    if candidates + baselines > total:
+        return min(1.0, 2.0 ** (1 - total))
+    log_ways = math.lgamma(total + 1) - math.lgamma(candidates + 1) - math.lgamma(baselines + 1)
+    return min(1.0, 2 * math.exp(-log_ways))
+
+
+def clusters(of: Units) -> tuple[int, int]:
+    """Count the clusters of the candidate and of the baseline."""
+    if of.independent:
+        candidates = int(of.candidates.sum())
+        return candidates, of.cluster_count - candidates
+    present = np.zeros((2, of.cluster_count), np.bool_)
+    present[of.is_candidate.astype(np.int64), of.clusters] = True
+    return int(present[1].sum()), int(present[0].sum())
+
+
+def student(value: float, found: Contrast, chance: float) -> tuple[float | None, float | None]:
+    """Return the statistic and the p-value of an estimate that may be 0.
+
+    Args:
+        value: The estimate.
+        found: Its error and that one's degrees of freedom.
+        chance: The p-value of sides that are alike within and differ from each other.
+    """
+    if found.error is None:
+        return None, None
+    if found.error > 0:
+        statistic = value / found.error
+        return statistic, distributions.student_both(statistic, found.freedom)
+    if value == 0:
+        return 0.0, 1.0
+    return math.copysign(math.inf, value), chance
