@@ -13,7 +13,6 @@ Everything is at 95 % confidence. Sources:
 - H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed., 7.1: intervals of quantiles.
 - R. J. Hyndman and Y. Fan, Sample quantiles in statistical packages, The American Statistician
   50 (1996), definition 1.
-- M. Abramowitz and I. A. Stegun, Handbook of Mathematical Functions, 26.7.5.
 """
 
 import math
@@ -21,13 +20,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from otel_vtrack.analysis.inference import distributions, exact
+
 Z: Final = 1.959963984540054
 """97.5 % of the normal distribution lies below."""
 LEVELS: Final = (0.5, 0.95, 0.99)
 """Of the quantiles; the queries `analysis/compare` and `analysis/tokens` have the same."""
 EXACT_UP_TO: Final = 1000
 """Most values of which quantiles are bounded exactly, likewise."""
-_TAIL: Final = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def mean(value: float, deviation: float, count: int) -> Estimate | None:
         return None
     if count < 2:
         return Estimate(value)
-    half = _t(count - 1) * deviation / math.sqrt(count)
+    half = distributions.student_quantile(count - 1) * deviation / math.sqrt(count)
     return Estimate(value, value - half, value + half)
 
 
@@ -81,41 +83,13 @@ def quantiles(values: Sequence[float], count: int) -> list[Estimate | None]:
 def _quantile(values: Sequence[float], level: float) -> Estimate:
     """Bound a quantile by ranks: how many values lie below it is binomial."""
     n = len(values)
-    below = 0.0
-    lower, upper = 0, n + 1
-    for k in range(n + 1):
-        below += math.exp(
-            math.lgamma(n + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(n - k + 1)
-            + k * math.log(level)
-            + (n - k) * math.log(1 - level)
-        )
-        if below <= _TAIL:
-            lower = k + 1
-        if below >= 1 - _TAIL:
-            upper = k + 1
-            break
+    lower = distributions.binomial_quantile(0.025, n, level)
+    upper = distributions.binomial_quantile(0.975, n, level) + 1
     return Estimate(
         values[math.ceil(round(n * level, 6)) - 1],
         values[lower - 1] if lower else None,
         values[upper - 1] if upper <= n else None,
     )
-
-
-def _t(freedom: int) -> float:
-    """Return the value below which 97.5 % of Student's distribution lies.
-
-    By Abramowitz and Stegun's expansion; within 0.001 from 7 degrees of freedom up.
-    """
-    terms = (
-        Z,
-        (Z**3 + Z) / 4,
-        (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
-        (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
-        (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160,
-    )
-    return sum(term / freedom**power for power, term in enumerate(terms))
 
 
 def difference(baseline: Estimate | None, candidate: Estimate | None) -> Estimate | None:
@@ -189,19 +163,8 @@ def two_proportions(successes: int, trials: int, others: int, other_trials: int)
         pooled = found / total
         deviation = math.sqrt(pooled * (1 - pooled) * (1 / trials + 1 / other_trials))
         return math.erfc(abs(successes / trials - others / other_trials) / deviation / math.sqrt(2))
-
-    def log_chance(count: int) -> float:
-        return (
-            _log_choose(trials, count)
-            + _log_choose(other_trials, found - count)
-            - _log_choose(total, found)
-        )
-
-    # All tables with these margins that are no likelier than this one; the tolerance is for
-    # those that are as likely, up to rounding.
-    limit = log_chance(successes) + 1e-7
-    chances = map(log_chance, range(max(0, found - other_trials), min(found, trials) + 1))
-    return min(1.0, math.fsum(math.exp(chance) for chance in chances if chance <= limit))
+    table = [[successes], [trials - successes], [others], [other_trials - others]]
+    return exact.mantel_haenszel(np.array(table, np.float64))
 
 
 def cohens_h(baseline: float, candidate: float) -> float:
@@ -210,7 +173,3 @@ def cohens_h(baseline: float, candidate: float) -> float:
     J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., 6.2.
     """
     return 2 * (math.asin(math.sqrt(candidate)) - math.asin(math.sqrt(baseline)))
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -22,11 +22,11 @@ def test_the_difference_of_shares_has_newcombe_s_interval():
     assert (found.lower, found.upper) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
-@pytest.mark.parametrize("count", [8, 20, 21, 300, 50_000])
+@pytest.mark.parametrize("count", [2, 20, 50_000])
 def test_a_mean_has_student_s_interval(count):
     found = statistics.mean(10.0, 3.0, count)
     expected = stats.t.interval(0.95, count - 1, 10.0, 3.0 / math.sqrt(count))
-    assert (found.lower, found.upper) == pytest.approx(expected, abs=2e-3)
+    assert (found.lower, found.upper) == pytest.approx(expected)
 
 
 def test_p_values_are_adjusted_by_benjamini_and_hochberg():

@@ -1,6 +1,8 @@
 """`Server` inside this process."""
 
 import http.client
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +48,9 @@ def test_what_was_opened_is_closed_when_it_cannot_start(settings):
     # The folder and the ports are free again.
     with server.running(settings.model_copy(update={"http": first.http_address})) as again:
         assert status_of(again.http_address) == 200
+
+
+def test_it_starts_without_the_library_of_its_statistics():
+    """Which takes as long to load as everything else."""
+    code = "import sys, otel_vtrack.server; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.inference import contrast as contrasts
-from otel_vtrack.analysis.inference import distributions
+from otel_vtrack.analysis.inference import distributions, exact
 from otel_vtrack.analysis.inference.contrast import Floats, Units
 from otel_vtrack.analysis.inference.tested import UNTESTED, Tested
 from otel_vtrack.analysis.statistics import Estimate
@@ -65,8 +65,8 @@ def proportions(
         statistic, p_value, name = 0.0, 1.0, names + _names(stratified, exact=True)
         freedom = None
     elif expected / effect < _LEAST_EXPECTED:
-        exact = _exact(table)
-        statistic, p_value = exact_statistic(exact, found.value, effect, freedom)
+        chance = exact.mantel_haenszel(table)
+        statistic, p_value = exact_statistic(chance, found.value, effect, freedom)
         name = names + _names(stratified, exact=True)
     else:
         statistic = found.value / math.sqrt(variance * effect)
@@ -167,34 +167,3 @@ def wilson(share: float, count: float) -> Estimate:
         0.0 if share <= 0 else max(0.0, (middle - half) / scale),
         1.0 if share >= 1 else min(1.0, (middle + half) / scale),
     )
-
-
-def _exact(table: Floats) -> float:
-    """Return the p-value of all tables with these margins that are no likelier; over strata.
-
-    Args:
-        table: Successes and failures of the candidate, then of the baseline; a column a stratum.
-    """
-    chances = np.ones(1)
-    seen = 0
-    for ones, misses, others, other_misses in table.T:
-        trials, found = ones + misses, ones + others
-        low = int(max(0, found - others - other_misses))
-        counts = np.arange(low, int(min(found, trials)) + 1)
-        if len(counts) == 1:
-            continue
-        log = (
-            _log_choose(trials, counts)
-            + _log_choose(others + other_misses, found - counts)
-            - _log_choose(trials + others + other_misses, found)
-        )
-        chances = np.convolve(chances, np.exp(log))
-        seen += int(ones) - low
-    # The tolerance is for those that are as likely, up to rounding.
-    found = float(chances[chances <= chances[seen] * (1 + 1e-7)].sum())
-    return found if found < 1 - 1e-9 else 1.0
-
-
-def _log_choose(n: float, k: Any) -> Any:
-    gammaln = distributions.special().gammaln
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
