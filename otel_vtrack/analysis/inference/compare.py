@@ -75,6 +75,8 @@ def superiority(
     found = contrasts.contrast(placed - middles[cells] / 2, of, totals / (totals + 1))
     if found is None:
         return UNTESTED
+    # Placements are bounded, and the reference distribution of ranks allows for their skewness.
+    found = replace(found, skewness=0.0)
     share = min(1.0, max(0.0, round(found.value + 0.5, 12)))
     statistic, p_value = student(found.value, found, apart(of))
     return Tested(
@@ -122,8 +124,11 @@ def ratio_of_means(
         found = replace(found, error=None)
     log = math.log(candidate) - math.log(baseline)
     log = 0.0 if abs(log) < 1e-12 else log
-    statistic, p_value = student(log, found, apart(of))
-    bounds = contrasts.interval(log, found)
+    bend = found.skewness / 3
+    if found.error:
+        bend -= found.imbalance * found.error / 2
+    statistic, p_value = student(log, found, apart(of), bend)
+    bounds = contrasts.interval(log, found, bend)
     return Tested(
         Estimate(math.expm1(log), _expm1(bounds.lower), _expm1(bounds.upper)),
         found.error,
@@ -272,7 +277,7 @@ def _spread(part: Contrast, clusters: npt.NDArray[np.int64], count: int) -> Cont
     parts, leverages, working = np.zeros(count), np.zeros(count), np.zeros(count)
     parts[present], leverages[present] = part.parts, part.leverages
     working[present] = part.working
-    return Contrast(part.value, part.error, part.freedom, parts, leverages, working)
+    return replace(part, parts=parts, leverages=leverages, working=working)
 
 
 def _named(independent: str, clustered: str, stratified: str, of: Units) -> str:

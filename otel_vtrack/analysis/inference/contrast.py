@@ -74,6 +74,8 @@ class Contrast:
             their squares.
         leverages: How much of its own residual each cluster explains.
         working: Variances of the parts under the working model.
+        skewness: Of the difference's distribution.
+        imbalance: The candidate's share of the variance minus the baseline's.
     """
 
     value: float
@@ -82,6 +84,8 @@ class Contrast:
     parts: Floats
     leverages: Floats
     working: Floats
+    skewness: float = 0.0
+    imbalance: float = 0.0
 
 
 def compact(codes: npt.NDArray[Any]) -> tuple[Ints, int]:
@@ -172,8 +176,11 @@ def contrast(values: Floats, of: Units, weights: Floats | None = None) -> Contra
         # A residual's variance is less than its unit's by the leverage.
         residuals = residuals / np.sqrt(1 - leverages)[of.clusters]
     working = _working(residuals, pull, of) / (information * information)
-    alike = limit == 0
-    return _found(value * size, parts * size, leverages, working, known=alike)
+    found = _found(value * size, parts * size, leverages, working, known=limit == 0)
+    if not found.error:
+        return found
+    skewness, imbalance = _skewness(pulled / information, of)
+    return replace(found, skewness=skewness, imbalance=imbalance)
 
 
 def _found(
@@ -188,14 +195,40 @@ def _found(
         working: Of the clusters.
         known: Whether the error is 0 whatever the leverages.
     """
-    error = None
+    error, free = None, None
     if known or leverages.max() <= _WHOLLY:
         largest = float(np.abs(parts).max())
         error = largest * float(np.sqrt(((parts / largest) ** 2).sum())) if largest > 0 else 0.0
-    free = freedom(working, leverages) if error else None
+        free = freedom(working, leverages) if error else None
     if error and free is None:
         error = None
     return Contrast(value, error, free, parts, leverages, working)
+
+
+def _skewness(pulled: Floats, of: Units) -> tuple[float, float]:
+    """Return the skewness of the difference, and by how much the candidate's share is greater.
+
+    Shares of the variance, as they are where both sides' values vary alike: by the numbers of
+    clusters. Both sides' values are taken to be as skewed as all of them. So the skewness of a
+    side of few clusters is known from the other, and sides of as many clusters cancel out.
+    """
+    counts: list[int] = []
+    skewed = 0.0
+    for sign, side in ((1, of.is_candidate), (-1, ~of.is_candidate)):
+        own = of.clusters[side & (pulled != 0)]
+        sums = sign * np.bincount(of.clusters, np.where(side, pulled, 0.0), of.cluster_count)
+        counts.append(len(np.unique(own)))
+        square = float(sums @ sums)
+        if square > 0:
+            skewed += counts[-1] ** 1.5 * float((sums * sums) @ sums) / square**1.5
+    if not all(counts):
+        return 0.0, 0.0
+    total = sum(counts)
+    candidate, baseline = counts[1] / total, counts[0] / total
+    skewness = (
+        skewed / total * (candidate**1.5 / counts[0] ** 0.5 - baseline**1.5 / counts[1] ** 0.5)
+    )
+    return skewness, candidate - baseline
 
 
 def freedom(working: Floats, leverages: Floats) -> float | None:
@@ -227,14 +260,47 @@ def combined(one: Contrast, other: Contrast) -> Contrast:
     return found
 
 
-def interval(value: float, found: Contrast) -> Estimate:
-    """Estimate by Student's interval; without bounds where the error is not known."""
+def interval(value: float, found: Contrast, bend: float | None = None) -> Estimate:
+    """Estimate by Student's interval, skewness allowed for; without bounds of an unknown error.
+
+    Args:
+        value: The estimate.
+        found: Its error.
+        bend: As `straightened` has it.
+    """
     if found.error is None:
         return Estimate(value)
-    half = 0.0
-    if found.freedom is not None:
-        half = distributions.student_quantile(found.freedom) * found.error
-    return Estimate(value, value - half, value + half)
+    if found.freedom is None:
+        return Estimate(value, value, value)
+    reach = distributions.student_quantile(found.freedom)
+    lower, upper = (_bent(each, found.skewness, bend) * found.error for each in (reach, -reach))
+    return Estimate(value, value - lower, value - upper)
+
+
+def straightened(statistic: float, skewness: float, bend: float | None = None) -> float:
+    """Return what of a statistic's distribution is left when its skewness is taken away.
+
+    P. Hall, On the removal of skewness by transformation, Journal of the Royal Statistical Society
+    B 54 (1992), whose cubic grows everywhere.
+
+    Args:
+        statistic: An estimate by its standard error.
+        skewness: Of the estimate's distribution.
+        bend: How much the square of the statistic counts; a third of the skewness where the
+            estimate is a sum.
+    """
+    bend = skewness / 3 if bend is None else bend
+    square = statistic * statistic
+    return statistic + bend * square + bend * bend * square * statistic / 3 + skewness / 6
+
+
+def _bent(straight: float, skewness: float, bend: float | None) -> float:
+    """Return the statistic that is straightened to this."""
+    bend = skewness / 3 if bend is None else bend
+    straight -= skewness / 6
+    if abs(bend) < 1e-6:
+        return straight - bend * straight * straight
+    return (float(np.cbrt(1 + 3 * bend * straight)) - 1) / bend
 
 
 def _sums(numbers: Floats, of: Units) -> Floats:
@@ -266,27 +332,36 @@ def _explained(sides: Floats, shares: Floats, of: Units) -> Floats:
 def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
     """Return each cluster's variance if units share a variance between and one within clusters.
 
-    Of each side separately, as Welch does; by the method of moments.
+    Of each side separately, as Welch does, and in proportion to what residuals of a stratum's side
+    are; by the method of moments.
     """
+    cells = of.strata * 2 + of.is_candidate
+    counts = np.bincount(cells, minlength=2 * of.stratum_count)
+    squares = np.bincount(cells, residuals * residuals, 2 * of.stratum_count)
+    sizes = np.sqrt(squares / np.maximum(1, counts))[cells]
+    scaled = pull * sizes
+    if of.independent:
+        return _sums(scaled * scaled, of)
+    alike = np.divide(residuals, sizes, out=np.zeros_like(sizes), where=sizes > 0)
     variances = np.zeros(of.cluster_count)
     for side in (of.is_candidate, ~of.is_candidate):
-        side = side & (pull != 0)  # noqa: PLW2901 - one-sided strata have no say
-        own, pulls, found = of.clusters[side], pull[side], residuals[side]
+        known = side & (scaled != 0)
+        own, pulls, found = of.clusters[known], scaled[known], alike[known]
         if not len(own):
             continue
-        squares = float((found * found).sum())
-        count = len(own)
-        if of.independent:
-            variances[own] += pulls * pulls * (squares / count)
-            continue
-        sizes = np.bincount(own, minlength=of.cluster_count).astype(np.float64)
-        sums = np.bincount(own, found, of.cluster_count)
-        excess = float((sizes * sizes).sum()) - count
-        between = 0.0
-        if excess > 0:
-            between = (float((sums * sums).sum()) - squares) / excess
-            between = min(max(0.0, between), squares / count)
-        within = squares / count - between
-        variances += within * np.bincount(own, pulls * pulls, of.cluster_count)
+        between = share_between(found, own, of.cluster_count)
+        variances += (1 - between) * np.bincount(own, pulls * pulls, of.cluster_count)
         variances += between * np.bincount(own, pulls, of.cluster_count) ** 2
     return variances
+
+
+def share_between(residuals: Floats, clusters: Ints, count: int) -> float:
+    """Return which share of the residuals' variance is between clusters, from 0 to 1."""
+    sizes = np.bincount(clusters, minlength=count)
+    pairs = float(sizes @ sizes) - len(clusters)
+    squares = float(residuals @ residuals)
+    if pairs <= 0 or squares <= 0:
+        return 0.0
+    sums = np.bincount(clusters, residuals, count)
+    alike = (float(sums @ sums) - squares) / pairs
+    return min(1.0, max(0.0, alike / (squares / len(clusters))))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from otel_vtrack.analysis.inference import distributions
-from otel_vtrack.analysis.inference.contrast import Contrast, Units
+from otel_vtrack.analysis.inference.contrast import Contrast, Units, straightened
 from otel_vtrack.analysis.statistics import Estimate
 
 
@@ -59,19 +59,23 @@ def clusters(of: Units) -> tuple[int, int]:
     return int(present[1].sum()), int(present[0].sum())
 
 
-def student(value: float, found: Contrast, chance: float) -> tuple[float | None, float | None]:
+def student(
+    value: float, found: Contrast, chance: float, bend: float | None = None
+) -> tuple[float | None, float | None]:
     """Return the statistic and the p-value of an estimate that may be 0.
 
     Args:
         value: The estimate.
         found: Its error and that one's degrees of freedom.
         chance: The p-value of sides that are alike within and differ from each other.
+        bend: As `contrast.straightened` has it.
     """
     if found.error is None:
         return None, None
     if found.error > 0:
         statistic = value / found.error
-        return statistic, distributions.student_both(statistic, found.freedom)
+        straight = straightened(statistic, found.skewness, bend)
+        return statistic, distributions.student_both(straight, found.freedom)
     if value == 0:
         return 0.0, 1.0
     return math.copysign(math.inf, value), chance
