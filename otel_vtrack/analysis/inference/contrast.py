@@ -176,17 +176,17 @@ def contrast(values: Floats, of: Units, weights: Floats | None = None) -> Contra
         # A residual's variance is less than its unit's by the leverage.
         residuals = residuals / np.sqrt(1 - leverages)[of.clusters]
     working = _working(residuals, pull, of) / (information * information)
-    found = _found(value * size, parts * size, leverages, working, known=limit == 0)
+    found = summed(value * size, parts * size, leverages, working, known=limit == 0)
     if not found.error:
         return found
     skewness, imbalance = _skewness(pulled / information, of)
     return replace(found, skewness=skewness, imbalance=imbalance)
 
 
-def _found(
+def summed(
     value: float, parts: Floats, leverages: Floats, working: Floats, *, known: bool = False
 ) -> Contrast:
-    """Sum up the parts, unless a cluster has no residual.
+    """Sum up what the clusters say; of no error if a cluster has no residual to tell it by.
 
     Args:
         value: The difference.
@@ -254,7 +254,7 @@ def combined(one: Contrast, other: Contrast) -> Contrast:
     value = one.value - other.value
     if abs(value) <= _NOTHING * max(abs(one.value), abs(other.value)):
         value = 0.0
-    found = _found(value, one.parts - other.parts, leverages, working)
+    found = summed(value, one.parts - other.parts, leverages, working)
     if one.error is None or other.error is None:
         return replace(found, error=None, freedom=None)
     return found

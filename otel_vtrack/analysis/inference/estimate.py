@@ -15,6 +15,7 @@ Sources, beyond those of `contrast`:
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.inference import contrast as contrasts
 from otel_vtrack.analysis.inference import distributions
-from otel_vtrack.analysis.inference.contrast import Floats, Ints
+from otel_vtrack.analysis.inference.contrast import Contrast, Floats, Ints
 from otel_vtrack.analysis.inference.shares import wilson
 from otel_vtrack.analysis.statistics import Estimate
 
@@ -39,11 +40,8 @@ def mean(values: _Array, clusters: _Array) -> Estimate | None:
     if not len(values) or not contrasts.usable(values):
         return None
     numbered, count = contrasts.compact(np.asarray(clusters))
-    middle, error, freedom = mean_error(values, numbered, count)
-    if error is None:
-        return Estimate(middle)
-    half = distributions.student_quantile(freedom) * error if error else 0.0
-    return Estimate(middle, middle - half, middle + half)
+    found = mean_of(values, numbered, count)
+    return contrasts.interval(found.value, found)
 
 
 def proportion(successes: _Array, clusters: _Array) -> Estimate | None:
@@ -91,39 +89,30 @@ def quantiles(
     return found
 
 
-def mean_error(
-    values: Floats, clusters: Ints, count: int
-) -> tuple[float, float | None, float | None]:
-    """Return a mean, its standard error and that one's degrees of freedom.
-
-    The error is None of one cluster, the freedom where the error is None or 0.
-    """
+def mean_of(values: Floats, clusters: Ints, count: int) -> Contrast:
+    """Return a mean as the contrast of one side with nothing."""
     total = len(values)
+    # As in a contrast: of any size, and without rounding errors where all are equal.
     size = float(np.abs(values).max()) or 1.0
-    first = float(values[0])
-    scaled = values / size - first / size
+    first = float(values[0]) / size
+    scaled = values / size - first
+    limit = 1e-12 * float(np.abs(scaled).max())
     middle = float(scaled.mean())
     residuals = scaled - middle
-    residuals[np.abs(residuals) <= 1e-12 * float(np.abs(scaled).max())] = 0.0
-    middle = first + middle * size
-    if count < 2:
-        return middle, None, None
-    squares = float((residuals * residuals).sum())
-    if squares <= 0:
-        return middle, 0.0, None
-    if count == total:
-        return middle, math.sqrt(squares / (total - 1) / total) * size, total - 1.0
+    residuals[np.abs(residuals) <= limit] = 0.0
     sizes = np.bincount(clusters, minlength=count).astype(np.float64)
-    leverages = sizes / total
+    leverages = np.minimum(1 - 1e-12, sizes / total)
     sums = np.bincount(clusters, residuals, count)
-    parts = sums / np.sqrt(1 - leverages) / total
-    excess = float((sizes * sizes).sum()) - total
-    between = min(max(0.0, (float((sums * sums).sum()) - squares) / excess), squares / total)
-    working = between * sizes * sizes + (squares / total - between) * sizes
-    freedom = contrasts.freedom(working, leverages)
-    if freedom is None:
-        return middle, None, None
-    return middle, math.sqrt(float((parts * parts).sum())) * size, freedom
+    between = contrasts.share_between(residuals, clusters, count) if count < total else 0.0
+    found = contrasts.summed(
+        (first + middle) * size,
+        sums / np.sqrt(1 - leverages) * (size / total),
+        leverages,
+        between * sizes * sizes + (1 - between) * sizes,
+        known=limit == 0 and count > 1,
+    )
+    square = float(sums @ sums)
+    return replace(found, skewness=float((sums * sums) @ sums) / square**1.5 if square else 0.0)
 
 
 def effective(successes: Floats, share: float, clusters: Ints, count: int) -> float:
@@ -138,11 +127,12 @@ def effective(successes: Floats, share: float, clusters: Ints, count: int) -> fl
     total = len(successes)
     if count == total:
         return float(total)
-    _, error, freedom = mean_error(successes, clusters, count)
-    if error is None:
+    found = mean_of(successes, clusters, count)
+    if found.error is None:
         return 1.0
-    if freedom is None:
+    if found.freedom is None:
         return float(count)
-    ratio = max(1.0, error * error / (share * (1 - share) / total)) if 0 < share < 1 else 1.0
-    narrower = (distributions.student_quantile(freedom) / statistics.Z) ** 2
+    variance = share * (1 - share) / total
+    ratio = max(1.0, found.error**2 / variance) if variance > 0 else 1.0
+    narrower = (distributions.student_quantile(found.freedom) / statistics.Z) ** 2
     return max(1.0, total / ratio / narrower)

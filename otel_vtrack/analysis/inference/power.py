@@ -52,10 +52,10 @@ def needed(
         own, count = contrasts.compact(numbered[side])
         if count < 2:
             return None
-        _, error, _ = estimate.mean_error(values[side], own, count)
-        if error is None:
+        found = estimate.mean_of(values[side], own, count)
+        if found.error is None:
             return None
-        errors.append(error)
+        errors.append(found.error)
         counts.append(len(own))
     return more((errors[0], errors[1]), (counts[0], counts[1]), smallest, alpha=alpha, power=power)
 

@@ -25,6 +25,7 @@ from otel_vtrack.analysis.statistics import Estimate
 
 _LEAST_EXPECTED: Final = 1.0
 """Levels of which fewer are expected on a side are taken together."""
+_LEAST_GROUPS: Final = 0.99
 _Array = npt.NDArray[Any]
 
 
@@ -40,6 +41,24 @@ class Mix:
 
     p_value: float | None
     cramers_v: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Design:
+    """What clusters do to chi-square.
+
+    Attributes:
+        effect: The mean design effect.
+        freedom: Satterthwaite's.
+        groups: How many clusters the effect is as sure of as it would be of as many even ones.
+        stretch: By how much chi-square varies less about its mean than its freedom says, as it
+            does where levels have few clusters each; 0 where they have one, which tells nothing.
+    """
+
+    effect: float
+    freedom: float
+    groups: float
+    stretch: float
 
 
 def mix(codes: _Array, is_candidate: _Array, clusters: _Array) -> Mix:
@@ -70,21 +89,24 @@ def categories(codes: _Array, is_candidate: _Array, clusters: _Array) -> Tested:
     zeros = np.bincount(levels[~of.is_candidate], minlength=count) / baselines
     harmonic = candidates * baselines / total
     chi_square = harmonic * float(((ones - zeros) ** 2 / shares).sum())
-    effect, freedom, groups = 1.0, count - 1.0, math.inf
+    design = _Design(1.0, count - 1.0, math.inf, 1.0)
     if not of.independent:
-        effect, freedom, groups = _design(levels, shares, of, harmonic)
-    statistic = chi_square / effect
-    excess = max(0.0, chi_square / total - effect * (count - 1) / max(1, total - 1))
+        design = _design(levels, shares, of, harmonic)
+    statistic = chi_square / design.effect
+    excess = max(0.0, chi_square / total - design.effect * (count - 1) / max(1, total - 1))
     cramers_v = min(1.0, math.sqrt(excess))
-    if groups < 1:
+    if design.groups < _LEAST_GROUPS:
         return Tested(Estimate(cramers_v), None, None, None, None, "")
-    p_value = distributions.f_above(statistic / (count - 1), freedom, groups * freedom)
+    ratio = max(0.0, 1 + (statistic / (count - 1) - 1) * design.stretch)
+    p_value = 1.0
+    if design.stretch > 0:
+        p_value = distributions.f_above(ratio, design.freedom, design.groups * design.freedom)
     return Tested(
         Estimate(cramers_v),
         None,
         statistic,
         p_value,
-        freedom,
+        design.freedom,
         _name(independent=of.independent),
     )
 
@@ -101,38 +123,49 @@ def _gathered(levels: Ints, count: int, share: float) -> tuple[Ints, int]:
     return contrasts.compact(np.where(rare, count, np.arange(count))[levels])
 
 
-def _design(
-    levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float
-) -> tuple[float, float, float]:
-    """Return the mean design effect, Satterthwaite's freedom and the freedom of the error."""
+def _design(levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float) -> _Design:
     from scipy import sparse  # noqa: PLC0415 - slow to load
 
     count = len(shares)
     pull = np.where(of.is_candidate, 1 / of.candidates[0], -1 / of.baselines[0])
-    matrix = sparse.csr_array((pull, (of.clusters, levels)), shape=(of.cluster_count, count))
-    matrix.sum_duplicates()
     sums = np.bincount(of.clusters, pull, of.cluster_count)
-    sizes = np.bincount(of.clusters, pull * pull, of.cluster_count)
-    leverages = np.minimum(1 - 1e-12, sizes * harmonic)
-    effective = 1 / float(((sizes * harmonic) ** 2 / (1 - leverages)).sum())
-    scaled = sparse.diags_array(1 / np.sqrt(1 - leverages)) @ matrix
-    sums = sums / np.sqrt(1 - leverages)
+    squares = np.bincount(of.clusters, pull * pull, of.cluster_count)
+    # Of the clusters in the difference of the sides, and in the pooled shares.
+    leverages = np.minimum(1 - 1e-12, squares * harmonic)
+    groups = 1 / float(((squares * harmonic) ** 2 / (1 - leverages)).sum())
+    scale = np.sqrt(harmonic / np.maximum(1e-12, 1 - sums * sums / squares / len(levels)))
     # Residuals are indicators less pooled shares, so that their covariance is that of the
-    # indicators and three terms of rank one.
+    # indicators and three terms of rank one. Everything is in units of the pooled shares' roots.
     roots = np.sqrt(shares)
-    indicators = (scaled.T @ scaled) * harmonic
-    indicators = sparse.diags_array(1 / roots) @ indicators @ sparse.diags_array(1 / roots)
-    cross = (scaled.T @ sums) * harmonic / roots
-    square = float(sums @ sums) * harmonic
-    trace = float(indicators.diagonal().sum()) - 2 * float(roots @ cross) + square
-    by_roots = indicators @ roots
-    low_rank = (
-        2 * (float(cross @ cross) + float(roots @ cross) ** 2)
-        + square**2
-        - 4 * square * float(roots @ cross)
+    matrix = sparse.csr_array(
+        (pull * scale[of.clusters] / roots[levels], (of.clusters, levels)),
+        shape=(of.cluster_count, count),
     )
-    both = -2 * float(by_roots @ cross) + square * float(roots @ by_roots)
-    squares = float((indicators.data**2).sum()) + low_rank + 2 * both
-    if trace <= 0 or squares <= 0:
-        return 1.0, count - 1.0, 0.0
-    return trace / (count - 1), trace * trace / squares, effective
+    matrix.sum_duplicates()
+    sums *= scale
+    indicators = matrix.T @ matrix
+    cross = matrix.T @ sums
+    square, along = float(sums @ sums), float(roots @ cross)
+    lengths = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel() - sums * sums
+    trace = float(lengths.sum())
+    by_roots = indicators @ roots
+    squared = (
+        float((indicators.data**2).sum())
+        + 2 * (float(cross @ cross) + along**2)
+        + square**2
+        - 4 * square * along
+        - 4 * float(by_roots @ cross)
+        + 2 * square * float(roots @ by_roots)
+    )
+    # A cluster's product with itself says nothing of how all of them may add up.
+    squared -= float(lengths @ lengths)
+    if trace <= 0 or groups < _LEAST_GROUPS:
+        return _Design(1.0, count - 1.0, 0.0, 1.0)
+    if squared <= 1e-9 * trace * trace / count:
+        # No two clusters have anything in common.
+        return _Design(trace / (count - 1), count - 1.0, groups, 0.0)
+    share = lengths / trace
+    freedom = trace * trace / squared * max(1e-12, 1 - float(share @ share))
+    freedom = min(count - 1.0, max(1.0, freedom))
+    stretch = trace / math.sqrt(freedom * squared)
+    return _Design(trace / (count - 1), freedom, groups, stretch)
