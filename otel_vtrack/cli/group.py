@@ -15,6 +15,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         "compare",
         "differences",
         "gate",
+        "flags",
         "traces",
         "spans",
         "assessments",

@@ -13,6 +13,7 @@ from otel_vtrack.client import (
     deployments,
     experiments,
     export,
+    flags,
     methods,
     notebook,
     spans,
@@ -131,6 +132,12 @@ class AsyncClient:
 
     compare_versions = methods.asks_async(analysis.compare_versions)
     list_differences = methods.asks_async(analysis.list_differences)
+
+    list_flags = methods.asks_async(flags.list_flags)
+    compare_variants = methods.asks_async(flags.compare_variants)
+    list_interactions = methods.asks_async(flags.list_interactions)
+    get_flag_exposure = methods.asks_async(flags.get_flag_exposure)
+    list_flag_changes = methods.asks_async(flags.list_flag_changes)
 
     export_telemetry = methods.searches_async(export.export_telemetry)
     export_changes = methods.searches_async(export.export_changes)

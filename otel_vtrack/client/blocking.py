@@ -12,6 +12,7 @@ from otel_vtrack.client import (
     deployments,
     experiments,
     export,
+    flags,
     methods,
     notebook,
     spans,
@@ -135,6 +136,12 @@ class Client:
 
     compare_versions = methods.asks(analysis.compare_versions)
     list_differences = methods.asks(analysis.list_differences)
+
+    list_flags = methods.asks(flags.list_flags)
+    compare_variants = methods.asks(flags.compare_variants)
+    list_interactions = methods.asks(flags.list_interactions)
+    get_flag_exposure = methods.asks(flags.get_flag_exposure)
+    list_flag_changes = methods.asks(flags.list_flag_changes)
 
     export_telemetry = methods.searches(export.export_telemetry)
     export_changes = methods.searches(export.export_changes)

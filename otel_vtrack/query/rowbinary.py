@@ -92,6 +92,10 @@ class Reader:
         """Read an Array of numbers, whose type is given as a code of `struct`."""
         return self.fields(struct.Struct(f"<{self.length()}{code}"))
 
+    def packed(self, size: int) -> bytes:
+        """Read an Array of numbers of so many bytes each, without a look at them."""
+        return self._take(self.length() * size)
+
     def attributes(self) -> Attributes:
         """Read a Map(String, String) and the Array(UInt8) of kinds after it."""
         names: list[str] = []

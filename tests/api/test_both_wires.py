@@ -165,6 +165,21 @@ STORY = [
         {"start_time_from": "0001-01-01T00:00:00Z"},
         "INVALID_ARGUMENT",
     ),
+    ("FlagService/ListFlags", {"service_name": "shop"}, "OK"),
+    ("FlagService/ListFlags", {"version": "@none"}, "NOT_FOUND"),
+    ("FlagService/CompareVariants", {"flag": "ui", "version": "2.4.0"}, "OK"),
+    ("FlagService/CompareVariants", {"flag": "ui", "version": "9"}, "NOT_FOUND"),
+    ("FlagService/CompareVariants", {"flag": "ui"}, "INVALID_ARGUMENT"),
+    (
+        "FlagService/ListInteractions",
+        {"baseline_version": "2.3.1", "candidate_version": "2.4.0"},
+        "OK",
+    ),
+    ("FlagService/ListInteractions", {"baseline_version": "2.3.1"}, "INVALID_ARGUMENT"),
+    ("FlagService/GetFlagExposure", {"flag": "ui", "width": "60s"}, "OK"),
+    ("FlagService/GetFlagExposure", {"flag": "ui", "width": "0.5s"}, "INVALID_ARGUMENT"),
+    ("FlagService/ListFlagChanges", {"window": "3600s"}, "OK"),
+    ("FlagService/ListFlagChanges", {"version": "9"}, "NOT_FOUND"),
     ("DeploymentService/DeleteDeployment", A, "OK"),
     ("DeploymentService/DeleteDeployment", A, "OK"),
     ("ExperimentService/CreateExperiment", {"experiment": "later", "tags": {"a": "b"}}, "OK"),
@@ -202,15 +217,26 @@ def test_the_story_has_every_call():
 
 @pytest.fixture
 def telemetry(make_spans):
+    def flag(number):
+        return {"vtrack.flag.ui": "on" if number % 2 else "off"}
+
     def usage(number):
-        return {"gen_ai.usage.input_tokens": number, "gen_ai.request.model": "gpt-4o"}
+        used = {"gen_ai.usage.input_tokens": number, "gen_ai.request.model": "gpt-4o"}
+        return used | flag(number)
 
     old = [
         {"trace": n, "span": n, "name": "ask", "ms": 5 + n, "attributes": usage(n)}
         for n in range(1, 25)
     ]
     new = [
-        {"trace": n, "span": n, "name": "ask", "ms": 9 + n, "status": 2 * (n % 2)}
+        {
+            "trace": n,
+            "span": n,
+            "name": "ask",
+            "ms": 9 + n,
+            "status": 2 * (n % 2),
+            "attributes": flag(n),
+        }
         for n in range(25, 50)
     ]
     where = {"deployment__environment__name": "production"}

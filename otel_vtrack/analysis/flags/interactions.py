@@ -1,0 +1,210 @@
+"""Says how far what changed from one version to another depends on the variant of a flag.
+
+An interaction is a difference of differences: what changed under a variant, minus what changed
+under the reference. That one of two changes is significant and the other is not does not show it
+(A. Gelman and H. Stern, The difference between "significant" and "not significant" is not itself
+statistically significant, The American Statistician 60 (2006)), so it is tested by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+
+from otel_vtrack.analysis import statistics
+from otel_vtrack.analysis.compare import ALPHA
+from otel_vtrack.analysis.flags import measures, variants, words
+from otel_vtrack.analysis.flags.measures import Measured
+from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query import flags
+from otel_vtrack.query.flags import Numbers, Sample, Variants, Where
+from otel_vtrack.store.client import Store
+
+
+class InteractionVerdict(IntEnum):
+    """What may be said of an interaction; numbers as in flags.proto."""
+
+    DEPENDS = 1
+    NO_EVIDENCE = 2
+    NOT_ENOUGH_DATA = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One metric of two groups of traces; flags.proto explains each field of VariantChange."""
+
+    baseline_count: int
+    candidate_count: int
+    baseline: Estimate | None
+    candidate: Estimate | None
+    difference: Estimate | None
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interaction:
+    """How far a change depends on a variant; flags.proto explains each field."""
+
+    flag: str
+    variant: str
+    reference_variant: str
+    metric: str
+    unit: str
+    baseline_saw_flag: bool
+    change: Change
+    reference_change: Change
+    difference: Estimate | None
+    test: str
+    p_value: float | None
+    adjusted_p_value: float | None = None
+    verdict: InteractionVerdict = InteractionVerdict.NOT_ENOUGH_DATA
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """All of them, the surest first."""
+
+    experiment: str
+    interactions: list[Interaction]
+    sampled_one_in: int
+
+
+def find(
+    store: Store,
+    where: Where,
+    *,
+    flag: str = "",
+    metrics: Sequence[str] = (),
+    reference_variant: str = "",
+    max_traces: int = 0,
+) -> Interactions:
+    """Compare the changes under the variants of flags; `where` has baseline and candidate.
+
+    Raises:
+        InvalidArgument: A version is missing, both are the same, a metric or the reference is
+            none, or the versions are in more than one experiment and none was named.
+        NotFound: A version has no traces there, or those of the candidate did not see the flag.
+    """
+    if len(set(where.versions)) != 2:
+        raise InvalidArgument(
+            "name two different versions to compare; `vtrack versions list` has them"
+        )
+    baseline, candidate = where.versions
+    wanted = measures.wanted(metrics)
+    sample = flags.sample(store, where, flag=flag, tokens="tokens" in wanted, max_traces=max_traces)
+    experiment = variants.one_experiment(sample)
+    is_candidate = sample.of_version(candidate)
+    for version, count in ((baseline, (~is_candidate).sum()), (candidate, is_candidate.sum())):
+        if not count:
+            raise NotFound(
+                f"version {version} has no traces here: `vtrack versions list` shows which"
+                " versions are known, and where; a wider time range or no --environment may help"
+            )
+    seen = {
+        name: each for name, each in sample.flags.items() if (each.codes[is_candidate] >= 0).any()
+    }
+    if flag and not seen:
+        raise NotFound(
+            f"no trace of version {candidate} saw the flag {flag} here: `vtrack flags list` shows"
+            " which were seen, and where"
+        )
+    columns = measures.of_sample(sample, wanted, every=bool(metrics))
+    found = [
+        each
+        for name in seen
+        for each in _of_flag(sample, is_candidate, name, columns, reference=reference_variant)
+    ]
+    return Interactions(experiment, _judged(found, baseline, candidate), sample.one_in)
+
+
+def _of_flag(
+    sample: Sample,
+    is_candidate: Numbers,
+    flag: str,
+    columns: list[Measured],
+    *,
+    reference: str,
+) -> list[Interaction]:
+    seen = sample.flags[flag]
+    baseline_saw = bool((seen.codes[~is_candidate] >= 0).any())
+    # By what the candidate saw: a variant that it does not know has no change.
+    own = Variants(seen.names, np.where(is_candidate, seen.codes, -1))
+    first, *others = variants.ordered(own, reference)
+    clusters = sample.clusters
+
+    def under(code: int) -> tuple[Numbers, Numbers]:
+        of_variant = seen.codes == code
+        before = ~is_candidate & of_variant if baseline_saw else ~is_candidate
+        return before, is_candidate & of_variant
+
+    found: list[Interaction] = []
+    for measured in columns:
+        reference_sides = under(first)
+        reference_change = change(measured, *reference_sides, clusters)
+        for code in others:
+            sides = under(code)
+            tested = None
+            if measured.enough(*reference_sides, *sides):
+                if baseline_saw:
+                    chosen = (seen.codes == first) | (seen.codes == code)
+                    tested = measured.interaction(
+                        is_candidate, seen.codes == code, chosen, clusters
+                    )
+                else:
+                    # What both are compared with is the same, so it falls out of the difference.
+                    tested = measured.difference(reference_sides[1], sides[1], clusters)
+            found.append(
+                Interaction(
+                    flag=flag,
+                    variant=seen.names[code],
+                    reference_variant=seen.names[first],
+                    metric=measured.metric,
+                    unit=measured.unit,
+                    baseline_saw_flag=baseline_saw,
+                    change=change(measured, *sides, clusters),
+                    reference_change=reference_change,
+                    difference=tested.estimate if tested else None,
+                    test=tested.test if tested else "",
+                    p_value=tested.p_value if tested else None,
+                )
+            )
+    return found
+
+
+def change(measured: Measured, before: Numbers, after: Numbers, clusters: Numbers) -> Change:
+    """Compare two groups of traces by the mean, or share, of a metric."""
+    tested = measured.difference(before, after, clusters)
+    means = measured.mean(before, clusters), measured.mean(after, clusters)
+    return Change(
+        measured.count(before),
+        measured.count(after),
+        *means,
+        tested.estimate if tested else statistics.difference(*means),
+        tested.p_value if tested else None,
+    )
+
+
+def _judged(found: list[Interaction], baseline: str, candidate: str) -> list[Interaction]:
+    """Adjust the p-values of all that was tested, and say what follows."""
+    tested = [number for number, each in enumerate(found) if each.p_value is not None]
+    adjusted = statistics.adjusted([found[number].p_value or 0.0 for number in tested])
+    judged = list(found)
+    for number, p_value in zip(tested, adjusted, strict=True):
+        verdict = InteractionVerdict.NO_EVIDENCE
+        if p_value < ALPHA:
+            verdict = InteractionVerdict.DEPENDS
+        judged[number] = replace(found[number], adjusted_p_value=p_value, verdict=verdict)
+    judged.sort(
+        key=lambda each: (
+            2.0 if each.adjusted_p_value is None else each.adjusted_p_value,
+            each.flag,
+            measures.METRICS.index(each.metric),
+            each.variant,
+        )
+    )
+    return [
+        replace(each, summary=words.of_interaction(each, baseline, candidate)) for each in judged
+    ]

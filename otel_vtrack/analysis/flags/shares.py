@@ -1,0 +1,24 @@
+"""Shares of traces, where those of one session do not count as independent."""
+
+import numpy as np
+
+from otel_vtrack.analysis.inference.shares import wilson
+from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.query.flags import Numbers
+
+
+def design_effect(clusters: Numbers) -> float:
+    """Return by how much traces say less than as many independent ones, at worst; from 1 up.
+
+    That is where all traces of a session see the same variant: the mean size of a trace's session
+    (L. Kish, Survey Sampling (1965), 5.4).
+    """
+    if not len(clusters):
+        return 1.0
+    sizes = np.unique(clusters, return_counts=True)[1].astype(float)
+    return float((sizes**2).sum() / sizes.sum())
+
+
+def share(count: int, total: int, effect: float) -> Estimate:
+    """Estimate a share by Wilson's interval with the effective number of traces, of some."""
+    return wilson(count / total, total / effect)

@@ -1,0 +1,314 @@
+"""Lists the variants of flags that versions saw, and compares those of one flag in one version."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from otel_vtrack.analysis import statistics
+from otel_vtrack.analysis.compare import ALPHA, Figure, Verdict
+from otel_vtrack.analysis.flags import measures, shares, words
+from otel_vtrack.analysis.flags.measures import Measured
+from otel_vtrack.analysis.inference import compare, estimate
+from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query import flags
+from otel_vtrack.query.flags import Group, Numbers, Sample, Variants, Where
+from otel_vtrack.store.client import Store
+
+MAX_LISTED: Final = 200_000
+"""Most traces to look at where they are counted and no more."""
+REFERENCES: Final = ("control", "off", "false")
+"""Names of variants that others are compared with, the first that there is."""
+_LEVELS: Final = (0.5, 0.95)
+_QUANTILES: Final = ("p50", "p95")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """A variant that a version saw in a place; flags.proto explains each field."""
+
+    flag: str
+    variant: str
+    group: Group
+    trace_count: int
+    share: Estimate
+    first_seen_ns: int
+    last_seen_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class VariantSample:
+    """The traces of one variant; times in nanoseconds since 1970."""
+
+    variant: str
+    trace_count: int
+    error_count: int
+    cluster_count: int
+    first_seen_ns: int
+    last_seen_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantMetric:
+    """One metric of a variant; flags.proto explains each field."""
+
+    metric: str
+    unit: str
+    variant: str
+    count: int
+    cluster_count: int
+    figures: tuple[Figure, ...]
+    test: str = ""
+    p_value: float | None = None
+    adjusted_p_value: float | None = None
+    verdict: Verdict | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantComparison:
+    """The variants of a flag side by side; flags.proto explains each field."""
+
+    flag: str
+    version: str
+    experiment: str
+    service_name: str
+    environment: str
+    reference_variant: str
+    variants: tuple[VariantSample, ...]
+    unevaluated_count: int
+    metrics: tuple[VariantMetric, ...]
+    sampled_one_in: int
+
+
+def usages(
+    store: Store, where: Where, *, flag: str = "", max_traces: int = 0
+) -> tuple[list[Usage], int]:
+    """List which variants each version saw where, and one of how many traces was looked at."""
+    sample = flags.sample(store, where, flag=flag, max_traces=max_traces or MAX_LISTED)
+    totals = np.bincount(sample.group, minlength=len(sample.groups))
+    effects = [
+        shares.design_effect(sample.clusters[sample.group == number])
+        for number in range(len(sample.groups))
+    ]
+    found: list[Usage] = []
+    for name, variants in sample.flags.items():
+        pairs = sample.group * len(variants.names) + variants.codes
+        pairs = np.where(variants.codes < 0, -1, pairs)
+        kinds, firsts, counts = np.unique(pairs, return_index=True, return_counts=True)
+        lasts = len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]
+        for pair, first, last, count in zip(kinds, firsts, lasts, counts, strict=True):
+            if pair < 0:
+                continue
+            group, variant = divmod(int(pair), len(variants.names))
+            found.append(
+                Usage(
+                    flag=name,
+                    variant=variants.names[variant],
+                    group=sample.groups[group],
+                    trace_count=int(count) * sample.one_in,
+                    share=shares.share(int(count), int(totals[group]), effects[group]),
+                    first_seen_ns=int(sample.starts_ns[first]),
+                    last_seen_ns=int(sample.starts_ns[last]),
+                )
+            )
+    found.sort(key=lambda each: (each.flag, each.group, -each.trace_count, each.variant))
+    return found, sample.one_in
+
+
+def compare_variants(
+    store: Store,
+    where: Where,
+    *,
+    flag: str,
+    metrics: Sequence[str] = (),
+    reference_variant: str = "",
+    max_traces: int = 0,
+) -> VariantComparison:
+    """Compare the variants of a flag by the traces of a version, the only one of `where`.
+
+    Raises:
+        InvalidArgument: The flag or the version is missing, a metric or the reference is none, or
+            the version is in more than one experiment and none was named.
+        NotFound: No trace of the version saw the flag.
+    """
+    [version] = where.versions or [""]
+    if not flag or not version:
+        raise InvalidArgument("name a flag and a version: `vtrack flags list` has both")
+    wanted = measures.wanted(metrics)
+    sample = flags.sample(store, where, flag=flag, tokens="tokens" in wanted, max_traces=max_traces)
+    experiment = one_experiment(sample)
+    seen = sample.flags.get(flag)
+    if seen is None:
+        raise NotFound(
+            f"no trace of version {version} saw the flag {flag} here: `vtrack flags list` shows"
+            " which were seen, and where; a wider time range or no --environment may help"
+        )
+    order = ordered(seen, reference_variant)
+    chosen = [seen.codes == code for code in order]
+    names = [seen.names[code] for code in order]
+    found = [
+        each
+        for measured in measures.of_sample(sample, wanted, every=bool(metrics))
+        for each in _compared(sample, measured, names, chosen)
+    ]
+    return VariantComparison(
+        flag=flag,
+        version=version,
+        experiment=experiment,
+        service_name=where.service_name,
+        environment=where.environment,
+        reference_variant=names[0],
+        variants=tuple(
+            _described(sample, name, each) for name, each in zip(names, chosen, strict=True)
+        ),
+        unevaluated_count=int((seen.codes < 0).sum()),
+        metrics=tuple(_judged(found, flag, version, names[0])),
+        sampled_one_in=sample.one_in,
+    )
+
+
+def one_experiment(sample: Sample) -> str:
+    """Return the experiment of all traces; empty of none.
+
+    Raises:
+        InvalidArgument: There are several.
+    """
+    experiments = sorted({each.experiment for each in sample.groups})
+    if len(experiments) > 1:
+        raise InvalidArgument(
+            f"these traces are in more than one experiment ({', '.join(experiments[:5])}): choose"
+            f" one, as in --experiment {experiments[0]}"
+        )
+    return experiments[0] if experiments else ""
+
+
+def ordered(seen: Variants, reference: str = "") -> list[int]:
+    """Return the numbers of the variants: the reference, then by how many traces saw them.
+
+    Raises:
+        InvalidArgument: The reference is none of them.
+    """
+    names = seen.names
+    if reference and reference not in names:
+        raise InvalidArgument(
+            f"{reference} is no variant that was seen here: choose from {', '.join(names[:10])}"
+        )
+    counts = np.bincount(seen.codes[seen.codes >= 0], minlength=len(names))
+    counted: list[int] = counts.tolist()
+    present = [code for code, count in enumerate(counted) if count]
+    order = sorted(present, key=lambda code: (-counted[code], names[code]))
+    by_name = {names[code].lower(): code for code in reversed(order)}
+    if reference:
+        first = names.index(reference)
+    else:
+        first = next((by_name[name] for name in REFERENCES if name in by_name), order[0])
+    return [first, *(code for code in order if code != first)]
+
+
+def _described(sample: Sample, variant: str, chosen: Numbers) -> VariantSample:
+    starts = sample.starts_ns[chosen]
+    return VariantSample(
+        variant,
+        len(starts),
+        int(sample.failures[chosen].sum()),
+        len(np.unique(sample.clusters[chosen])),
+        int(starts[0]) if len(starts) else 0,
+        int(starts[-1]) if len(starts) else 0,
+    )
+
+
+def _compared(
+    sample: Sample, measured: Measured, names: list[str], chosen: list[Numbers]
+) -> list[VariantMetric]:
+    reference = chosen[0] & measured.known
+    estimated = [_figures(measured, each & measured.known, sample.clusters) for each in chosen]
+    found: list[VariantMetric] = []
+    for number, (name, each) in enumerate(zip(names, chosen, strict=True)):
+        own = each & measured.known
+        tested = measured.difference(reference, own, sample.clusters) if number else None
+        figures = [
+            Figure(figure, estimated[0][figure] if number else None, value, None, None)
+            for figure, value in estimated[number].items()
+        ]
+        if number:
+            figures = [_apart(figure) for figure in figures]
+        if tested is not None:
+            # That of means and shares is the test's own.
+            figures[0] = replace(
+                figures[0],
+                difference=tested.estimate,
+                change=_change(measured, reference, own, sample.clusters),
+            )
+        found.append(
+            VariantMetric(
+                metric=measured.metric,
+                unit=measured.unit,
+                variant=name,
+                count=int(own.sum()),
+                cluster_count=len(np.unique(sample.clusters[own])),
+                figures=tuple(figures),
+                test=tested.test if tested else "",
+                p_value=tested.p_value if tested else None,
+                verdict=Verdict.NOT_ENOUGH_DATA if number else None,
+            )
+        )
+    return found
+
+
+def _figures(measured: Measured, own: Numbers, clusters: Numbers) -> dict[str, Estimate | None]:
+    mean = measured.mean(own, clusters)
+    if measured.is_share:
+        return {"rate": mean}
+    quantiles: list[Estimate | None] = [None] * len(_LEVELS)
+    if own.any():
+        quantiles = estimate.quantiles(measured.values[own], clusters[own], _LEVELS)
+    return {"mean": mean, **dict(zip(_QUANTILES, quantiles, strict=True))}
+
+
+def _apart(figure: Figure) -> Figure:
+    return replace(
+        figure,
+        difference=statistics.difference(figure.baseline, figure.candidate),
+        change=statistics.change(figure.baseline, figure.candidate),
+    )
+
+
+def _change(
+    measured: Measured, reference: Numbers, own: Numbers, clusters: Numbers
+) -> Estimate | None:
+    if measured.values[reference].mean() <= 0:
+        return None
+    both = reference | own
+    return compare.ratio_of_means(measured.values[both], own[both], clusters[both]).estimate
+
+
+def _judged(
+    found: list[VariantMetric], flag: str, version: str, reference: str
+) -> list[VariantMetric]:
+    """Adjust the p-values of all that was tested, and say what follows."""
+    tested = [number for number, each in enumerate(found) if each.p_value is not None]
+    adjusted = statistics.adjusted([found[number].p_value or 0.0 for number in tested])
+    judged = list(found)
+    for number, p_value in zip(tested, adjusted, strict=True):
+        gap = found[number].figures[0].difference
+        judged[number] = replace(
+            found[number],
+            adjusted_p_value=p_value,
+            verdict=verdict(p_value, gap.value if gap else 0.0),
+        )
+    return [
+        replace(each, summary=words.of_variant(each, flag, version, reference))
+        if each.verdict is not None
+        else each
+        for each in judged
+    ]
+
+
+def verdict(adjusted_p_value: float, difference: float) -> Verdict:
+    """Say what follows of a metric of which less is better."""
+    if adjusted_p_value >= ALPHA or not difference:
+        return Verdict.NO_EVIDENCE
+    return Verdict.REGRESSED if difference > 0 else Verdict.IMPROVED

@@ -1,0 +1,172 @@
+"""Says what was found about flags, in sentences."""
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final
+
+from otel_vtrack.analysis.compare import ALPHA, Verdict
+from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.analysis.words import probability
+
+if TYPE_CHECKING:
+    from otel_vtrack.analysis.flags.changes import ChangeMetric, FlagChange
+    from otel_vtrack.analysis.flags.interactions import Change, Interaction
+    from otel_vtrack.analysis.flags.variants import VariantMetric
+
+_NAMES: Final = {"latency": "latency", "error_rate": "error rate", "tokens": "tokens per trace"}
+_WORSE: Final = {
+    "latency": "is slower than",
+    "error_rate": "fails more often than",
+    "tokens": "uses more tokens than",
+}
+_BETTER: Final = {
+    "latency": "is faster than",
+    "error_rate": "fails less often than",
+    "tokens": "uses fewer tokens than",
+}
+_DEPENDS, _NO_EVIDENCE = 1, 2
+
+
+def amount(metric: str, value: float) -> str:
+    """Write a mean, or share, with its unit."""
+    if metric == "error_rate":
+        return f"{value * 100:.3g} %"
+    if metric == "tokens":
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if abs(value) >= 10_000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if abs(value) >= 100 else f"{value:.3g} ms"
+
+
+def gap(metric: str, difference: Estimate | None) -> str:
+    """Write a difference with its interval, as in `+12 ms [8.1, 16]`; shares in points."""
+    if difference is None:
+        return "unknown"
+    scale = 100 if metric == "error_rate" else 1
+    unit = {"error_rate": " points", "latency": " ms"}.get(metric, "")
+    bounds = [
+        "?" if bound is None else _number(bound * scale)
+        for bound in (difference.lower, difference.upper)
+    ]
+    return f"{_number(difference.value * scale, sign=True)}{unit} [{bounds[0]}, {bounds[1]}]"
+
+
+def _number(value: float, *, sign: bool = False) -> str:
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"+{text}" if sign and value > 0 else text
+
+
+def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) -> str:
+    """Say how a variant differs from the reference."""
+    name = _NAMES[found.metric]
+    where = f"{flag} = {found.variant}"
+    figure = found.figures[0]
+    if found.verdict == Verdict.NOT_ENOUGH_DATA:
+        return (
+            f"not enough data on {name} of {version} where {where}: both variants need 20 traces"
+            f" that have it, {found.variant} has {found.count:,}"
+        )
+    if found.verdict == Verdict.NO_EVIDENCE:
+        said = f"no evidence that {name} of {version} differs where {where} from where it is"
+    else:
+        verbs = _WORSE if found.verdict == Verdict.REGRESSED else _BETTER
+        said = f"where {where}, {version} {verbs[found.metric]} where it is"
+    return (
+        f"{said} {reference}: {_step(found.metric, figure.baseline, figure.candidate)}"
+        f" ({gap(found.metric, figure.difference)}), {probability(found.adjusted_p_value)},"
+        f" n = {found.count:,}"
+    )
+
+
+def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
+    """Say how far a change depends on a variant."""
+    name = _NAMES[found.metric]
+    own, other = found.change, found.reference_change
+    counts = ", ".join(
+        f"{each.baseline_count:,} / {each.candidate_count:,}" for each in (own, other)
+    )
+    variant = f"{found.flag} = {found.variant}"
+    if found.verdict not in (_DEPENDS, _NO_EVIDENCE):
+        return (
+            f"not enough data on {name} where {variant} or {found.reference_variant}: each version"
+            f" needs 20 traces that have it of either (n = {counts})"
+        )
+    tail = (
+        f"difference of the changes {gap(found.metric, found.difference)},"
+        f" {probability(found.adjusted_p_value)}, n = {counts}"
+    )
+    if found.verdict == _NO_EVIDENCE:
+        return (
+            f"no evidence that the change of {name} from {baseline} to {candidate} depends on"
+            f" whether {variant} or {found.reference_variant}: {tail}"
+        )
+    direction = _direction(own)
+    if not direction:
+        return (
+            f"{name} changed otherwise from {baseline} to {candidate} where {variant}"
+            f" ({gap(found.metric, own.difference)}) than where it is {found.reference_variant}"
+            f" ({gap(found.metric, other.difference)}): {tail}"
+        )
+    verbs = _WORSE if direction > 0 else _BETTER
+    apart = "no evidence of that"
+    if _direction(other) == direction:
+        apart = "less so" if _value(own) * direction > _value(other) * direction else "more so"
+    elif _direction(other):
+        apart = "the other way round"
+    return (
+        f"{candidate} {verbs[found.metric]} {baseline} where {variant}:"
+        f" {_step(found.metric, own.baseline, own.candidate)}"
+        f" ({gap(found.metric, own.difference)}); {apart} where it is {found.reference_variant}"
+        f" ({gap(found.metric, other.difference)}); {tail}"
+    )
+
+
+def of_change(found: "FlagChange", *, started: bool, stopped: bool) -> str:
+    """Say when and how a flag changed, and what metrics did."""
+    place = " in ".join(each for each in (found.service_name, found.environment) if each)
+    time = datetime.fromtimestamp(found.time_ns // 1_000_000_000, timezone.utc)
+    shifts = ", ".join(
+        f"{each.variant} {each.before.value * 100:.3g} % -> {each.after.value * 100:.3g} %"
+        for each in found.shifts[:4]
+    )
+    what = (
+        "began to be evaluated" if started else "ceased to be evaluated" if stopped else "changed"
+    )
+    with_ = f"when {found.version} got more traffic" if found.version else "without a deployment"
+    said = [_measured(each) for each in found.metrics if each.verdict in _SAID]
+    unsaid = [_NAMES[each.metric] for each in found.metrics if each.verdict == Verdict.NO_EVIDENCE]
+    if unsaid:
+        said.append(f"no evidence that {' or '.join(unsaid)} differs before and after")
+    head = (
+        f"{found.flag} {what} in {place or 'traces without service'} at"
+        f" {time:%Y-%m-%d %H:%M:%S} UTC, {with_}: {shifts}"
+    )
+    return "; ".join([head, *said])
+
+
+_SAID: Final = (Verdict.REGRESSED, Verdict.IMPROVED)
+
+
+def _measured(found: "ChangeMetric") -> str:
+    verb = "rose" if found.verdict == Verdict.REGRESSED else "fell"
+    change = found.change
+    return (
+        f"{_NAMES[found.metric]} {verb}: {_step(found.metric, change.baseline, change.candidate)}"
+        f" ({gap(found.metric, change.difference)}), {probability(found.adjusted_p_value)}"
+    )
+
+
+def _step(metric: str, before: Estimate | None, after: Estimate | None) -> str:
+    if before is None or after is None:
+        return "no figures"
+    return f"{amount(metric, before.value)} -> {amount(metric, after.value)}"
+
+
+def _direction(change: "Change") -> int:
+    """Return 1 or -1 where a change is more than chance, else 0."""
+    if change.difference is None or change.p_value is None or change.p_value >= ALPHA:
+        return 0
+    return 1 if change.difference.value > 0 else -1
+
+
+def _value(change: "Change") -> float:
+    return change.difference.value if change.difference else 0.0

@@ -1,0 +1,380 @@
+"""`vtrack flags`: which variants were seen, what they do, and when they changed."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import click
+from rich.markup import escape
+
+from otel_vtrack.analysis import words
+from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import Shown
+from otel_vtrack.v1 import analysis_pb2, flags_pb2
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_METRICS: Final = ("latency", "error_rate", "tokens")
+_COLOURS: Final = {
+    analysis_pb2.VERDICT_IMPROVED: "green",
+    analysis_pb2.VERDICT_REGRESSED: "red",
+    analysis_pb2.VERDICT_NO_EVIDENCE: "default",
+    analysis_pb2.VERDICT_NOT_ENOUGH_DATA: "yellow",
+}
+_DEPENDS: Final = {
+    flags_pb2.INTERACTION_VERDICT_DEPENDS: "red",
+    flags_pb2.INTERACTION_VERDICT_NO_EVIDENCE: "default",
+    flags_pb2.INTERACTION_VERDICT_NOT_ENOUGH_DATA: "yellow",
+}
+
+
+def _share(each: flags_pb2.FlagVariant) -> str:
+    return f"{each.share.value * 100:.3g} %"
+
+
+_VARIANTS: Final = (
+    Shown("flag"),
+    Shown("variant", longest=60),
+    Shown("service_name", "service"),
+    Shown("environment", spare=1),
+    Shown("version"),
+    Shown("trace_count", "traces"),
+    Shown(_share, "share"),
+    Shown("first_seen", "first seen (UTC)", spare=2),
+    Shown("last_seen", "last seen (UTC)", spare=3),
+    Shown("experiment", spare=4),
+)
+
+
+def _traces(command: _Command) -> _Command:
+    """Give a command the options that say which traces."""
+    for option in (
+        click.option("--until", type=connection.Moment(), help="By traces before: 1h, ISO 8601."),
+        click.option("--since", type=connection.Moment(), help="By traces since: 1h, ISO 8601."),
+        click.option("--environment", default="", help="By traces in this environment."),
+        click.option("--service", "service_name", default="", help="By traces of this service."),
+        click.option("--experiment", default="", help="By traces of this experiment."),
+    ):
+        command = option(command)
+    return command
+
+
+def _most(default: int) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--max-traces",
+        type=click.IntRange(1),
+        help=f"Take a random sample where more traces match.  [default: {default}]",
+    )
+
+
+_measured: Final = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=click.Choice(_METRICS),
+    help="Compare this; may be given more than once. Default: everything.",
+)
+_against: Final = click.option(
+    "--reference",
+    "reference_variant",
+    default="",
+    help="Compare with this variant.  [default: control, off or false, else the most frequent]",
+)
+
+
+@click.group()
+def command() -> None:
+    """Say what feature flags do, and when they changed."""
+
+
+@command.command("list")
+@click.option("--flag", default="", help="Only this flag.")
+@_traces
+@click.option("--version", default="", help="By traces of this version.")
+@_most(200_000)
+@connection.asks
+def list_(
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    max_traces: int | None,
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List the flags and variants that each version saw, and where.
+
+    A trace counts for the variant of a flag that it saw first.
+    """
+    with connection.client(server) as client:
+        found = client.list_flags(
+            start_time_from=since, start_time_until=until, max_traces=max_traces or 0, **given
+        )
+    if as_json:
+        connection.print_json(found)
+        return
+    nothing = "No trace that matches saw a flag."
+    show.listing(flags_pb2.FlagVariant, found.variants, _VARIANTS, nothing)
+    _sampled(found.sampled_one_in)
+
+
+@command.command()
+@click.argument("flag")
+@click.argument("version")
+@_traces
+@_measured
+@_against
+@_most(50_000)
+@connection.asks
+def compare(
+    *,
+    flag: str,
+    version: str,
+    since: datetime | None,
+    until: datetime | None,
+    metrics: Sequence[str],
+    max_traces: int | None,
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Compare the variants of FLAG within VERSION.
+
+    In brackets are 95 % confidence intervals.
+    """
+    with connection.client(server) as client:
+        found = client.compare_variants(
+            flag,
+            version,
+            start_time_from=since,
+            start_time_until=until,
+            metrics=metrics,
+            max_traces=max_traces or 0,
+            **given,
+        )
+    if as_json:
+        connection.print_json(found)
+        return
+    console = show.console()
+    for each in found.metrics:
+        if each.summary:
+            colour = _COLOURS[each.verdict]
+            console.print(f"[{colour}]{escape(each.summary)}[/]", soft_wrap=True)
+    headings = [
+        ("", False),
+        (flag, False),
+        ("traces", True),
+        ("sessions", True),
+        ("", False),
+        ("", True),
+        (f"difference to {found.reference_variant}", True),
+        ("change", True),
+    ]
+    console.print(show.table(headings, [row for each in found.metrics for row in _rows(each)]))
+    console.print(
+        f"{sum(each.trace_count for each in found.variants):,} traces of {version} saw the flag,"
+        f" {found.unevaluated_count:,} did not."
+    )
+    _sampled(found.sampled_one_in)
+
+
+def _rows(found: flags_pb2.VariantMetric) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for figure in found.figures:
+        head = ("", "", "", "")
+        if not rows:
+            head = (found.metric, found.variant, f"{found.count:,}", f"{found.cluster_count:,}")
+        rows.append(
+            (
+                *head,
+                figure.figure,
+                _estimate(found.metric, figure.candidate) if figure.HasField("candidate") else "",
+                _estimate(found.metric, figure.difference) if figure.HasField("difference") else "",
+                f"{figure.change.value * 100:+.1f} %" if figure.HasField("change") else "",
+            )
+        )
+    if found.HasField("adjusted_p_value"):
+        raw, adjusted = (
+            words.probability(each) for each in (found.p_value, found.adjusted_p_value)
+        )
+        rows.append(("", "", "", "", f"{found.test}: {raw}, adjusted {adjusted}", "", "", ""))
+    return rows
+
+
+@command.command()
+@click.argument("baseline", metavar="A")
+@click.argument("candidate", metavar="B")
+@click.option("--flag", default="", help="By this flag; else by every one that B saw.")
+@_traces
+@_measured
+@_against
+@_most(50_000)
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Print so many."
+)
+@connection.asks
+def interactions(
+    *,
+    baseline: str,
+    candidate: str,
+    since: datetime | None,
+    until: datetime | None,
+    metrics: Sequence[str],
+    max_traces: int | None,
+    limit: int,
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Say how far what changed from version A to B depends on flags.
+
+    As in "B is slower only where the flag is on": tested is the difference of the changes under
+    two variants, the surest first.
+    """
+    with connection.client(server) as client:
+        found = client.list_interactions(
+            baseline,
+            candidate,
+            start_time_from=since,
+            start_time_until=until,
+            metrics=metrics,
+            max_traces=max_traces or 0,
+            **given,
+        )
+    if as_json:
+        connection.print_json(found)
+        return
+    console = show.console()
+    if not found.interactions:
+        console.print(escape(f"No flag had two variants in {candidate}."))
+    for each in found.interactions[:limit]:
+        console.print(f"[{_DEPENDS[each.verdict]}]{escape(each.summary)}[/]", soft_wrap=True)
+    if len(found.interactions) > limit:
+        console.print(f"{len(found.interactions) - limit:,} more (--limit).")
+    _sampled(found.sampled_one_in)
+
+
+@command.command()
+@click.argument("flag")
+@_traces
+@click.option("--version", default="", help="By traces of this version.")
+@click.option("--width", type=connection.Length(), help="Of a bucket: 60s, 1h; else some 60 fit.")
+@_most(200_000)
+@connection.asks
+def exposure(
+    *,
+    flag: str,
+    since: datetime | None,
+    until: datetime | None,
+    width: timedelta | None,
+    max_traces: int | None,
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Say what share of the traces saw which variant of FLAG, over time."""
+    with connection.client(server) as client:
+        found = client.get_flag_exposure(
+            flag,
+            start_time_from=since,
+            start_time_until=until,
+            width=width,
+            max_traces=max_traces or 0,
+            **given,
+        )
+    if as_json:
+        connection.print_json(found)
+        return
+    if not found.buckets:
+        click.echo(f"No trace that matches saw the flag {flag}.")
+        return
+    headings = [
+        ("from (UTC)", False),
+        ("traces", True),
+        *((each.variant, True) for each in found.buckets[0].variants),
+        ("not evaluated", True),
+    ]
+    rows = [
+        (
+            show.moment(bucket.start_time),
+            f"{bucket.trace_count:,}",
+            *(f"{each.share.value * 100:.1f} %" for each in bucket.variants),
+            f"{bucket.unevaluated_count / bucket.trace_count * 100:.1f} %",
+        )
+        for bucket in found.buckets
+    ]
+    show.console().print(show.table(headings, rows))
+    _sampled(found.sampled_one_in)
+
+
+@command.command()
+@click.option("--flag", default="", help="Only of this flag.")
+@_traces
+@click.option("--at", "time", type=connection.Moment(), help="Only around this moment.")
+@click.option("--version", default="", help="Only around the first trace of this version.")
+@click.option(
+    "--window",
+    type=connection.Length(),
+    help="How close to the moment, and how long before and after to compare.  [default: 1h]",
+)
+@_measured
+@_most(50_000)
+@connection.asks
+def changes(
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    time: datetime | None,
+    window: timedelta | None,
+    metrics: Sequence[str],
+    max_traces: int | None,
+    server: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List when the variants of flags changed, and what metrics did before and after.
+
+    They are found by themselves, with and without a deployment. Before and after differ in more
+    than a flag: what else happened then, nobody knows.
+    """
+    if time is not None and given["version"]:
+        raise click.UsageError("give either --at or --version to look around")
+    with connection.client(server) as client:
+        found = client.list_flag_changes(
+            start_time_from=since,
+            start_time_until=until,
+            time=time,
+            window=window,
+            metrics=metrics,
+            max_traces=max_traces or 0,
+            **given,
+        )
+    if as_json:
+        connection.print_json(found)
+        return
+    console = show.console()
+    for each in found.changes:
+        console.print(escape(each.summary), soft_wrap=True)
+    if not found.changes:
+        looked = "1 flag" if found.tested_count == 1 else f"{found.tested_count:,} flags"
+        console.print(f"No flag changed: {looked} looked at.")
+    _sampled(found.sampled_one_in)
+
+
+def _estimate(metric: str, found: analysis_pb2.Estimate) -> str:
+    scale = 100 if metric == "error_rate" else 1
+    value, lower, upper = (
+        f"{number * scale:,.0f}" if abs(number * scale) >= 100 else f"{number * scale:.3g}"
+        for number in (found.value, found.lower, found.upper)
+    )
+    unit = {"error_rate": " %", "latency": " ms"}.get(metric, "")
+    bounds = [
+        bound if known else "?"
+        for known, bound in ((found.HasField("lower"), lower), (found.HasField("upper"), upper))
+    ]
+    return f"{value}{unit} [{bounds[0]}, {bounds[1]}]"
+
+
+def _sampled(one_in: int) -> None:
+    if one_in > 1:
+        click.echo(f"A random sample: about one trace of {one_in}.")

@@ -1,0 +1,250 @@
+"""Reads which traces saw which variants of feature flags, and how they went: columns of numbers.
+
+Traces are told apart by the same hash of their ids that chooses a sample of them. A trace counts
+for the variant that it saw first, as its tag `vtrack.flag.<flag>` tells; people may set that tag.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from otel_vtrack.query import experiments
+from otel_vtrack.query.rowbinary import Reader
+from otel_vtrack.store.client import Store
+
+MAX_TRACES: Final = 50_000
+"""Most traces to look at, unless told; of more a sample is taken."""
+EARLIEST_NS: Final = -(1 << 63)
+LATEST_NS: Final = (1 << 63) - 1
+
+_DAY_NS: Final = 86_400_000_000_000
+_TOKENS_SHARE: Final = 5
+"""Of tokens a fifth is looked at, as in `analysis.compare`: to sum them costs several times as
+much as all else."""
+
+Numbers = npt.NDArray[Any]
+
+
+class Group(NamedTuple):
+    """What traces have in common: where, and in which version, their root was."""
+
+    experiment: str
+    service_name: str
+    environment: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Which traces, by their root; what is empty or None does not restrict.
+
+    Attributes:
+        experiment: What telemetry or people call it.
+        from_ns: Traces that began then or later, in nanoseconds since 1970.
+        until_ns: Traces that began before.
+    """
+
+    experiment: str = ""
+    service_name: str = ""
+    environment: str = ""
+    versions: Sequence[str] = ()
+    from_ns: int | None = None
+    until_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """The variants of a flag.
+
+    Attributes:
+        names: The most frequent first.
+        codes: Of each trace the number of the variant that it saw, -1 if none.
+    """
+
+    names: list[str]
+    codes: Numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Finished traces in the order of time; of each column one number a trace.
+
+    Attributes:
+        groups: What `group` numbers.
+        starts_ns: When the root began, in nanoseconds since 1970.
+        latencies: In milliseconds.
+        failures: Whether the root failed.
+        tokens: NaN where none are reported, nobody asked, or the trace is not among those of
+            which they are looked at.
+        clusters: The same number for traces of one session.
+        flags: By name; none that no trace saw.
+        one_in: One of so many traces is in here, by the hash of its id.
+    """
+
+    groups: list[Group]
+    group: Numbers
+    starts_ns: Numbers
+    latencies: Numbers
+    failures: Numbers
+    tokens: Numbers
+    clusters: Numbers
+    flags: Mapping[str, Variants]
+    one_in: int
+
+    def __len__(self) -> int:
+        return len(self.starts_ns)
+
+    def only(self, chosen: Numbers) -> "Sample":
+        """Return the traces for which `chosen` is true."""
+        return Sample(
+            groups=self.groups,
+            group=self.group[chosen],
+            starts_ns=self.starts_ns[chosen],
+            latencies=self.latencies[chosen],
+            failures=self.failures[chosen],
+            tokens=self.tokens[chosen],
+            clusters=self.clusters[chosen],
+            flags={
+                name: Variants(each.names, each.codes[chosen]) for name, each in self.flags.items()
+            },
+            one_in=self.one_in,
+        )
+
+    def of_version(self, version: str) -> Numbers:
+        """Say of each trace whether it is of a version."""
+        return np.isin(
+            self.group, [at for at, each in enumerate(self.groups) if each.version == version]
+        )
+
+
+def sample(
+    store: Store, where: Where, *, flag: str = "", tokens: bool = False, max_traces: int = 0
+) -> Sample:
+    """Read traces, or a sample where there are more than `max_traces`.
+
+    Args:
+        store: Where to look.
+        where: Which traces.
+        flag: Variants of this flag alone; empty for every flag.
+        tokens: Whether they are wanted, too.
+        max_traces: 0 for `MAX_TRACES`.
+    """
+    limit = max_traces or MAX_TRACES
+    bound = _bound(store, where)
+    [row] = store.query("flags/count", bound)
+    one_in = max(1, math.ceil(row["trace_count"] / limit))
+    bound["one_in"] = one_in
+    columns = _traces(store.binary("flags/traces", bound))
+    of_tokens = None
+    if tokens:
+        sparser = max(1, math.ceil(row["trace_count"] * _TOKENS_SHARE / limit))
+        of_tokens = _tokens(store.binary("flags/tokens", {**bound, "one_in": sparser}))
+    variants = _variants(store.binary("flags/variants", {**bound, "flag": flag}))
+    return _joined(columns, of_tokens, variants, one_in)
+
+
+def first_traces(store: Store, where: Where, version: str) -> dict[Group, int]:
+    """Say when the first trace of a version began in each place, in nanoseconds since 1970."""
+    rows = store.query("flags/first", {**_bound(store, where), "version": version})
+    return {
+        Group(row["experiment"], row["service_name"], row["environment"], version): row["first_ns"]
+        for row in rows
+    }
+
+
+def _bound(store: Store, where: Where) -> dict[str, Any]:
+    start, until = where.from_ns, where.until_ns
+    return {
+        "experiment": experiments.resolve(store, where.experiment),
+        "service_name": where.service_name,
+        "environment": where.environment,
+        "versions": list(where.versions),
+        "from_ns": EARLIEST_NS if start is None else start,
+        "until_ns": LATEST_NS if until is None else max(until - 1, EARLIEST_NS),
+        # Days are how the table is divided; a trace may have rows in the next one.
+        "rows_from_ns": EARLIEST_NS if start is None else max(EARLIEST_NS, start - _DAY_NS),
+        "rows_until_ns": LATEST_NS if until is None else min(LATEST_NS, until + _DAY_NS),
+    }
+
+
+class _Columns(NamedTuple):
+    groups: list[Group]
+    group: Numbers
+    ids: Numbers
+    starts_ns: Numbers
+    latencies: Numbers
+    failures: Numbers
+    clusters: Numbers
+
+
+def _traces(data: bytes) -> _Columns:
+    rows = Reader(data)
+    groups: list[Group] = []
+    columns: list[list[Numbers]] = [[] for _ in range(6)]
+    while rows.more:
+        groups.append(Group(*(rows.text() for _ in Group._fields)))
+        ids = np.frombuffer(rows.packed(8), "<u8")
+        columns[0].append(np.full(len(ids), len(groups) - 1, np.int64))
+        columns[1].append(ids)
+        columns[2].append(np.frombuffer(rows.packed(8), "<i8"))
+        columns[3].append(np.frombuffer(rows.packed(8), "<f8"))
+        columns[4].append(np.frombuffer(rows.packed(1), np.uint8).astype(bool))
+        columns[5].append(np.frombuffer(rows.packed(8), "<u8"))
+    if not groups:
+        whole = [np.zeros(0, kind) for kind in ("i8", "u8", "i8", "f8", "?", "u8")]
+    else:
+        whole = [np.concatenate(each) for each in columns]
+    order = np.lexsort((whole[1], whole[2]))
+    return _Columns(groups, *(each[order] for each in whole))
+
+
+def _tokens(data: bytes) -> tuple[Numbers, Numbers]:
+    rows = Reader(data)
+    return np.frombuffer(rows.packed(8), "<u8"), np.frombuffer(rows.packed(8), "<f8")
+
+
+def _variants(data: bytes) -> Iterable[tuple[str, str, Numbers]]:
+    rows = Reader(data)
+    while rows.more:
+        yield rows.text(), rows.text(), np.frombuffer(rows.packed(8), "<u8")
+
+
+def _joined(
+    columns: _Columns,
+    tokens: tuple[Numbers, Numbers] | None,
+    variants: Iterable[tuple[str, str, Numbers]],
+    one_in: int,
+) -> Sample:
+    """Put what is told of traces by their ids beside the traces."""
+    count = len(columns.ids)
+    flags: dict[str, Variants] = {}
+    for flag, variant, ids in variants:
+        found = np.isin(columns.ids, ids)
+        if not found.any():
+            continue
+        known = flags.setdefault(flag, Variants([], np.full(count, -1, np.int64)))
+        known.codes[found] = len(known.names)
+        known.names.append(variant)
+    used = np.full(count, np.nan)
+    if tokens is not None and len(tokens[0]):
+        order = np.argsort(tokens[0])
+        ids, sums = (each[order] for each in tokens)
+        at = np.minimum(np.searchsorted(ids, columns.ids), len(ids) - 1)
+        used = np.where(ids[at] == columns.ids, sums[at], np.nan)
+    # Small numbers instead of hashes, which may be past what is signed.
+    clusters = np.unique(columns.clusters, return_inverse=True)[1]
+    return Sample(
+        groups=columns.groups,
+        group=columns.group,
+        starts_ns=columns.starts_ns,
+        latencies=columns.latencies,
+        failures=columns.failures,
+        tokens=used,
+        clusters=clusters,
+        flags=flags,
+        one_in=one_in,
+    )

@@ -1,0 +1,294 @@
+"""Flags, by telemetry in a real store with effects that are planted in it."""
+
+import numpy as np
+import pytest
+
+from otel_vtrack.analysis.compare import Verdict
+from otel_vtrack.analysis.flags import breaks, changes, exposure, interactions, variants
+from otel_vtrack.analysis.flags.changes import FlagChangeKind
+from otel_vtrack.analysis.flags.interactions import InteractionVerdict
+from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query.flags import Where
+
+START = 1_790_000_000_000_000_000
+MINUTE = 60_000
+FLAG = "new-retriever"
+
+
+@pytest.fixture
+def chance():
+    return np.random.default_rng(11)
+
+
+@pytest.fixture
+def traffic(send):
+    """Send traces of a version: `rows` of milliseconds, whether it failed, and attributes."""
+    numbers = iter(range(1, 1 << 30))
+
+    def write(version, rows, *, at=0, every=1000, **resource):
+        send(
+            *(
+                {
+                    "trace": next(numbers),
+                    "at": at + n * every,
+                    "ms": ms,
+                    "status": 2 * failed,
+                    "attributes": attributes,
+                }
+                for n, (ms, failed, attributes) in enumerate(rows)
+            ),
+            service__version=version,
+            **resource,
+        )
+
+    return write
+
+
+def seen(variant, **others):
+    return {f"vtrack.flag.{FLAG}": variant, **others}
+
+
+@pytest.fixture
+def slower_where_on(traffic, chance):
+    """2.4.0 takes 40 ms more where the flag is on, and nothing else differs."""
+    for version in ("2.3.1", "2.4.0"):
+        rows = []
+        for n in range(1200):
+            on = n % 2
+            mean = 100 + 10 * on + 40 * (on and version == "2.4.0")
+            rows.append(
+                (
+                    max(1, chance.normal(mean, 20)),
+                    chance.random() < 0.1,
+                    seen("on" if on else "off", **{"gen_ai.usage.input_tokens": 50 + n % 7}),
+                )
+            )
+        traffic(version, rows, deployment__environment__name="production")
+
+
+VERSIONS = Where(versions=("2.3.1", "2.4.0"))
+
+
+def test_an_interaction_is_found_with_its_size_and_nothing_else_is_claimed(store, slower_where_on):
+    found = interactions.find(store, VERSIONS)
+    first, *others = found.interactions
+    assert (first.metric, first.flag, first.variant) == ("latency", FLAG, "on")
+    assert first.reference_variant == "off"
+    assert first.verdict is InteractionVerdict.DEPENDS
+    assert first.difference.lower < 40 < first.difference.upper
+    assert first.difference.upper - first.difference.lower < 12
+    assert first.adjusted_p_value < 1e-10
+    assert first.summary.startswith(f"2.4.0 is slower than 2.3.1 where {FLAG} = on: "), (
+        first.summary
+    )
+    assert "no evidence of that where it is off" in first.summary
+    assert [each.verdict for each in others] == [InteractionVerdict.NO_EVIDENCE] * 2
+    assert (first.change.baseline_count, first.change.candidate_count) == (600, 600)
+
+
+def test_a_flag_that_the_candidate_brought_is_split_against_the_whole_baseline(
+    store, traffic, chance
+):
+    traffic("1", [(max(1, chance.normal(100, 15)), False, {}) for _ in range(400)])
+    for variant, mean in (("on", 150), ("off", 100)):
+        traffic("2", [(chance.normal(mean, 15), False, seen(variant)) for _ in range(400)])
+    [only] = interactions.find(store, Where(versions=("1", "2")), metrics=["latency"]).interactions
+    assert not only.baseline_saw_flag
+    assert only.difference.lower < 50 < only.difference.upper
+    assert only.reference_change.baseline_count == only.change.baseline_count == 400
+    assert "no evidence of that where it is off" in only.summary
+
+
+def test_one_burst_of_a_session_is_no_interaction(store, traffic, chance):
+    """Ten sessions of sixty traces each: what a session has in common is no effect of a flag."""
+    for version in ("1", "2"):
+        rows = []
+        for session in range(10):
+            own = chance.normal(100, 25)
+            told = seen("on" if session % 2 else "off", **{"session.id": f"{version}-{session}"})
+            rows += [(max(1, own + chance.normal(0, 2)), False, told) for _ in range(60)]
+        traffic(version, rows)
+    [only] = interactions.find(store, Where(versions=("1", "2")), metrics=["latency"]).interactions
+    assert only.verdict is InteractionVerdict.NO_EVIDENCE
+    assert only.difference.upper - only.difference.lower > 30
+
+
+def test_variants_are_compared_within_a_version(store, slower_where_on):
+    found = variants.compare_variants(store, Where(versions=("2.4.0",)), flag=FLAG)
+    assert [each.variant for each in found.variants] == ["off", "on"]
+    assert [each.trace_count for each in found.variants] == [600, 600]
+    by = {(each.metric, each.variant): each for each in found.metrics}
+    latency = by["latency", "on"]
+    assert latency.verdict is Verdict.REGRESSED
+    mean = latency.figures[0]
+    assert mean.difference.lower < 50 < mean.difference.upper
+    assert mean.change.lower < 0.5 < mean.change.upper
+    assert by["error_rate", "on"].verdict is Verdict.NO_EVIDENCE
+    assert by["tokens", "on"].count == 600
+    assert by["latency", "off"].verdict is None
+    swapped = variants.compare_variants(
+        store, Where(versions=("2.4.0",)), flag=FLAG, reference_variant="on", metrics=["latency"]
+    )
+    assert swapped.metrics[1].verdict is Verdict.IMPROVED
+
+
+def test_what_makes_no_sense_is_refused_with_what_to_do(store, slower_where_on, traffic):
+    only = Where(versions=("2.4.0",))
+    with pytest.raises(NotFound, match="vtrack flags list"):
+        variants.compare_variants(store, only, flag="other")
+    with pytest.raises(InvalidArgument, match="choose from o"):
+        variants.compare_variants(store, only, flag=FLAG, reference_variant="x")
+    with pytest.raises(InvalidArgument, match="error_rate"):
+        variants.compare_variants(store, only, flag=FLAG, metrics=["cost"])
+    with pytest.raises(NotFound, match="version 3 has no traces"):
+        interactions.find(store, Where(versions=("2.4.0", "3")))
+    traffic("2.4.0", [(5, False, seen("on"))], vtrack__experiment="another")
+    with pytest.raises(InvalidArgument, match="--experiment another"):
+        variants.compare_variants(store, only, flag=FLAG)
+
+
+def test_flags_are_listed_however_they_came_and_retries_count_once(store, send, send_logs):
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span  # noqa: PLC0415
+
+    def event(name, **attributes):
+        made = Span.Event(name=name)
+        for key, value in attributes.items():
+            made.attributes.add(
+                key=f"feature_flag.{key.replace('__', '.')}"
+            ).value.string_value = value
+        return made
+
+    for _ in range(2):
+        send(
+            {"trace": 1, "attributes": seen("on")},
+            {
+                "trace": 2,
+                "at": 5,
+                "events": [event("feature_flag.evaluation", key=FLAG, result__variant="on")],
+            },
+            {"trace": 3, "at": 9, "events": [event("feature_flag", key=FLAG, variant="off")]},
+            # Twice in a trace, and not alike: the first counts.
+            {"trace": 4, "span": 1, "at": 20, "attributes": seen("off")},
+            {"trace": 4, "span": 2, "parent": 1, "at": 21, "attributes": seen("on")},
+            {"trace": 5, "at": 30},
+            {"trace": 6, "at": 40},
+            service__version="1",
+        )
+        send_logs(
+            {
+                "trace": 5,
+                "at": 31,
+                "event_name": "feature_flag.evaluation",
+                "attributes": {"feature_flag.key": FLAG, "feature_flag.result.variant": "on"},
+            },
+            service__version="1",
+        )
+    found, one_in = variants.usages(store, Where())
+    assert one_in == 1
+    assert [(each.variant, each.trace_count) for each in found] == [("on", 3), ("off", 2)]
+    on = found[0]
+    assert on.group == ("shop", "shop", "", "1")
+    assert (on.first_seen_ns - START, on.last_seen_ns - START) == (0, 30_000_000)
+    assert on.share.value == 0.5
+    assert on.share.lower < 0.5 < on.share.upper
+    [bucket] = exposure.expose(store, Where(), flag=FLAG, width_s=60).buckets
+    assert (bucket.trace_count, bucket.unevaluated_count) == (6, 1)
+
+
+@pytest.fixture
+def flipped(traffic, chance):
+    """At minute 120 the flag goes from 10 % to 90 %, which costs 24 ms; version 2 comes later."""
+    rows = []
+    for n in range(1440):
+        on = chance.random() < (0.1 if n < 720 else 0.9)
+        rows.append((max(1, chance.normal(100 + 30 * on, 10)), False, seen("on" if on else "off")))
+    traffic("1", rows, every=MINUTE // 6, deployment__environment__name="production")
+    traffic(
+        "2",
+        [
+            (max(1, chance.normal(127, 10)), False, seen("on" if chance.random() < 0.9 else "off"))
+            for _ in range(360)
+        ],
+        at=240 * MINUTE,
+        every=MINUTE // 6,
+        deployment__environment__name="production",
+    )
+
+
+def test_a_flip_without_deployment_is_found_by_itself_with_what_it_did(store, flipped):
+    found = changes.find(store, Where())
+    [only] = found.changes
+    assert (only.flag, only.kind, only.version) == (FLAG, FlagChangeKind.VARIANTS, "")
+    assert abs((only.time_ns - START) / 1e6 / MINUTE - 120) <= 1
+    shift = next(each for each in only.shifts if each.variant == "on")
+    assert shift.before.value == pytest.approx(0.1, abs=0.03)
+    assert shift.after.value == pytest.approx(0.9, abs=0.03)
+    latency = next(each for each in only.metrics if each.metric == "latency")
+    assert latency.verdict is Verdict.REGRESSED
+    assert latency.change.difference.lower < 24 < latency.change.difference.upper
+    # An hour before and after, ten seconds apart.
+    assert latency.change.candidate_count == pytest.approx(360, abs=2)
+    assert "without a deployment" in only.summary
+    # Around the moment, and around one at which nothing happened.
+    at = only.time_ns + 20 * MINUTE * 1_000_000
+    assert changes.find(store, Where(), time_ns=at).changes[0].time_ns == only.time_ns
+    assert changes.find(store, Where(), version="2").changes == []
+
+
+def test_a_flag_that_comes_with_a_deployment_says_which(store, traffic):
+    traffic("1", [(5, False, {}) for _ in range(300)], every=MINUTE // 6)
+    traffic("2", [(5, False, seen("on")) for _ in range(300)], at=50 * MINUTE, every=MINUTE // 6)
+    [only] = changes.find(store, Where(), version="2").changes
+    assert (only.kind, only.version) == (FlagChangeKind.STARTED, "2")
+    assert only.time_ns == START + 50 * MINUTE * 1_000_000
+    assert "began to be evaluated" in only.summary
+
+
+def test_exposure_tells_shares_over_time(store, flipped):
+    found = exposure.expose(store, Where(), flag=FLAG)
+    assert 30 <= len(found.buckets) <= 62
+    for bucket in found.buckets:
+        minute = (bucket.start_ns - START) / 1e6 / MINUTE
+        if 115 < minute < 121:
+            continue
+        by = {each.variant: each for each in bucket.variants}
+        truth = 0.1 if minute < 120 else 0.9
+        assert by["on"].share.value == pytest.approx(truth, abs=0.25)
+        assert sum(each.trace_count for each in bucket.variants) == bucket.trace_count
+    covered = [
+        each.share.lower
+        <= (0.1 if bucket.start_ns - START < 115 * MINUTE * 1e6 else 0.9)
+        <= each.share.upper
+        for bucket in found.buckets
+        for each in bucket.variants
+        if each.variant == "on"
+    ]
+    assert sum(covered) >= 0.8 * len(covered)
+    sampled = exposure.expose(store, Where(), flag=FLAG, max_traces=200)
+    assert sampled.sampled_one_in == 9
+    assert sum(each.trace_count for each in sampled.buckets) == pytest.approx(1800, rel=0.3)
+    assert exposure.expose(store, Where(), flag="none").buckets == []
+
+
+def test_nothing_is_found_where_nothing_changes():
+    chance = np.random.default_rng(5)
+    claimed = 0
+    for run in range(60):
+        if run % 2:
+            codes, clusters = chance.integers(0, 2, 600), np.arange(600)
+        else:
+            # Sessions of twelve, each with a variant of its own.
+            codes, clusters = np.repeat(chance.integers(0, 2, 50), 12), np.repeat(np.arange(50), 12)
+        claimed += bool(breaks.find(codes, clusters))
+    # A twentieth would be allowed; the bound is a wide one.
+    assert claimed <= 3
+
+
+def test_each_step_of_a_rollout_is_found():
+    chance = np.random.default_rng(6)
+    steps = (0.0, 0.05, 0.5, 1.0)
+    codes = np.concatenate([chance.random(800) < share for share in steps]).astype(int)
+    found = [each.at for each in breaks.find(codes, np.arange(len(codes)))]
+    assert len(found) == 3
+    for at, truth in zip(found, (800, 1600, 2400), strict=True):
+        assert abs(at - truth) < 60
