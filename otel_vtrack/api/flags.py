@@ -243,6 +243,9 @@ def _list_flag_changes(
                 ],
                 adjusted_p_value=each.adjusted_p_value,
                 version=each.version,
+                version_time=None
+                if each.version_time_ns is None
+                else messages.timestamp(each.version_time_ns),
                 metrics=[
                     flags_pb2.ChangeMetric(
                         metric=metric.metric,

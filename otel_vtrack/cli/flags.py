@@ -59,14 +59,11 @@ def _traces(command: _Command) -> _Command:
     return command
 
 
-def _most(default: int) -> Callable[[_Command], _Command]:
-    return click.option(
-        "--max-traces",
-        type=click.IntRange(1),
-        help=f"Take a random sample where more traces match.  [default: {default}]",
-    )
-
-
+_most: Final = click.option(
+    "--max-traces",
+    type=click.IntRange(1),
+    help="Take a random sample where more traces match.  [default: 50000]",
+)
 _measured: Final = click.option(
     "--metric",
     "metrics",
@@ -91,7 +88,7 @@ def command() -> None:
 @click.option("--flag", default="", help="Only this flag.")
 @_traces
 @click.option("--version", default="", help="By traces of this version.")
-@_most(200_000)
+@_most
 @connection.asks
 def list_(
     *,
@@ -124,7 +121,7 @@ def list_(
 @_traces
 @_measured
 @_against
-@_most(50_000)
+@_most
 @connection.asks
 def compare(
     *,
@@ -164,7 +161,7 @@ def compare(
         ("", False),
         (flag, False),
         ("traces", True),
-        ("sessions", True),
+        ("independent", True),
         ("", False),
         ("", True),
         (f"difference to {found.reference_variant}", True),
@@ -208,7 +205,7 @@ def _rows(found: flags_pb2.VariantMetric) -> list[tuple[str, ...]]:
 @_traces
 @_measured
 @_against
-@_most(50_000)
+@_most
 @click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="Print so many."
 )
@@ -259,7 +256,7 @@ def interactions(
 @_traces
 @click.option("--version", default="", help="By traces of this version.")
 @click.option("--width", type=connection.Length(), help="Of a bucket: 60s, 1h; else some 60 fit.")
-@_most(200_000)
+@_most
 @connection.asks
 def exposure(
     *,
@@ -318,7 +315,7 @@ def exposure(
     help="How close to the moment, and how long before and after to compare.  [default: 1h]",
 )
 @_measured
-@_most(50_000)
+@_most
 @connection.asks
 def changes(
     *,

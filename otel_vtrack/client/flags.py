@@ -23,7 +23,7 @@ def list_flags(
     """List the flags and variants that each version saw, and where.
 
     By traces that began from one time until before another; what is empty does not restrict. Of
-    more than `max_traces` (0 for 200,000) a random sample is taken.
+    more than `max_traces` (0 for 50,000) a random sample is taken.
     """
     return repeatable(
         "FlagService/ListFlags",
@@ -161,7 +161,7 @@ def get_flag_exposure(
     """Say what share of the traces saw which variant, in buckets of `width`; None for some 60.
 
     By traces that began from one time until before another; what is empty does not restrict. Of
-    more than `max_traces` (0 for 200,000) a random sample is taken.
+    more than `max_traces` (0 for 50,000) a random sample is taken.
     """
     return repeatable(
         "FlagService/GetFlagExposure",

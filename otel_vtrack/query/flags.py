@@ -6,6 +6,7 @@ for the variant that it saw first, as its tag `vtrack.flag.<flag>` tells; people
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,9 @@ MAX_TRACES: Final = 50_000
 """Most traces to look at, unless told; of more a sample is taken."""
 EARLIEST_NS: Final = -(1 << 63)
 LATEST_NS: Final = (1 << 63) - 1
+
+MANY_USERS: Final = 20
+"""From so many users on, traces belong together by them; else by sessions."""
 
 _DAY_NS: Final = 86_400_000_000_000
 _TOKENS_SHARE: Final = 5
@@ -80,7 +84,9 @@ class Sample:
         failures: Whether the root failed.
         tokens: NaN where none are reported, nobody asked, or the trace is not among those of
             which they are looked at.
-        clusters: The same number for traces of one session.
+        clusters: The same number for traces that depend on each other. Variants are dealt to
+            users as a rule, so those of one user do, if there are `MANY_USERS`; where there are
+            fewer, or a trace names none, those of one session.
         flags: By name; none that no trace saw.
         one_in: One of so many traces is in here, by the hash of its id.
     """
@@ -138,13 +144,19 @@ def sample(
     [row] = store.query("flags/count", bound)
     one_in = max(1, math.ceil(row["trace_count"] / limit))
     bound["one_in"] = one_in
-    columns = _traces(store.binary("flags/traces", bound))
-    of_tokens = None
-    if tokens:
-        sparser = max(1, math.ceil(row["trace_count"] * _TOKENS_SHARE / limit))
-        of_tokens = _tokens(store.binary("flags/tokens", {**bound, "one_in": sparser}))
-    variants = _variants(store.binary("flags/variants", {**bound, "flag": flag}))
-    return _joined(columns, of_tokens, variants, one_in)
+    sparser = max(1, math.ceil(row["trace_count"] * _TOKENS_SHARE / limit))
+    # Side by side, for each keeps but one core busy for most of its time.
+    with ThreadPoolExecutor(2) as pool:
+        variants = pool.submit(store.binary, "flags/variants", {**bound, "flag": flag})
+        used = (
+            pool.submit(store.binary, "flags/tokens", {**bound, "one_in": sparser})
+            if tokens
+            else None
+        )
+        columns = _traces(store.binary("flags/traces", bound))
+        return _joined(
+            columns, _tokens(used.result()) if used else None, _variants(variants.result()), one_in
+        )
 
 
 def first_traces(store: Store, where: Where, version: str) -> dict[Group, int]:
@@ -178,13 +190,14 @@ class _Columns(NamedTuple):
     starts_ns: Numbers
     latencies: Numbers
     failures: Numbers
-    clusters: Numbers
+    sessions: Numbers
+    users: Numbers
 
 
 def _traces(data: bytes) -> _Columns:
     rows = Reader(data)
     groups: list[Group] = []
-    columns: list[list[Numbers]] = [[] for _ in range(6)]
+    columns: list[list[Numbers]] = [[] for _ in range(7)]
     while rows.more:
         groups.append(Group(*(rows.text() for _ in Group._fields)))
         ids = np.frombuffer(rows.packed(8), "<u8")
@@ -194,8 +207,9 @@ def _traces(data: bytes) -> _Columns:
         columns[3].append(np.frombuffer(rows.packed(8), "<f8"))
         columns[4].append(np.frombuffer(rows.packed(1), np.uint8).astype(bool))
         columns[5].append(np.frombuffer(rows.packed(8), "<u8"))
+        columns[6].append(np.frombuffer(rows.packed(8), "<u8"))
     if not groups:
-        whole = [np.zeros(0, kind) for kind in ("i8", "u8", "i8", "f8", "?", "u8")]
+        whole = [np.zeros(0, kind) for kind in ("i8", "u8", "i8", "f8", "?", "u8", "u8")]
     else:
         whole = [np.concatenate(each) for each in columns]
     order = np.lexsort((whole[1], whole[2]))
@@ -220,31 +234,42 @@ def _joined(
     one_in: int,
 ) -> Sample:
     """Put what is told of traces by their ids beside the traces."""
-    count = len(columns.ids)
+    # A trace that crosses experiments is there more than once.
+    known, at = np.unique(columns.ids, return_inverse=True)
     flags: dict[str, Variants] = {}
     for flag, variant, ids in variants:
-        found = np.isin(columns.ids, ids)
-        if not found.any():
+        places = _places(known, ids)[0]
+        if not len(places):
             continue
-        known = flags.setdefault(flag, Variants([], np.full(count, -1, np.int64)))
-        known.codes[found] = len(known.names)
-        known.names.append(variant)
-    used = np.full(count, np.nan)
-    if tokens is not None and len(tokens[0]):
-        order = np.argsort(tokens[0])
-        ids, sums = (each[order] for each in tokens)
-        at = np.minimum(np.searchsorted(ids, columns.ids), len(ids) - 1)
-        used = np.where(ids[at] == columns.ids, sums[at], np.nan)
+        found = flags.setdefault(flag, Variants([], np.full(len(known), -1, np.int64)))
+        found.codes[places] = len(found.names)
+        found.names.append(variant)
+    used = np.full(len(known), np.nan)
+    if tokens is not None:
+        places, told = _places(known, tokens[0])
+        used[places] = tokens[1][told]
+    together = columns.sessions
+    if len(np.unique(columns.users[columns.users != 0])) >= MANY_USERS:
+        together = np.where(columns.users != 0, columns.users, together)
     # Small numbers instead of hashes, which may be past what is signed.
-    clusters = np.unique(columns.clusters, return_inverse=True)[1]
+    clusters = np.unique(together, return_inverse=True)[1]
     return Sample(
         groups=columns.groups,
         group=columns.group,
         starts_ns=columns.starts_ns,
         latencies=columns.latencies,
         failures=columns.failures,
-        tokens=used,
+        tokens=used[at],
         clusters=clusters,
-        flags=flags,
+        flags={name: Variants(each.names, each.codes[at]) for name, each in flags.items()},
         one_in=one_in,
     )
+
+
+def _places(known: Numbers, ids: Numbers) -> tuple[Numbers, Numbers]:
+    """Return where ids are among sorted ones, and which of them are."""
+    if not len(known):
+        return np.zeros(0, np.int64), np.zeros(0, bool)
+    places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    found = known[places] == ids
+    return places[found], found

@@ -103,7 +103,7 @@ class ListFlagsRequest(_message.Message):
     flag: _builtins.str
     """Key of the flag."""
     max_traces: _builtins.int
-    """Take a random sample where more traces than this match. 0 means 200,000."""
+    """Take a random sample where more traces than this match. 0 means 50,000."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
         """The root started then or later."""
@@ -397,7 +397,7 @@ class VariantSample(_message.Message):
     error_count: _builtins.int
     """Those among them whose root ended with an error."""
     cluster_count: _builtins.int
-    """How many are independent of each other: those of one session count as one."""
+    """How many are independent of each other: those of one user, or session, count as one."""
     @_builtins.property
     def first_seen(self) -> _timestamp_pb2.Timestamp:
         """Start of the first root."""
@@ -450,7 +450,7 @@ class VariantMetric(_message.Message):
     count: _builtins.int
     """Traces of the variant which have the metric."""
     cluster_count: _builtins.int
-    """How many are independent of each other: those of one session count as one."""
+    """How many are independent of each other: those of one user, or session, count as one."""
     test: _builtins.str
     """Name of the significance test; empty if none was made."""
     p_value: _builtins.float
@@ -766,7 +766,7 @@ class GetFlagExposureRequest(_message.Message):
     version: _builtins.str
     """Version of the root, or `@` and an alias."""
     max_traces: _builtins.int
-    """Take a random sample where more traces than this match. 0 means 200,000."""
+    """Take a random sample where more traces than this match. 0 means 50,000."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
         """The root started then or later."""
@@ -1027,6 +1027,7 @@ class FlagChange(_message.Message):
     SHIFTS_FIELD_NUMBER: _builtins.int
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_TIME_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     flag: _builtins.str
@@ -1058,6 +1059,10 @@ class FlagChange(_message.Message):
         """What changed, the greatest difference first."""
 
     @_builtins.property
+    def version_time(self) -> _timestamp_pb2.Timestamp:
+        """When it did; absent if none did."""
+
+    @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeMetric]:
         """What metrics did, by traces which saw the flag; where they began or ceased to, by all."""
 
@@ -1073,12 +1078,13 @@ class FlagChange(_message.Message):
         shifts: _abc.Iterable[Global___VariantShift] | None = ...,
         adjusted_p_value: _builtins.float = ...,
         version: _builtins.str = ...,
+        version_time: _timestamp_pb2.Timestamp | None = ...,
         metrics: _abc.Iterable[Global___ChangeMetric] | None = ...,
         summary: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "version_time", b"version_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_p_value", b"adjusted_p_value", "environment", b"environment", "experiment", b"experiment", "flag", b"flag", "kind", b"kind", "metrics", b"metrics", "service_name", b"service_name", "shifts", b"shifts", "summary", b"summary", "time", b"time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_p_value", b"adjusted_p_value", "environment", b"environment", "experiment", b"experiment", "flag", b"flag", "kind", b"kind", "metrics", b"metrics", "service_name", b"service_name", "shifts", b"shifts", "summary", b"summary", "time", b"time", "version", b"version", "version_time", b"version_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from otel_vtrack.analysis.flags import breaks, changes, exposure, interactions, 
 from otel_vtrack.analysis.flags.changes import FlagChangeKind
 from otel_vtrack.analysis.flags.interactions import InteractionVerdict
 from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Where
 
 START = 1_790_000_000_000_000_000
@@ -111,6 +112,14 @@ def test_one_burst_of_a_session_is_no_interaction(store, traffic, chance):
     [only] = interactions.find(store, Where(versions=("1", "2")), metrics=["latency"]).interactions
     assert only.verdict is InteractionVerdict.NO_EVIDENCE
     assert only.difference.upper - only.difference.lower > 30
+
+
+@pytest.mark.parametrize(("users", "clusters"), [(20, 20), (19, 6)])
+def test_traces_belong_together_by_user_or_where_there_are_few_by_session(
+    store, traffic, users, clusters
+):
+    traffic("1", [(5, False, {"user.id": n % users, "session.id": n % 6}) for n in range(60)])
+    assert len(np.unique(flags.sample(store, Where()).clusters)) == clusters
 
 
 def test_variants_are_compared_within_a_version(store, slower_where_on):

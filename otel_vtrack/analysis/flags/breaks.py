@@ -39,7 +39,7 @@ def find(codes: Numbers, clusters: Numbers, *, tests: int = 1) -> list[Break]:
     By binary segmentation: the sequence is divided where that is likeliest (G, the ratio of the
     likelihoods of two multinomial distributions and of one), if that is more than chance, and each
     part again (A. J. Scott and M. Knott, A cluster analysis method for grouping means in the
-    analysis of variance, Biometrics 30 (1974)). G is divided by the design effect of sessions
+    analysis of variance, Biometrics 30 (1974)). G is divided by the design effect of clusters
     (J. N. K. Rao and A. J. Scott, The Annals of Statistics 12 (1984)), and its p-value multiplied
     by the number of places at which the sequence may be divided (Bonferroni), which is more than
     enough, for they are not independent.

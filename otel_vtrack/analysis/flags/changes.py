@@ -74,6 +74,7 @@ class FlagChange:
     shifts: tuple[Shift, ...]
     adjusted_p_value: float
     version: str
+    version_time_ns: int | None
     metrics: tuple[ChangeMetric, ...]
     summary: str = ""
 
@@ -234,6 +235,7 @@ def _of_place(
                 moves = list(_moves(sample))
             starts = sample.starts_ns[chosen]
             time = int(starts[at])
+            move = _closest(moves, time)
             codes, clusters = seen.codes[chosen], sample.clusters[chosen]
             sides = slice(edges[0], at), slice(at, edges[1])
             # Metrics of what lies within the window, and not past the changes beside this one.
@@ -247,7 +249,8 @@ def _of_place(
                 time_ns=time,
                 shifts=tuple(_shifts(seen.names, codes, clusters, *sides)),
                 adjusted_p_value=p_value,
-                version=_version_at(moves, time),
+                version=move.version if move else "",
+                version_time_ns=move.time_ns if move else None,
                 metrics=tuple(
                     ChangeMetric(
                         each.metric,
@@ -326,11 +329,9 @@ def _moves(sample: Sample) -> Iterable[_Move]:
         yield _Move(int(sample.starts_ns[each.at]), sample.groups[risen].version)
 
 
-def _version_at(moves: Sequence[_Move], time_ns: int) -> str:
-    closest = min(moves, key=lambda each: abs(each.time_ns - time_ns), default=None)
-    if closest is None or abs(closest.time_ns - time_ns) > NEAR_NS:
-        return ""
-    return closest.version
+def _closest(moves: Sequence[_Move], time_ns: int) -> _Move | None:
+    found = min(moves, key=lambda each: abs(each.time_ns - time_ns), default=None)
+    return found if found and abs(found.time_ns - time_ns) <= NEAR_NS else None
 
 
 def _judged(found: list[FlagChange]) -> list[FlagChange]:

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 
 from otel_vtrack.analysis.flags import shares
-from otel_vtrack.analysis.flags.variants import MAX_LISTED
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import flags
@@ -60,14 +59,14 @@ def expose(
         where: Which traces.
         flag: Its key.
         width_s: Of a bucket, in seconds; 0 for one that gives some 60.
-        max_traces: 0 for `MAX_LISTED`.
+        max_traces: 0 for `query.flags.MAX_TRACES`.
 
     Raises:
         InvalidArgument: The flag is missing, or there are too many buckets.
     """
     if not flag:
         raise InvalidArgument("name a flag: `vtrack flags list` has them")
-    sample = flags.sample(store, where, flag=flag, max_traces=max_traces or MAX_LISTED)
+    sample = flags.sample(store, where, flag=flag, max_traces=max_traces)
     seen = sample.flags.get(flag)
     if not len(sample) or seen is None:
         return Exposure(width_s or _WIDTHS[0], [], sample.one_in)

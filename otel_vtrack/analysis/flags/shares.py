@@ -1,4 +1,4 @@
-"""Shares of traces, where those of one session do not count as independent."""
+"""Shares of traces, where those of one user or session do not count as independent."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from otel_vtrack.query.flags import Numbers
 def design_effect(clusters: Numbers) -> float:
     """Return by how much traces say less than as many independent ones, at worst; from 1 up.
 
-    That is where all traces of a session see the same variant: the mean size of a trace's session
+    That is where all traces of a cluster see the same variant: the mean size of a trace's cluster
     (L. Kish, Survey Sampling (1965), 5.4).
     """
     if not len(clusters):

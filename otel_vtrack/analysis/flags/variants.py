@@ -17,8 +17,6 @@ from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Group, Numbers, Sample, Variants, Where
 from otel_vtrack.store.client import Store
 
-MAX_LISTED: Final = 200_000
-"""Most traces to look at where they are counted and no more."""
 REFERENCES: Final = ("control", "off", "false")
 """Names of variants that others are compared with, the first that there is."""
 _LEVELS: Final = (0.5, 0.95)
@@ -87,7 +85,7 @@ def usages(
     store: Store, where: Where, *, flag: str = "", max_traces: int = 0
 ) -> tuple[list[Usage], int]:
     """List which variants each version saw where, and one of how many traces was looked at."""
-    sample = flags.sample(store, where, flag=flag, max_traces=max_traces or MAX_LISTED)
+    sample = flags.sample(store, where, flag=flag, max_traces=max_traces)
     totals = np.bincount(sample.group, minlength=len(sample.groups))
     effects = [
         shares.design_effect(sample.clusters[sample.group == number])

@@ -131,7 +131,13 @@ def of_change(found: "FlagChange", *, started: bool, stopped: bool) -> str:
     what = (
         "began to be evaluated" if started else "ceased to be evaluated" if stopped else "changed"
     )
-    with_ = f"when {found.version} got more traffic" if found.version else "without a deployment"
+    with_ = "without a deployment"
+    if found.version_time_ns is not None:
+        later = (found.time_ns - found.version_time_ns) / 1e9
+        when = f"{abs(later):.0f} s {'after' if later > 0 else 'before'}"
+        if abs(later) < 1:
+            when = "when"
+        with_ = f"{when} {found.version} got more of the traffic"
     said = [_measured(each) for each in found.metrics if each.verdict in _SAID]
     unsaid = [_NAMES[each.metric] for each in found.metrics if each.verdict == Verdict.NO_EVIDENCE]
     if unsaid:

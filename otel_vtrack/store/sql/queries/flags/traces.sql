@@ -2,8 +2,8 @@
 -- column of numbers for each thing that is told of its traces.
 --
 -- Rows of a trace are put together before they are chosen, for they are partial. Rows outside of a
--- day around the time range are not read: no trace lasts that long. What belongs together is
--- numbered by a hash of the session, or of the trace where there is none.
+-- day around the time range are not read: no trace lasts that long. Sessions and users are hashes
+-- of them; where there is no session it is the trace itself, and where there is no user 0.
 
 SELECT
     toString(f.experiment) AS experiment,
@@ -14,14 +14,15 @@ SELECT
     groupArray(f.start_ns) AS starts_ns,
     groupArray(f.latency) AS latencies,
     groupArray(f.failed) AS failures,
-    groupArray(f.cluster) AS clusters
+    groupArray(f.session_hash) AS sessions,
+    groupArray(f.user_hash) AS users
 FROM
 (
     SELECT
         t.experiment AS experiment,
         cityHash64(t.trace_id) AS id,
         -- The least tuple is the root's, so what follows its first three fields is, too.
-        min((t.root.rank, t.root.start_time, t.root.span_id, t.root.service_name, t.root.environment, t.root.version, t.root.status_code = 2, t.root.session_id)) AS r,
+        min((t.root.rank, t.root.start_time, t.root.span_id, t.root.service_name, t.root.environment, t.root.version, t.root.status_code = 2, t.root.session_id, t.root.user_id)) AS r,
         r.4 AS service_name,
         r.5 AS environment,
         r.6 AS version,
@@ -29,7 +30,9 @@ FROM
         greatest(toUnixTimestamp64Nano(max(t.end_time)) - toUnixTimestamp64Nano(min(t.start_time)), 0) / 1e6 AS latency,
         toUInt8(r.7) AS failed,
         if(r.8 != '', r.8, max(t.session_id)) AS session,
-        if(session != '', cityHash64(session), id) AS cluster
+        if(session != '', cityHash64(session), id) AS session_hash,
+        if(r.9 != '', r.9, max(t.user_id)) AS person,
+        if(person != '', cityHash64(person), 0) AS user_hash
     FROM traces AS t
     WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
         AND ({experiment:String} = '' OR t.experiment = {experiment:String})
