@@ -9,6 +9,7 @@ statistically significant, The American Statistician 60 (2006)), so it is tested
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Numbers, Sample, Variants, Where
 from otel_vtrack.store.client import Store
+
+
+MOST_VARIANTS: Final = 20
+"""So many variants of a flag are looked at, the most frequent, besides the reference."""
 
 
 class InteractionVerdict(IntEnum):
@@ -144,7 +149,7 @@ def _of_flag(
     for measured in columns:
         reference_sides = under(first)
         reference_change = change(measured, *reference_sides, clusters)
-        for code in others:
+        for code in others[:MOST_VARIANTS]:
             sides = under(code)
             tested = None
             if measured.enough(*reference_sides, *sides):

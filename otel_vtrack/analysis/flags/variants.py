@@ -17,6 +17,7 @@ from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Group, Numbers, Sample, Variants, Where
 from otel_vtrack.store.client import Store
 
+MOST_LISTED: Final = 10_000
 REFERENCES: Final = ("control", "off", "false")
 """Names of variants that others are compared with, the first that there is."""
 _LEVELS: Final = (0.5, 0.95)
@@ -84,7 +85,11 @@ class VariantComparison:
 def usages(
     store: Store, where: Where, *, flag: str = "", max_traces: int = 0
 ) -> tuple[list[Usage], int]:
-    """List which variants each version saw where, and one of how many traces was looked at."""
+    """List which variants each version saw where, and one of how many traces was looked at.
+
+    Raises:
+        InvalidArgument: There are too many.
+    """
     sample = flags.sample(store, where, flag=flag, max_traces=max_traces)
     totals = np.bincount(sample.group, minlength=len(sample.groups))
     effects = [
@@ -112,6 +117,11 @@ def usages(
                     last_seen_ns=int(sample.starts_ns[last]),
                 )
             )
+    if len(found) > MOST_LISTED:
+        raise InvalidArgument(
+            f"there are more than {MOST_LISTED:,} flags, variants and versions: say which flag,"
+            " version, service or environment"
+        )
     found.sort(key=lambda each: (each.flag, each.group, -each.trace_count, each.variant))
     return found, sample.one_in
 

@@ -62,8 +62,9 @@ def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) 
     figure = found.figures[0]
     if found.verdict == Verdict.NOT_ENOUGH_DATA:
         return (
-            f"not enough data on {name} of {version} where {where}: both variants need 20 traces"
-            f" that have it, {found.variant} has {found.count:,}"
+            f"not enough data on {name} of {version} where {where}: it and {reference} need 20 traces"
+            " each that have it, of several users or sessions where these are told"
+            f" ({found.variant}: n = {found.count:,} of {found.cluster_count:,})"
         )
     if found.verdict == Verdict.NO_EVIDENCE:
         said = f"no evidence that {name} of {version} differs where {where} from where it is"
@@ -88,7 +89,8 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     if found.verdict not in (_DEPENDS, _NO_EVIDENCE):
         return (
             f"not enough data on {name} where {variant} or {found.reference_variant}: each version"
-            f" needs 20 traces that have it of either (n = {counts})"
+            " needs 20 traces of either that have it, of several users or sessions where these are"
+            f" told (n = {counts})"
         )
     tail = (
         f"difference of the changes {gap(found.metric, found.difference)},"
