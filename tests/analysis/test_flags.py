@@ -141,7 +141,8 @@ def test_variants_are_compared_within_a_version(store, slower_where_on):
     assert swapped.metrics[1].verdict is Verdict.IMPROVED
 
 
-def test_what_makes_no_sense_is_refused_with_what_to_do(store, slower_where_on, traffic):
+def test_what_makes_no_sense_is_refused_with_what_to_do(store, traffic):
+    traffic("2.4.0", [(5, False, seen("on")), (5, False, seen("off"))])
     only = Where(versions=("2.4.0",))
     with pytest.raises(NotFound, match="vtrack flags list"):
         variants.compare_variants(store, only, flag="other")
@@ -273,6 +274,7 @@ def test_exposure_tells_shares_over_time(store, flipped):
         if each.variant == "on"
     ]
     assert sum(covered) >= 0.8 * len(covered)
+    # One in so many stands for as many.
     sampled = exposure.expose(store, Where(), flag=FLAG, max_traces=200)
     assert sampled.sampled_one_in == 9
     assert sum(each.trace_count for each in sampled.buckets) == pytest.approx(1800, rel=0.3)

@@ -23,7 +23,6 @@ from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Numbers, Sample, Variants, Where
 from otel_vtrack.store.client import Store
 
-
 MOST_VARIANTS: Final = 20
 """So many variants of a flag are looked at, the most frequent, besides the reference."""
 

@@ -62,8 +62,8 @@ def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) 
     figure = found.figures[0]
     if found.verdict == Verdict.NOT_ENOUGH_DATA:
         return (
-            f"not enough data on {name} of {version} where {where}: it and {reference} need 20 traces"
-            " each that have it, of several users or sessions where these are told"
+            f"not enough data on {name} of {version} where {where}: it and {reference} need 20"
+            " traces each that have it, of several users or sessions where these are told"
             f" ({found.variant}: n = {found.count:,} of {found.cluster_count:,})"
         )
     if found.verdict == Verdict.NO_EVIDENCE:
