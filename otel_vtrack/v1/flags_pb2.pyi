@@ -1134,7 +1134,9 @@ Global___VariantShift: _TypeAlias = VariantShift  # noqa: Y015
 
 @_typing.final
 class ChangeMetric(_message.Message):
-    """A metric before and after a change, within the window and not past the neighbouring changes."""
+    """A metric before and after a change: within the window, and not past the neighbouring changes of the
+    flag, nor past those of versions that leave 20 traces in between.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -254,6 +254,18 @@ def test_a_flag_that_comes_with_a_deployment_says_which(store, traffic):
     assert "began to be evaluated" in only.summary
 
 
+def test_what_a_deployment_shortly_before_did_is_not_put_down_to_the_flag(store, traffic):
+    told = [("on" if n % 2 else "off") for n in range(200)]
+    traffic("1", [(5, False, seen(each)) for each in told])
+    traffic("2", [(50, False, seen(each)) for each in told[:100]], at=200_000)
+    traffic("2", [(50, False, seen("on")) for _ in told], at=300_000)
+    [only] = changes.find(store, Where(), metrics=["latency"]).changes
+    assert (only.version, only.version_time_ns) == ("2", START + 200_000 * 1_000_000)
+    assert only.time_ns == pytest.approx(START + 300_000 * 1_000_000, abs=3e9)
+    assert only.metrics[0].change.baseline.value == only.metrics[0].change.candidate.value == 50
+    assert "s after 2 got more of the traffic" in only.summary
+
+
 def test_exposure_tells_shares_over_time(store, flipped):
     found = exposure.expose(store, Where(), flag=FLAG)
     assert 30 <= len(found.buckets) <= 62

@@ -238,10 +238,13 @@ def _of_place(
             move = _closest(moves, time)
             codes, clusters = seen.codes[chosen], sample.clusters[chosen]
             sides = slice(edges[0], at), slice(at, edges[1])
-            # Metrics of what lies within the window, and not past the changes beside this one.
-            before = chosen & _between(sample, max(time - window, int(starts[edges[0]])), time)
-            end = int(starts[edges[1]]) if edges[1] < len(starts) else flags.LATEST_NS
-            after = chosen & _between(sample, time, min(time + window, end))
+            neighbours = (
+                int(starts[edges[0]]),
+                int(starts[edges[1]]) if edges[1] < len(starts) else flags.LATEST_NS,
+            )
+            start, end = _compared(starts, time, neighbours, moves, window)
+            before = chosen & _between(sample, start, time)
+            after = chosen & _between(sample, time, end)
             yield FlagChange(
                 flag=name,
                 kind=kind,
@@ -310,6 +313,28 @@ def _shifts(
         if own[0].value or own[1].value:
             found.append(Shift(names[code], own[0], own[1], statistics.difference(*own)))
     return sorted(found, key=lambda each: -abs(each.after.value - each.before.value))
+
+
+def _compared(
+    starts: Numbers,
+    time: int,
+    neighbours: tuple[int, int],
+    moves: Sequence[_Move],
+    window: int,
+) -> tuple[int, int]:
+    """Say between which times metrics are compared: what changes at other times is left out.
+
+    A version that got more of the traffic at another time leaves enough traces in between.
+    """
+    start, end = max(time - window, neighbours[0]), min(time + window, neighbours[1])
+    at = int(np.searchsorted(starts, time))
+    for move in moves:
+        apart = int(np.searchsorted(starts, move.time_ns)) - at
+        if apart <= -measures.ENOUGH:
+            start = max(start, move.time_ns)
+        elif apart >= measures.ENOUGH:
+            end = min(end, move.time_ns)
+    return start, end
 
 
 def _between(sample: Sample, from_ns: int, until_ns: int) -> Numbers:
