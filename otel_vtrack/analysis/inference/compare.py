@@ -33,7 +33,7 @@ from otel_vtrack.analysis.inference.contrast import Contrast, Floats, Units
 from otel_vtrack.analysis.inference.ranks import placements
 from otel_vtrack.analysis.inference.shares import proportions
 from otel_vtrack.analysis.inference.tables import Mix, categories, mix
-from otel_vtrack.analysis.inference.tested import UNTESTED, Tested, apart, student
+from otel_vtrack.analysis.inference.tested import UNTESTED, Tested, student
 from otel_vtrack.analysis.inference.tested import clusters as clusters_of
 from otel_vtrack.analysis.statistics import Estimate
 
@@ -72,15 +72,13 @@ def superiority(
     counts = np.bincount(cells, minlength=2 * of.stratum_count)
     middles = np.bincount(cells, placed, 2 * of.stratum_count) / np.maximum(1, counts)
     totals = of.candidates + of.baselines
-    found = contrasts.contrast(placed - middles[cells] / 2, of, totals / (totals + 1))
+    found = contrasts.contrast(placed - middles[cells] / 2, of, totals / (totals + 1), skewed=False)
     if found is None:
         return UNTESTED
-    # Placements are bounded, and the reference distribution of ranks allows for their skewness.
-    found = replace(found, skewness=0.0)
     share = min(1.0, max(0.0, round(found.value + 0.5, 12)))
-    statistic, p_value = student(found.value, found, apart(of))
+    statistic, p_value = student(found.value, found, [of])
     return Tested(
-        _share(share, found, min(clusters_of(of))),
+        _share(share, found, of),
         found.error,
         statistic,
         p_value,
@@ -127,7 +125,7 @@ def ratio_of_means(
     bend = found.skewness / 3
     if found.error:
         bend -= found.imbalance * found.error / 2
-    statistic, p_value = student(log, found, apart(of), bend)
+    statistic, p_value = student(log, found, [of], bend)
     bounds = contrasts.interval(log, found, bend)
     return Tested(
         Estimate(math.expm1(log), _expm1(bounds.lower), _expm1(bounds.upper)),
@@ -157,7 +155,7 @@ def interaction(
     numbered, cluster_count = contrasts.compact(np.asarray(clusters))
     sides = np.asarray(is_candidate, np.bool_)
     found: list[Contrast] = []
-    chances: list[float] = []
+    ofs: list[Units] = []
     for which in (inside, ~inside):
         if not which.any():
             return UNTESTED
@@ -167,10 +165,10 @@ def interaction(
         part = contrasts.contrast(values[which], of)
         if part is None:
             return UNTESTED
-        chances.append(apart(of))
+        ofs.append(of)
         found.append(_spread(part, numbered[which], cluster_count))
     both = contrasts.combined(*found)
-    statistic, p_value = student(both.value, both, max(chances))
+    statistic, p_value = student(both.value, both, ofs)
     return Tested(
         contrasts.interval(both.value, both),
         both.error,
@@ -239,7 +237,7 @@ def _contrast(
 
 
 def _tested(found: Contrast, of: Units, name: str) -> Tested:
-    statistic, p_value = student(found.value, found, apart(of))
+    statistic, p_value = student(found.value, found, [of])
     return Tested(
         contrasts.interval(found.value, found),
         found.error,
@@ -250,13 +248,13 @@ def _tested(found: Contrast, of: Units, name: str) -> Tested:
     )
 
 
-def _share(share: float, found: Contrast, clusters: int) -> Estimate:
+def _share(share: float, found: Contrast, of: Units) -> Estimate:
     """Bound a share of pairs by Student's interval of its logit, which stays within 0 and 1."""
     if found.error is None or (found.error == 0 and found.value == 0):
         return contrasts.interval(share, found)
     if found.freedom is None or not 0 < share < 1:
         # Sides that are wholly apart: as Wilson bounds a share that no cluster speaks against.
-        far = 1 / (1 + statistics.Z**2 / clusters)
+        far = 1 / (1 + statistics.Z**2 / min(clusters_of(of)))
         return Estimate(share, far, 1.0) if share > 0.5 else Estimate(share, 0.0, 1 - far)
     logit = math.log(share / (1 - share))
     half = distributions.student_quantile(found.freedom) * found.error / (share * (1 - share))

@@ -39,7 +39,7 @@ def proportions(
     """Test the difference of two shares; of strata, both weighed by n1 n0 / (n1 + n0)."""
     values = np.asarray(successes, np.float64)
     of = contrasts.units(is_candidate, clusters, strata)
-    found = contrasts.contrast(values, of)
+    found = contrasts.contrast(values, of, skewed=False)
     if found is None:
         return UNTESTED
     if found.error is None:
@@ -125,7 +125,7 @@ def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float
         of.candidates,
         of.baselines,
     )
-    alone = contrasts.contrast(values, apart)
+    alone = contrasts.contrast(values, apart, skewed=False)
     if alone is None or not alone.error or not found.error:
         return 1.0, found.freedom
     return max(1.0, (found.error / alone.error) ** 2), found.freedom

@@ -7,7 +7,7 @@ Sources:
   contingency tables with cell proportions estimated from survey data, Annals of Statistics 12
   (1984): chi-square divided by the mean design effect, with Satterthwaite's degrees of freedom.
 - W. Bergsma, A bias-correction for Cramér's V and Tschuprow's T, Journal of the Korean
-  Statistical Society 42 (2013).
+  Statistical Society 42 (2013): what chance adds. The rest is taken as a share of what is left.
 """
 
 import math
@@ -35,8 +35,7 @@ class Mix:
 
     Attributes:
         p_value: None if a side is empty.
-        cramers_v: From 0 (the same) to 1 (nothing in common), less what chance alone would give;
-            None likewise.
+        cramers_v: From 0 (no farther apart than by chance) to 1 (nothing in common); None likewise.
     """
 
     p_value: float | None
@@ -72,8 +71,9 @@ def mix(codes: _Array, is_candidate: _Array, clusters: _Array) -> Mix:
 def categories(codes: _Array, is_candidate: _Array, clusters: _Array) -> Tested:
     """Test whether shares of categories are the same on both sides.
 
-    The estimate is Cramér's V, less what chance alone would give, without bounds; the statistic is
-    chi-square divided by the design effect of the clusters.
+    The estimate is Cramér's V, without bounds: 0 if no farther apart than chance alone would put
+    them, 1 if they have nothing in common. The statistic is chi-square divided by the design effect
+    of the clusters.
     """
     of = contrasts.units(is_candidate, clusters)
     if not of.comparable:
@@ -93,8 +93,9 @@ def categories(codes: _Array, is_candidate: _Array, clusters: _Array) -> Tested:
     if not of.independent:
         design = _design(levels, shares, of, harmonic)
     statistic = chi_square / design.effect
-    excess = max(0.0, chi_square / total - design.effect * (count - 1) / max(1, total - 1))
-    cramers_v = min(1.0, math.sqrt(excess))
+    chance = min(1.0, design.effect * (count - 1) / max(1, total - 1))
+    excess = (chi_square / total - chance) / (1 - chance) if chance < 1 else 0.0
+    cramers_v = math.sqrt(min(1.0, max(0.0, excess)))
     if design.groups < _LEAST_GROUPS:
         return Tested(Estimate(cramers_v), None, None, None, None, "")
     ratio = max(0.0, 1 + (statistic / (count - 1) - 1) * design.stretch)

@@ -1,6 +1,7 @@
 """What a test says."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,8 @@ class Tested:
         estimate: What differs, with its interval; None if a side is empty (or no stratum has
             both), without bounds if a side has one cluster.
         standard_error: Of the estimate, on the scale that the test is on.
-        statistic: The estimate in standard errors, or chi-square; None of exact tests.
+        statistic: The estimate in standard errors, or chi-square; None of exact tests, and where
+            values within each side are alike.
         p_value: Two-sided; None where there is too little data to know the error.
         freedom: Degrees of freedom of Student's, chi-square's or F's distribution; None for the
             normal one and exact tests.
@@ -60,14 +62,14 @@ def clusters(of: Units) -> tuple[int, int]:
 
 
 def student(
-    value: float, found: Contrast, chance: float, bend: float | None = None
+    value: float, found: Contrast, of: Sequence[Units], bend: float | None = None
 ) -> tuple[float | None, float | None]:
     """Return the statistic and the p-value of an estimate that may be 0.
 
     Args:
         value: The estimate.
         found: Its error and that one's degrees of freedom.
-        chance: The p-value of sides that are alike within and differ from each other.
+        of: The units, of each contrast that it was made of.
         bend: As `contrast.straightened` has it.
     """
     if found.error is None:
@@ -78,4 +80,4 @@ def student(
         return statistic, distributions.student_both(straight, found.freedom)
     if value == 0:
         return 0.0, 1.0
-    return math.copysign(math.inf, value), chance
+    return None, max(map(apart, of))
