@@ -229,3 +229,19 @@ def test_what_is_needed_finds_more_errors():
         hits = rng.random(len(sides)) < chances
         found += compare.proportions(hits, sides, np.arange(len(sides))).p_value < 0.05
     assert 0.75 <= found / 500 <= 0.85
+
+
+@pytest.mark.slow
+def test_the_same_mix_of_users_raises_no_false_alarm_and_another_one_does():
+    rng = np.random.default_rng(10)
+    alarms = Counter()
+    for _ in range(600):
+        sessions = np.repeat(np.arange(400), sizes(rng, 400, "uneven"))
+        users = rng.integers(0, 130, 400)  # about three sessions each
+        by_chance = rng.random(400) < 0.5
+        by_user = rng.random(400) < np.where(users < 65, 0.7, 0.3)
+        for name, sides in (("same", by_chance), ("other", by_user)):
+            found = compare.mix(users[sessions], sides[sessions], sessions)
+            alarms[name] += found.p_value < 0.05
+    assert 18 <= alarms["same"] <= 42
+    assert alarms["other"] > 300

@@ -55,9 +55,22 @@ def needed(
         found = estimate.mean_of(values[side], own, count)
         if found.error is None:
             return None
-        errors.append(found.error)
+        errors.append(found.error or _least_error(values[side]))
         counts.append(len(own))
     return more((errors[0], errors[1]), (counts[0], counts[1]), smallest, alpha=alpha, power=power)
+
+
+def _least_error(values: npt.NDArray[np.float64]) -> float:
+    """Return the error of values that are all equal: of shares, as if one more were otherwise.
+
+    A. Agresti and B. Caffo, Simple and effective confidence intervals for proportions and
+    differences of proportions, The American Statistician 54 (2000).
+    """
+    first = float(values[0])
+    if first not in (0.0, 1.0):
+        return 0.0
+    count = len(values) + 2
+    return math.sqrt((count - 1) / count / count / count)
 
 
 def more(
