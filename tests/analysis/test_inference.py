@@ -218,11 +218,13 @@ def test_shares_have_pearsons_chi_square_and_newcombes_interval():
     assert found.test == "two-proportion z"
 
 
-@pytest.mark.parametrize("counts", [(0, 6), (4, 1), (3, 3), (1, 0)])
-def test_rare_shares_are_tested_as_fisher_does(counts):
-    sides = np.arange(300) < 100
+@pytest.mark.parametrize(
+    ("counts", "size"), [((0, 6), 100), ((4, 1), 100), ((3, 3), 9), ((1, 0), 1)]
+)
+def test_rare_shares_are_tested_as_fisher_does(counts, size):
+    sides = np.arange(300) < size
     hits = np.zeros(300, bool)
-    hits[: counts[0]] = hits[100 : 100 + counts[1]] = True
+    hits[: counts[0]] = hits[size : size + counts[1]] = True
     found = compare.proportions(hits, sides, np.arange(300))
     assert found.test == "Fisher exact"
     assert found.p_value == pytest.approx(stats.fisher_exact(table_of(hits, sides)).pvalue)

@@ -17,6 +17,7 @@ Sources, beyond those of `contrast`:
 """
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -42,7 +43,7 @@ def proportions(
     found = contrasts.contrast(values, of, skewed=False)
     if found is None:
         return UNTESTED
-    if found.error is None:
+    if found.error is None and not of.independent:
         return Tested(Estimate(found.value), None, None, None, None, "")
     effect, freedom = _design(values, of, found)
     cells = of.strata * 2 + of.is_candidate
@@ -66,7 +67,7 @@ def proportions(
         freedom = None
     elif expected / effect < _LEAST_EXPECTED:
         chance = exact.mantel_haenszel(table)
-        statistic, p_value = exact_statistic(chance, found.value, effect, freedom)
+        statistic, p_value = _deflated(chance, found.value, effect, freedom)
         name = names + _names(stratified, exact=True)
     else:
         statistic = found.value / math.sqrt(variance * effect)
@@ -90,7 +91,7 @@ def proportions(
     )
 
 
-def exact_statistic(
+def _deflated(
     p_value: float, value: float, effect: float, freedom: float | None
 ) -> tuple[float | None, float]:
     """Return an exact test's p-value as if counts were divided by the design effect.
@@ -115,19 +116,12 @@ def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float
     """Return by how much clusters raise the variance, and the freedom of that estimate."""
     if of.independent:
         return 1.0, None
-    apart = Units(
-        of.is_candidate,
-        np.arange(len(values)),
-        of.strata,
-        len(values),
-        of.stratum_count,
-        True,
-        of.candidates,
-        of.baselines,
-    )
+    count = len(values)
+    apart = replace(of, clusters=np.arange(count), cluster_count=count, independent=True)
     alone = contrasts.contrast(values, apart, skewed=False)
     if alone is None or not alone.error or not found.error:
-        return 1.0, found.freedom
+        # Where all succeeded or all failed, they may have done so by the cluster.
+        return count / of.cluster_count, found.freedom
     return max(1.0, (found.error / alone.error) ** 2), found.freedom
 
 
@@ -149,10 +143,7 @@ def _interval(
     candidate, baseline = (
         wilson(share, count * scale) for share, count in zip(shares, counts, strict=True)
     )
-    found = statistics.difference(baseline, candidate)
-    if found is None:
-        raise AssertionError
-    return found
+    return statistics.difference(baseline, candidate) or Estimate(0.0)
 
 
 def wilson(share: float, count: float) -> Estimate:
