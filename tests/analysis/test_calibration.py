@@ -14,7 +14,7 @@ from scipy import special
 
 from otel_vtrack.analysis.inference import compare, contrast, estimate, power
 
-MANY = 1500
+MANY = 1200
 
 
 def sizes(rng, count, kind):
@@ -91,6 +91,7 @@ def rates(case, times, rate=0.1):
 CASES = {
     "alone": Case(200, 200),
     "alone, canary": Case(40, 300),
+    "alone, skewed canary": Case(50, 800, skew=0.9),
     "alone, strata": Case(150, 250, strata=4),
     "even": Case(60, 60, "even"),
     "even, both sides": Case(60, 60, "even", both=True),
@@ -191,6 +192,17 @@ def test_estimates_of_one_side_hold_the_truth(case):
     for name, count in held.items():
         # Ranks are whole, and a quantile's interval takes the next wider ones.
         assert 930 <= count <= (985 if name.startswith("p") else 970), name
+
+
+@pytest.mark.slow
+def test_a_mean_of_few_skewed_values_is_known_for_uncertain():
+    """Student's interval itself would hold it in 89 of 100."""
+    rng = np.random.default_rng(11)
+    held = 0
+    for _ in range(4000):
+        found = estimate.mean(np.exp(0.8 * rng.standard_normal(20)), np.arange(20))
+        held += found.lower <= math.exp(0.32) <= found.upper
+    assert 0.925 <= held / 4000 <= 0.97
 
 
 @pytest.mark.slow
