@@ -1,21 +1,26 @@
-"""What lies behind the transports: the store, its journals, and the queues in front of them."""
+"""What lies behind the transports: the store and its journals, the queues to other backends.
 
+The store is loaded only when there is one: who forwards and stores nothing has no engine.
+"""
+
+import functools
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_vtrack.errors import SettingsError
+from otel_vtrack.forward.forwarder import Forwarder
 from otel_vtrack.ingest.backlog import Backlog
 from otel_vtrack.ingest.commit import GroupCommit
-from otel_vtrack.ingest.receiver import LOGS, TRACES, Receiver
+from otel_vtrack.ingest.receiver import Receiver
 from otel_vtrack.settings import Settings
-from otel_vtrack.store import migrate
-from otel_vtrack.store.client import Store
 from otel_vtrack.store.journal import Journal
-from otel_vtrack.store.writer import Writer
+from otel_vtrack.wire.signals import LOGS, SIGNALS, TRACES, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from otel_vtrack.store.client import Store
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +29,13 @@ _SETTLE_SECONDS: Final = 5.0
 
 
 class Pipeline:
-    """An open store, and the way of telemetry into it. Its methods block.
+    """An open store, destinations, and the way of telemetry to them. Its methods block.
 
     Attributes:
-        store: Tables up to date.
-        receiver: Takes requests for it.
+        store: Tables up to date; None when nothing is stored.
+        forwarder: None when nothing is forwarded.
+        commits: By the signals that are taken.
+        receiver: Takes requests for all of them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,21 +43,37 @@ class Pipeline:
 
         Raises:
             StoreError: The store cannot be used; the message says why and what to do.
-            SettingsError: Its tables are behind, and nobody asked to bring them up to date.
+            SettingsError: Its tables are behind, and nobody asked to bring them up to date; or
+                a destination cannot be used as it is.
         """
         self._settings = settings
         self._backlogs: list[Backlog] = []
         self._stop_by: float | None = None
-        self.store = Store(settings.store_url, cluster=settings.cluster)
+        self.store: Store | None = None
+        self.forwarder: Forwarder | None = None
         try:
-            self._migrate()
-            self.receiver = Receiver(*self._commits())
+            writes = self._open_store() if settings.store else {}
+            if settings.all_destinations:
+                self.forwarder = Forwarder(
+                    settings.all_destinations,
+                    settings.queue_folder,
+                    fsync=settings.durability == "fsync",
+                )
+            self.commits = self._commits(writes)
+            self.receiver = Receiver(*(self.commits.get(signal.name) for signal in SIGNALS))
         except BaseException:
             for backlog in self._backlogs:
                 backlog.close(0)
-            self.store.close()
+            if self.forwarder:
+                self.forwarder.close(0)
+            if self.store:
+                self.store.close()
             raise
-        self.store.settle = lambda: self._wait(_SETTLE_SECONDS)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What is taken."""
+        return tuple(signal for signal in SIGNALS if signal.name in self.commits)
 
     def recover(self, timeout: float) -> bool:
         """Wait until what the last run left in the journals is in the tables.
@@ -72,13 +95,18 @@ class Pipeline:
     def close(self) -> None:
         """Drain, bring what the journals have into the tables if time is left, close all."""
         self.drain()
+        if self.forwarder:
+            self.forwarder.finish()
         left = [backlog for backlog in self._backlogs if not backlog.close(self._time_left())]
         if left:
             _log.warning(
                 "what was acknowledged is not all in the tables yet: it is safe in the journal, "
                 "and the next start takes it up"
             )
-        self.store.close()
+        if self.forwarder:
+            self.forwarder.close(self._time_left())
+        if self.store:
+            self.store.close()
 
     def _time_left(self) -> float:
         """Seconds until the end that the first call sets."""
@@ -93,41 +121,60 @@ class Pipeline:
         done = [backlog.wait(max(0.0, deadline - time.monotonic())) for backlog in self._backlogs]
         return all(done)
 
-    def _migrate(self) -> None:
-        if self.store.embedded or self._settings.migrate:
-            for file in migrate.apply(self.store):
+    def _open_store(self) -> "Mapping[str, Callable[[bytes], None]]":
+        """Open it, and return what takes traces and logs: a journal when it is embedded."""
+        # Loads the engine.
+        from otel_vtrack.store.client import Store  # noqa: PLC0415
+        from otel_vtrack.store.writer import Writer  # noqa: PLC0415
+
+        self.store = store = Store(self._settings.store_url, cluster=self._settings.cluster)
+        self._migrate(store)
+        writer = Writer(store, durability=self._settings.durability)
+        writes = {TRACES.name: writer.write_traces, LOGS.name: writer.write_logs}
+        if store.folder is None:
+            return writes
+        for name, write in writes.items():
+            fsync = self._settings.durability == "fsync"
+            backlog = Backlog(
+                Journal(store.folder / f"journal-{name}.sqlite", fsync=fsync),
+                write,
+                name=name,
+                max_bytes=self._settings.backlog_max_bytes,
+            )
+            self._backlogs.append(backlog)
+            writes[name] = backlog.append
+        store.settle = lambda: self._wait(_SETTLE_SECONDS)
+        return writes
+
+    def _migrate(self, store: "Store") -> None:
+        from otel_vtrack.store import migrate  # noqa: PLC0415 - loads the engine
+
+        if store.embedded or self._settings.migrate:
+            for file in migrate.apply(store):
                 _log.info("applied %s/%s", file.kind, file.name)
             return
-        behind = [file.name for file in migrate.status(self.store) if file.state != "applied"]
+        behind = [file.name for file in migrate.status(store) if file.state != "applied"]
         if behind:
             raise SettingsError(
                 f"the store's tables are not up to date ({len(behind)} files, {behind[0]} "
                 "first): run vtrack migrate, or start with --migrate"
             )
 
-    def _commits(self) -> list[GroupCommit]:
-        """Queue traces and logs for the store: behind a journal when it is embedded."""
-        writer = Writer(self.store, durability=self._settings.durability)
-        commits: list[GroupCommit] = []
-        for name, write in ((TRACES.name, writer.write_traces), (LOGS.name, writer.write_logs)):
-            stored: Callable[[bytes], None] = write
-            if self.store.folder is not None:
-                fsync = self._settings.durability == "fsync"
-                backlog = Backlog(
-                    Journal(self.store.folder / f"journal-{name}.sqlite", fsync=fsync),
+    def _commits(self, writes: "Mapping[str, Callable[[bytes], None]]") -> dict[str, GroupCommit]:
+        """Queue each signal that somebody takes."""
+        commits: dict[str, GroupCommit] = {}
+        for signal in SIGNALS:
+            forward: Any = None
+            if self.forwarder and signal.name in self.forwarder.signals:
+                forward = functools.partial(self.forwarder.append, signal.name)
+            write = writes.get(signal.name)
+            if write or forward:
+                commits[signal.name] = GroupCommit(
                     write,
-                    name=name,
-                    max_bytes=self._settings.backlog_max_bytes,
-                )
-                self._backlogs.append(backlog)
-                stored = backlog.append
-            commits.append(
-                GroupCommit(
-                    stored,
-                    name=name,
+                    name=signal.name,
                     max_batch_bytes=self._settings.max_batch_bytes,
                     max_waiting_bytes=self._settings.queue_max_bytes,
                     max_waiting_requests=self._settings.queue_max_requests,
+                    forward=forward,
                 )
-            )
         return commits

@@ -7,13 +7,15 @@ Used from a coroutine, `async with Server(settings) as server: ...`, or from a t
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
+import functools
 import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
 import grpc.aio
@@ -22,22 +24,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from typing_extensions import Self, override
 
-from otel_vtrack import api
+from otel_vtrack import questions
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
-from otel_vtrack.ingest.receiver import LOGS, TRACES
 from otel_vtrack.listening import listen, not_had, require_free
 from otel_vtrack.pipeline import Pipeline
-from otel_vtrack.query import prices
 from otel_vtrack.settings import Settings, join_address, split_address
 
 _log = logging.getLogger(__name__)
 
-_SERVICES: Final = (TRACES.service, LOGS.service, *api.SERVICE_NAMES)
 _API_THREADS: Final = 4
 # For answers on their way out and questions under way, once what was received is stored.
 _GRACE_SECONDS: Final = 2.0
@@ -63,7 +62,6 @@ class Server:
         self.http_address = ""
         self.ready = False
         self.asked_to_stop = False
-        self._prices = prices.BUILT_IN
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -74,7 +72,7 @@ class Server:
             StoreError: The store cannot be used; the message says why and what to do.
         """
         async with contextlib.AsyncExitStack() as stack:
-            self._prices = prices.load(self.settings.prices)
+            asked = questions.asked_as(self.settings)
             # Before the store, because a second server usually finds both taken, and the port
             # is what its user can change most easily.
             require_free("grpc", self.settings.grpc)
@@ -86,12 +84,14 @@ class Server:
             # Handlers of the API wait for the store, so they run here, whatever the wire.
             pool = concurrent.futures.ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api")
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            healthy = await self._start_grpc(stack, pipeline, pool)
-            await self._start_http(stack, listener, pipeline, pool)
+            names = (*(signal.service for signal in pipeline.signals), *asked.names)
+            healthy = await self._start_grpc(stack, pipeline, pool, asked, names)
+            routes = asked.routes(pipeline.store, pool, self.settings.max_request_bytes)
+            await self._start_http(stack, listener, pipeline, routes)
             # Again, before the transports stop: what is stored meanwhile is still answered,
             # and what arrives meanwhile is told to come again.
             stack.push_async_callback(self._drain, pipeline, healthy)
-            for service in ("", *_SERVICES):
+            for service in ("", *names):
                 await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
             self.ready = True
             self._stack = stack.pop_all()
@@ -112,17 +112,19 @@ class Server:
         stack: contextlib.AsyncExitStack,
         pipeline: Pipeline,
         pool: concurrent.futures.ThreadPoolExecutor,
+        asked: questions.Questions,
+        names: Sequence[str],
     ) -> Any:
         server = grpc.aio.server(
             migration_thread_pool=pool,
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
         )
         otlp_grpc.add_otlp(server, pipeline.receiver)
-        api.add_api(server, api.Backend(pipeline.store, self._prices))
+        asked.add_to(server, pipeline.store)
         healthy: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-        names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        served = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(served, server)
         host, _ = split_address(self.settings.grpc)
         try:
             port = server.add_insecure_port(self.settings.grpc)
@@ -138,13 +140,8 @@ class Server:
         stack: contextlib.AsyncExitStack,
         listener: socket.socket,
         pipeline: Pipeline,
-        pool: concurrent.futures.ThreadPoolExecutor,
+        asked: Sequence[Route],
     ) -> None:
-        questions = api.api_routes(
-            api.Backend(pipeline.store, self._prices),
-            pool,
-            max_body_bytes=self.settings.max_request_bytes,
-        )
         routes = otlp_http.otlp_routes(
             pipeline.receiver,
             max_body_bytes=self.settings.max_request_bytes,
@@ -153,9 +150,10 @@ class Server:
         app = Starlette(
             routes=[
                 *routes,
-                *questions,
+                *asked,
                 Route("/readyz", self._answer_ready),
                 Route("/livez", _answer_live),
+                Route("/statusz", functools.partial(self._answer_status, pipeline)),
             ]
         )
         config = uvicorn.Config(
@@ -193,6 +191,20 @@ class Server:
             return PlainTextResponse("ready\n")
         return PlainTextResponse("stopping\n", 503)
 
+    async def _answer_status(self, pipeline: Pipeline, _: Request) -> Response:
+        def look() -> dict[str, Any]:
+            return {
+                "mode": self.settings.mode,
+                "received": {
+                    name: dataclasses.asdict(commit.snapshot())
+                    for name, commit in pipeline.commits.items()
+                },
+                "forwarded": pipeline.forwarder.status() if pipeline.forwarder else {},
+            }
+
+        # A queue waits for the disk now and then.
+        return JSONResponse(await asyncio.to_thread(look))
+
     async def __aenter__(self) -> Self:
         """Start it."""
         await self.start()
@@ -224,7 +236,9 @@ async def serve(settings: Settings, ready: Callable[[Server], None]) -> None:
     # First of all, so that a signal during a long migration is not lost.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
-    memory.keep_freed_memory()
+    if settings.store:
+        # Who only forwards is meant to be small.
+        memory.keep_freed_memory()
     async with server:
         if not server.asked_to_stop:
             ready(server)

@@ -1,6 +1,7 @@
 """Settings of the server: flag, else environment, else file, else default.
 
-A field of `Settings` is a setting, and its names follow from it:
+The file is TOML, or YAML if its name ends so. A field of `Settings` is a setting, and its names
+follow from it:
 
     field store_url    flag --store-url    environment OTEL_VTRACK_STORE_URL    file store_url
 
@@ -8,26 +9,42 @@ Its description is its help on the command line; docs/server.md says more, and a
 two together.
 """
 
-from collections.abc import Mapping
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal, get_args
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationError
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
+    YamlConfigSettingsSource,
 )
+from typing_extensions import Self
 
 from otel_vtrack.errors import SettingsError
+from otel_vtrack.forward.destination import Destination, checked_headers, header_list
 
 PREFIX: Final = "OTEL_VTRACK_"
 FILE_VARIABLE: Final = PREFIX + "CONFIG"
 """Environment variable of `--config`, the one option that is no setting."""
 
+_FORWARD: Final = "forward"
 _STORES: Final = "write chdb:///absolute/folder or clickhouse://user:password@host:port/database"
 
 
@@ -76,6 +93,31 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("write a list of objects in JSON, or use the file") from None
+
+
+def _from_header_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return header_list(value)
+    return checked_headers(value) if isinstance(value, dict) else value
+
+
+def _forward_url(url: str | None) -> str | None:
+    if url is not None:
+        try:
+            Destination(name=_FORWARD, endpoint=url)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise ValueError(said.partition("endpoint: ")[2] or said) from None
+    return url
+
+
 Address = Annotated[str, AfterValidator(_address)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Size = Annotated[ByteSize, Field(ge=1)]
@@ -102,6 +144,11 @@ class Settings(BaseSettings):
         description="Where data is kept: chdb:///FOLDER for the embedded engine, or "
         "clickhouse://USER:PASSWORD@HOST:PORT/DATABASE (clickhouses:// for TLS). "
         "Default: a folder of this user's.",
+    )
+    store: bool = Field(
+        default=True,
+        description="Store what is received. Without, it is only forwarded, and nothing can be "
+        "asked.",
     )
     cluster: bool = Field(
         default=False,
@@ -150,6 +197,28 @@ class Settings(BaseSettings):
         default=20.0,
         description="How long to go on storing what was received after SIGTERM or SIGINT.",
     )
+    forward: Annotated[str | None, AfterValidator(_forward_url)] = Field(
+        default_factory=lambda: None,
+        description="One backend to pass everything on to: http://HOST:PORT or https://HOST:PORT, "
+        "gRPC where the port is 4317.",
+    )
+    forward_headers: Annotated[dict[str, str], NoDecode, BeforeValidator(_from_header_list)] = (
+        Field(
+            default_factory=dict,
+            repr=False,
+            description="Headers for that one, as name=value,name=value; better from the "
+            "environment than from a flag.",
+        )
+    )
+    destinations: Annotated[tuple[Destination, ...], NoDecode, BeforeValidator(_from_json)] = Field(
+        default_factory=tuple,
+        description="Any number of backends to pass telemetry on to; usually from the file.",
+    )
+    forward_folder: Path | None = Field(
+        default_factory=lambda: None,
+        description="Where what is to be forwarded waits. Default: in the folder of the embedded "
+        "store, else a folder of this user's.",
+    )
     prices: Path | None = Field(
         default_factory=lambda: None,
         description="TOML file of what tokens cost, instead of the prices that come along.",
@@ -169,7 +238,56 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Set the precedence that the module names."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls),
+            YamlConfigSettingsSource(settings_cls),
+        )
+
+    @model_validator(mode="after")
+    def _forwards_in_order(self) -> Self:
+        names = [each.name for each in self.all_destinations]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(
+                f"destinations: {min(twice)} is there twice, and --forward is called {_FORWARD}; "
+                "give each a name of its own"
+            )
+        if self.forward_headers and not self.forward:
+            raise ValueError(
+                "forward_headers: they belong to --forward; give a destination its own"
+            )
+        if not (self.store or names):
+            raise ValueError(
+                "store: without a store there must be somewhere to forward to; give --forward or "
+                "destinations"
+            )
+        return self
+
+    @property
+    def mode(self) -> str:
+        """What becomes of what is received."""
+        if not self.all_destinations:
+            return "store only"
+        return "store and forward" if self.store else "forward only"
+
+    @property
+    def all_destinations(self) -> tuple[Destination, ...]:
+        """Those of `destinations`, and that of `forward`."""
+        if not self.forward:
+            return self.destinations
+        single = Destination(name=_FORWARD, endpoint=self.forward, headers=self.forward_headers)
+        return (*self.destinations, single)
+
+    @property
+    def queue_folder(self) -> Path:
+        """Where what is to be forwarded waits."""
+        if self.forward_folder:
+            return self.forward_folder
+        parts = urlsplit(self.store_url)
+        if self.store and parts.scheme == "chdb":
+            return Path(unquote(parts.path)) / "forward"
+        return platformdirs.user_data_path("otel-vtrack", appauthor=False) / "forward"
 
     @property
     def store_shown(self) -> str:
@@ -196,7 +314,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
 
     Args:
         flags: By field name; those given on the command line and no others.
-        file: A TOML file, if there is one.
+        file: A TOML or YAML file, if there is one.
 
     Raises:
         SettingsError: Something in them makes no sense; each mistake is said, with no value.
@@ -204,22 +322,67 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
     if file and not file.is_file():
         raise SettingsError(f"there is no file {file}: correct --config or {FILE_VARIABLE}")
 
+    is_yaml = bool(file) and file.suffix.lower() in {".yaml", ".yml"}
+
     class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=file)
+        model_config = SettingsConfigDict(
+            toml_file=None if is_yaml else file, yaml_file=file if is_yaml else None
+        )
 
     try:
         found = FromFile(**(flags or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(map(_mistake, error.errors()))) from None
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{file} is no TOML file that can be read: {error}") from None
+    except yaml.YAMLError as error:
+        # Its text may quote the file.
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{file} is no YAML file that can be read{place}") from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        kind = "YAML" if is_yaml else "TOML"
+        raise SettingsError(f"{file} is no {kind} file that can be read: {error}") from None
     return found
 
 
 def _mistake(error: Any) -> str:
-    name = str(error["loc"][0])
+    loc: tuple[str | int, ...] = error["loc"]
     if error["type"] == "extra_forbidden":
-        known = ", ".join(Settings.model_fields)
-        return f"there is no setting {name}: the file may have {known}"
+        return _unknown(loc)
     reason = error["msg"].removeprefix("Value error, ")
+    if len(loc) > 1:
+        return f"{_path(loc)}: {reason[0].lower()}{reason[1:]}"
+    if loc:
+        name = str(loc[0])
+    else:
+        # Said of several together, after the name of one.
+        name, _, reason = reason.partition(": ")
     return f"{flag(name)} (or {variable(name)}): {reason[0].lower()}{reason[1:]}"
+
+
+def _unknown(loc: Sequence[str | int]) -> str:
+    name = str(loc[-1])
+    known: Iterable[str] = _model_at(loc[:-1]).model_fields
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f", did you mean {near[0]}" if near else ""
+    where = f" in {_path(loc[:-1])}" if len(loc) > 1 else ""
+    return f"there is no setting {name}{where}{hint}: there are {', '.join(known)}"
+
+
+def _model_at(loc: Sequence[str | int]) -> type[BaseModel]:
+    """Find the model whose field a place in the settings is."""
+    model: type[BaseModel] = Settings
+    for step in loc:
+        if isinstance(step, str):
+            annotation: Any = model.model_fields[step].annotation
+            found = [annotation, *get_args(annotation)]
+            model = next(each for each in found if isinstance(each, type) and _is_model(each))
+    return model
+
+
+def _is_model(kind: type) -> bool:
+    return issubclass(kind, BaseModel)
+
+
+def _path(loc: Sequence[str | int]) -> str:
+    """Write a place in the settings, as in destinations[0].tls.ca_file."""
+    return "".join(f"[{it}]" if isinstance(it, int) else f".{it}" for it in loc).removeprefix(".")

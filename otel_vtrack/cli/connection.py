@@ -126,7 +126,7 @@ def _explained(server: str) -> Generator[None]:
             )
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
             said = f"the server at {server} took too long: narrow the question, or ask later"
-        elif code is grpc.StatusCode.UNIMPLEMENTED:
+        elif code is grpc.StatusCode.UNIMPLEMENTED and "store" not in said:
             said = (
                 f"what answers at {server} does not know this question: it is older than this"
                 " command, or no vtrack server; say where one is with --server"

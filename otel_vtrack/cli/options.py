@@ -10,6 +10,13 @@ from otel_vtrack import settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_METAVARS = {
+    "prices": "FILE",
+    "forward": "URL",
+    "forward_headers": "NAME=VALUE,...",
+    "destinations": "JSON",
+}
+
 
 def takes(names: Iterable[str]) -> Callable[[_Command], _Command]:
     """Give a command the options of these settings, and `--config`.
@@ -23,7 +30,7 @@ def takes(names: Iterable[str]) -> Callable[[_Command], _Command]:
             type=click.Path(path_type=Path),
             envvar=settings.FILE_VARIABLE,
             show_envvar=True,
-            help="TOML file of settings; flags and environment win over it.",
+            help="TOML or YAML file of settings; flags and environment win over it.",
         )
     )
 
@@ -57,8 +64,8 @@ def _option(name: str) -> Callable[[_Command], _Command]:
 def _metavar(name: str, annotation: Any) -> str:
     if choices := [each for each in get_args(annotation) if isinstance(each, str)]:
         return "|".join(choices)
-    if name == "prices":
-        return "FILE"
+    if name in _METAVARS:
+        return _METAVARS[name]
     return "HOST:PORT" if name in {"grpc", "http"} else name.rpartition("_")[2].upper()
 
 

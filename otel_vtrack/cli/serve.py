@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from otel_vtrack.settings import Settings
 @click.command()
 @options.takes(Settings.model_fields)
 def command(config: Path | None, **given: Any) -> None:
-    """Take OTLP over gRPC and HTTP, store it, and answer questions about it.
+    """Take OTLP over gRPC and HTTP, store it or pass it on, and answer questions about it.
 
     Prints one line with its addresses once it answers. SIGTERM and SIGINT make it store what
     it has received and end.
@@ -31,5 +32,12 @@ def command(config: Path | None, **given: Any) -> None:
 def _say_ready(server: Any) -> None:
     click.echo(
         f"otel-vtrack is ready: OTLP gRPC {server.grpc_address}, "
-        f"HTTP http://{server.http_address}, store {server.settings.store_shown}"
+        f"HTTP http://{server.http_address}, {'; '.join(_places(server.settings))}"
     )
+
+
+def _places(settings: Settings) -> Iterator[str]:
+    if settings.store:
+        yield f"store {settings.store_shown}"
+    if names := [each.name for each in settings.all_destinations]:
+        yield f"forwards to {', '.join(names)}"

@@ -7,13 +7,16 @@ concatenation of serialized OTLP requests is their merge.
     commit = GroupCommit(store.write_traces, name="traces")
     commit.submit(payload, 512).result()  # stored
     commit.drain(timeout=10)
+
+Whoever forwards requests is handed those of an insert once it is done, and all are answered once
+it has them too: a sender that has to try again then repeats what the store knows already.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
@@ -57,10 +60,15 @@ class Counts:
     waiting_bytes: int = 0
 
 
+Forward = Callable[[Sequence[tuple[bytes, int]]], None]
+"""Takes requests and their numbers of items; returns once they are safe, or raises as a store."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     payload: bytes
     items: int
+    forwarded: bytes
     done: Future[None] = field(default_factory=Future)
 
 
@@ -69,7 +77,7 @@ class GroupCommit:
 
     Args:
         write: Stores a payload and returns once it is durable. Called from one thread at a
-            time, or from `writers` of them.
+            time, or from `writers` of them. None when nothing is stored.
         name: Of the signal; in log lines and thread names.
         max_batch_bytes: Most that is joined; a larger request goes alone. 16 MiB is some
             20,000 spans, beyond which inserts get no faster.
@@ -79,11 +87,12 @@ class GroupCommit:
             batch. Zero is right when callers are many: they gather while the last insert
             runs.
         writers: Threads that write.
+        forward: Takes what was written, request by request, if it is passed on too.
     """
 
     def __init__(
         self,
-        write: Callable[[bytes], None],
+        write: Callable[[bytes], None] | None,
         *,
         name: str,
         max_batch_bytes: int = 16 << 20,
@@ -91,8 +100,10 @@ class GroupCommit:
         max_waiting_requests: int = 10_000,
         linger_seconds: float = 0.0,
         writers: int = 1,
+        forward: Forward | None = None,
     ) -> None:
         self._write = write
+        self._forward = forward
         self._name = name
         self._max_batch_bytes = max_batch_bytes
         self._max_waiting_bytes = max_waiting_bytes
@@ -117,16 +128,21 @@ class GroupCommit:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, payload: bytes, items: int) -> Future[None]:
+    def submit(self, payload: bytes, items: int, *, forwarded: bytes | None = None) -> Future[None]:
         """Queue a checked request; the future ends once it is stored, or with why not.
 
         It ends with `StoreUnavailable` when the same request may succeed later, and with
         `WireError` when it never will. Cancelling it takes the request out of the queue.
 
+        Args:
+            payload: What is stored.
+            items: Spans, log records or metrics in it.
+            forwarded: What is passed on, where that is not the same.
+
         Raises:
             Overloaded: The queue is full, or the process is stopping.
         """
-        waiting = _Waiting(payload, items)
+        waiting = _Waiting(payload, items, payload if forwarded is None else forwarded)
         size = len(payload)
         with self._lock:
             if self._stopping:
@@ -243,7 +259,10 @@ class GroupCommit:
     def _write_joined(self, batch: list[_Waiting]) -> None:
         payloads = [waiting.payload for waiting in batch]
         started = time.monotonic()
-        self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads))
+        if self._write:
+            self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads))
+        if self._forward:
+            self._forward([(waiting.forwarded, waiting.items) for waiting in batch])
         seconds = time.monotonic() - started
         size = sum(map(len, payloads))
         with self._lock:

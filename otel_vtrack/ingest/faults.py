@@ -84,7 +84,7 @@ def too_slow(seconds: float) -> Refused:
 
 def not_served(signal: str) -> Refused:
     """Refuse a signal nobody takes: UNIMPLEMENTED, 404."""
-    message = f"{signal} are not taken here; leave their exporter out or forward them elsewhere"
+    message = f"{signal} are not taken here; leave their exporter out, or forward them somewhere"
     return Refused(Fault(grpc.StatusCode.UNIMPLEMENTED, 404, message))
 
 

@@ -1,4 +1,4 @@
-"""OTLP over gRPC: TraceService, LogsService, and MetricsService for whoever forwards them.
+"""OTLP over gRPC: TraceService, LogsService and MetricsService.
 
 The services are generic handlers on raw bytes, so a request is parsed once, by validation,
 and goes to the store as it came. They belong on a `grpc.aio` server: an export waits for an
@@ -15,7 +15,8 @@ import grpc
 import grpc.aio
 
 from otel_vtrack.ingest import faults
-from otel_vtrack.ingest.receiver import SIGNALS, Receiver, Signal, experiment_of
+from otel_vtrack.ingest.receiver import Receiver, experiment_of
+from otel_vtrack.wire.signals import SIGNALS, Signal
 
 MAX_MESSAGE_BYTES: Final = 64 << 20
 """Limit of a request, compressed or not, unless a setting says otherwise (OTLP's default)."""

@@ -16,8 +16,9 @@ from starlette.routing import Route
 
 from otel_vtrack.ingest import body, faults
 from otel_vtrack.ingest.otlp_grpc import MAX_MESSAGE_BYTES
-from otel_vtrack.ingest.receiver import SIGNALS, Receiver, Signal, experiment_of
+from otel_vtrack.ingest.receiver import Receiver, experiment_of
 from otel_vtrack.wire import otlp_json
+from otel_vtrack.wire.signals import SIGNALS, Signal
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"

@@ -1,18 +1,14 @@
 """What both transports do with a request: check it, queue it, answer once it is stored."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent import futures
-from dataclasses import dataclass
-from typing import Any, Final
-
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+from typing import Final
 
 from otel_vtrack.ingest import faults
 from otel_vtrack.ingest.commit import GroupCommit
 from otel_vtrack.wire import framing, validate
+from otel_vtrack.wire.signals import LOGS, METRICS, TRACES, Signal
 
 _UTF_8: Final = "x-vtrack-experiment-bin"
 EXPERIMENT_HEADERS: Final = ("x-vtrack-experiment", _UTF_8, "x-mlflow-experiment-id")
@@ -24,63 +20,23 @@ gRPC's metadata is ASCII, except where the name ends in `-bin`.
 _LONGEST_EXPERIMENT: Final = 250
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One kind of telemetry, and how OTLP carries it.
-
-    Attributes:
-        name: As in `/v1/<name>`.
-        service: The gRPC service.
-        request: Message class of a request.
-        response: Message class of an answer.
-    """
-
-    name: str
-    service: str
-    request: Any
-    response: Any
-
-
-TRACES: Final = Signal(
-    "traces",
-    "opentelemetry.proto.collector.trace.v1.TraceService",
-    trace_service_pb2.ExportTraceServiceRequest,
-    trace_service_pb2.ExportTraceServiceResponse,
-)
-LOGS: Final = Signal(
-    "logs",
-    "opentelemetry.proto.collector.logs.v1.LogsService",
-    logs_service_pb2.ExportLogsServiceRequest,
-    logs_service_pb2.ExportLogsServiceResponse,
-)
-METRICS: Final = Signal(
-    "metrics",
-    "opentelemetry.proto.collector.metrics.v1.MetricsService",
-    metrics_service_pb2.ExportMetricsServiceRequest,
-    metrics_service_pb2.ExportMetricsServiceResponse,
-)
-SIGNALS: Final = (TRACES, LOGS, METRICS)
-
-
 class Receiver:
     """Takes requests of all signals, from gRPC and HTTP alike.
 
     Args:
-        traces: Where traces go.
+        traces: Where traces go; what has nowhere to go is not taken.
         logs: Where log records go.
-        forward_metrics: Called with each request of metrics, in a thread; returns once they
-            are safe, or raises as a store does. Without it metrics are not taken.
+        metrics: Where metrics go.
     """
 
     def __init__(
         self,
-        traces: GroupCommit,
-        logs: GroupCommit,
-        *,
-        forward_metrics: Callable[[bytes], None] | None = None,
+        traces: GroupCommit | None,
+        logs: GroupCommit | None,
+        metrics: GroupCommit | None = None,
     ) -> None:
-        self._commits = {TRACES.name: traces, LOGS.name: logs}
-        self._forward_metrics = forward_metrics
+        given = {TRACES.name: traces, LOGS.name: logs, METRICS.name: metrics}
+        self._commits = {name: commit for name, commit in given.items() if commit}
 
     async def export(self, signal: Signal, payload: bytes, experiment: str = "") -> bytes:
         """Store a request and return the serialized answer: empty when all of it was taken.
@@ -88,18 +44,20 @@ class Receiver:
         Raises:
             Exception: Why it was not; `faults.fault_of` puts it in the sender's terms.
         """
+        commit = self._commits.get(signal.name)
+        if not commit:
+            raise faults.not_served(signal.name)
         if signal is METRICS:
-            if not self._forward_metrics:
-                raise faults.not_served("metrics")
-            validate.metrics(payload)
-            await asyncio.to_thread(self._forward_metrics, payload)
+            if items := validate.metrics(payload):
+                await asyncio.wrap_future(commit.submit(payload, items))
             return b""
         checked = validate.traces(payload) if signal is TRACES else validate.logs(payload)
         if checked.items:
             stored = checked.payload
             if experiment:
                 stored = framing.with_experiment(stored, experiment)
-            await asyncio.wrap_future(self._commits[signal.name].submit(stored, checked.items))
+            done = commit.submit(stored, checked.items, forwarded=checked.payload)
+            await asyncio.wrap_future(done)
         return _answer(signal, checked) if checked.message else b""
 
     def drain(self, timeout: float) -> bool:
@@ -136,8 +94,5 @@ def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
 def _answer(signal: Signal, checked: validate.Checked) -> bytes:
     answer = signal.response()
     answer.partial_success.error_message = checked.message
-    if signal is TRACES:
-        answer.partial_success.rejected_spans = checked.rejected
-    else:
-        answer.partial_success.rejected_log_records = checked.rejected
+    setattr(answer.partial_success, signal.rejected, checked.rejected)
     return answer.SerializeToString()

@@ -139,19 +139,22 @@ def logs(payload: bytes) -> Checked:
     return _without_bad_records(payload, warning)
 
 
-def metrics(payload: bytes) -> None:
-    """Check that an ExportMetricsServiceRequest is one.
+def metrics(payload: bytes) -> int:
+    """Check that an ExportMetricsServiceRequest is one, and return how many metrics it has.
 
     Raises:
         WireError: It is not.
     """
     try:
-        ExportMetricsServiceRequest.FromString(payload)
+        request = ExportMetricsServiceRequest.FromString(payload)
     except message.DecodeError:
         raise WireError(
             "the body is no ExportMetricsServiceRequest in protobuf; "
             "send the bytes an OTLP encoder made, whole"
         ) from None
+    return sum(
+        len(scope.metrics) for group in request.resource_metrics for scope in group.scope_metrics
+    )
 
 
 def _parsed(payload: bytes, kind: Any, parse: Callable[[bytes], Any]) -> Any:

@@ -19,7 +19,8 @@ from starlette.applications import Starlette
 
 from otel_vtrack.ingest import otlp_grpc, otlp_http
 from otel_vtrack.ingest.commit import GroupCommit
-from otel_vtrack.ingest.receiver import LOGS, METRICS, TRACES, Receiver
+from otel_vtrack.ingest.receiver import Receiver
+from otel_vtrack.wire.signals import LOGS, METRICS, TRACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,9 +70,9 @@ class Live:
             name: GroupCommit(store.write, name=name, **commit)
             for name, store in (("traces", self.traces), ("logs", self.logs))
         }
-        self.receiver = Receiver(
-            self.commits["traces"], self.commits["logs"], forward_metrics=forward
-        )
+        if forward:
+            self.commits["metrics"] = GroupCommit(None, name="metrics", forward=forward)
+        self.receiver = Receiver(**self.commits)
         asyncio.run_coroutine_threadsafe(self._start(max_bytes, body_timeout), loop).result(30)
 
     async def _start(self, max_bytes, body_timeout):

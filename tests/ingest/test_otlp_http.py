@@ -265,12 +265,12 @@ def test_metrics_are_404_without_a_forwarder(live, media_type):
 
 
 def test_metrics_in_json_reach_the_forwarder_as_protobuf(serve):
-    forwarded: list[bytes] = []
-    live = serve(forward=forwarded.append)
+    forwarded: list[tuple[bytes, int]] = []
+    live = serve(forward=forwarded.extend)
     body = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "m"}]}]}]}
     assert live.post(json.dumps(body), {"Content-Type": JSON}, "/v1/metrics").content == b"{}"
     assert len(forwarded) == 1
-    assert b"m" in forwarded[0]
+    assert b"m" in forwarded[0][0]
 
 
 @both

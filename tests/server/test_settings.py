@@ -1,5 +1,8 @@
 """Where a setting comes from, and what is said of one that makes no sense."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from otel_vtrack import settings
@@ -123,3 +126,127 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path):
 def test_a_file_that_is_no_toml_is_a_mistake(file):
     with pytest.raises(SettingsError, match="no TOML file"):
         settings.load(file=file("grpc = "))
+
+
+DESTINATION = {"name": "backend", "endpoint": "http://127.0.0.1:4317"}
+
+
+def test_destinations_come_from_toml_yaml_and_json_alike(monkeypatch, file, tmp_path):
+    by_toml = file(
+        '[[destinations]]\nname = "b"\nendpoint = "${env:PLACE:-h:1}"\nsignals = ["logs"]\n'
+        'queue_max_bytes = "1GiB"\ntls = { insecure = true }'
+    )
+    by_yaml = tmp_path / "vtrack.yaml"
+    by_yaml.write_text(
+        "destinations:\n- {name: b, endpoint: 'h:1', signals: [logs], queue_max_bytes: 1GiB,\n"
+        "   tls: {insecure: true}}\n"
+    )
+    expected = settings.load(file=by_yaml).destinations
+    assert (expected[0].protocol, expected[0].secure, expected[0].address) == ("grpc", False, "h:1")
+    assert settings.load(file=by_toml).destinations == expected
+    monkeypatch.setenv("PLACE", "other:2")
+    assert settings.load(file=by_toml).destinations[0].address == "other:2"
+    text = (
+        '[{"name": "b", "endpoint": "h:1", "signals": ["logs"], "queue_max_bytes": 1073741824,'
+        ' "tls": {"insecure": true}}]'
+    )
+    assert settings.load({"destinations": text}).destinations == expected
+    monkeypatch.setenv("OTEL_VTRACK_DESTINATIONS", text)
+    assert settings.load().destinations == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol", "address", "secure"),
+    [
+        ("http://h:4317", "grpc", "h:4317", False),
+        ("https://h:4317/", "grpc", "h:4317", True),
+        ("h:9", "grpc", "h:9", True),
+        ("[::1]:4317", "grpc", "[::1]:4317", True),
+        ("http://h:4318", "http/protobuf", "h:4318", False),
+        ("https://h/otlp", "http/protobuf", "h:443", True),
+    ],
+)
+def test_an_endpoint_says_how_it_is_reached(endpoint, protocol, address, secure):
+    (found,) = settings.load({"forward": endpoint}).all_destinations
+    assert (found.protocol, found.address, found.secure) == (protocol, address, secure)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"compresion": "gzip"}, r"destinations\[0\], did you mean compression"),
+        ({"tls": {"ca_fil": "x"}}, r"destinations\[0\]\.tls, did you mean ca_file"),
+        ({"compression": "zip"}, r"destinations\[0\]\.compression: .*'none' or 'gzip'"),
+        ({"signals": ["spans"]}, r"destinations\[0\]\.signals\[0\]"),
+        ({"signals": []}, "at least one"),
+        ({"headers": {"a b": "hunter2"}}, "'a b' is no header"),
+        ({"headers": {"authorization": "hunter2\nx: y"}}, "value of authorization"),
+        ({"headers": {"authorization": "${env:NOT_THERE}"}}, "no variable NOT_THERE"),
+        ({"endpoint": "http://me:hunter2@h:4317"}, "use headers"),
+        ({"endpoint": "http://"}, "write http://HOST:PORT"),
+        ({"endpoint": "ftp://h:1"}, "write http://HOST:PORT"),
+        ({"endpoint": "http://h:4317/hunter2"}, "gRPC has no path"),
+        ({"tls": {"cert_file": "x"}}, "both cert_file and key_file"),
+        ({"tls": {"ca_file": "x"}}, "write https://"),
+        ({"retry_initial_seconds": 9, "retry_max_seconds": 1}, "retry_max_seconds"),
+        ({"name": "../x"}, r"destinations\[0\]\.name"),
+    ],
+)
+def test_a_destination_that_makes_no_sense_is_said_so_without_its_secrets(more, says):
+    with pytest.raises(SettingsError, match=says) as error:
+        settings.load({"destinations": [DESTINATION | more]})
+    assert "hunter2" not in str(error.value)
+
+
+def test_destinations_together_have_to_make_sense():
+    with pytest.raises(SettingsError, match=r"--destinations .*backend is there twice"):
+        settings.load({"destinations": [DESTINATION, DESTINATION]})
+    with pytest.raises(SettingsError, match=r"--store .*somewhere to forward to"):
+        settings.load({"store": False})
+    with pytest.raises(SettingsError, match=r"--forward-headers .*belong to --forward"):
+        settings.load({"forward_headers": "a=b"})
+    with pytest.raises(SettingsError, match=r"--forward .*write http://HOST:PORT"):
+        settings.load({"forward": "ftp://me:hunter2@h"})
+    found = settings.load({"forward": "h:1", "forward_headers": "Api-Key=hunter2%21"})
+    assert found.all_destinations[0].headers == {"api-key": "hunter2!"}
+    assert "hunter2" not in repr(found) + repr(found.all_destinations)
+
+
+def test_what_is_forwarded_waits_beside_the_embedded_store(tmp_path):
+    assert settings.load({"store_url": "chdb:///data"}).queue_folder == Path("/data/forward")
+    chosen = settings.load({"forward_folder": str(tmp_path)})
+    assert chosen.queue_folder == tmp_path
+    remote = settings.load({"store_url": "clickhouse://h/d"}).queue_folder
+    assert remote.parts[-2:] == ("otel-vtrack", "forward")
+
+
+def test_a_file_that_is_no_yaml_is_a_mistake(tmp_path):
+    path = tmp_path / "vtrack.yml"
+    for text in ("grpc: [hunter2", "- hunter2", "hunter2"):
+        path.write_text(text)
+        with pytest.raises(SettingsError, match="no YAML file") as error:
+            settings.load(file=path)
+        assert "hunter2" not in str(error.value)
+
+
+def test_the_example_of_a_sidecar_is_what_it_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("VENDOR_TOKEN", "hunter2")
+    file = Path(__file__).parents[2] / "collector-config" / "vtrack-sidecar.yaml"
+    found = settings.load(file=file)
+    assert found.mode == "store and forward"
+    collector, vendor = found.destinations
+    assert (collector.protocol, collector.secure, collector.address) == (
+        "grpc",
+        False,
+        "127.0.0.1:14317",
+    )
+    assert vendor.secure
+    assert vendor.headers == {"authorization": "Bearer hunter2"}
+    # What it only shows is right as well.
+    text = re.sub(r"(?m)^( +)# (headers_file:|- name: gateway| +\S+:)", r"\1\2", file.read_text())
+    path = tmp_path / "vtrack.yaml"
+    path.write_text(text)
+    _, vendor, gateway = settings.load(file=path).destinations
+    assert vendor.headers_file
+    assert len(gateway.files) == 3
+    assert gateway.secure

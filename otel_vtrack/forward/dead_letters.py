@@ -1,0 +1,91 @@
+"""What a destination refuses for good, in a folder of its own, with the reason beside it.
+
+A request is two files: NAME.pb, the body as it was sent, and NAME.json, which says why it was
+refused. The body can be sent again by hand:
+
+    curl --data-binary @NAME.pb -H 'content-type: application/x-protobuf' HOST:PORT/v1/traces
+"""
+
+import contextlib
+import json
+import threading
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+from otel_vtrack.forward.disk_queue import Body
+
+_BODY: Final = ".pb"
+_REASON: Final = ".json"
+
+
+class DeadLetters:
+    """One destination's folder; thread-safe.
+
+    Args:
+        folder: Made with the first one.
+        max_bytes: Most that is kept; beyond them the oldest goes.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder = folder
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._sizes: dict[str, int] = {}
+        with contextlib.suppress(OSError):
+            names = sorted(path.stem for path in folder.glob(f"*{_BODY}"))
+            self._sizes = {name: self._size(name) for name in names}
+
+    @property
+    def bytes(self) -> int:
+        """What is kept."""
+        with self._lock:
+            return sum(self._sizes.values())
+
+    def keep(self, signal: str, body: Body, status: str, message: str) -> None:
+        """Keep one request and why it was refused.
+
+        Raises:
+            OSError: The disk does not take it.
+        """
+        name = f"{time.time_ns():020d}-{signal}-{body.position}"
+        reason = {
+            "signal": signal,
+            "status": status,
+            "message": message,
+            "items": body.items,
+            "received": _iso(body.at),
+            "refused": _iso(time.time()),
+        }
+        with self._lock:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._path(name, _BODY).write_bytes(body.payload)
+                self._path(name, _REASON).write_text(json.dumps(reason, indent=2) + "\n")
+            except OSError:
+                self._remove(name)
+                raise
+            self._sizes[name] = self._size(name)
+            while sum(self._sizes.values()) > self._max_bytes:
+                self._remove(next(iter(self._sizes)))
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self.folder / f"{name}{suffix}"
+
+    def _size(self, name: str) -> int:
+        size = 0
+        for suffix in (_BODY, _REASON):
+            with contextlib.suppress(OSError):
+                size += self._path(name, suffix).stat().st_size
+        return size
+
+    def _remove(self, name: str) -> None:
+        self._sizes.pop(name, None)
+        for suffix in (_BODY, _REASON):
+            with contextlib.suppress(OSError):
+                self._path(name, suffix).unlink(missing_ok=True)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")

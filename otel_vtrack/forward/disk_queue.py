@@ -1,0 +1,435 @@
+"""What waits for the destinations of one signal, on disk: each body once, and a place for each.
+
+SQLite keeps it, as it keeps the store's journal: its write-ahead log survives the end of this
+process at any instruction, and that of the machine as well with `synchronous = FULL`.
+
+A body's position is the number of bytes that were appended before it, ever. So bodies follow on
+one another, how much waits for a destination is a difference, and to drop the oldest is to move
+its place. A body goes once every place is behind it. Counts are written with the place they
+belong to, so that they are right after `kill -9` too.
+"""
+
+import contextlib
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from otel_vtrack.errors import SettingsError, StoreUnavailable
+
+_log = logging.getLogger(__name__)
+
+_LOG_EVERY_SECONDS: Final = 60.0
+# A file that was once larger than this is made anew when nothing waits.
+_SMALL_FILE_BYTES: Final = 64 << 20
+# Destinations that keep up get what was just appended without reading it back.
+_RECENT_BYTES: Final = 8 << 20
+_SCHEMA: Final = """
+PRAGMA page_size = 65536;
+PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA journal_mode = WAL;
+PRAGMA wal_autocheckpoint = 256;
+CREATE TABLE IF NOT EXISTS bodies (
+    position INTEGER PRIMARY KEY, at REAL NOT NULL, items INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS places (
+    destination TEXT PRIMARY KEY, position INTEGER NOT NULL, counts TEXT NOT NULL);
+"""
+
+COUNTS: Final = (
+    "sent_requests",
+    "sent_items",
+    "sent_bytes",
+    "rejected_items",
+    "dead_lettered_requests",
+    "dead_lettered_items",
+    "dropped_requests",
+    "dropped_items",
+    "dropped_bytes",
+)
+"""What is counted of a destination; items are spans, log records or metrics."""
+
+
+class Body(NamedTuple):
+    """One request: where it stands, when it came, what is in it."""
+
+    position: int
+    at: float
+    items: int
+    payload: bytes
+
+    @property
+    def end(self) -> int:
+        """Where the next one stands."""
+        return self.position + len(self.payload)
+
+
+@dataclass(slots=True)
+class _Place:
+    position: int
+    max_bytes: int
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    unsaid: int = 0
+    said_at: float = -_LOG_EVERY_SECONDS
+
+
+class DiskQueue:
+    """A queue that each destination reads at its own pace; thread-safe.
+
+    Args:
+        path: Of its file; made when there is none. One that cannot be read, which the death of
+            the machine may cause, is moved out of the way and said in the log.
+        signal: What is in it; for log lines.
+        destinations: Most bytes that may wait for each. One that is new gets what comes from
+            now on; what waits for one that is gone is dropped.
+        fsync: Whether an append waits for the disk.
+    """
+
+    def __init__(
+        self, path: Path, signal: str, destinations: Mapping[str, int], *, fsync: bool = False
+    ) -> None:
+        self._path = path
+        self._signal = signal
+        self._fsync = fsync
+        self._changed = threading.Condition()
+        self._recent: dict[int, Body] = {}
+        self._recent_bytes = 0
+        self._unsaved = False
+        self._failed_at = -_LOG_EVERY_SECONDS
+        self._open: sqlite3.Connection | None = self._opened()
+        self._end = 0
+        self._places: dict[str, _Place] = {}
+        self.closed = False
+        try:
+            self._load(destinations)
+        except sqlite3.Error as error:
+            self._open.close()
+            raise StoreUnavailable(f"{path} cannot be written ({error})") from error
+
+    def append(self, requests: Sequence[tuple[bytes, int]]) -> None:
+        """Keep requests and their numbers of items; they are safe once this returns.
+
+        Raises:
+            StoreUnavailable: They could not be written: the disk is full, or read-only.
+        """
+        now = time.time()
+        bodies: list[Body] = []
+        with self._changed:
+            end = self._end
+            for payload, items in requests:
+                if payload:
+                    bodies.append(Body(end, now, items, payload))
+                    end += len(payload)
+            if not bodies:
+                return
+            if self.closed:
+                raise StoreUnavailable("the server is stopping; send again in a moment")
+            try:
+                with self._transaction(safe=True) as database:
+                    database.executemany("INSERT INTO bodies VALUES (?, ?, ?, ?)", bodies)
+            except sqlite3.Error as error:
+                raise StoreUnavailable(
+                    f"the queue of what is forwarded cannot be written for now: {error}"
+                ) from error
+            self._end = end
+            self._remember(bodies)
+            over = [name for name, place in self._places.items() if self._bound(name, place)]
+            if over:
+                self._save()
+            self._changed.notify_all()
+
+    def read(self, destination: str, max_bytes: int, max_requests: int = 1 << 30) -> list[Body]:
+        """Return what is next for a destination: at least one request, if any waits."""
+        with self._changed:
+            if self.closed:
+                return []
+            found: list[Body] = []
+            size = 0
+            for body in self._from(self._places[destination].position):
+                size += len(body.payload)
+                if found and size > max_bytes:
+                    break
+                found.append(body)
+                if len(found) == max_requests:
+                    break
+            return found
+
+    def done(self, destination: str, bodies: Sequence[Body], **counted: int) -> None:
+        """Move a destination's place behind what was read, and add to its counts."""
+        with self._changed:
+            if self.closed or not bodies:
+                return
+            place = self._places[destination]
+            for body in bodies:
+                if body.position < place.position:
+                    # It was dropped while it was under way.
+                    _add(place.counts, dropped_requests=-1, dropped_items=-body.items)
+                    _add(place.counts, dropped_bytes=-len(body.payload))
+            _add(place.counts, **counted)
+            place.position = max(place.position, bodies[-1].end)
+            self._save()
+
+    def expire(self, destination: str, before: float) -> None:
+        """Drop what came before a time and still waits for a destination."""
+        with self._changed:
+            if self.closed:
+                return
+            place = self._places[destination]
+            try:
+                first = self._one("SELECT at FROM bodies WHERE position >= ? LIMIT 1", place)
+                if first is None or first >= before:
+                    return
+                kept = self._one(
+                    "SELECT position FROM bodies WHERE position >= ? AND at >= ?"
+                    " ORDER BY position LIMIT 1",
+                    place,
+                    before,
+                )
+                self._drop(destination, place, self._end if kept is None else kept, "its age")
+            except sqlite3.Error as error:
+                self._say_failed(error)
+                return
+            self._save()
+
+    def wait(self, timeout: float, until: threading.Event) -> None:
+        """Wait until something is appended, `wake` is called, or the time is over."""
+        with self._changed:
+            if not until.is_set():
+                self._changed.wait(timeout)
+
+    def wake(self) -> None:
+        """End every `wait`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def is_empty(self, destination: str) -> bool:
+        """Whether nothing waits for a destination."""
+        with self._changed:
+            return self._places[destination].position >= self._end
+
+    def status(self, destination: str) -> dict[str, float]:
+        """Return what waits for a destination, and its counts since the queue was made."""
+        with self._changed:
+            place = self._places[destination]
+            oldest: float | None = None
+            if not self.closed:
+                with contextlib.suppress(sqlite3.Error):
+                    oldest = self._one("SELECT at FROM bodies WHERE position >= ? LIMIT 1", place)
+            return {
+                "queued_bytes": max(0, self._end - place.position),
+                "oldest_seconds": round(max(0.0, time.time() - oldest), 3) if oldest else 0.0,
+                **place.counts,
+            }
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        with self._changed:
+            if self.closed:
+                return
+            if self._unsaved:
+                self._save()
+            self.closed = True
+            if self._open:
+                self._open.close()
+                self._open = None
+            self._changed.notify_all()
+
+    # What follows is called with the lock held.
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return self._connected()
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise SettingsError(
+                    f"another process forwards from {self._path}: stop it, or choose another "
+                    "folder with --forward-folder"
+                ) from None
+            raise StoreUnavailable(f"{self._path} does not open ({error})") from error
+        except sqlite3.DatabaseError as error:
+            aside = self._path.with_suffix(f".unreadable-{time.time():.0f}")
+            self._path.rename(aside)
+            _log.error("%s cannot be read (%s); it is %s now", self._path, error, aside)
+            return self._connected()
+
+    def _connected(self) -> sqlite3.Connection:
+        database = sqlite3.connect(
+            self._path, timeout=1.0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            database.executescript(_SCHEMA)
+            database.execute("PRAGMA synchronous = OFF")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _load(self, destinations: Mapping[str, int]) -> None:
+        database = self._database()
+        rows = database.execute("SELECT destination, position, counts FROM places")
+        known = {name: (position, json.loads(counts)) for name, position, counts in rows}
+        [(end,)] = database.execute("SELECT max(position + length(payload)) FROM bodies")
+        self._end = max([end or 0, *(position for position, _ in known.values())])
+        for name, max_bytes in destinations.items():
+            place = self._places[name] = _Place(self._end, max_bytes)
+            if name in known:
+                place.position, counts = known.pop(name)
+                place.counts |= {key: counts.get(key, 0) for key in COUNTS}
+        for name, (position, _) in known.items():
+            if self._end > position:
+                _log.warning(
+                    "%s: destination %s is no longer in the settings; %d bytes that waited for it "
+                    "are dropped",
+                    self._signal,
+                    name,
+                    self._end - position,
+                )
+        with self._transaction() as database:
+            database.executemany("DELETE FROM places WHERE destination = ?", [(n,) for n in known])
+        self._save()
+
+    def _database(self) -> sqlite3.Connection:
+        if self._open is None:
+            self._open = self._connected()
+        return self._open
+
+    @contextlib.contextmanager
+    def _transaction(self, *, safe: bool = False) -> Generator[sqlite3.Connection]:
+        database = self._database()
+        if self._fsync:
+            # A place that is lost with the machine only means that something is sent twice.
+            database.execute(f"PRAGMA synchronous = {'FULL' if safe else 'NORMAL'}")
+        database.execute("BEGIN")
+        try:
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            # A full disk may have rolled it back already.
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+
+    def _one(self, statement: str, place: _Place, *more: float) -> float | None:
+        row = self._database().execute(statement, (place.position, *more)).fetchone()
+        return row[0] if row else None
+
+    def _from(self, position: int) -> Generator[Body]:
+        """Yield bodies from a position on; from memory where they are there."""
+        if position < self._end and position not in self._recent:
+            cursor = self._database().execute(
+                "SELECT position, at, items, payload FROM bodies WHERE position >= ?"
+                " ORDER BY position",
+                (position,),
+            )
+            with contextlib.closing(cursor):
+                for row in cursor:
+                    yield Body(*row)
+            return
+        while body := self._recent.get(position):
+            yield body
+            position = body.end
+
+    def _remember(self, bodies: Iterable[Body]) -> None:
+        for body in bodies:
+            self._recent[body.position] = body
+            self._recent_bytes += len(body.payload)
+        while self._recent_bytes > _RECENT_BYTES:
+            self._forget(next(iter(self._recent)))
+
+    def _forget(self, position: int) -> None:
+        self._recent_bytes -= len(self._recent.pop(position).payload)
+
+    def _bound(self, name: str, place: _Place) -> bool:
+        """Drop the oldest of what waits for a destination until it is no more than may."""
+        over = self._end - place.position - place.max_bytes
+        if over <= 0:
+            return False
+        try:
+            [(kept,)] = self._database().execute(
+                "SELECT min(position) FROM bodies WHERE position >= ?", (place.position + over,)
+            )
+            self._drop(name, place, self._end if kept is None else kept, "the size of its queue")
+        except sqlite3.Error as error:
+            self._say_failed(error)
+            return False
+        return True
+
+    def _drop(self, name: str, place: _Place, to: float, limit: str) -> None:
+        [(requests, items)] = self._database().execute(
+            "SELECT count(*), sum(items) FROM bodies WHERE position >= ? AND position < ?",
+            (place.position, to),
+        )
+        _add(place.counts, dropped_requests=requests, dropped_items=items or 0)
+        _add(place.counts, dropped_bytes=int(to) - place.position)
+        place.position = int(to)
+        place.unsaid += requests
+        now = time.monotonic()
+        if now - place.said_at >= _LOG_EVERY_SECONDS:
+            _log.error(
+                "%s: %d requests of %s that waited were dropped, because of %s; %d in all",
+                name,
+                place.unsaid,
+                self._signal,
+                limit,
+                place.counts["dropped_requests"],
+            )
+            place.said_at, place.unsaid = now, 0
+
+    def _save(self) -> None:
+        """Write all places, and delete what they are all behind; memory leads if it fails."""
+        first = min((place.position for place in self._places.values()), default=self._end)
+        while self._recent and next(iter(self._recent)) < first:
+            self._forget(next(iter(self._recent)))
+        try:
+            self._write_places(first)
+            self._unsaved = False
+            is_large = self._path.stat().st_size > _SMALL_FILE_BYTES
+        except (sqlite3.Error, OSError) as error:
+            self._say_failed(error)
+            self._unsaved = is_large = True
+        if is_large and first >= self._end:
+            self._start_over()
+
+    def _write_places(self, first: int) -> None:
+        rows = [
+            (name, place.position, json.dumps(place.counts)) for name, place in self._places.items()
+        ]
+        with self._transaction() as database:
+            database.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", rows)
+            database.execute("DELETE FROM bodies WHERE position < ?", (first,))
+
+    def _start_over(self) -> None:
+        """Give the disk back what a file once needed: nothing waits in it.
+
+        It is also the way out of a disk that is too full even to delete.
+        """
+        try:
+            if self._open:
+                self._open.close()
+                self._open = None
+            for suffix in ("-wal", ""):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self._write_places(self._end)
+            self._unsaved = False
+        except (sqlite3.Error, OSError) as error:
+            self._say_failed(error)
+
+    def _say_failed(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._failed_at >= _LOG_EVERY_SECONDS:
+            self._failed_at = now
+            _log.error(
+                "%s: what was forwarded can't be taken out of the queue for now (%s); after a "
+                "restart some of it would be sent again",
+                self._signal,
+                error,
+            )
+
+
+def _add(counts: dict[str, int], **more: int) -> None:
+    for name, number in more.items():
+        counts[name] += number

@@ -1,0 +1,227 @@
+"""The way of one signal to one destination: in order, one request at a time, until it is taken."""
+
+import logging
+import random
+import threading
+import time
+from typing import Any, Final
+
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.forward import otlp, outcome
+from otel_vtrack.forward.dead_letters import DeadLetters
+from otel_vtrack.forward.destination import Destination
+from otel_vtrack.forward.disk_queue import Body, DiskQueue
+from otel_vtrack.forward.outcome import Outcome, Verdict
+from otel_vtrack.wire.signals import Signal
+
+_log = logging.getLogger(__name__)
+
+_LOG_EVERY_SECONDS: Final = 60.0
+# What waits is looked through for what is too old at least this often.
+_STEP_SECONDS: Final = 15.0
+_LAST_WORD_SECONDS: Final = 1.0
+
+
+class Lane:
+    """A thread that sends what waits.
+
+    Requests that follow on one another go as one, which is their merge by concatenation. When
+    that is refused for good, each goes alone, so that a bad one does not take others along.
+
+    Args:
+        destination: Where to.
+        signal: What.
+        queue: Where it waits.
+        dead_letters: Where what is refused goes.
+    """
+
+    def __init__(
+        self, destination: Destination, signal: Signal, queue: DiskQueue, dead_letters: DeadLetters
+    ) -> None:
+        self._destination = destination
+        self._signal = signal
+        self._queue = queue
+        self._dead_letters = dead_letters
+        self._sender = otlp.connect(destination)
+        self._made_of = self._stamps()
+        self._alone_until = 0
+        self._failures = 0
+        self._retries = 0
+        self._reason = ""
+        self._said_at = dict[str, float]()
+        self._said_that_it_waits = False
+        self._finishing = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(
+            # A daemon, so that a backend that hangs cannot keep the process from ending.
+            target=self._run,
+            name=f"forward-{destination.name}-{signal.name}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Send what waits as long as that goes well, and end."""
+        self._finishing.set()
+        self._queue.wake()
+
+    def close(self, timeout: float) -> bool:
+        """Wait for the end after `finish`, break off after `timeout`; say if nothing waits."""
+        self._thread.join(timeout)
+        self._ending.set()
+        self._queue.wake()
+        self._sender.close()
+        self._thread.join(_LAST_WORD_SECONDS)
+        return self._queue.is_empty(self._destination.name)
+
+    def status(self) -> dict[str, Any]:
+        """Return what waits, counts, and what is wrong if something is."""
+        return {
+            **self._queue.status(self._destination.name),
+            "retries": self._retries,
+            "failing": self._reason,
+        }
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                if not self._step():
+                    return
+            except Exception:  # noqa: BLE001, PERF203 - a thread that dies would end forwarding
+                if self._ending.is_set():
+                    return
+                self._say("unforeseen", "failed in an unforeseen way; it goes on", exc_info=True)
+                self._pause(1.0)
+
+    def _step(self) -> bool:
+        """Send once, or wait for something to send; False is the end."""
+        name = self._destination.name
+        self._queue.expire(name, time.time() - self._destination.queue_max_age_seconds)
+        bodies = self._queue.read(name, self._destination.batch_max_bytes)
+        if bodies and bodies[0].position < self._alone_until:
+            bodies = bodies[:1]
+        if not bodies:
+            if self._finishing.is_set() or self._queue.closed:
+                return False
+            self._queue.wait(_STEP_SECONDS, self._finishing)
+            return True
+        payloads = [body.payload for body in bodies]
+        found = self._send(payloads[0] if len(payloads) == 1 else b"".join(payloads))
+        if found.verdict is Verdict.AGAIN:
+            return self._again(found)
+        self._failures = 0
+        if found.verdict is Verdict.SENT:
+            self._sent(bodies, found)
+        elif len(bodies) > 1 and found.about_body:
+            self._alone_until = bodies[-1].end
+        else:
+            self._refused(bodies, found)
+        return True
+
+    def _send(self, body: bytes) -> Outcome:
+        stamps = self._stamps()
+        if stamps != self._made_of:
+            # A certificate or a token was renewed.
+            try:
+                renewed = otlp.connect(self._destination)
+            except SettingsError as error:
+                return outcome.unreachable(str(error))
+            self._sender.close()
+            self._sender, self._made_of = renewed, stamps
+        return self._sender.send(self._signal, body)
+
+    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(map(_stamp, self._destination.files))
+
+    def _again(self, found: Outcome) -> bool:
+        """Wait before the next try; False when there is to be none."""
+        self._reason = found.reason
+        self._retries += 1
+        if self._ending.is_set():
+            return False
+        if self._say("waits", "wait and are tried again: %s", found.status):
+            self._said_that_it_waits = True
+        if self._finishing.is_set():
+            return False
+        longest = self._destination.retry_max_seconds
+        pause = min(self._destination.retry_initial_seconds * 2.0**self._failures, longest)
+        self._failures = min(self._failures + 1, 30)
+        # Jitter, so that those who failed together do not come back together; what a backend
+        # asks for is the least.
+        pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        if found.pause_seconds:
+            pause = max(pause, found.pause_seconds * random.uniform(1.0, 1.1))  # noqa: S311
+        self._pause(pause)
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        """Wait; what gets too old meanwhile is dropped."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._finishing.wait(min(left, _STEP_SECONDS)):
+                return
+            oldest = time.time() - self._destination.queue_max_age_seconds
+            self._queue.expire(self._destination.name, oldest)
+
+    def _sent(self, bodies: list[Body], found: Outcome) -> None:
+        self._queue.done(
+            self._destination.name,
+            bodies,
+            sent_requests=len(bodies),
+            sent_items=sum(body.items for body in bodies) - found.rejected,
+            sent_bytes=sum(len(body.payload) for body in bodies),
+            rejected_items=found.rejected,
+        )
+        if found.rejected:
+            self._say(
+                "partial", "were taken in part: %d items of a request were not", found.rejected
+            )
+        self._reason = ""
+        if self._said_that_it_waits:
+            self._said_that_it_waits = False
+            _log.warning("%s: %s are taken again", self._destination.name, self._signal.name)
+
+    def _refused(self, bodies: list[Body], found: Outcome) -> None:
+        name = self._destination.name
+        kept: list[Body] = []
+        for body in bodies:
+            try:
+                self._dead_letters.keep(self._signal.name, body, found.status, found.message)
+                kept.append(body)
+            except OSError as error:  # noqa: PERF203 - a few
+                self._say("unkept", "are refused for good and can't be kept: %s", error.strerror)
+        lost = [body for body in bodies if body not in kept]
+        self._queue.done(
+            name,
+            bodies,
+            dead_lettered_requests=len(kept),
+            dead_lettered_items=sum(body.items for body in kept),
+            dropped_requests=len(lost),
+            dropped_items=sum(body.items for body in lost),
+            dropped_bytes=sum(len(body.payload) for body in lost),
+        )
+        self._reason = found.reason
+        self._say(
+            "refused",
+            "are refused for good (%s); bodies and reasons are in %s",
+            found.status,
+            self._dead_letters.folder,
+        )
+
+    def _say(self, what: str, text: str, *args: object, exc_info: bool = False) -> bool:
+        """Log at most once a minute, and say whether it was done."""
+        now = time.monotonic()
+        if now - self._said_at.get(what, -_LOG_EVERY_SECONDS) < _LOG_EVERY_SECONDS:
+            return False
+        self._said_at[what] = now
+        who = (self._destination.name, self._signal.name)
+        _log.error(f"%s: %s {text}", *who, *args, exc_info=exc_info)
+        return True
+
+
+def _stamp(path: Any) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

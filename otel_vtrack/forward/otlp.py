@@ -1,0 +1,181 @@
+"""Sends requests to a destination: OTLP over gRPC, or over HTTP in protobuf."""
+
+import contextlib
+import gzip
+import ssl
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import grpc
+import urllib3
+
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.forward import outcome
+from otel_vtrack.forward.destination import Destination
+from otel_vtrack.forward.outcome import Outcome
+from otel_vtrack.wire.signals import Signal
+
+_LARGEST_ANSWER: Final = 4 << 20
+# A backend that is back is noticed by gRPC no later than this.
+_RECONNECT_MS: Final = 2_000
+_PROTOBUF: Final = "application/x-protobuf"
+# What gRPC's own core says, which no telemetry can be in.
+_UNREACHABLE: Final = "failed to connect to all addresses"
+
+
+class Sender(Protocol):
+    """A connection to a destination."""
+
+    def send(self, signal: Signal, body: bytes) -> Outcome:
+        """Send a request and wait for what becomes of it; raises nothing that is expected."""
+        ...
+
+    def close(self) -> None:
+        """Break off what is under way."""
+        ...
+
+
+def connect(destination: Destination) -> Sender:
+    """Read the files of a destination and make a sender; the network is not asked yet.
+
+    Raises:
+        SettingsError: A file cannot be read, or is not what it should be.
+    """
+    try:
+        headers = destination.all_headers()
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(
+            f"destination {destination.name}: headers_file {destination.headers_file}: {said}"
+        ) from None
+    # Checks the files for gRPC as well, whose core only logs what is wrong with them.
+    context = _tls(destination) if destination.secure else None
+    kind = _Grpc if destination.protocol == "grpc" else _Http
+    return kind(destination, headers, context)
+
+
+def _tls(destination: Destination) -> ssl.SSLContext:
+    tls = destination.tls
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.cert_file and tls.key_file:
+            # A key with a password would be asked for on the terminal.
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"destination {destination.name}: one of {', '.join(map(str, tls.files))} cannot be "
+            f"used: {error.strerror if isinstance(error, OSError) else error}"
+        ) from None
+    return context
+
+
+class _Grpc:
+    def __init__(
+        self, destination: Destination, headers: dict[str, str], context: ssl.SSLContext | None
+    ) -> None:
+        options = [
+            ("grpc.primary_user_agent", _user_agent()),
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
+            ("grpc.max_receive_message_length", _LARGEST_ANSWER),
+            # We retry, for longer than gRPC would and in order.
+            ("grpc.enable_retries", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if context is None:
+            self._channel = grpc.insecure_channel(destination.address, options)
+        else:
+            tls = destination.tls
+            credentials = grpc.ssl_channel_credentials(
+                *(_bytes(file) for file in (tls.ca_file, tls.key_file, tls.cert_file))
+            )
+            self._channel = grpc.secure_channel(destination.address, credentials, options)
+        self._metadata = tuple(headers.items())
+        self._timeout = destination.timeout_seconds
+        zipped = destination.compression == "gzip"
+        self._compression = grpc.Compression.Gzip if zipped else grpc.Compression.NoCompression
+
+    def send(self, signal: Signal, body: bytes) -> Outcome:
+        call: Any = self._channel.unary_unary(f"/{signal.service}/Export")
+        try:
+            answer = call(
+                body,
+                timeout=self._timeout,
+                metadata=self._metadata,
+                compression=self._compression,
+            )
+        except grpc.RpcError as error:
+            return self._judged(cast("Any", error))
+        return outcome.taken(signal, answer)
+
+    @staticmethod
+    def _judged(error: Any) -> Outcome:
+        said = error.details() or ""
+        if said.startswith(_UNREACHABLE):
+            return outcome.unreachable(f"it cannot be reached ({outcome.one_line(said)})")
+        trailers = dict(error.trailing_metadata() or ())
+        return outcome.of_grpc(error.code(), said, trailers)
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class _Http:
+    def __init__(
+        self, destination: Destination, headers: dict[str, str], context: ssl.SSLContext | None
+    ) -> None:
+        self._base = destination.base_url
+        self._zips = destination.compression == "gzip"
+        self._headers = {"user-agent": _user_agent(), **headers, "content-type": _PROTOBUF}
+        if self._zips:
+            self._headers["content-encoding"] = "gzip"
+        self._pool = urllib3.PoolManager(
+            1,
+            retries=False,
+            timeout=urllib3.Timeout(destination.timeout_seconds),
+            ssl_context=context,
+        )
+
+    def send(self, signal: Signal, body: bytes) -> Outcome:
+        content = gzip.compress(body, 1) if self._zips else body
+        try:
+            response = self._pool.request(
+                "POST",
+                f"{self._base}/v1/{signal.name}",
+                body=content,
+                headers=self._headers,
+                redirect=False,
+                preload_content=False,
+            )
+            with contextlib.closing(response):
+                answer = response.read(_LARGEST_ANSWER)
+                if not response.read(1):
+                    response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            return outcome.unreachable(f"it cannot be reached ({_why(error)})")
+        if 200 <= response.status < 300:
+            return outcome.taken(signal, answer)
+        return outcome.of_http(response.status, response.headers.get("retry-after", ""), answer)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def _why(error: BaseException) -> str:
+    """Name the innermost reason; texts of HTTP clients may quote a URL or an answer."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    said = getattr(error, "strerror", None) or getattr(error, "verify_message", None)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _bytes(file: Path | None) -> bytes | None:
+    return file.read_bytes() if file else None
+
+
+def _user_agent() -> str:
+    try:
+        return f"otel-vtrack/{version('otel-vtrack')}"
+    except PackageNotFoundError:
+        return "otel-vtrack"

@@ -1,0 +1,168 @@
+"""What an answer of a backend means: taken, to be sent again, or refused for good.
+
+Sources: OTLP specification 1.11.0, sections "OTLP/gRPC Response" (failures, throttling) and
+"OTLP/HTTP Response" (retryable response codes, throttling).
+"""
+
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from otel_vtrack.wire.signals import Signal
+
+_LONGEST: Final = 1_000
+
+_AGAIN_GRPC: Final = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+_AGAIN_HTTP: Final = frozenset({429, 502, 503, 504})
+_THROTTLED_HTTP: Final = frozenset({429, 503})
+# These are about who sends or where to, so a smaller or another request fares no better.
+_NOT_THE_BODY_GRPC: Final = frozenset(
+    {
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.NOT_FOUND,
+    }
+)
+_NOT_THE_BODY_HTTP: Final = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 415})
+
+
+class Verdict(Enum):
+    """What to do next."""
+
+    SENT = "sent"
+    AGAIN = "again"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One answer, or the lack of one.
+
+    Attributes:
+        verdict: What to do next.
+        status: Its code, such as UNAVAILABLE or HTTP 503, or our own words; fit for the log.
+        message: What the backend said, in one line; may quote telemetry.
+        pause_seconds: How long it asks to wait at least.
+        rejected: Items that it did not take of a request it took.
+        about_body: Whether another request might fare better.
+    """
+
+    verdict: Verdict
+    status: str = ""
+    message: str = ""
+    pause_seconds: float = 0.0
+    rejected: int = 0
+    about_body: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Status and message as one line."""
+        return f"{self.status}: {self.message}" if self.message else self.status
+
+
+def taken(signal: Signal, answer: bytes) -> Outcome:
+    """Read an answer of success; one that is no OTLP is a success all the same."""
+    try:
+        partial = signal.response.FromString(answer).partial_success
+    except DecodeError:
+        return Outcome(Verdict.SENT)
+    rejected = max(0, getattr(partial, signal.rejected))
+    return Outcome(Verdict.SENT, message=one_line(partial.error_message), rejected=rejected)
+
+
+def unreachable(reason: str) -> Outcome:
+    """Say that there was no answer; `reason` is in our own words."""
+    return Outcome(Verdict.AGAIN, reason)
+
+
+def of_grpc(code: grpc.StatusCode, message: str, trailers: dict[str, str | bytes]) -> Outcome:
+    """Judge a status of gRPC."""
+    pause = _retry_delay(trailers)
+    again = code in _AGAIN_GRPC or (
+        code is grpc.StatusCode.RESOURCE_EXHAUSTED and pause is not None
+    )
+    return Outcome(
+        Verdict.AGAIN if again else Verdict.REFUSED,
+        code.name,
+        one_line(message),
+        pause or 0.0,
+        about_body=code not in _NOT_THE_BODY_GRPC,
+    )
+
+
+def of_http(status: int, retry_after: str, body: bytes) -> Outcome:
+    """Judge a status of HTTP outside of 200 to 299."""
+    return Outcome(
+        Verdict.AGAIN if status in _AGAIN_HTTP else Verdict.REFUSED,
+        f"HTTP {status}",
+        _status_message(body),
+        seconds_of(retry_after) if status in _THROTTLED_HTTP else 0.0,
+        about_body=status not in _NOT_THE_BODY_HTTP,
+    )
+
+
+def seconds_of(retry_after: str) -> float:
+    """Read a Retry-After header: seconds or a date; anything else is none.
+
+    Source: RFC 9110 section 10.2.3.
+    """
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def one_line(text: str) -> str:
+    """Fold a text of unknown length into one line."""
+    return " ".join(text[: 2 * _LONGEST].split())[:_LONGEST]
+
+
+def _retry_delay(trailers: dict[str, str | bytes]) -> float | None:
+    """Find RetryInfo where the specification puts it, and where Python's servers do."""
+    raw = trailers.get("grpc-status-details-bin")
+    retry = error_details_pb2.RetryInfo()
+    try:
+        if isinstance(raw, bytes):
+            for detail in status_pb2.Status.FromString(raw).details:
+                if detail.Unpack(retry):
+                    return _seconds(retry)
+        raw = trailers.get("google.rpc.retryinfo-bin")
+        if isinstance(raw, bytes):
+            return _seconds(error_details_pb2.RetryInfo.FromString(raw))
+    except DecodeError:
+        pass
+    return None
+
+
+def _seconds(retry: error_details_pb2.RetryInfo) -> float:
+    return max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
+
+
+def _status_message(body: bytes) -> str:
+    """Return the message of a google.rpc.Status, or the text there is instead."""
+    try:
+        if message := status_pb2.Status.FromString(body).message:
+            return one_line(message)
+    except DecodeError:
+        pass
+    text = body[: 2 * _LONGEST].decode(errors="replace")
+    return one_line("".join(each if each.isprintable() else " " for each in text))

@@ -1,0 +1,101 @@
+"""Who answers questions: the API over a store, or somebody who says that there is none.
+
+The API, and with it the engine, is loaded only when there is a store.
+"""
+
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import grpc
+import grpc.aio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from typing_extensions import override
+
+from otel_vtrack.settings import Settings
+
+if TYPE_CHECKING:
+    from otel_vtrack.store.client import Store
+
+_PACKAGE: Final = "/otel_vtrack.v1."
+_NO_STORE: Final = (
+    "this server has no store: it only forwards; ask the one it forwards to, or start it with"
+    " --store"
+)
+
+
+class Questions(Protocol):
+    """What is served beside the receiver.
+
+    Attributes:
+        names: Full names of the services, for health and reflection.
+    """
+
+    names: tuple[str, ...]
+
+    def add_to(self, server: grpc.aio.Server, store: "Store | None") -> None:
+        """Serve it over gRPC."""
+        ...
+
+    def routes(self, store: "Store | None", pool: Executor, max_body_bytes: int) -> list[Route]:
+        """Make its routes over HTTP."""
+        ...
+
+
+def asked_as(settings: Settings) -> Questions:
+    """Return who answers.
+
+    Raises:
+        SettingsError: The prices make no sense.
+    """
+    return _Api(settings) if settings.store else _Nobody()
+
+
+class _Api:
+    def __init__(self, settings: Settings) -> None:
+        from otel_vtrack import api  # noqa: PLC0415
+        from otel_vtrack.query import prices  # noqa: PLC0415
+
+        self._api = api
+        self._prices = prices.load(settings.prices)
+        self.names = api.SERVICE_NAMES
+
+    def add_to(self, server: grpc.aio.Server, store: "Store | None") -> None:
+        self._api.add_api(server, self._backend(store))
+
+    def routes(self, store: "Store | None", pool: Executor, max_body_bytes: int) -> list[Route]:
+        return self._api.api_routes(self._backend(store), pool, max_body_bytes=max_body_bytes)
+
+    def _backend(self, store: "Store | None") -> Any:
+        assert store  # noqa: S101 - for the type checker
+        return self._api.Backend(store, self._prices)
+
+
+class _Nobody:
+    names = ()
+
+    def add_to(self, server: grpc.aio.Server, store: "Store | None") -> None:
+        del store
+        server.add_generic_rpc_handlers((_Refusal(),))
+
+    def routes(self, store: "Store | None", pool: Executor, max_body_bytes: int) -> list[Route]:
+        del store, pool, max_body_bytes
+        return [Route(_PACKAGE + "{method:path}", _refuse_http, methods=["POST"])]
+
+
+class _Refusal(grpc.GenericRpcHandler):
+    @override
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        if handler_call_details.method.startswith(_PACKAGE):
+            return grpc.unary_unary_rpc_method_handler(_refuse_grpc)
+        return None
+
+
+async def _refuse_grpc(_: bytes, context: Any) -> bytes:
+    return await context.abort(grpc.StatusCode.UNIMPLEMENTED, _NO_STORE)
+
+
+async def _refuse_http(_: Request) -> Response:
+    # As Connect has it.
+    return JSONResponse({"code": "unimplemented", "message": _NO_STORE}, 501)

@@ -1,0 +1,271 @@
+"""What becomes of requests between the queue and a backend: a forwarder, sockets and a disk."""
+
+import json
+
+import grpc
+import pytest
+
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.forward.destination import Destination
+from otel_vtrack.forward.forwarder import Forwarder
+
+PROTOCOLS = ("grpc", "http/protobuf")
+both = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+
+@pytest.fixture
+def forwarder(tmp_path):
+    """Start forwarders on the folder `queue` of this test, one after the other."""
+    started = []
+
+    def start(*destinations, folder="queue") -> Forwarder:
+        made = [Destination(**each) for each in destinations]
+        started.append(Forwarder(made, tmp_path / folder))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close(0)
+
+
+@pytest.fixture
+def numbered(make_spans):
+    """The bytes of a request of one span that is named after its number."""
+    return lambda number: make_spans(
+        {"trace": number, "name": f"span {number}"}
+    ).SerializeToString()
+
+
+def names(numbers):
+    return [f"span {number}" for number in numbers]
+
+
+def counts(forwarder, destination="backend", signal="traces"):
+    return forwarder.status()[destination]["signals"][signal]
+
+
+@both
+def test_what_a_dead_backend_missed_arrives_in_order_and_nobody_waits_for_it(
+    forwarder, backend_on, endpoint, numbered, until, caplog, protocol
+):
+    alive, dead = backend_on(), backend_on()
+    dead.stop()
+    forwards = forwarder(
+        endpoint(alive, protocol), endpoint(dead, protocol, "dead", signals=["traces"])
+    )
+    for number in range(1, 21):
+        forwards.append("traces", [(numbered(number), 1)])
+    until(lambda: alive.spans() == names(range(1, 21)), 5)
+    waits = until(lambda: (found := counts(forwards, "dead"))["failing"] and found)
+    assert (waits["sent_requests"], waits["queued_bytes"]) == (0, len(alive.taken["traces"]))
+    assert caplog.text.count("dead: traces wait and are tried again") == 1
+    dead.start()
+    until(lambda: dead.spans() == names(range(1, 21)))
+    # Together, as they all waited.
+    assert len(dead.bodies["traces"]) < 5
+    until(lambda: counts(forwards, "dead")["sent_requests"] == 20)
+    assert counts(forwards, "dead")["queued_bytes"] == 0
+    assert caplog.text.count("dead: traces are taken again") == 1
+
+
+def test_a_backend_that_is_busy_is_given_the_time_it_asks_for(
+    forwarder, backend_on, endpoint, numbered, until
+):
+    backends = [backend_on(), backend_on()]
+    for backend in backends:
+        answers = [
+            backend.unavailable(1),
+            backend.unavailable(1, grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
+            backend.unavailable(None, grpc.StatusCode.DATA_LOSS, 504),
+        ]
+        backend.answer = lambda *_, answers=answers: answers.pop(0) if answers else None
+    forwards = forwarder(
+        *(endpoint(*each, each[1][:4]) for each in zip(backends, PROTOCOLS, strict=True))
+    )
+    forwards.append("traces", [(numbered(1), 1), (numbered(2), 1)])
+    for backend in backends:
+        until(lambda backend=backend: backend.spans() == names([1, 2]))
+        first, second, third, fourth = backend.tries[:4]
+        assert second - first >= 0.99
+        assert third - second >= 0.99
+        assert fourth - third < 0.9
+
+
+@both
+def test_what_is_refused_for_good_is_kept_with_the_reason_and_takes_nothing_along(
+    forwarder, backend, endpoint, numbered, until, caplog, tmp_path, protocol
+):
+    backend.answer = lambda _, body: backend.refused() if b"span 3" in body else None
+    forwards = forwarder(endpoint(backend, protocol))
+    forwards.append("traces", [(numbered(number), 1) for number in range(1, 6)])
+    until(lambda: backend.spans() == names([1, 2, 4, 5]))
+    found = until(lambda: (c := counts(forwards))["sent_requests"] == 4 and c)
+    assert (found["dead_lettered_requests"], found["dead_lettered_items"]) == (1, 1)
+    folder = tmp_path / "queue" / "dead-letters" / "backend"
+    (body,) = folder.glob("*.pb")
+    assert body.read_bytes() == numbered(3)
+    reason = json.loads(body.with_suffix(".json").read_text())
+    status = "INVALID_ARGUMENT" if protocol == "grpc" else "HTTP 400"
+    assert (reason["status"], reason["message"]) == (status, "a bad span")
+    assert str(folder) in caplog.text
+    # What a backend says may quote telemetry.
+    assert "a bad span" not in caplog.text
+
+
+def test_dead_letters_are_bounded_and_the_newest_stay(
+    forwarder, backend, endpoint, numbered, until, tmp_path
+):
+    backend.answer = lambda *_: backend.refused()
+    forwards = forwarder(endpoint(backend, dead_letter_max_bytes=1_000))
+    forwards.append("traces", [(numbered(number), 1) for number in range(10, 30)])
+    until(lambda: counts(forwards)["dead_lettered_requests"] == 20)
+    found = sorted((tmp_path / "queue" / "dead-letters" / "backend").glob("*.pb"))
+    assert 1 < len(found) < 6
+    assert found[-1].read_bytes() == numbered(29)
+    assert forwards.status()["backend"]["dead_letter_bytes"] <= 1_000
+
+
+def test_what_no_other_request_would_help_is_not_tried_again(
+    forwarder, backend, endpoint, numbered, until
+):
+    forwards = forwarder(endpoint(backend), endpoint(backend, "http/protobuf", "by-http"))
+    backend.answer = lambda *_: backend.refused("", grpc.StatusCode.UNAUTHENTICATED, 401)
+    forwards.append("traces", [(numbered(1), 1), (numbered(2), 1)])
+    for name in ("backend", "by-http"):
+        until(lambda name=name: counts(forwards, name)["dead_lettered_items"] == 2)
+    assert len(backend.tries) == 2
+    # Exhausted without a delay is for good: what is too large stays so.
+    backend.answer = lambda *_: backend.refused("", grpc.StatusCode.RESOURCE_EXHAUSTED, 413)
+    forwards.append("traces", [(numbered(3), 1)])
+    for name in ("backend", "by-http"):
+        until(lambda name=name: counts(forwards, name)["dead_lettered_items"] == 3)
+    assert len(backend.tries) == 4
+
+
+def test_a_partial_success_is_counted_and_not_sent_again(
+    forwarder, backend, endpoint, numbered, until, caplog
+):
+    backend.answer = lambda signal, _: backend.partial(signal, 2)
+    forwards = forwarder(endpoint(backend, "http/protobuf"))
+    forwards.append("traces", [(numbered(1), 3)])
+    found = until(lambda: (c := counts(forwards))["sent_requests"] and c)
+    assert (found["sent_items"], found["rejected_items"]) == (1, 2)
+    assert "2 items of a request were not" in caplog.text
+    assert len(backend.tries) == 1
+
+
+def test_what_waits_is_bounded_by_size_and_age_and_what_is_dropped_is_counted(
+    forwarder, backend, endpoint, numbered, until, caplog
+):
+    backend.stop()
+    one = len(numbered(10))
+    forwards = forwarder(
+        endpoint(backend, name="small", queue_max_bytes=3 * one),
+        endpoint(backend, "http/protobuf", "short", queue_max_age_seconds=0.5),
+    )
+    for number in range(10, 20):
+        forwards.append("traces", [(numbered(number), 1)])
+    dropped = counts(forwards, "small")
+    assert (dropped["dropped_requests"], dropped["dropped_items"]) == (7, 7)
+    assert (dropped["dropped_bytes"], dropped["queued_bytes"]) == (7 * one, 3 * one)
+    assert caplog.text.count("small: 1 requests of traces that waited were dropped") == 1
+    until(lambda: counts(forwards, "short")["dropped_requests"] == 10)
+    backend.start()
+    until(lambda: backend.spans() == names([17, 18, 19]))
+    assert counts(forwards, "short")["sent_requests"] == 0
+
+
+@both
+def test_tls_and_a_certificate_of_our_own(
+    forwarder, backend_on, endpoint, numbered, until, certificates, protocol
+):
+    backend = backend_on(tls=certificates.server, client_ca=certificates.ca)
+    ca = {"ca_file": str(certificates.ca)}
+    ours = {"cert_file": str(certificates.client.chain), "key_file": str(certificates.client.key)}
+    forwards = forwarder(
+        endpoint(backend, protocol, "known", "https", tls=ca | ours),
+        endpoint(backend, protocol, "nobody", "https", tls=ca),
+        endpoint(backend, protocol, "distrusts", "https", tls=ours),
+    )
+    forwards.append("traces", [(numbered(1), 1)])
+    until(lambda: backend.spans() == names([1]))
+    for name in ("nobody", "distrusts"):
+        until(lambda name=name: counts(forwards, name)["failing"])
+        assert counts(forwards, name)["sent_requests"] == 0
+    assert backend.spans() == names([1])
+
+
+def test_a_file_that_cannot_be_used_is_said_at_once(
+    forwarder, backend, endpoint, certificates, tmp_path
+):
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("nothing")
+    for given, says in (
+        ({"tls": {"ca_file": str(wrong)}, "scheme": "https"}, "wrong.pem"),
+        ({"headers_file": str(tmp_path / "none")}, "headers_file"),
+        ({"headers_file": str(wrong)}, "write one header a line"),
+    ):
+        with pytest.raises(SettingsError, match=says) as error:
+            forwarder(endpoint(backend, **given))
+        assert "nothing" not in str(error.value)
+
+
+def test_a_restart_goes_on_where_it_was_and_knows_what_it_had_done(
+    forwarder, backend_on, endpoint, numbered, until, caplog
+):
+    backend, other = backend_on(), backend_on()
+    both_of_them = (endpoint(backend), endpoint(other, name="other", signals=["traces"]))
+    forwards = forwarder(*both_of_them)
+    forwards.append("traces", [(numbered(1), 1)])
+    until(
+        lambda: counts(forwards)["sent_requests"] == counts(forwards, "other")["sent_requests"] == 1
+    )
+    other.stop()
+    forwards.append("traces", [(numbered(2), 1)])
+    until(lambda: counts(forwards)["sent_requests"] == 2)
+    forwards.close(5)
+    assert "not all was forwarded" in caplog.text
+    assert "traces for other" in caplog.text
+    other.start()
+    forwards = forwarder(*both_of_them, endpoint(backend, name="new", signals=["traces"]))
+    until(lambda: other.spans() == names([1, 2]))
+    until(lambda: counts(forwards, "other")["sent_requests"] == 2)
+    assert backend.spans() == names([1, 2])
+    # Who is new gets what comes from now on, and what waits for who is gone is dropped aloud.
+    forwards.append("traces", [(numbered(3), 1)])
+    until(lambda: backend.spans() == names([1, 2, 3, 3]))
+    forwards.close(5)
+    backend.stop()
+    forwards = forwarder(endpoint(backend))
+    forwards.append("traces", [(numbered(4), 1)])
+    forwards.close(0)
+    forwards = forwarder(endpoint(other, name="other"))
+    assert "backend is no longer in the settings" in caplog.text
+    assert counts(forwards, "other")["queued_bytes"] == 0
+
+
+def test_a_second_process_does_not_share_the_queue(forwarder, backend, endpoint):
+    forwarder(endpoint(backend))
+    with pytest.raises(SettingsError, match="--forward-folder"):
+        forwarder(endpoint(backend))
+
+
+def test_a_file_that_grew_is_given_back_when_nothing_waits(
+    forwarder, backend, endpoint, until, tmp_path, monkeypatch
+):
+    from otel_vtrack.forward import disk_queue  # noqa: PLC0415
+
+    monkeypatch.setattr(disk_queue, "_SMALL_FILE_BYTES", 4 << 20)
+    backend.answer = lambda *_: backend.unavailable()
+    forwards = forwarder(endpoint(backend, "http/protobuf", signals=["logs"]))
+    body = b"\x0a\x80\x80\x40" + bytes(1 << 20)
+    for _ in range(24):
+        forwards.append("logs", [(body, 1)])
+    file = tmp_path / "queue" / "queue-logs.sqlite"
+    assert file.stat().st_size > 4 << 20
+    backend.answer = lambda *_: None
+    until(lambda: counts(forwards, signal="logs")["sent_requests"] == 24)
+    assert backend.taken["logs"] == body * 24
+    until(lambda: file.stat().st_size < 1 << 20)
+    forwards.append("logs", [(body, 1)])
+    until(lambda: counts(forwards, signal="logs")["sent_requests"] == 25)
