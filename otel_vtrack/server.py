@@ -237,8 +237,10 @@ async def serve(settings: Settings, ready: Callable[[Server], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
     if settings.store:
-        # Who only forwards is meant to be small.
         memory.keep_freed_memory()
+    else:
+        # Who only forwards is meant to be small.
+        memory.give_freed_memory_back()
     async with server:
         if not server.asked_to_stop:
             ready(server)

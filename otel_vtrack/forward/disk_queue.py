@@ -28,7 +28,7 @@ _LOG_EVERY_SECONDS: Final = 60.0
 # A file that was once larger than this is made anew when nothing waits.
 _SMALL_FILE_BYTES: Final = 64 << 20
 # Destinations that keep up get what was just appended without reading it back.
-_RECENT_BYTES: Final = 8 << 20
+_RECENT_BYTES: Final = 4 << 20
 _SCHEMA: Final = """
 PRAGMA page_size = 65536;
 PRAGMA locking_mode = EXCLUSIVE;
@@ -253,12 +253,15 @@ class DiskQueue:
         except sqlite3.DatabaseError as error:
             aside = self._path.with_suffix(f".unreadable-{time.time():.0f}")
             self._path.rename(aside)
+            # It would be taken for the new file's.
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self._path}-wal").rename(f"{aside}-wal")
             _log.error("%s cannot be read (%s); it is %s now", self._path, error, aside)
             return self._connected()
 
     def _connected(self) -> sqlite3.Connection:
         database = sqlite3.connect(
-            self._path, timeout=1.0, isolation_level=None, check_same_thread=False
+            self._path, timeout=0.2, isolation_level=None, check_same_thread=False
         )
         try:
             database.executescript(_SCHEMA)
@@ -412,7 +415,7 @@ class DiskQueue:
                 self._open.close()
                 self._open = None
             for suffix in ("-wal", ""):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             self._write_places(self._end)
             self._unsaved = False
         except (sqlite3.Error, OSError) as error:

