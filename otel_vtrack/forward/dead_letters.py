@@ -55,6 +55,7 @@ class DeadLetters:
             "status": status,
             "message": message,
             "items": body.items,
+            "experiment": body.experiment,
             "received": _iso(body.at),
             "refused": _iso(time.time()),
         }

@@ -35,7 +35,8 @@ PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
 PRAGMA wal_autocheckpoint = 256;
 CREATE TABLE IF NOT EXISTS bodies (
-    position INTEGER PRIMARY KEY, at REAL NOT NULL, items INTEGER NOT NULL, payload BLOB NOT NULL);
+    position INTEGER PRIMARY KEY, at REAL NOT NULL, items INTEGER NOT NULL,
+    experiment TEXT NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS places (
     destination TEXT PRIMARY KEY, position INTEGER NOT NULL, counts TEXT NOT NULL);
 """
@@ -55,11 +56,12 @@ COUNTS: Final = (
 
 
 class Body(NamedTuple):
-    """One request: where it stands, when it came, what is in it."""
+    """One request: where it stands, when it came, what is in it and which header named what."""
 
     position: int
     at: float
     items: int
+    experiment: str
     payload: bytes
 
     @property
@@ -110,8 +112,8 @@ class DiskQueue:
             self._open.close()
             raise StoreUnavailable(f"{path} cannot be written ({error})") from error
 
-    def append(self, requests: Sequence[tuple[bytes, int]]) -> None:
-        """Keep requests and their numbers of items; they are safe once this returns.
+    def append(self, requests: Sequence[tuple[bytes, int, str]]) -> None:
+        """Keep requests, their numbers of items and experiments; they are safe once it returns.
 
         Raises:
             StoreUnavailable: They could not be written: the disk is full, or read-only.
@@ -120,9 +122,9 @@ class DiskQueue:
         bodies: list[Body] = []
         with self._changed:
             end = self._end
-            for payload, items in requests:
+            for payload, items, experiment in requests:
                 if payload:
-                    bodies.append(Body(end, now, items, payload))
+                    bodies.append(Body(end, now, items, experiment, payload))
                     end += len(payload)
             if not bodies:
                 return
@@ -130,7 +132,7 @@ class DiskQueue:
                 raise StoreUnavailable("the server is stopping; send again in a moment")
             try:
                 with self._transaction(safe=True) as database:
-                    database.executemany("INSERT INTO bodies VALUES (?, ?, ?, ?)", bodies)
+                    database.executemany("INSERT INTO bodies VALUES (?, ?, ?, ?, ?)", bodies)
             except sqlite3.Error as error:
                 raise StoreUnavailable(
                     f"the queue of what is forwarded cannot be written for now: {error}"
@@ -143,7 +145,7 @@ class DiskQueue:
             self._changed.notify_all()
 
     def read(self, destination: str, max_bytes: int, max_requests: int = 1 << 30) -> list[Body]:
-        """Return what is next for a destination: at least one request, if any waits."""
+        """Return what is next for a destination: requests of one experiment, or none waits."""
         with self._changed:
             if self.closed:
                 return []
@@ -151,7 +153,7 @@ class DiskQueue:
             size = 0
             for body in self._from(self._places[destination].position):
                 size += len(body.payload)
-                if found and size > max_bytes:
+                if found and (size > max_bytes or body.experiment != found[0].experiment):
                     break
                 found.append(body)
                 if len(found) == max_requests:
@@ -324,7 +326,7 @@ class DiskQueue:
         """Yield bodies from a position on; from memory where they are there."""
         if position < self._end and position not in self._recent:
             cursor = self._database().execute(
-                "SELECT position, at, items, payload FROM bodies WHERE position >= ?"
+                "SELECT position, at, items, experiment, payload FROM bodies WHERE position >= ?"
                 " ORDER BY position",
                 (position,),
             )

@@ -71,8 +71,12 @@ class Forwarder:
         """Names of the signals that some destination takes."""
         return frozenset(self._queues)
 
-    def append(self, signal: str, requests: Sequence[tuple[bytes, int]]) -> None:
-        """Queue requests and their numbers of items for all who take the signal, as one write.
+    def append(self, signal: str, requests: Sequence[tuple[bytes, int, str]]) -> None:
+        """Queue requests for all who take the signal, as one write.
+
+        Args:
+            signal: Name of what is in them.
+            requests: With their numbers of items, and the experiments that headers named, if any.
 
         Raises:
             StoreUnavailable: They could not be written.

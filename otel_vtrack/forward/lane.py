@@ -106,7 +106,8 @@ class Lane:
             self._queue.wait(_STEP_SECONDS, self._finishing)
             return True
         payloads = [body.payload for body in bodies]
-        found = self._send(payloads[0] if len(payloads) == 1 else b"".join(payloads))
+        joined = payloads[0] if len(payloads) == 1 else b"".join(payloads)
+        found = self._send(joined, bodies[0].experiment)
         if found.verdict is Verdict.AGAIN:
             return self._again(found)
         self._failures = 0
@@ -118,7 +119,7 @@ class Lane:
             self._refused(bodies, found)
         return True
 
-    def _send(self, body: bytes) -> Outcome:
+    def _send(self, body: bytes, experiment: str) -> Outcome:
         stamps = self._stamps()
         if stamps != self._made_of:
             # A certificate or a token was renewed.
@@ -128,7 +129,7 @@ class Lane:
                 return outcome.unreachable(str(error))
             self._sender.close()
             self._sender, self._made_of = renewed, stamps
-        return self._sender.send(self._signal, body)
+        return self._sender.send(self._signal, body, experiment)
 
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
         return tuple(map(_stamp, self._destination.files))

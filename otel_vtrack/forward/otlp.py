@@ -20,6 +20,9 @@ _LARGEST_ANSWER: Final = 4 << 20
 # A backend that is back is noticed by gRPC no later than this.
 _RECONNECT_MS: Final = 2_000
 _PROTOBUF: Final = "application/x-protobuf"
+# What another vtrack takes the experiment of a request from; gRPC's metadata is ASCII, except where
+# the name ends in -bin.
+_EXPERIMENT: Final = "x-vtrack-experiment"
 # What gRPC's own core says, which no telemetry can be in.
 _UNREACHABLE: Final = "failed to connect to all addresses"
 
@@ -27,8 +30,11 @@ _UNREACHABLE: Final = "failed to connect to all addresses"
 class Sender(Protocol):
     """A connection to a destination."""
 
-    def send(self, signal: Signal, body: bytes) -> Outcome:
-        """Send a request and wait for what becomes of it; raises nothing that is expected."""
+    def send(self, signal: Signal, body: bytes, experiment: str) -> Outcome:
+        """Send a request and wait for what becomes of it; raises nothing that is expected.
+
+        An experiment goes along as a header, unless the settings have one of that name.
+        """
         ...
 
     def close(self) -> None:
@@ -91,18 +97,23 @@ class _Grpc:
                 *(_bytes(file) for file in (tls.ca_file, tls.key_file, tls.cert_file))
             )
             self._channel = grpc.secure_channel(destination.address, credentials, options)
-        self._metadata = tuple(headers.items())
+        self._headers = headers
         self._timeout = destination.timeout_seconds
         zipped = destination.compression == "gzip"
         self._compression = grpc.Compression.Gzip if zipped else grpc.Compression.NoCompression
 
-    def send(self, signal: Signal, body: bytes) -> Outcome:
+    def send(self, signal: Signal, body: bytes, experiment: str) -> Outcome:
+        metadata: dict[str, str | bytes] = {**self._headers}
+        if experiment and experiment.isascii() and experiment.isprintable():
+            metadata.setdefault(_EXPERIMENT, experiment)
+        elif experiment and _EXPERIMENT not in metadata:
+            metadata[f"{_EXPERIMENT}-bin"] = experiment.encode()
         call: Any = self._channel.unary_unary(f"/{signal.service}/Export")
         try:
             answer = call(
                 body,
                 timeout=self._timeout,
-                metadata=self._metadata,
+                metadata=tuple(metadata.items()),
                 compression=self._compression,
             )
         except grpc.RpcError as error:
@@ -137,14 +148,17 @@ class _Http:
             ssl_context=context,
         )
 
-    def send(self, signal: Signal, body: bytes) -> Outcome:
+    def send(self, signal: Signal, body: bytes, experiment: str) -> Outcome:
+        headers = self._headers
+        if experiment and experiment.isprintable() and _is_latin(experiment):
+            headers = {_EXPERIMENT: experiment, **headers}
         content = gzip.compress(body, 1) if self._zips else body
         try:
             response = self._pool.request(
                 "POST",
                 f"{self._base}/v1/{signal.name}",
                 body=content,
-                headers=self._headers,
+                headers=headers,
                 redirect=False,
                 preload_content=False,
             )
@@ -160,6 +174,11 @@ class _Http:
 
     def close(self) -> None:
         self._pool.clear()
+
+
+def _is_latin(text: str) -> bool:
+    """Whether a header of HTTP can have it."""
+    return max(text) <= "\xff"
 
 
 def _why(error: BaseException) -> str:

@@ -60,8 +60,11 @@ class Counts:
     waiting_bytes: int = 0
 
 
-Forward = Callable[[Sequence[tuple[bytes, int]]], None]
-"""Takes requests and their numbers of items; returns once they are safe, or raises as a store."""
+Forward = Callable[[Sequence[tuple[bytes, int, str]]], None]
+"""Takes requests, their numbers of items and the experiments their headers named.
+
+Returns once they are safe, or raises as a store does.
+"""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class _Waiting:
     payload: bytes
     items: int
     forwarded: bytes
+    experiment: str
     done: Future[None] = field(default_factory=Future)
 
 
@@ -128,7 +132,14 @@ class GroupCommit:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, payload: bytes, items: int, *, forwarded: bytes | None = None) -> Future[None]:
+    def submit(
+        self,
+        payload: bytes,
+        items: int,
+        *,
+        forwarded: bytes | None = None,
+        experiment: str = "",
+    ) -> Future[None]:
         """Queue a checked request; the future ends once it is stored, or with why not.
 
         It ends with `StoreUnavailable` when the same request may succeed later, and with
@@ -138,11 +149,13 @@ class GroupCommit:
             payload: What is stored.
             items: Spans, log records or metrics in it.
             forwarded: What is passed on, where that is not the same.
+            experiment: What is passed on beside it.
 
         Raises:
             Overloaded: The queue is full, or the process is stopping.
         """
-        waiting = _Waiting(payload, items, payload if forwarded is None else forwarded)
+        forwarded = payload if forwarded is None else forwarded
+        waiting = _Waiting(payload, items, forwarded, experiment)
         size = len(payload)
         with self._lock:
             if self._stopping:
@@ -262,7 +275,7 @@ class GroupCommit:
         if self._write:
             self._write(payloads[0] if len(payloads) == 1 else b"".join(payloads))
         if self._forward:
-            self._forward([(waiting.forwarded, waiting.items) for waiting in batch])
+            self._forward([(each.forwarded, each.items, each.experiment) for each in batch])
         seconds = time.monotonic() - started
         size = sum(map(len, payloads))
         with self._lock:

@@ -56,7 +56,9 @@ class Receiver:
             stored = checked.payload
             if experiment:
                 stored = framing.with_experiment(stored, experiment)
-            done = commit.submit(stored, checked.items, forwarded=checked.payload)
+            done = commit.submit(
+                stored, checked.items, forwarded=checked.payload, experiment=experiment
+            )
             await asyncio.wrap_future(done)
         return _answer(signal, checked) if checked.message else b""
 

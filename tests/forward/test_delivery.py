@@ -54,7 +54,7 @@ def test_what_a_dead_backend_missed_arrives_in_order_and_nobody_waits_for_it(
         endpoint(alive, protocol), endpoint(dead, protocol, "dead", signals=["traces"])
     )
     for number in range(1, 21):
-        forwards.append("traces", [(numbered(number), 1)])
+        forwards.append("traces", [(numbered(number), 1, "")])
     until(lambda: alive.spans() == names(range(1, 21)), 5)
     waits = until(lambda: (found := counts(forwards, "dead"))["failing"] and found)
     assert (waits["sent_requests"], waits["queued_bytes"]) == (0, len(alive.taken["traces"]))
@@ -84,7 +84,7 @@ def test_a_backend_that_is_busy_is_given_the_time_it_asks_for(
     forwards = forwarder(
         *(endpoint(backend, protocol, protocol[:4]) for protocol, backend in backends.items())
     )
-    forwards.append("traces", [(numbered(1), 1), (numbered(2), 1)])
+    forwards.append("traces", [(numbered(1), 1, ""), (numbered(2), 1, "")])
     for protocol, backend in backends.items():
         until(lambda backend=backend: backend.spans() == names([1, 2]))
         tries = backend.tries
@@ -95,12 +95,30 @@ def test_a_backend_that_is_busy_is_given_the_time_it_asks_for(
 
 
 @both
+def test_the_experiment_that_a_header_named_goes_along(
+    forwarder, backend, endpoint, numbered, until, protocol
+):
+    backend.answer = lambda *_: backend.unavailable()
+    forwards = forwarder(endpoint(backend, protocol))
+    for number, experiment in enumerate(("", "mine", "mine", "é", ""), 1):
+        forwards.append("traces", [(numbered(number), 1, experiment)])
+    until(lambda: backend.tries)
+    backend.answer = lambda *_: None
+    until(lambda: backend.spans() == names(range(1, 6)))
+    found = [
+        headers.get("x-vtrack-experiment", headers.get("x-vtrack-experiment-bin", b"").decode())
+        for headers in backend.headers
+    ]
+    assert found == ["", "mine", "é", ""]
+
+
+@both
 def test_what_is_refused_for_good_is_kept_with_the_reason_and_takes_nothing_along(
     forwarder, backend, endpoint, numbered, until, caplog, tmp_path, protocol
 ):
     backend.answer = lambda _, body: backend.refused() if b"span 3" in body else None
     forwards = forwarder(endpoint(backend, protocol))
-    forwards.append("traces", [(numbered(number), 1) for number in range(1, 6)])
+    forwards.append("traces", [(numbered(number), 1, "") for number in range(1, 6)])
     until(lambda: backend.spans() == names([1, 2, 4, 5]))
     found = until(lambda: (c := counts(forwards))["sent_requests"] == 4 and c)
     assert (found["dead_lettered_requests"], found["dead_lettered_items"]) == (1, 1)
@@ -120,7 +138,7 @@ def test_dead_letters_are_bounded_and_the_newest_stay(
 ):
     backend.answer = lambda *_: backend.refused()
     forwards = forwarder(endpoint(backend, dead_letter_max_bytes=1_000))
-    forwards.append("traces", [(numbered(number), 1) for number in range(10, 30)])
+    forwards.append("traces", [(numbered(number), 1, "") for number in range(10, 30)])
     until(lambda: counts(forwards)["dead_lettered_requests"] == 20)
     found = sorted((tmp_path / "queue" / "dead-letters" / "backend").glob("*.pb"))
     assert 1 < len(found) < 6
@@ -133,13 +151,13 @@ def test_what_no_other_request_would_help_is_not_tried_again(
 ):
     forwards = forwarder(endpoint(backend), endpoint(backend, "http/protobuf", "by-http"))
     backend.answer = lambda *_: backend.refused("", grpc.StatusCode.UNAUTHENTICATED, 401)
-    forwards.append("traces", [(numbered(1), 1), (numbered(2), 1)])
+    forwards.append("traces", [(numbered(1), 1, ""), (numbered(2), 1, "")])
     for name in ("backend", "by-http"):
         until(lambda name=name: counts(forwards, name)["dead_lettered_items"] == 2)
     assert len(backend.tries) == 2
     # Exhausted without a delay is for good: what is too large stays so.
     backend.answer = lambda *_: backend.refused("", grpc.StatusCode.RESOURCE_EXHAUSTED, 413)
-    forwards.append("traces", [(numbered(3), 1)])
+    forwards.append("traces", [(numbered(3), 1, "")])
     for name in ("backend", "by-http"):
         until(lambda name=name: counts(forwards, name)["dead_lettered_items"] == 3)
     assert len(backend.tries) == 4
@@ -150,7 +168,7 @@ def test_a_partial_success_is_counted_and_not_sent_again(
 ):
     backend.answer = lambda signal, _: backend.partial(signal, 2)
     forwards = forwarder(endpoint(backend, "http/protobuf"))
-    forwards.append("traces", [(numbered(1), 3)])
+    forwards.append("traces", [(numbered(1), 3, "")])
     found = until(lambda: (c := counts(forwards))["sent_requests"] and c)
     assert (found["sent_items"], found["rejected_items"]) == (1, 2)
     assert "2 items of a request were not" in caplog.text
@@ -167,7 +185,7 @@ def test_what_waits_is_bounded_by_size_and_age_and_what_is_dropped_is_counted(
         endpoint(backend, "http/protobuf", "short", queue_max_age_seconds=0.5),
     )
     for number in range(10, 20):
-        forwards.append("traces", [(numbered(number), 1)])
+        forwards.append("traces", [(numbered(number), 1, "")])
     dropped = counts(forwards, "small")
     assert (dropped["dropped_requests"], dropped["dropped_items"]) == (7, 7)
     assert (dropped["dropped_bytes"], dropped["queued_bytes"]) == (7 * one, 3 * one)
@@ -190,7 +208,7 @@ def test_tls_and_a_certificate_of_our_own(
         endpoint(backend, protocol, "nobody", "https", tls=ca),
         endpoint(backend, protocol, "distrusts", "https", tls=ours),
     )
-    forwards.append("traces", [(numbered(1), 1)])
+    forwards.append("traces", [(numbered(1), 1, "")])
     until(lambda: backend.spans() == names([1]))
     for name in ("nobody", "distrusts"):
         until(lambda name=name: counts(forwards, name)["failing"])
@@ -219,12 +237,12 @@ def test_a_restart_goes_on_where_it_was_and_knows_what_it_had_done(
     backend, other = backend_on(), backend_on()
     both_of_them = (endpoint(backend), endpoint(other, name="other", signals=["traces"]))
     forwards = forwarder(*both_of_them)
-    forwards.append("traces", [(numbered(1), 1)])
+    forwards.append("traces", [(numbered(1), 1, "")])
     until(
         lambda: counts(forwards)["sent_requests"] == counts(forwards, "other")["sent_requests"] == 1
     )
     other.stop()
-    forwards.append("traces", [(numbered(2), 1)])
+    forwards.append("traces", [(numbered(2), 1, "")])
     until(lambda: counts(forwards)["sent_requests"] == 2)
     forwards.close(5)
     assert "not all was forwarded" in caplog.text
@@ -235,12 +253,12 @@ def test_a_restart_goes_on_where_it_was_and_knows_what_it_had_done(
     until(lambda: counts(forwards, "other")["sent_requests"] == 2)
     assert backend.spans() == names([1, 2])
     # Who is new gets what comes from now on, and what waits for who is gone is dropped aloud.
-    forwards.append("traces", [(numbered(3), 1)])
+    forwards.append("traces", [(numbered(3), 1, "")])
     until(lambda: backend.spans() == names([1, 2, 3, 3]))
     forwards.close(5)
     backend.stop()
     forwards = forwarder(endpoint(backend))
-    forwards.append("traces", [(numbered(4), 1)])
+    forwards.append("traces", [(numbered(4), 1, "")])
     forwards.close(0)
     forwards = forwarder(endpoint(other, name="other"))
     assert "backend is no longer in the settings" in caplog.text
@@ -254,7 +272,7 @@ def test_a_queue_that_cannot_be_read_is_moved_out_of_the_way(
     folder.mkdir()
     folder.joinpath("queue-traces.sqlite").write_bytes(b"nothing" * 20_000)
     forwards = forwarder(endpoint(backend))
-    forwards.append("traces", [(numbered(1), 1)])
+    forwards.append("traces", [(numbered(1), 1, "")])
     until(lambda: backend.spans() == names([1]))
     (aside,) = folder.glob("*.unreadable-*")
     assert aside.read_bytes().startswith(b"nothing")
@@ -276,12 +294,12 @@ def test_a_file_that_grew_is_given_back_when_nothing_waits(
     forwards = forwarder(endpoint(backend, "http/protobuf", signals=["logs"]))
     body = b"\x0a\x80\x80\x40" + bytes(1 << 20)
     for _ in range(24):
-        forwards.append("logs", [(body, 1)])
+        forwards.append("logs", [(body, 1, "")])
     file = tmp_path / "queue" / "queue-logs.sqlite"
     assert file.stat().st_size > 4 << 20
     backend.answer = lambda *_: None
     until(lambda: counts(forwards, signal="logs")["sent_requests"] == 24)
     assert backend.taken["logs"] == body * 24
     until(lambda: file.stat().st_size < 1 << 20)
-    forwards.append("logs", [(body, 1)])
+    forwards.append("logs", [(body, 1, "")])
     until(lambda: counts(forwards, signal="logs")["sent_requests"] == 25)

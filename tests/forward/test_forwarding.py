@@ -104,7 +104,7 @@ def test_who_only_forwards_has_no_engine_and_says_so(forwarding, backend, endpoi
     assert served.ask("/v1/logs", b"").status == 200
 
 
-def test_what_is_stored_is_forwarded_too_and_the_experiment_stays_here(
+def test_what_is_stored_is_forwarded_too_and_the_experiment_beside_it(
     vtrack, backend, numbered, until, reopened
 ):
     served = vtrack(
@@ -115,6 +115,7 @@ def test_what_is_stored_is_forwarded_too_and_the_experiment_stays_here(
     assert served.export(request, metadata=[("x-vtrack-experiment", "mine")]) == b""
     until(lambda: backend.bodies["traces"] == [request.SerializeToString()])
     assert backend.headers[0]["authorization"] == "Bearer s3cret"
+    assert backend.headers[0]["x-vtrack-experiment"] == "mine"
     status = json.loads(served.ask("/statusz").content)
     assert status["mode"] == "store and forward"
     assert status["received"]["traces"]["accepted_items"] == 1

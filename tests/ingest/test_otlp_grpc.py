@@ -415,16 +415,16 @@ def test_metrics_are_unimplemented_without_a_forwarder(live, signals):
 
 
 def test_metrics_are_handed_to_the_forwarder_as_they_came(serve, signals):
-    forwarded: list[tuple[bytes, int]] = []
+    forwarded: list[tuple[bytes, int, str]] = []
     live = serve(forward=forwarded.extend)
     request = ExportMetricsServiceRequest()
     request.resource_metrics.add().scope_metrics.add().metrics.add(name="m")
     payload = request.SerializeToString()
     assert live.export(payload, signal=signals["metrics"]) == b""
-    assert forwarded == [(payload, 1)]
+    assert forwarded == [(payload, 1, "")]
     error = refused(live, b"garbage", signal=signals["metrics"])
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert forwarded == [(payload, 1)]
+    assert forwarded == [(payload, 1, "")]
 
 
 def test_log_records_are_stored_whatever_their_ids(live, signals):

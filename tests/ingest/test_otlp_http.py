@@ -265,7 +265,7 @@ def test_metrics_are_404_without_a_forwarder(live, media_type):
 
 
 def test_metrics_in_json_reach_the_forwarder_as_protobuf(serve):
-    forwarded: list[tuple[bytes, int]] = []
+    forwarded: list[tuple[bytes, int, str]] = []
     live = serve(forward=forwarded.extend)
     body = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "m"}]}]}]}
     assert live.post(json.dumps(body), {"Content-Type": JSON}, "/v1/metrics").content == b"{}"
