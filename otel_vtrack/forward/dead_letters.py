@@ -26,6 +26,9 @@ class DeadLetters:
     Args:
         folder: Made with the first one.
         max_bytes: Most that is kept; beyond them the oldest goes.
+
+    Attributes:
+        bytes: What is kept.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -36,12 +39,7 @@ class DeadLetters:
         with contextlib.suppress(OSError):
             names = sorted(path.stem for path in folder.glob(f"*{_BODY}"))
             self._sizes = {name: self._size(name) for name in names}
-
-    @property
-    def bytes(self) -> int:
-        """What is kept."""
-        with self._lock:
-            return sum(self._sizes.values())
+        self.bytes = sum(self._sizes.values())
 
     def keep(self, signal: str, body: Body, status: str, message: str) -> None:
         """Keep one request and why it was refused.
@@ -67,8 +65,9 @@ class DeadLetters:
             except OSError:
                 self._remove(name)
                 raise
-            self._sizes[name] = self._size(name)
-            while sum(self._sizes.values()) > self._max_bytes:
+            size = self._sizes[name] = self._size(name)
+            self.bytes += size
+            while self.bytes > self._max_bytes:
                 self._remove(next(iter(self._sizes)))
 
     def _path(self, name: str, suffix: str) -> Path:
@@ -82,7 +81,7 @@ class DeadLetters:
         return size
 
     def _remove(self, name: str) -> None:
-        self._sizes.pop(name, None)
+        self.bytes -= self._sizes.pop(name, 0)
         for suffix in (_BODY, _REASON):
             with contextlib.suppress(OSError):
                 self._path(name, suffix).unlink(missing_ok=True)

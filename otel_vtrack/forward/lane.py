@@ -170,7 +170,8 @@ class Lane:
             self._destination.name,
             bodies,
             sent_requests=len(bodies),
-            sent_items=sum(body.items for body in bodies) - found.rejected,
+            # Of metrics, points are rejected and metrics counted.
+            sent_items=max(0, sum(body.items for body in bodies) - found.rejected),
             sent_bytes=sum(len(body.payload) for body in bodies),
             rejected_items=found.rejected,
         )
