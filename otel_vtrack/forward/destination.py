@@ -83,8 +83,8 @@ class Destination(BaseModel):
     timeout_seconds: Seconds = 10.0
     tls: Tls = Tls()
     signals: frozenset[SignalName] = frozenset(("traces", "logs", "metrics"))
-    # gRPC's servers take 4 MiB unless told otherwise.
-    batch_max_bytes: Size = ByteSize(3 << 20)
+    # Some 1,500 spans. More need more memory, and gRPC's servers take 4 MiB unless told otherwise.
+    batch_max_bytes: Size = ByteSize(1 << 20)
     queue_max_bytes: Size = ByteSize(512 << 20)
     queue_max_age_seconds: Seconds = 86_400.0
     retry_initial_seconds: Seconds = 1.0
