@@ -136,12 +136,12 @@ class Lane:
 
     def _again(self, found: Outcome) -> bool:
         """Wait before the next try; False when there is to be none."""
-        self._reason = found.reason
         self._retries += 1
         if self._ending.is_set():
             return False
         if self._say("waits", "wait and are tried again: %s", found.status):
             self._said_that_it_waits = True
+        self._reason = found.reason
         if self._finishing.is_set():
             return False
         longest = self._destination.retry_max_seconds
@@ -166,6 +166,14 @@ class Lane:
         return True
 
     def _sent(self, bodies: list[Body], found: Outcome) -> None:
+        if found.rejected:
+            self._say(
+                "partial", "were taken in part: %d items of a request were not", found.rejected
+            )
+        self._reason = ""
+        if self._said_that_it_waits:
+            self._said_that_it_waits = False
+            _log.warning("%s: %s are taken again", self._destination.name, self._signal.name)
         self._queue.done(
             self._destination.name,
             bodies,
@@ -175,40 +183,32 @@ class Lane:
             sent_bytes=sum(len(body.payload) for body in bodies),
             rejected_items=found.rejected,
         )
-        if found.rejected:
-            self._say(
-                "partial", "were taken in part: %d items of a request were not", found.rejected
-            )
-        self._reason = ""
-        if self._said_that_it_waits:
-            self._said_that_it_waits = False
-            _log.warning("%s: %s are taken again", self._destination.name, self._signal.name)
 
     def _refused(self, bodies: list[Body], found: Outcome) -> None:
-        name = self._destination.name
         kept: list[Body] = []
+        lost: list[Body] = []
         for body in bodies:
             try:
                 self._dead_letters.keep(self._signal.name, body, found.status, found.message)
                 kept.append(body)
-            except OSError as error:  # noqa: PERF203 - a few
+            except OSError as error:  # noqa: PERF203 - few
                 self._say("unkept", "are refused for good and can't be kept: %s", error.strerror)
-        lost = [body for body in bodies if body not in kept]
+                lost.append(body)
+        self._say(
+            "refused",
+            "are refused for good (%s); bodies and reasons are in %s",
+            found.status,
+            self._dead_letters.folder,
+        )
+        self._reason = found.reason
         self._queue.done(
-            name,
+            self._destination.name,
             bodies,
             dead_lettered_requests=len(kept),
             dead_lettered_items=sum(body.items for body in kept),
             dropped_requests=len(lost),
             dropped_items=sum(body.items for body in lost),
             dropped_bytes=sum(len(body.payload) for body in lost),
-        )
-        self._reason = found.reason
-        self._say(
-            "refused",
-            "are refused for good (%s); bodies and reasons are in %s",
-            found.status,
-            self._dead_letters.folder,
         )
 
     def _say(self, what: str, text: str, *args: object, exc_info: bool = False) -> bool:
