@@ -1,46 +1,33 @@
-"""Compares two versions: latency, errors, tokens, and whether a difference is more than chance.
+"""Compares two versions, and says whether a difference is more than chance.
 
-The tests run in the engine: the rank test of Mann and Whitney for latency and tokens, which
-assumes no distribution, and for errors Fisher's exact test, or where no cell of the table is
-expected below 5 (Cochran's rule) the z-test of two proportions.
+docs/comparison.md explains what is done and why. Here is the question, the answer, and what both
+need of the store; `analysis.comparing` has what is in between, with the libraries it takes.
 """
 
 import math
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from otel_vtrack.analysis import statistics, words
+from otel_vtrack.analysis.metrics import Direction, MetricQuery, Unit
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
 
 ALPHA: Final = 0.05
 ENOUGH: Final = 20
-"""Fewest traces of each version from which anything is concluded.
+"""Fewest values of each version from which anything is concluded.
 
 The rank test's normal approximation is good from there on (Mann and Whitney found it so from 8),
 and fewer could show nothing but the coarsest difference.
 """
 MAX_TRACES: Final = 50_000
-_TOKENS_SHARE: Final = 5
-"""Tokens are compared by a fifth of the traces that other metrics are: summing them over a
-trace's tree costs several times as much, and they vary less."""
 
 _EARLIEST_NS: Final = -(1 << 63)
 _LATEST_NS: Final = (1 << 63) - 1
 _DAY_NS: Final = 86_400_000_000_000
-_QUANTILES: Final = ("p50", "p95", "p99")
-
-
-class Metric(IntEnum):
-    """What to compare by; numbers as in analysis.proto."""
-
-    LATENCY = 1
-    ERROR_RATE = 2
-    TOKENS = 3
 
 
 class Verdict(IntEnum):
@@ -50,6 +37,8 @@ class Verdict(IntEnum):
     REGRESSED = 2
     NO_EVIDENCE = 3
     NOT_ENOUGH_DATA = 4
+    EQUIVALENT = 5
+    CHANGED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +52,11 @@ class Question:
     environment: str = ""
     start_time_from_ns: int | None = None
     start_time_until_ns: int | None = None
-    metrics: Sequence[Metric] = ()
+    metrics: Sequence[MetricQuery] = ()
     max_traces: int = 0
+    filter: str = ""
+    group_by: Sequence[str] = ()
+    stratify_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +69,7 @@ class Sample:
     in_progress_count: int
     first_seen_ns: int | None
     last_seen_ns: int | None
+    sampled_one_in: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,113 +84,165 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricComparison:
-    """One metric of both versions.
+class Tail:
+    """Whether the greatest values differ."""
 
-    Attributes:
-        candidate_is_greater: Which way the test points; None if neither.
-        effect_size: As analysis.proto explains; None if a version has no traces.
-    """
+    threshold: float
+    baseline: Estimate
+    candidate: Estimate
+    test: str
+    p_value: float
+    candidate_is_greater: bool | None
+    adjusted_p_value: float = 1.0
 
-    metric: Metric
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratum:
+    """Values that are alike."""
+
+    values: Mapping[str, str]
     baseline_count: int
     candidate_count: int
-    figures: tuple[Figure, ...]
+    baseline: float
+    candidate: float
+    difference: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratified:
+    """Like compared with like."""
+
+    dimensions: tuple[str, ...]
+    strata_count: int
+    overlap: float
+    difference: Estimate | None
+    change: Estimate | None
     test: str
     p_value: float | None
-    candidate_is_greater: bool | None
-    effect_size: float | None
-    adjusted_p_value: float | None = None
-    verdict: Verdict = Verdict.NOT_ENOUGH_DATA
-    more_needed: int = 0
-    summary: str = ""
+    crude_p_value: float | None
+    heterogeneity_p_value: float | None
+    decides: bool
+    strata: tuple[Stratum, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Category:
+    """One category of both versions."""
+
+    category: str
+    baseline_count: int
+    candidate_count: int
+    baseline: Estimate | None
+    candidate: Estimate | None
+    difference: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison:
+    """One metric of both versions; analysis.proto explains each field.
+
+    Attributes:
+        candidate_is_greater: Which way the test points; None if neither.
+    """
+
+    metric: str
+    unit: str
+    measured: Unit
+    direction: Direction
+    smallest_relative_change: float | None
+    smallest_absolute_change: float | None
+    baseline_count: int
+    candidate_count: int
+    baseline_cluster_count: int = 0
+    candidate_cluster_count: int = 0
+    figures: tuple[Figure, ...] = ()
+    categories: tuple[Category, ...] = ()
+    test: str = ""
+    test_reason: str = ""
+    p_value: float | None = None
+    adjusted_p_value: float | None = None
+    candidate_is_greater: bool | None = None
+    effect_size: float | None = None
+    deciding_figure: str = ""
+    deciding_change: Estimate | None = None
+    tail: Tail | None = None
+    stratified: Stratified | None = None
+    verdict: Verdict = Verdict.NOT_ENOUGH_DATA
+    more_needed: int = 0
+    summary: str = ""
+    example_trace_ids: tuple[str, ...] = ()
+    unpriced_count: int = 0
+    unpriced_models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A value of a dimension."""
+
+    value: str
+    baseline_count: int
+    candidate_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """A dimension of which the versions saw a different mix."""
+
+    dimension: str
+    p_value: float
+    cramers_v: float
+    levels: tuple[Level, ...]
+    level_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A part of the traces."""
+
+    values: Mapping[str, str]
+    baseline_count: int
+    candidate_count: int
+    metrics: tuple[MetricComparison, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Two versions side by side."""
 
     experiment: str
     service_name: str
     environment: str
+    filter: str
     baseline: Sample
     candidate: Sample
     metrics: tuple[MetricComparison, ...]
-    sampled_one_in: int
+    mix: tuple[Mix, ...] = ()
+    groups: tuple[Group, ...] = field(default=())
+    groups_left_out: int = 0
+
+    @property
+    def sampled_one_in(self) -> int:
+        """One of so many traces was taken, of the version of which fewer were."""
+        return max(self.baseline.sampled_one_in, self.candidate.sampled_one_in)
 
 
-def compare(store: Store, question: Question) -> Comparison:
-    """Compare two versions by the finished traces whose root they made.
+def compare(store: Store, question: Question, table: Prices = BUILT_IN) -> Comparison:
+    """Compare two versions by the finished traces whose root they made, or by their spans.
+
+    Args:
+        store: Where to look.
+        question: What to compare.
+        table: What tokens cost.
 
     Raises:
         InvalidArgument: A version is missing, both are the same, or they are in more than one
-            experiment and none was named.
-        NotFound: A version has no traces there.
+            experiment and none was named; or there is no such metric, filter or dimension.
+        NotFound: A version has no traces there, or nothing has the name of a metric.
     """
-    bound = parameters(question)
-    experiment, expected = known(store, question, bound)
-    limit = question.max_traces or MAX_TRACES
-    if expected > limit and (question.start_time_from_ns, question.start_time_until_ns) != (
-        None,
-        None,
-    ):
-        [row] = store.query("analysis/count", bound)
-        expected = row["trace_count"]
-    one_in = max(1, math.ceil(expected / limit))
-    wanted = sorted(set(question.metrics)) or list(Metric)
-    row, tokens = _asked(
-        store,
-        bound | {"one_in": one_in},
-        # A sparser sample; see _TOKENS_SHARE.
-        bound | {"one_in": max(1, math.ceil(expected * _TOKENS_SHARE / limit))}
-        if Metric.TOKENS in wanted
-        else None,
-    )
-    found: list[MetricComparison] = []
-    if Metric.LATENCY in wanted:
-        found.append(_latency(row))
-    if Metric.ERROR_RATE in wanted:
-        found.append(_errors(row))
-    if tokens is not None:
-        found.append(_tokens(tokens))
-    baseline, candidate = (
-        _sample(row, name, version)
-        for name, version in (
-            ("baseline", question.baseline_version),
-            ("candidate", question.candidate_version),
-        )
-    )
-    for sample in (baseline, candidate):
-        if not sample.trace_count and not sample.in_progress_count and one_in == 1:
-            raise _unknown(sample.version)
-    where = question.environment
-    judged = _judged(found)
-    said = [
-        replace(
-            each,
-            summary=words.summary(each, baseline.version, candidate.version, environment=where),
-        )
-        for each in judged
-    ]
-    return Comparison(
-        experiment,
-        question.service_name,
-        question.environment,
-        baseline,
-        candidate,
-        tuple(said),
-        one_in,
-    )
+    # A server that is not asked loads neither numpy nor scipy.
+    from otel_vtrack.analysis import comparing  # noqa: PLC0415
 
-
-def _asked(
-    store: Store, of_all: dict[str, Any], of_tokens: dict[str, Any] | None
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Run the two queries side by side: each keeps but one core busy for most of its time."""
-    with ThreadPoolExecutor(1) as pool:
-        tokens = pool.submit(store.query, "analysis/tokens", of_tokens) if of_tokens else None
-        [row] = store.query("analysis/compare", of_all)
-        return row, tokens.result()[0] if tokens else None
+    return comparing.compare(store, question, table)
 
 
 def parameters(question: Question) -> dict[str, Any]:
@@ -225,17 +270,43 @@ def parameters(question: Question) -> dict[str, Any]:
     }
 
 
-def known(store: Store, question: Question, bound: dict[str, Any]) -> tuple[str, int]:
-    """Return the experiment that is meant, and about how many traces there are to compare.
+class Presence(NamedTuple):
+    """Where two versions are.
+
+    Attributes:
+        counts: About how many traces have spans of each.
+        seen_ns: Start of the first span of either, and of the last.
+    """
+
+    experiment: str
+    counts: tuple[int, int]
+    seen_ns: tuple[int, int]
+
+    def narrowed(self, bound: Mapping[str, Any]) -> dict[str, Any]:
+        """Bind the experiment, and no more time than the versions were there."""
+        first, last = self.seen_ns
+        return {
+            **bound,
+            "experiment": self.experiment,
+            "from_ns": max(bound["from_ns"], first),
+            "until_ns": min(bound["until_ns"], last),
+            "rows_from_ns": max(bound["rows_from_ns"], first - _DAY_NS),
+            "rows_until_ns": min(bound["rows_until_ns"], last + _DAY_NS),
+        }
+
+
+def presence(store: Store, question: Question, bound: dict[str, Any]) -> Presence:
+    """Find the experiment that is meant, and about how many traces there are to compare.
 
     Raises:
         InvalidArgument: The versions are in more than one experiment and none was named.
         NotFound: A version is unknown there.
     """
     rows = store.query("analysis/known", bound)
-    for version in (question.baseline_version, question.candidate_version):
+    versions = question.baseline_version, question.candidate_version
+    for version in versions:
         if all(row["version"] != version for row in rows):
-            raise _unknown(version)
+            raise unknown(version)
     experiments = sorted({row["experiment"] for row in rows})
     if len(experiments) > 1:
         shown = ", ".join(experiments[:5])
@@ -243,144 +314,37 @@ def known(store: Store, question: Question, bound: dict[str, Any]) -> tuple[str,
             f"these versions are in more than one experiment ({shown}): choose one, as in"
             f" --experiment {experiments[0]}"
         )
-    return experiments[0], sum(row["trace_count"] for row in rows)
+    counts = [
+        sum(row["trace_count"] for row in rows if row["version"] == version) for version in versions
+    ]
+    seen = min(row["first_ns"] for row in rows), max(row["last_ns"] for row in rows)
+    return Presence(experiments[0], (counts[0], counts[1]), seen)
 
 
-def _unknown(version: str) -> NotFound:
+def known(store: Store, question: Question, bound: dict[str, Any]) -> tuple[str, int]:
+    """Return the experiment that is meant, and about how many traces there are to compare.
+
+    Raises as `presence` does.
+    """
+    found = presence(store, question, bound)
+    return found.experiment, sum(found.counts)
+
+
+def rates(counts: tuple[int, int], limit: int) -> tuple[int, int]:
+    """Return one in how many of each version to take for no more than a limit in all.
+
+    Of the smaller version as many as may be, for it is what limits the answer.
+    """
+    half = limit / 2
+    return tuple(  # pyright: ignore[reportReturnType]
+        max(1, math.ceil(count / max(half, limit - other)))
+        for count, other in (counts, counts[::-1])
+    )
+
+
+def unknown(version: str) -> NotFound:
+    """Make the error of a version without traces."""
     return NotFound(
         f"version {version} has no traces here: `vtrack versions list` shows which versions are"
         " known, and where; a wider time range or no --environment may help"
     )
-
-
-def _sample(row: dict[str, Any], name: str, version: str) -> Sample:
-    count = row[f"{name}_count"]
-    return Sample(
-        version,
-        count,
-        row[f"{name}_errors"],
-        row[f"{name}_in_progress"],
-        row[f"{name}_first_ns"] if count else None,
-        row[f"{name}_last_ns"] if count else None,
-    )
-
-
-def _figure(name: str, baseline: Estimate | None, candidate: Estimate | None) -> Figure:
-    return Figure(
-        name,
-        baseline,
-        candidate,
-        statistics.difference(baseline, candidate),
-        statistics.change(baseline, candidate),
-    )
-
-
-def _quantiles(row: dict[str, Any], name: str) -> list[Figure]:
-    baseline, candidate = (
-        statistics.quantiles(row[f"{version}_{name}"], row[f"{version}_count"])
-        for version in ("baseline", "candidate")
-    )
-    return [_figure(*each) for each in zip(_QUANTILES, baseline, candidate, strict=True)]
-
-
-def _p_value(number: float, *, known: bool) -> float | None:
-    """Return a test's answer; where all values are equal the engine has NaN, which means 1."""
-    if not known:
-        return None
-    return 1.0 if math.isnan(number) else min(1.0, number)
-
-
-def _points_up(row: dict[str, Any]) -> bool | None:
-    """Say whether the candidate's values rank higher: U counts pairs where they rank lower."""
-    pairs = row["baseline_count"] * row["candidate_count"]
-    if not pairs or row["u_statistic"] * 2 == pairs:
-        return None
-    return row["u_statistic"] * 2 < pairs
-
-
-def _superiority(row: dict[str, Any]) -> float | None:
-    """Return the share of pairs in which the candidate's value is greater, ties counted half.
-
-    A. Vargha and H. D. Delaney, A critique and improvement of the CL common language effect size
-    statistics of McGraw and Wong, Journal of Educational and Behavioral Statistics 25 (2000).
-    """
-    pairs = row["baseline_count"] * row["candidate_count"]
-    return 1 - row["u_statistic"] / pairs if pairs else None
-
-
-def _latency(row: dict[str, Any]) -> MetricComparison:
-    known = bool(row["baseline_count"] and row["candidate_count"])
-    return MetricComparison(
-        metric=Metric.LATENCY,
-        baseline_count=row["baseline_count"],
-        candidate_count=row["candidate_count"],
-        figures=tuple(_quantiles(row, "latency")),
-        test="Mann-Whitney U" if known else "",
-        p_value=_p_value(row["latency_p_value"], known=known),
-        candidate_is_greater=_points_up(row),
-        effect_size=_superiority(row),
-    )
-
-
-def _errors(row: dict[str, Any]) -> MetricComparison:
-    counts = row["baseline_count"], row["candidate_count"]
-    known = all(counts)
-    baseline = statistics.proportion(row["baseline_errors"], counts[0])
-    candidate = statistics.proportion(row["candidate_errors"], counts[1])
-    exact = bool(row["small_counts"])
-    figure = _figure("rate", baseline, candidate)
-    gap = figure.difference.value if figure.difference else 0.0
-    return MetricComparison(
-        metric=Metric.ERROR_RATE,
-        baseline_count=counts[0],
-        candidate_count=counts[1],
-        figures=(figure,),
-        test="" if not known else "Fisher exact" if exact else "two-proportion z",
-        p_value=_p_value(
-            row["errors_exact_p_value"] if exact else row["errors_z_p_value"], known=known
-        ),
-        candidate_is_greater=None if not gap else gap > 0,
-        effect_size=statistics.cohens_h(baseline.value, candidate.value)
-        if baseline and candidate
-        else None,
-    )
-
-
-def _tokens(row: dict[str, Any]) -> MetricComparison:
-    known = bool(row["baseline_count"] and row["candidate_count"])
-    means = [
-        statistics.mean(row[f"{name}_mean"], row[f"{name}_deviation"], row[f"{name}_count"])
-        for name in ("baseline", "candidate")
-    ]
-    return MetricComparison(
-        metric=Metric.TOKENS,
-        baseline_count=row["baseline_count"],
-        candidate_count=row["candidate_count"],
-        figures=(_figure("mean", *means), *_quantiles(row, "tokens")),
-        test="Mann-Whitney U" if known else "",
-        p_value=_p_value(row["p_value"], known=known),
-        candidate_is_greater=_points_up(row),
-        effect_size=_superiority(row),
-    )
-
-
-def _judged(found: list[MetricComparison]) -> list[MetricComparison]:
-    """Adjust the p-values of the metrics that have enough data, and say what follows."""
-    counts = [min(each.baseline_count, each.candidate_count) for each in found]
-    tested = [
-        index
-        for index, each in enumerate(found)
-        if counts[index] >= ENOUGH and each.p_value is not None
-    ]
-    adjusted = statistics.adjusted([found[index].p_value or 0.0 for index in tested])
-    judged = [
-        replace(each, more_needed=max(0, ENOUGH - count))
-        for each, count in zip(found, counts, strict=True)
-    ]
-    for index, p_value in zip(tested, adjusted, strict=True):
-        each = judged[index]
-        verdict = Verdict.NO_EVIDENCE
-        if p_value < ALPHA and each.candidate_is_greater is not None:
-            verdict = Verdict.REGRESSED if each.candidate_is_greater else Verdict.IMPROVED
-        judged[index] = replace(each, adjusted_p_value=p_value, verdict=verdict)
-    return judged

@@ -1,62 +1,262 @@
-"""Says what a comparison found, in a sentence."""
+"""Says what a comparison found, in sentences."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from otel_vtrack.analysis.statistics import Estimate
 
 if TYPE_CHECKING:
-    from otel_vtrack.analysis.compare import MetricComparison
+    from otel_vtrack.analysis.compare import MetricComparison, Mix
 
-_NAMES: Final = {1: "latency", 2: "error rate", 3: "tokens per trace"}
-_WORSE: Final = {1: "is slower than", 2: "fails more often than", 3: "uses more tokens than"}
-_BETTER: Final = {1: "is faster than", 2: "fails less often than", 3: "uses fewer tokens than"}
-# Of latency the median: the rank test behind the verdict speaks of the bulk, not of the tail.
-_SHOWN: Final = {1: "p50", 2: "rate", 3: "mean"}
-_IMPROVED, _REGRESSED, _NO_EVIDENCE = 1, 2, 3
+# Of each metric what it is called, and what more and less of it is.
+_SAID: Final = {
+    "latency": ("latency", "is slower than", "is faster than"),
+    "error_rate": ("the error rate", "fails more often than", "fails less often than"),
+    "tokens": ("tokens per trace", "uses more tokens than", "uses fewer tokens than"),
+    "cost": ("cost per trace", "costs more than", "costs less than"),
+    "entry_latency": ("latency of entry spans", "answers slower than", "answers faster than"),
+    "span_latency": (
+        "latency of {0} spans",
+        "is slower in {0} spans than",
+        "is faster in {0} spans than",
+    ),
+    "span_error_rate": (
+        "the error rate of {0} spans",
+        "fails more often in {0} spans than",
+        "fails less often in {0} spans than",
+    ),
+    "attribute": ("attribute {0}", "", ""),
+    "assessment": ("assessment {0}", "", ""),
+}
+_IMPROVED, _REGRESSED, _NO_EVIDENCE, _EQUIVALENT, _CHANGED = 1, 2, 3, 5, 6
+_LESS, _MORE = 1, 2
 
 
-def summary(found: "MetricComparison", baseline: str, candidate: str, *, environment: str) -> str:
-    """Say which version is better, by how much, and how sure that is."""
+def summary(
+    found: "MetricComparison",
+    baseline: str,
+    candidate: str,
+    *,
+    environment: str = "",
+    group: Mapping[str, str] | None = None,
+    mix: "Sequence[Mix]" = (),
+) -> str:
+    """Say which version is better, by how much, and how sure that is.
+
+    Args:
+        found: The metric.
+        baseline: Its version.
+        candidate: Likewise.
+        environment: To which it was restricted.
+        group: What the traces have in common.
+        mix: In what the versions' traces differ.
+    """
     where = f" in {environment}" if environment else ""
+    if group:
+        where += " where " + " and ".join(
+            f"{name} is {value or 'unknown'}" for name, value in group.items()
+        )
+    name, more, less = _said(found.metric)
     counts = f"n = {found.baseline_count:,} / {found.candidate_count:,}"
-    name = _NAMES[found.metric]
-    if found.verdict == _REGRESSED:
-        said = f"{candidate} {_WORSE[found.metric]} {baseline}{where}"
-    elif found.verdict == _IMPROVED:
-        said = f"{candidate} {_BETTER[found.metric]} {baseline}{where}"
+    alike = _alike(found, mix)
+    if found.verdict in {_IMPROVED, _REGRESSED, _CHANGED}:
+        up = _is_up(found)
+        if up is None:
+            said = f"{name} differs between {baseline} and {candidate}{where}"
+        elif _of_tail(found):
+            direction = "slower" if up else "faster"
+            what = name.removeprefix("latency of ") if name != "latency" else "traces"
+            said = f"{candidate}'s slowest {what} are {direction} than {baseline}'s{where}"
+        elif more:
+            said = f"{candidate} {more if up else less} {baseline}{where}"
+        else:
+            than = f"{'higher' if up else 'lower'} in {candidate} than in {baseline}{where}"
+            said = f"{name} is {than}{_judged(found)}"
+    elif found.verdict == _EQUIVALENT:
+        said = (
+            f"{name} of {candidate} is that of {baseline}{where}, or differs by less than"
+            f" {smallest(found)}"
+        )
     elif found.verdict == _NO_EVIDENCE:
         said = f"no evidence that {name} differs between {baseline} and {candidate}{where}"
     else:
-        return (
-            f"not enough data on {name}{where}: the version with fewer traces needs"
-            f" {found.more_needed} more ({counts})"
-        )
-    return f"{said}: {_figures(found)}, {probability(found.adjusted_p_value)}, {counts}"
+        return _not_enough(found, f"{name}{where}", counts, alike)
+    told = [each for each in (_figures(found), _p_value(found), counts) if each]
+    return f"{said}: {', '.join(told)}{alike}{_more(found)}{_unpriced(found)}"
+
+
+def _said(metric: str) -> tuple[str, str, str]:
+    kind, _, name = metric.partition(":")
+    texts = _SAID.get(kind, (metric, "", ""))
+    return texts[0].format(name), texts[1].format(name), texts[2].format(name)
+
+
+def _judged(found: "MetricComparison") -> str:
+    """Say whether that is good, where the words do not."""
+    if found.verdict == _CHANGED:
+        return ""
+    return ", which is worse" if found.verdict == _REGRESSED else ", which is better"
+
+
+def _of_tail(found: "MetricComparison") -> bool:
+    return found.deciding_figure == "p95"
+
+
+def _is_up(found: "MetricComparison") -> bool | None:
+    if _of_tail(found) and found.tail is not None:
+        return found.tail.candidate_is_greater
+    return found.candidate_is_greater
+
+
+def _not_enough(found: "MetricComparison", name: str, counts: str, alike: str) -> str:
+    like = found.stratified
+    if like is not None and like.decides and not like.strata_count:
+        return f"not enough data on {name}: the versions have nothing alike to compare{alike}"
+    few = min(found.baseline_cluster_count, found.candidate_cluster_count)
+    of_sessions = few < min(found.baseline_count, found.candidate_count)
+    sessions = f", in {few:,} sessions" if of_sessions else ""
+    return (
+        f"not enough data on {name}: the version with fewer {found.measured.value}s needs"
+        f" {found.more_needed:,} more ({counts}{sessions}){alike}{_unpriced(found)}"
+    )
+
+
+def _alike(found: "MetricComparison", mix: "Sequence[Mix]") -> str:
+    """Say whether like was compared with like, and what came out without."""
+    like = found.stratified
+    if like is None:
+        return ""
+    what = " and ".join(f"{each}s" for each in like.dimensions)
+    by = " and ".join(like.dimensions)
+    saw = {each.dimension for each in mix}
+    different = saw.issuperset(like.dimensions)
+    if not like.decides:
+        change = _like_change(found)
+        return f"; the versions have different {what}; {by} by {by} {change}" if change else ""
+    if not like.strata_count:
+        return f" (they saw different {what}; `--stratify-by none` compares them nevertheless)"
+    crude = _crude(found)
+    said = f"; the versions saw different {what}, so compared" if different else "; compared"
+    return f"{said} {by} by {by}{crude}"
+
+
+def _like_change(found: "MetricComparison") -> str:
+    like = found.stratified
+    change = None if like is None else _by(found, like.difference, like.change)
+    return f"the difference is {change}" if change else ""
+
+
+def _crude(found: "MetricComparison") -> str:
+    """Write what all together would say, where that points the other way or is far from it."""
+    shown = next((each for each in found.figures if each.figure == _bulk(found)), None)
+    change = None if shown is None else _by(found, shown.difference, shown.change)
+    return f" (all together {change})" if change else ""
+
+
+def _bulk(found: "MetricComparison") -> str:
+    names = [each.figure for each in found.figures]
+    if "rate" in names:
+        return "rate"
+    return "p50" if found.tail is not None or found.unit == "ms" else "mean"
 
 
 def _figures(found: "MetricComparison") -> str:
-    shown = _SHOWN[found.metric]
-    figure = next(each for each in found.figures if each.figure == shown)
-    if figure.baseline is None or figure.candidate is None:
-        return "no figures"
-    values = [amount(found.metric, each.value) for each in (figure.baseline, figure.candidate)]
-    # Of shares, points say more than a share of a share.
-    gap = figure.difference if shown == "rate" else figure.change
-    unit = " points" if shown == "rate" else " %"
-    by = f" ({percent(gap)}{unit}{interval(gap)})" if gap else ""
-    label = "" if shown == "rate" else f"{shown} "
-    return f"{label}{values[0]} -> {values[1]}{by}"
+    if found.categories:
+        return _categories(found)
+    shown = next((each for each in found.figures if each.figure == found.deciding_figure), None)
+    if shown is None or shown.baseline is None or shown.candidate is None:
+        return ""
+    like = found.stratified
+    if like is not None and like.decides and not _of_tail(found):
+        change = _by(found, like.difference, like.change)
+        return f"{change} alike for alike" if change else ""
+    values = [amount(found.unit, each.value) for each in (shown.baseline, shown.candidate)]
+    change = _by(found, shown.difference, shown.change)
+    label = "" if shown.figure == "rate" else f"{shown.figure} "
+    return f"{label}{values[0]} -> {values[1]}" + (f" ({change})" if change else "")
 
 
-def amount(metric: int, value: float) -> str:
+def _categories(found: "MetricComparison") -> str:
+    far = sorted(
+        (each for each in found.categories if each.difference),
+        key=lambda each: -abs(each.difference.value) if each.difference else 0.0,
+    )[:2]
+    return ", ".join(
+        f"{each.category} {percent_of(each.baseline)} -> {percent_of(each.candidate)}"
+        for each in far
+    )
+
+
+def percent_of(share: Estimate | None) -> str:
+    """Write a share."""
+    return "?" if share is None else amount("share", share.value)
+
+
+def _by(found: "MetricComparison", difference: Estimate | None, change: Estimate | None) -> str:
+    """Write a change: of shares in points, for a share of a share says less."""
+    if found.unit == "share":
+        if difference is None:
+            return ""
+        return f"{percent(difference)} points{interval(difference)}"
+    if change is not None:
+        return f"{percent(change)} %{interval(change)}"
+    if difference is None:
+        return ""
+    bounds = [
+        "?" if bound is None else amount(found.unit, bound)
+        for bound in (difference.lower, difference.upper)
+    ]
+    sign = "+" if difference.value > 0 else ""
+    return f"{sign}{amount(found.unit, difference.value)} [{', '.join(bounds)}]"
+
+
+def _p_value(found: "MetricComparison") -> str:
+    if _of_tail(found) and found.tail is not None:
+        return probability(found.tail.adjusted_p_value)
+    return probability(found.adjusted_p_value)
+
+
+def _more(found: "MetricComparison") -> str:
+    if found.verdict != _NO_EVIDENCE or not found.more_needed:
+        return ""
+    return (
+        f"; {found.more_needed:,} more {found.measured.value}s of the version with fewer would"
+        f" show a change of {smallest(found)}"
+    )
+
+
+def _unpriced(found: "MetricComparison") -> str:
+    if not found.unpriced_count:
+        return ""
+    models = ", ".join(found.unpriced_models)
+    return f"; {found.unpriced_count:,} traces without a price left out ({models})"
+
+
+def smallest(found: "MetricComparison") -> str:
+    """Write the smallest change that matters."""
+    if found.smallest_relative_change is not None:
+        return f"{found.smallest_relative_change * 100:.3g} %"
+    absolute = found.smallest_absolute_change or 0.0
+    if found.unit == "share":
+        points = f"{absolute * 100:.3g}"
+        return f"{points} {'point' if points == '1' else 'points'}"
+    return amount(found.unit, absolute)
+
+
+def amount(unit: str, value: float) -> str:
     """Write a figure of a metric with its unit."""
-    if metric == 1:
-        if value >= 10_000:
+    size = abs(value)
+    if unit == "ms":
+        if size >= 10_000:
             return f"{value / 1000:.1f} s"
-        return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
-    if metric == 2:
+        return f"{value:.0f} ms" if size >= 100 else f"{value:.3g} ms"
+    if unit == "share":
         return f"{value * 100:.3g} %"
-    return f"{value:,.0f}"
+    if unit == "USD":
+        return f"${value:,.2f}" if size >= 100 else f"${value:.3g}"
+    if unit == "tokens":
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if size >= 10_000 else f"{value:.4g}"
 
 
 def percent(estimate: Estimate) -> str:

@@ -1,8 +1,10 @@
 """AnalysisService."""
 
+from dataclasses import replace
 from typing import Any
 
 from otel_vtrack.analysis import compare, differences
+from otel_vtrack.analysis.metrics import Direction, MetricQuery
 from otel_vtrack.api import messages
 from otel_vtrack.api.service import Backend, Service, moment
 from otel_vtrack.errors import InvalidArgument
@@ -13,11 +15,17 @@ from otel_vtrack.v1 import analysis_pb2
 def _compare_versions(
     backend: Backend, request: analysis_pb2.CompareVersionsRequest
 ) -> analysis_pb2.CompareVersionsResponse:
-    known = {int(metric) for metric in compare.Metric}
-    if not known.issuperset(request.metrics):
-        raise InvalidArgument("metrics has one that is no Metric; leave it out for all of them")
-    metrics = [compare.Metric(metric) for metric in request.metrics]
-    found = compare.compare(backend.store, _question(backend, request, metrics=metrics))
+    known = {int(direction) for direction in Direction}
+    if any(each.direction not in known for each in request.metrics):
+        raise InvalidArgument("metrics has a direction that is no Direction: write LESS or MORE")
+    question = replace(
+        _question(backend, request),
+        metrics=[_metric(each) for each in request.metrics],
+        filter=request.filter,
+        group_by=list(request.group_by),
+        stratify_by=list(request.stratify_by),
+    )
+    found = compare.compare(backend.store, question, backend.prices)
     return analysis_pb2.CompareVersionsResponse(comparison=messages.comparison(found))
 
 
@@ -39,9 +47,15 @@ def _list_differences(
     )
 
 
-def _question(
-    backend: Backend, request: Any, *, metrics: list[compare.Metric] | None = None
-) -> compare.Question:
+def _metric(asked: analysis_pb2.MetricQuery) -> MetricQuery:
+    changes = [
+        getattr(asked, name) if asked.HasField(name) else None
+        for name in ("smallest_relative_change", "smallest_absolute_change")
+    ]
+    return MetricQuery(asked.metric, Direction(asked.direction), *changes)
+
+
+def _question(backend: Backend, request: Any) -> compare.Question:
     """Read what both requests have in common."""
     baseline, candidate = (
         versions.named_by(
@@ -61,7 +75,6 @@ def _question(
         environment=request.environment,
         start_time_from_ns=moment(request, "start_time_from"),
         start_time_until_ns=moment(request, "start_time_until"),
-        metrics=metrics or [],
         max_traces=request.max_traces,
     )
 

@@ -68,8 +68,36 @@ def comparison(found: compare.Comparison) -> analysis_pb2.Comparison:
         environment=found.environment,
         baseline=_sample(found.baseline),
         candidate=_sample(found.candidate),
-        metrics=[_metric(each) for each in found.metrics],
+        metrics=map(_metric, found.metrics),
         sampled_one_in=found.sampled_one_in,
+        filter=found.filter,
+        mix=[
+            analysis_pb2.MixDifference(
+                dimension=each.dimension,
+                p_value=each.p_value,
+                cramers_v=each.cramers_v,
+                levels=[
+                    analysis_pb2.MixLevel(
+                        value=level.value,
+                        baseline_count=level.baseline_count,
+                        candidate_count=level.candidate_count,
+                    )
+                    for level in each.levels
+                ],
+                level_count=each.level_count,
+            )
+            for each in found.mix
+        ],
+        groups=[
+            analysis_pb2.ComparisonGroup(
+                values=each.values,
+                baseline_count=each.baseline_count,
+                candidate_count=each.candidate_count,
+                metrics=map(_metric, each.metrics),
+            )
+            for each in found.groups
+        ],
+        groups_left_out=found.groups_left_out,
     )
 
 
@@ -79,6 +107,7 @@ def _sample(found: compare.Sample) -> analysis_pb2.VersionSample:
         trace_count=found.trace_count,
         error_count=found.error_count,
         in_progress_count=found.in_progress_count,
+        sampled_one_in=found.sampled_one_in,
     )
     if found.first_seen_ns is not None and found.last_seen_ns is not None:
         message.first_seen.CopyFrom(timestamp(found.first_seen_ns))
@@ -88,7 +117,7 @@ def _sample(found: compare.Sample) -> analysis_pb2.VersionSample:
 
 def _metric(found: compare.MetricComparison) -> analysis_pb2.MetricComparison:
     return analysis_pb2.MetricComparison(
-        metric=cast("analysis_pb2.Metric.ValueType", int(found.metric)),
+        metric=found.metric,
         verdict=cast("analysis_pb2.Verdict.ValueType", int(found.verdict)),
         summary=found.summary,
         baseline_count=found.baseline_count,
@@ -108,6 +137,73 @@ def _metric(found: compare.MetricComparison) -> analysis_pb2.MetricComparison:
         adjusted_p_value=found.adjusted_p_value,
         more_needed=found.more_needed,
         effect_size=found.effect_size,
+        unit=found.unit,
+        unit_of_analysis=found.measured.value,
+        direction=cast("analysis_pb2.Direction.ValueType", int(found.direction)),
+        smallest_relative_change=found.smallest_relative_change,
+        smallest_absolute_change=found.smallest_absolute_change,
+        baseline_cluster_count=found.baseline_cluster_count,
+        candidate_cluster_count=found.candidate_cluster_count,
+        test_reason=found.test_reason,
+        deciding_figure=found.deciding_figure,
+        deciding_change=estimate(found.deciding_change),
+        tail=_tail(found.tail),
+        stratified=_stratified(found.stratified),
+        categories=[
+            analysis_pb2.CategoryComparison(
+                category=each.category,
+                baseline_count=each.baseline_count,
+                candidate_count=each.candidate_count,
+                baseline=estimate(each.baseline),
+                candidate=estimate(each.candidate),
+                difference=estimate(each.difference),
+            )
+            for each in found.categories
+        ],
+        example_trace_ids=found.example_trace_ids,
+        unpriced_count=found.unpriced_count,
+        unpriced_models=found.unpriced_models,
+    )
+
+
+def _tail(found: compare.Tail | None) -> analysis_pb2.TailTest | None:
+    if found is None:
+        return None
+    return analysis_pb2.TailTest(
+        threshold=found.threshold,
+        baseline=estimate(found.baseline),
+        candidate=estimate(found.candidate),
+        test=found.test,
+        p_value=found.p_value,
+        adjusted_p_value=found.adjusted_p_value,
+    )
+
+
+def _stratified(found: compare.Stratified | None) -> analysis_pb2.StratifiedResult | None:
+    if found is None:
+        return None
+    return analysis_pb2.StratifiedResult(
+        dimensions=found.dimensions,
+        strata_count=found.strata_count,
+        overlap=found.overlap,
+        difference=estimate(found.difference),
+        change=estimate(found.change),
+        test=found.test,
+        p_value=found.p_value,
+        crude_p_value=found.crude_p_value,
+        heterogeneity_p_value=found.heterogeneity_p_value,
+        decides=found.decides,
+        strata=[
+            analysis_pb2.Stratum(
+                values=each.values,
+                baseline_count=each.baseline_count,
+                candidate_count=each.candidate_count,
+                baseline=each.baseline,
+                candidate=each.candidate,
+                difference=estimate(each.difference),
+            )
+            for each in found.strata
+        ],
     )
 
 

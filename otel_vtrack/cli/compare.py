@@ -1,27 +1,34 @@
 """`vtrack compare`: two versions side by side."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
 import click
+from rich.console import Console
 from rich.markup import escape
 
 from otel_vtrack.analysis import words
+from otel_vtrack.analysis.metrics import DEFAULT
+from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.cli import connection, show
 from otel_vtrack.v1 import analysis_pb2
 
-_METRICS: Final = {
-    "latency": analysis_pb2.METRIC_LATENCY,
-    "error_rate": analysis_pb2.METRIC_ERROR_RATE,
-    "tokens": analysis_pb2.METRIC_TOKENS,
-}
 _COLOURS: Final = {
     analysis_pb2.VERDICT_IMPROVED: "green",
     analysis_pb2.VERDICT_REGRESSED: "red",
-    analysis_pb2.VERDICT_NO_EVIDENCE: "default",
+    analysis_pb2.VERDICT_CHANGED: "magenta",
     analysis_pb2.VERDICT_NOT_ENOUGH_DATA: "yellow",
 }
+_DIRECTIONS: Final = {
+    "less": analysis_pb2.DIRECTION_LESS,
+    "more": analysis_pb2.DIRECTION_MORE,
+}
+_CHANGE: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(%|points?|)")
+_DIMENSION: Final = "route, model, environment, service, user or flag:KEY"
+_MOST_STRATA: Final = 5
+_MOST_LEVELS: Final = 3
 
 
 @click.command()
@@ -33,11 +40,51 @@ _COLOURS: Final = {
 @click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
 @click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
 @click.option(
+    "--where",
+    "filter_",
+    metavar="FILTER",
+    default="",
+    help="By traces that this finds, in the search language.",
+)
+@click.option(
     "--metric",
     "metrics",
     multiple=True,
-    type=click.Choice(list(_METRICS)),
-    help="Compare this; may be given more than once. Default: everything.",
+    metavar="METRIC",
+    help=(
+        "Compare this, as often as you like: latency, error_rate, tokens, cost (these by"
+        " default), entry_latency, span_latency:NAME, span_error_rate:NAME, attribute:KEY,"
+        " assessment:NAME."
+    ),
+)
+@click.option(
+    "--group-by",
+    multiple=True,
+    metavar="DIMENSION",
+    help=f"Compare within each as well: {_DIMENSION}.",
+)
+@click.option(
+    "--stratify-by",
+    multiple=True,
+    metavar="DIMENSION",
+    help=(
+        "Hold this equal, in place of what the versions saw a different mix of; none: hold"
+        " nothing equal."
+    ),
+)
+@click.option(
+    "--direction",
+    "directions",
+    multiple=True,
+    metavar="METRIC=less|more",
+    help="Which is better.",
+)
+@click.option(
+    "--smallest-change",
+    "smallest_changes",
+    multiple=True,
+    metavar="METRIC=CHANGE",
+    help="The smallest change that matters: 5%, 0.5points, or a number in the metric's unit.",
 )
 @click.option(
     "--max-traces",
@@ -54,16 +101,23 @@ def command(
     environment: str,
     since: datetime | None,
     until: datetime | None,
+    filter_: str,
     metrics: Sequence[str],
+    group_by: Sequence[str],
+    stratify_by: Sequence[str],
+    directions: Sequence[str],
+    smallest_changes: Sequence[str],
     max_traces: int | None,
     server: str,
     as_json: bool,
 ) -> None:
     """Say whether version B differs from version A, by how much, and how sure that is.
 
-    The verdict rests on p-values after adjustment for the number of metrics, at 0.05. In
-    brackets are 95 % confidence intervals.
+    The verdict rests on p-values after adjustment for all that is tested, at 0.05, and on the
+    smallest change that matters. In brackets are 95 % confidence intervals. docs/comparison.md
+    explains it all.
     """
+    asked = _asked(metrics, directions, smallest_changes)
     with connection.client(server) as client:
         found = client.compare_versions(
             baseline,
@@ -73,15 +127,57 @@ def command(
             environment=environment,
             start_time_from=since,
             start_time_until=until,
-            metrics=[_METRICS[name] for name in metrics],
+            metrics=asked,
             max_traces=max_traces or 0,
-        )
+            filter=filter_,
+            group_by=group_by,
+            stratify_by=stratify_by,
+        ).message
     if as_json:
-        connection.print_json(found.message)
+        connection.print_json(found)
         return
+    _print(found)
+
+
+def _asked(
+    metrics: Sequence[str], directions: Iterable[str], smallest_changes: Iterable[str]
+) -> list[analysis_pb2.MetricQuery]:
+    asked = {name: analysis_pb2.MetricQuery(metric=name) for name in metrics or DEFAULT}
+    for option, given in (("--direction", directions), ("--smallest-change", smallest_changes)):
+        for text in given:
+            name, equals, value = text.rpartition("=")
+            if not equals:
+                raise click.UsageError(f"{option} {text}: write METRIC=VALUE")
+            if name not in asked:
+                raise click.UsageError(
+                    f"{option} {text}: {name} is not compared; add --metric {name}"
+                )
+            if option == "--direction":
+                if value not in _DIRECTIONS:
+                    raise click.UsageError(f"{option} {text}: write less or more")
+                asked[name].direction = _DIRECTIONS[value]
+            else:
+                _set_smallest(asked[name], value, f"{option} {text}")
+    return list(asked.values())
+
+
+def _set_smallest(asked: analysis_pb2.MetricQuery, value: str, told: str) -> None:
+    found = _CHANGE.fullmatch(value.strip())
+    if not found or not float(found[1]):
+        raise click.UsageError(f"{told}: write 5%, 0.5points, or a number in the metric's unit")
+    number = float(found[1])
+    if found[2] == "%":
+        asked.smallest_relative_change = number / 100
+    else:
+        asked.smallest_absolute_change = number / 100 if found[2] else number
+
+
+def _print(found: analysis_pb2.Comparison) -> None:
     console = show.console()
     for metric in found.metrics:
-        console.print(f"[{_COLOURS[metric.verdict]}]{escape(metric.summary)}[/]", soft_wrap=True)
+        _say(console, metric)
+    for mix in found.mix:
+        console.print(f"[yellow]{escape(_mixed(mix, found))}[/]", soft_wrap=True)
     columns = [
         ("", False),
         ("", False),
@@ -91,36 +187,131 @@ def command(
         ("change", True),
     ]
     console.print(show.table(columns, [row for each in found.metrics for row in _rows(each)]))
+    for group in found.groups:
+        named = ", ".join(f"{name} {value or '(none)'}" for name, value in group.values.items())
+        counts = f"{group.baseline_count:,} / {group.candidate_count:,} traces"
+        console.print(f"[bold]{escape(named)}[/]: {counts}", soft_wrap=True)
+        for metric in group.metrics:
+            _say(console, metric, indent="  ")
+    if found.groups_left_out:
+        console.print(f"{found.groups_left_out:,} groups with fewer traces are left out.")
     for sample in (found.baseline, found.candidate):
         console.print(escape(_described(sample)), soft_wrap=True)
-    if found.sampled_one_in > 1:
-        console.print(f"A random sample: one trace of {found.sampled_one_in}.")
+
+
+def _say(console: Console, metric: analysis_pb2.MetricComparison, indent: str = "") -> None:
+    colour = _COLOURS.get(metric.verdict, "default")
+    console.print(f"{indent}[{colour}]{escape(metric.summary)}[/]", soft_wrap=True)
+
+
+def _mixed(mix: analysis_pb2.MixDifference, found: analysis_pb2.Comparison) -> str:
+    """Say in what the traces of the versions differ, and which of it the most."""
+    totals = found.baseline.trace_count, found.candidate.trace_count
+    shares = [
+        (each.value, each.baseline_count / totals[0], each.candidate_count / totals[1])
+        for each in mix.levels
+    ]
+    shares.sort(key=lambda each: -abs(each[2] - each[1]))
+    told = ", ".join(
+        f"{value or '(none)'} {100 * before:.0f} % -> {100 * after:.0f} %"
+        for value, before, after in shares[:_MOST_LEVELS]
+    )
+    return (
+        f"The versions saw a different mix of {mix.dimension}s: {told}"
+        f" (Cramer's V {mix.cramers_v:.2f}, {words.probability(mix.p_value)})."
+    )
 
 
 def _rows(metric: analysis_pb2.MetricComparison) -> list[tuple[str, ...]]:
-    name = analysis_pb2.Metric.Name(metric.metric).removeprefix("METRIC_").lower()
     rows: list[tuple[str, ...]] = []
+    unit = metric.unit
     for figure in metric.figures:
         cells = [
-            _estimate(metric.metric, getattr(figure, field)) if figure.HasField(field) else ""
+            _estimate(unit, getattr(figure, field)) if figure.HasField(field) else ""
             for field in ("baseline", "candidate", "difference")
         ]
-        change = f"{figure.change.value * 100:+.1f} %" if figure.HasField("change") else ""
-        rows.append((name if not rows else "", figure.figure, *cells, change))
+        rows.append((figure.figure, *cells, _change(figure)))
+    for each in metric.categories:
+        cells = [
+            _estimate(unit, getattr(each, field)) if each.HasField(field) else ""
+            for field in ("baseline", "candidate", "difference")
+        ]
+        rows.append((each.category, *cells, ""))
+    if metric.HasField("tail"):
+        tail = metric.tail
+        shares = [_estimate("share", each) for each in (tail.baseline, tail.candidate)]
+        rows.append((f"above {words.amount(unit, tail.threshold)}", *shares, "", ""))
+    if metric.HasField("stratified"):
+        rows += _alike(unit, metric.stratified)
+    if metric.HasField("p_value"):
+        rows.append((_tested(metric.test, metric, "adjusted_p_value"), "", "", "", ""))
+    if metric.HasField("tail"):
+        tail = metric.tail
+        said = f"tail, {tail.test}: {words.probability(tail.p_value)}, adjusted"
+        rows.append((f"{said} {words.probability(tail.adjusted_p_value)}", "", "", "", ""))
+    if metric.HasField("effect_size"):
+        rows.append((f"effect size {metric.effect_size:.3g}", "", "", "", ""))
+    if metric.example_trace_ids:
+        rows.append((f"example {metric.example_trace_ids[0]}", "", "", "", ""))
+    return [(metric.metric if not n else "", *row) for n, row in enumerate(rows)]
+
+
+def _tested(name: str, metric: analysis_pb2.MetricComparison, adjusted: str) -> str:
+    said = f"{name}: {words.probability(metric.p_value)}"
     if metric.HasField("adjusted_p_value"):
-        raw, adjusted = (
-            words.probability(each) for each in (metric.p_value, metric.adjusted_p_value)
-        )
-        rows.append(("", f"{metric.test}: {raw}, adjusted {adjusted}", "", "", "", ""))
+        said += f", adjusted {words.probability(getattr(metric, adjusted))}"
+    return said
+
+
+def _alike(unit: str, found: analysis_pb2.StratifiedResult) -> list[tuple[str, ...]]:
+    """Write the result of like with like, and the strata in which most lies."""
+    by = " and ".join(found.dimensions)
+    difference = _estimate(unit, found.difference) if found.HasField("difference") else ""
+    change = _percent(found.change) if found.HasField("change") else ""
+    said = f"{by} by {by}"
+    if found.HasField("crude_p_value"):
+        said += f" (without: {words.probability(found.crude_p_value)})"
+    rows: list[tuple[str, ...]] = [(said, "", "", difference, change)]
+    for each in found.strata[:_MOST_STRATA]:
+        named = ", ".join(value or "(none)" for value in each.values.values())
+        cells = [
+            f"{words.amount(unit, value)} (n = {count:,})" if count else "(n = 0)"
+            for value, count in (
+                (each.baseline, each.baseline_count),
+                (each.candidate, each.candidate_count),
+            )
+        ]
+        gap = _estimate(unit, each.difference) if each.HasField("difference") else ""
+        rows.append((f"  {named}", *cells, gap, ""))
+    left = found.strata_count - min(_MOST_STRATA, len(found.strata))
+    if left > 0:
+        rows.append((f"  and {left:,} more", "", "", "", ""))
+    if found.HasField("heterogeneity_p_value") and found.heterogeneity_p_value < 0.05:
+        said = words.probability(found.heterogeneity_p_value)
+        rows.append((f"  not the same in each: {said}", "", "", "", ""))
     return rows
 
 
-def _estimate(metric: int, found: analysis_pb2.Estimate) -> str:
+def _change(figure: analysis_pb2.FigureComparison) -> str:
+    return _percent(figure.change) if figure.HasField("change") else ""
+
+
+def _percent(found: analysis_pb2.Estimate) -> str:
     bounds = [
-        words.amount(metric, getattr(found, field)) if found.HasField(field) else "?"
+        getattr(found, field) if found.HasField(field) else None for field in ("lower", "upper")
+    ]
+    made = Estimate(found.value, *bounds)
+    return f"{words.percent(made)} %{words.interval(made)}"
+
+
+def _estimate(unit: str, found: analysis_pb2.Estimate) -> str:
+    if not found.HasField("lower") and not found.HasField("upper"):
+        return words.amount(unit, found.value)
+    bounds = [
+        words.amount(unit, getattr(found, field)) if found.HasField(field) else "?"
         for field in ("lower", "upper")
     ]
-    return f"{words.amount(metric, found.value)} [{bounds[0]}, {bounds[1]}]"
+    return f"{words.amount(unit, found.value)} [{bounds[0]}, {bounds[1]}]"
 
 
 def _described(sample: analysis_pb2.VersionSample) -> str:
@@ -129,4 +320,6 @@ def _described(sample: analysis_pb2.VersionSample) -> str:
         said += f", {sample.in_progress_count:,} unfinished left out"
     if sample.HasField("first_seen"):
         said += f", {show.moment(sample.first_seen)} to {show.moment(sample.last_seen)} UTC"
+    if sample.sampled_one_in > 1:
+        said += f"; a random sample, one of {sample.sampled_one_in:,}"
     return said

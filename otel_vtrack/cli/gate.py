@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,11 +17,10 @@ from otel_vtrack.cli import connection, show
 from otel_vtrack.client import Client
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.gate import decision, policy, report
+from otel_vtrack.v1 import analysis_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from otel_vtrack.v1 import analysis_pb2
 
 REGRESSED: Final = 3
 UNKNOWN: Final = 4
@@ -46,6 +46,8 @@ class _Question:
     since: datetime | None
     until: datetime | None
     max_traces: int | None
+    filter: str
+    stratify_by: Sequence[str]
 
     def ask(self, client: Client, rules: policy.Policy) -> "analysis_pb2.Comparison":
         return client.compare_versions(
@@ -57,8 +59,18 @@ class _Question:
             start_time_from=self.since,
             start_time_until=self.until,
             # The adjustment of p-values is for the metrics that are asked.
-            metrics=[decision.METRICS[name] for name in rules.gated],
+            metrics=[
+                analysis_pb2.MetricQuery(
+                    metric=each.metric,
+                    direction=cast("analysis_pb2.Direction.ValueType", int(each.direction)),
+                    smallest_relative_change=each.smallest_relative_change,
+                    smallest_absolute_change=each.smallest_absolute_change,
+                )
+                for each in rules.queries
+            ],
             max_traces=self.max_traces or 0,
+            filter=self.filter,
+            stratify_by=self.stratify_by,
         ).message
 
     def command(self, path: Path) -> list[str]:
@@ -71,6 +83,8 @@ class _Question:
             ("--since", self.since.isoformat() if self.since else ""),
             ("--until", self.until.isoformat() if self.until else ""),
             ("--max-traces", str(self.max_traces or "")),
+            ("--where", self.filter),
+            *(("--stratify-by", each) for each in self.stratify_by),
         ):
             if value:
                 words += [flag, value]
@@ -96,6 +110,22 @@ class _Question:
 @click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
 @click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
 @click.option(
+    "--where",
+    "filter_",
+    metavar="FILTER",
+    default="",
+    help="By traces that this finds, in the search language.",
+)
+@click.option(
+    "--stratify-by",
+    multiple=True,
+    metavar="DIMENSION",
+    help=(
+        "Hold this equal, in place of what the versions saw a different mix of; none: hold"
+        " nothing equal."
+    ),
+)
+@click.option(
     "--max-traces",
     type=click.IntRange(1),
     help="Take a random sample where more traces match.  [default: 50000]",
@@ -118,6 +148,8 @@ def command(
     environment: str,
     since: datetime | None,
     until: datetime | None,
+    filter_: str,
+    stratify_by: Sequence[str],
     max_traces: int | None,
     wait: timedelta | None,
     markdown: Path | None,
@@ -145,6 +177,8 @@ def command(
         since=since,
         until=until,
         max_traces=max_traces,
+        filter=filter_,
+        stratify_by=stratify_by,
     )
     with connection.client(server) as client:
         found = _waited(
@@ -211,7 +245,7 @@ def _print(made: report.Report) -> None:
         colour = "red" if each.failed else "default"
         console.print(f"[{colour}]{each.metric}[/]: {escape(each.reason)}", soft_wrap=True)
     if made.found.sampled_one_in > 1:
-        console.print(f"A random sample: one trace of {made.found.sampled_one_in}.")
+        console.print(f"{report.sampled(made.found)}.")
 
 
 def _check(path: Path | None) -> None:

@@ -18,8 +18,11 @@ def compare_versions(
     environment: str = "",
     start_time_from: datetime | None = None,
     start_time_until: datetime | None = None,
-    metrics: Iterable["str | pb.Metric.ValueType"] = (),
+    metrics: Iterable[str | pb.MetricQuery] = (),
     max_traces: int = 0,
+    filter: str = "",  # noqa: A002 - as in the protos
+    group_by: Iterable[str] = (),
+    stratify_by: Iterable[str] = (),
     timeout: float | None = None,
 ) -> Call[Comparison]:
     """Say whether the candidate differs from the baseline, by how much, and how sure that is.
@@ -32,8 +35,15 @@ def compare_versions(
         environment: By traces in this environment alone.
         start_time_from: By traces that started then or later.
         start_time_until: By traces that started before.
-        metrics: `latency`, `error_rate`, `tokens`; empty for all.
+        metrics: `latency`, `error_rate`, `tokens`, `cost`, `entry_latency`, `span_latency:NAME`,
+            `span_error_rate:NAME`, `attribute:KEY` or `assessment:NAME`; as a `MetricQuery` with
+            a direction and a smallest change that matters. Empty for the first four.
         max_traces: Take a random sample where more match; 0 for 50,000.
+        filter: By traces that this finds, in the search language.
+        group_by: Within each value as well: `route`, `model`, `environment`, `service`, `user` or
+            `flag:KEY`.
+        stratify_by: Hold these equal; `none` for nothing. Empty: of which the versions saw a
+            different mix.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(
@@ -46,8 +56,13 @@ def compare_versions(
             environment=environment,
             start_time_from=timestamp(start_time_from),
             start_time_until=timestamp(start_time_until),
-            metrics=[choice(pb.Metric, each) for each in metrics],
+            metrics=[
+                pb.MetricQuery(metric=each) if isinstance(each, str) else each for each in metrics
+            ],
             max_traces=max_traces,
+            filter=filter,
+            group_by=group_by,
+            stratify_by=stratify_by,
         ),
         pb.CompareVersionsResponse,
         lambda answer: Comparison(answer.comparison),

@@ -186,8 +186,18 @@ class Comparison:
         return self.message.metrics
 
     @property
+    def mix(self) -> Sequence[analysis_pb2.MixDifference]:
+        """In what the versions' traces differ, so that like is compared with like."""
+        return self.message.mix
+
+    @property
+    def groups(self) -> Sequence[analysis_pb2.ComparisonGroup]:
+        """The same within each group asked for."""
+        return self.message.groups
+
+    @property
     def sampled_one_in(self) -> int:
-        """One of so many traces was taken; 1 means all."""
+        """One of so many traces was taken, of the version of which fewer were; 1 means all."""
         return self.message.sampled_one_in
 
     @property
@@ -201,7 +211,6 @@ class Comparison:
     def _repr_html_(self) -> str:
         rows: list[tuple[str, ...]] = []
         for metric in self.metrics:
-            name = analysis_pb2.Metric.Name(metric.metric).removeprefix("METRIC_").lower()
             verdict = analysis_pb2.Verdict.Name(metric.verdict).removeprefix("VERDICT_").lower()
             p_value = (
                 f"{metric.adjusted_p_value:.2g}" if metric.HasField("adjusted_p_value") else ""
@@ -210,7 +219,7 @@ class Comparison:
                 change = f"{figure.change.value:+.1%}" if figure.HasField("change") else ""
                 rows.append(
                     (
-                        "" if number else name,
+                        "" if number else metric.metric,
                         figure.figure,
                         *(
                             _estimate(getattr(figure, field)) if figure.HasField(field) else ""

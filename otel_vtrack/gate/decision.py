@@ -1,9 +1,8 @@
 """What a comparison means by a policy.
 
-A metric is regressed when the comparison's test says that the candidate is worse (adjusted
-p < 0.05) and the estimated worsening is at least the smallest change that counts. The test looks
-at latency and tokens by rank, and the estimate is of the median latency, the mean of tokens and
-the difference of error rates.
+A metric is regressed when the comparison's verdict says so, and the estimated worsening of the
+figure on which that rests is at least the smallest change that counts. Which figure, whether the
+tail is what grew, and whether like was compared with like is the comparison's to say.
 """
 
 import math
@@ -13,20 +12,18 @@ from enum import Enum
 from typing import Final
 
 from otel_vtrack.analysis import words
-from otel_vtrack.gate.policy import MetricPolicy, Policy, shown
+from otel_vtrack.gate.policy import MetricPolicy, Policy
 from otel_vtrack.v1 import analysis_pb2 as pb
-
-METRICS: Final = {
-    "latency": pb.METRIC_LATENCY,
-    "error_rate": pb.METRIC_ERROR_RATE,
-    "tokens": pb.METRIC_TOKENS,
-}
-FIGURES: Final = {"latency": "p50", "error_rate": "rate", "tokens": "mean"}
-"""Of each metric the figure whose worsening counts; see `analysis.words`."""
 
 # One of a hundred more, taken from floating point shares, is a hair less than one of a hundred.
 _ROUNDING: Final = 1e-9
-_TESTED: Final = (pb.VERDICT_IMPROVED, pb.VERDICT_REGRESSED, pb.VERDICT_NO_EVIDENCE)
+_TESTED: Final = (
+    pb.VERDICT_IMPROVED,
+    pb.VERDICT_REGRESSED,
+    pb.VERDICT_NO_EVIDENCE,
+    pb.VERDICT_EQUIVALENT,
+    pb.VERDICT_CHANGED,
+)
 
 
 class Outcome(str, Enum):
@@ -40,7 +37,7 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Worsening:
-    """By how much the candidate is worse, as a share; negative where it is better.
+    """By how much the candidate is worse, as the smallest change is given; negative where better.
 
     Attributes:
         value: The estimate; infinite if there was nothing before.
@@ -58,7 +55,7 @@ class Decision:
     """What was decided of one metric.
 
     Attributes:
-        metric: `latency`, `error_rate` or `tokens`.
+        metric: Its name.
         outcome: What was found. NO_EVIDENCE: a worsening that counts is neither shown nor ruled
             out.
         failed: Whether it stops the release, which the policy decides.
@@ -76,10 +73,10 @@ class Decision:
 
 
 def decide(policy: Policy, found: pb.Comparison) -> tuple[Decision, ...]:
-    """Decide every metric of the policy, in the policy's order of metrics."""
+    """Decide every metric of the policy, in the policy's order."""
     there = {metric.metric: metric for metric in found.metrics}
     return tuple(
-        _decided(name, rule, there.get(METRICS[name], pb.MetricComparison()))
+        _decided(name, rule, there.get(name, pb.MetricComparison(metric=name)))
         for name, rule in policy.gated.items()
     )
 
@@ -95,7 +92,7 @@ def has_enough_data(policy: Policy, found: pb.Comparison) -> bool:
     """Say whether every metric has its minimum; looks at nothing but counts."""
     there = {metric.metric: metric for metric in found.metrics}
     return all(
-        METRICS[name] in there and _fewest(there[METRICS[name]]) >= rule.minimum_traces
+        name in there and _fewest(there[name]) >= rule.minimum_count
         for name, rule in policy.gated.items()
     )
 
@@ -105,8 +102,8 @@ def _fewest(found: pb.MetricComparison) -> int:
 
 
 def _decided(name: str, rule: MetricPolicy, found: pb.MetricComparison) -> Decision:
-    worsening = _worsening(name, rule, found)
-    outcome, reason = _judged(name, rule, found, worsening)
+    worsening = _worsening(found)
+    outcome, reason = _judged(rule, found, worsening)
     failed = (
         outcome is Outcome.REGRESSED
         or (outcome is Outcome.NOT_ENOUGH_DATA and rule.on_not_enough_data == "fail")
@@ -116,30 +113,36 @@ def _decided(name: str, rule: MetricPolicy, found: pb.MetricComparison) -> Decis
 
 
 def _judged(
-    name: str, rule: MetricPolicy, found: pb.MetricComparison, worsening: Worsening | None
+    rule: MetricPolicy, found: pb.MetricComparison, worsening: Worsening | None
 ) -> tuple[Outcome, str]:
     counts = f"n = {found.baseline_count:,} / {found.candidate_count:,}"
-    smallest = shown(name, rule.smallest_change)
     # A verdict that this release does not know proves nothing.
-    if _fewest(found) < rule.minimum_traces or found.verdict not in _TESTED or worsening is None:
-        wanted = f"{rule.minimum_traces:,} traces of each version"
-        return Outcome.NOT_ENOUGH_DATA, f"not enough data: the policy wants {wanted} ({counts})"
-    worse = pb.VERDICT_REGRESSED if rule.direction == "less" else pb.VERDICT_IMPROVED
-    p_value = found.adjusted_p_value if found.HasField("adjusted_p_value") else None
-    figures = f"{described(name, worsening)}, {words.probability(p_value)}, {counts}"
-    is_worse = found.verdict == worse
-    if is_worse and worsening.value >= rule.smallest_change - _ROUNDING:
+    if _fewest(found) < rule.minimum_count or found.verdict not in _TESTED:
+        what = f"{found.unit_of_analysis or 'trace'}s"
+        few = f"{rule.minimum_count:,} {what} of each version"
+        if _fewest(found) >= rule.minimum_count:
+            few = "more sessions, or more that is alike"
+        return Outcome.NOT_ENOUGH_DATA, f"not enough data: {_wants(few)} ({counts})"
+    smallest = shown(found, _smallest(found))
+    told = [described(found, worsening) if worsening else "", _p_value(found), counts]
+    figures = ", ".join(each for each in told if each) + _alike(found)
+    if found.verdict == pb.VERDICT_CHANGED:
+        return Outcome.NO_EVIDENCE, f"differs, and neither is said to be better: {figures}"
+    if worsening is None:
+        return Outcome.NO_EVIDENCE, f"no evidence of a difference: {figures}"
+    is_worse = found.verdict == pb.VERDICT_REGRESSED
+    if is_worse and worsening.value >= _smallest(found) - _ROUNDING:
         return (
             Outcome.REGRESSED,
             f"worse by {smallest} or more, and by more than chance: {figures}",
         )
     if is_worse:
         said = f"worse by more than chance, but estimated at less than {smallest}"
-    elif found.verdict == pb.VERDICT_NO_EVIDENCE:
-        said = "no evidence of a difference"
-    else:
+    elif found.verdict == pb.VERDICT_IMPROVED:
         said = "better by more than chance"
-    if worsening.upper is not None and worsening.upper <= rule.smallest_change + _ROUNDING:
+    else:
+        said = "no evidence of a difference that counts"
+    if worsening.upper is not None and worsening.upper <= _smallest(found) + _ROUNDING:
         return (
             Outcome.PASSED,
             f"{said}; the interval rules out a worsening of more than {smallest}: {figures}",
@@ -150,15 +153,41 @@ def _judged(
     )
 
 
-def _worsening(name: str, rule: MetricPolicy, found: pb.MetricComparison) -> Worsening | None:
-    figure = next((each for each in found.figures if each.figure == FIGURES[name]), None)
+def _wants(few: str) -> str:
+    return f"the policy wants {few}" if few[0].isdigit() else f"it takes {few}"
+
+
+def _smallest(found: pb.MetricComparison) -> float:
+    if found.HasField("smallest_relative_change"):
+        return found.smallest_relative_change
+    return found.smallest_absolute_change
+
+
+def _p_value(found: pb.MetricComparison) -> str:
+    return words.probability(p_value(found))
+
+
+def p_value(found: pb.MetricComparison) -> float | None:
+    """Return the adjusted p-value on which the verdict rests."""
+    if found.deciding_figure == "p95" and found.HasField("tail"):
+        return found.tail.adjusted_p_value
+    return found.adjusted_p_value if found.HasField("adjusted_p_value") else None
+
+
+def _alike(found: pb.MetricComparison) -> str:
+    if not (found.HasField("stratified") and found.stratified.decides):
+        return ""
+    by = " and ".join(found.stratified.dimensions)
+    return f"; like compared with like, {by} by {by}"
+
+
+def _worsening(found: pb.MetricComparison) -> Worsening | None:
+    sign = -1.0 if found.direction == pb.DIRECTION_MORE else 1.0
+    if found.HasField("deciding_change"):
+        return _signed(found.deciding_change, sign)
+    figure = next((each for each in found.figures if each.figure == found.deciding_figure), None)
     if figure is None or not figure.HasField("difference"):
         return None
-    sign = 1.0 if rule.direction == "less" else -1.0
-    if name == "error_rate":
-        return _signed(figure.difference, sign)
-    if figure.HasField("change"):
-        return _signed(figure.change, sign)
     # The baseline is 0, of which nothing is a share.
     return Worsening(math.inf if figure.difference.value * sign > 0 else 0.0, None, None)
 
@@ -171,13 +200,30 @@ def _signed(estimate: pb.Estimate, sign: float) -> Worsening:
     return Worsening(estimate.value * sign, lower, upper)
 
 
-def described(name: str, worsening: Worsening) -> str:
-    """Write a worsening with its interval, as in `38 % worse [30 %, 47 %]`."""
+def described(found: pb.MetricComparison, worsening: Worsening) -> str:
+    """Write a worsening with its interval, as in `p50 38 % worse [30 %, 47 %]`."""
     value = worsening.value
-    said = f"{shown(name, abs(value))} {'better' if value < 0 else 'worse'}"
+    said = f"{shown(found, abs(value))} {'better' if value < 0 else 'worse'}"
+    named = f"{found.deciding_figure} {said}" if found.deciding_figure else said
     if worsening.lower is None and worsening.upper is None:
-        return f"{FIGURES[name]} {said}"
+        return named
     bounds = ", ".join(
-        "?" if each is None else shown(name, each) for each in (worsening.lower, worsening.upper)
+        "?" if each is None else shown(found, each) for each in (worsening.lower, worsening.upper)
     )
-    return f"{FIGURES[name]} {said} [{bounds}]"
+    return f"{named} [{bounds}]"
+
+
+def shown(found: pb.MetricComparison, change: float) -> str:
+    """Write a change as the metric's smallest is given: `5 %`, `1 point` or `20 ms`."""
+    if found.HasField("smallest_relative_change"):
+        if math.isinf(change):
+            return "from nothing"
+        return f"{_rounded(change * 100)} %"
+    if found.unit != "share":
+        return words.amount(found.unit, change)
+    said = _rounded(change * 100)
+    return f"{said} {'point' if said == '1' else 'points'}"
+
+
+def _rounded(number: float) -> str:
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"

@@ -5,45 +5,43 @@ means by five per cent.
 """
 
 import difflib
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from otel_vtrack.errors import SettingsError
+from otel_vtrack.analysis import metrics
+from otel_vtrack.analysis.metrics import Direction, MetricQuery
+from otel_vtrack.errors import InvalidArgument, SettingsError
 
-MINIMUM_TRACES: Final = 20
-"""The server tests nothing with fewer traces of a version; a test holds it to the server's."""
+MINIMUM_COUNT: Final = 20
+"""The server tests nothing with fewer of a version; a test holds it to the server's."""
 
 _MAX_BYTES: Final = 65_536
 _SHOWN: Final = 40
 _NUMBER: Final = r"(\d{1,6}(?:\.\d{1,6})?)"
-_PERCENT: Final = re.compile(_NUMBER + r"\s*%")
-_POINTS: Final = re.compile(_NUMBER + r"\s*points?")
+_CHANGE: Final = re.compile(_NUMBER + r"\s*(%|points?|ms|tokens|USD|)")
 # What constructing the plain types of YAML raises for a text that claims to be one.
 _UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 _Lines = Mapping[tuple[str, ...], int]
 
 
-def _percent(value: Any) -> float:
-    found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError("write it with its unit, such as 5 %")
-    return float(found[1]) / 100
+class Change(NamedTuple):
+    """The least worsening that counts, as a share of the baseline's figure or in the unit."""
+
+    relative: float | None
+    absolute: float | None
 
 
-def _points(value: Any) -> float:
-    found = _POINTS.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError("write it with its unit, such as 1 point or 0.5 points")
-    if (points := float(found[1])) > 100:
-        raise ValueError("write 100 points at most: of a rate there are no more")
-    return points / 100
+def _change(value: Any) -> Any:
+    """Read `5 %`, `1 point`, `20 ms`, or a number; the metric says later which it may be."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError("write it with its unit, such as 5 %")  # noqa: TRY004 - of what somebody wrote
+    return str(value)
 
 
 def _empty(value: Any) -> Any:
@@ -59,61 +57,83 @@ class MetricPolicy(_Strict):
     """What is asked of one metric.
 
     Attributes:
-        smallest_change: Least worsening that counts, as a share: of the baseline's figure, or of
-            all traces for the error rate.
-        direction: Whether less or more of it is better.
-        minimum_traces: Fewest traces of each version from which anything is concluded.
+        smallest_change: Least worsening that counts, with its unit; None as the server has it.
+        direction: Whether less or more of it is better; None as the server has it.
+        minimum_count: Fewest of each version from which anything is concluded: traces, spans or
+            assessments, whatever the metric is of.
         on_not_enough_data: What to do with fewer.
         on_no_evidence: What to do where a worsening of more than `smallest_change` is neither
             shown nor ruled out.
     """
 
-    smallest_change: float
-    direction: Literal["less", "more"] = "less"
-    minimum_traces: Annotated[int, Field(strict=True, ge=MINIMUM_TRACES, le=10_000_000)] = (
-        MINIMUM_TRACES
+    smallest_change: Annotated[str | None, BeforeValidator(_change)] = None
+    direction: Literal["less", "more"] | None = None
+    minimum_count: Annotated[int, Field(strict=True, ge=MINIMUM_COUNT, le=10_000_000)] = (
+        MINIMUM_COUNT
     )
     on_not_enough_data: Literal["pass", "fail"] = "fail"
     on_no_evidence: Literal["pass", "fail"] = "pass"
 
+    def query(self, name: str) -> MetricQuery:
+        """Return what to ask of the server.
 
-class RelativePolicy(MetricPolicy):
-    """Of latency and tokens: the change is a share of the baseline's figure."""
-
-    smallest_change: Annotated[float, BeforeValidator(_percent)] = 0.05
-
-
-class PointsPolicy(MetricPolicy):
-    """Of the error rate: the change is a difference of shares."""
-
-    smallest_change: Annotated[float, BeforeValidator(_points)] = 0.01
-
-
-_Relative = Annotated[RelativePolicy, BeforeValidator(_empty)]
-_InPoints = Annotated[PointsPolicy, BeforeValidator(_empty)]
+        Raises:
+            ValueError: The metric is none, or the change or the direction does not go with it.
+        """
+        change = _read_change(name, self.smallest_change)
+        direction = Direction[(self.direction or "unspecified").upper()]
+        try:
+            metric = metrics.parse(MetricQuery(name, direction, *change))
+        except InvalidArgument as error:
+            raise ValueError(str(error)) from None
+        if metric.direction is Direction.UNSPECIFIED:
+            raise ValueError("say which is better: write direction: less, or more")
+        return MetricQuery(name, direction, *change)
 
 
-class Metrics(_Strict):
-    """The metrics that count; None for one that does not."""
+def _read_change(name: str, text: str | None) -> Change:
+    if text is None:
+        return Change(None, None)
+    kind = name.partition(":")[0]
+    found = _CHANGE.fullmatch(text.strip())
+    units = _UNITS.get(kind, ("%", "points", ""))
+    unit = "points" if found and found[2] == "point" else found[2] if found else None
+    if not found or unit not in units or not float(found[1]):
+        raise ValueError(f"write it with its unit, such as {_EXAMPLES[units[0]]}")
+    number = float(found[1])
+    if unit == "%":
+        return Change(number / 100, None)
+    if unit == "points":
+        if number > 100:
+            raise ValueError("write 100 points at most: of a rate there are no more")
+        return Change(None, number / 100)
+    return Change(None, number)
 
-    latency: _Relative = cast("RelativePolicy", None)
-    error_rate: _InPoints = cast("PointsPolicy", None)
-    tokens: _Relative = cast("RelativePolicy", None)
+
+_UNITS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("latency", "entry_latency", "span_latency"), ("%", "ms")),
+    **dict.fromkeys(("error_rate", "span_error_rate"), ("points",)),
+    "tokens": ("%", "tokens"),
+    "cost": ("%", "USD"),
+    "attribute": ("%", ""),
+}
+_EXAMPLES: Final = {"%": "5 %", "points": "1 point or 0.5 points"}
 
 
 class Policy(_Strict):
     """A whole file."""
 
-    metrics: Metrics
+    metrics: dict[str, Annotated[MetricPolicy, BeforeValidator(_empty)]]
 
     @property
     def gated(self) -> dict[str, MetricPolicy]:
         """The metrics that count, by name; never empty."""
-        return {
-            name: rule
-            for name in Metrics.model_fields
-            if (rule := getattr(self.metrics, name)) is not None
-        }
+        return self.metrics
+
+    @property
+    def queries(self) -> list[MetricQuery]:
+        """What to ask of the server."""
+        return [rule.query(name) for name, rule in self.metrics.items()]
 
 
 def load(path: Path) -> Policy:
@@ -148,9 +168,23 @@ def parse(text: str, name: str = "policy") -> Policy:
     if not found.gated:
         raise SettingsError(
             f"{name}: {_at(('metrics',), lines)}metrics has none: name at least one of"
-            f" {', '.join(Metrics.model_fields)}"
+            f" {', '.join(metrics.FORMS)}"
         )
+    if wrong := next(filter(None, (_wrong(*each, lines) for each in found.gated.items())), None):
+        raise SettingsError(f"{name}: {wrong}")
     return found
+
+
+def _wrong(metric: str, rule: MetricPolicy, lines: _Lines) -> str:
+    """Say what of a metric does not go together; empty if all does."""
+    try:
+        rule.query(metric)
+    except ValueError as error:
+        path = ("metrics", metric)
+        if str(error).startswith("write "):
+            path = (*path, "smallest_change")
+        return f"{_at(path, lines)}{'.'.join(map(_cut, path))}: {error}"
+    return ""
 
 
 def _read(text: str, name: str) -> tuple[_Lines, Any]:
@@ -225,10 +259,10 @@ def _explained(error: Any, path: tuple[str, ...], named: str) -> str:
             said = f" is missing: write `{path[-1]}:`"
         case "literal_error":
             said = f": write {context['expected'].replace(chr(39), '')}"
-        case "model_type" | "model_attributes_type":
+        case "model_type" | "model_attributes_type" | "dict_type":
             said = f": write keys under it: {', '.join(_keys((*path, '')))}"
         case "int_type":
-            said = f": write a whole number, such as {MINIMUM_TRACES}"
+            said = f": write a whole number, such as {MINIMUM_COUNT}"
         case "greater_than_equal":
             said = f": write {context['ge']} or more: the server tests nothing with fewer"
         case "less_than_equal":
@@ -241,8 +275,9 @@ def _explained(error: Any, path: tuple[str, ...], named: str) -> str:
 
 
 def _keys(path: tuple[str, ...]) -> list[str]:
-    model = (Policy, Metrics, MetricPolicy)[min(len(path), 3) - 1]
-    return list(model.model_fields)
+    if len(path) == 2:
+        return list(metrics.FORMS)
+    return list((Policy if len(path) < 2 else MetricPolicy).model_fields)
 
 
 def _near(path: tuple[str, ...]) -> str:
@@ -250,13 +285,3 @@ def _near(path: tuple[str, ...]) -> str:
     if near := difflib.get_close_matches(path[-1].lower(), keys, n=1, cutoff=0.5):
         return f"did you mean {near[0]}?"
     return f"write one of {', '.join(keys)}"
-
-
-def shown(name: str, share: float) -> str:
-    """Write a change of a metric, as in `5 %` or `1 point`; unsigned numbers stay so."""
-    unit = "points" if name == "error_rate" else "%"
-    if math.isinf(share):
-        return f"infinitely many {unit}" if unit == "points" else "from nothing"
-    number = share * 100
-    said = f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
-    return f"{said} {'point' if said == '1' and unit == 'points' else unit}"

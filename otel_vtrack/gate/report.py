@@ -13,8 +13,7 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from otel_vtrack.analysis import words
-from otel_vtrack.gate.decision import FIGURES, METRICS, Decision, Outcome, Worsening, overall
-from otel_vtrack.gate.policy import shown
+from otel_vtrack.gate.decision import Decision, Outcome, Worsening, overall, p_value, shown
 from otel_vtrack.v1 import analysis_pb2 as pb
 
 _VERDICTS: Final = {
@@ -61,6 +60,12 @@ def printable(text: str, longest: int = _LONGEST) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
+def sampled(found: pb.Comparison) -> str:
+    """Say that these are samples."""
+    rates = (f"one of {each.sampled_one_in:,}" for each in (found.baseline, found.candidate))
+    return f"Random samples of the traces: {', and of the candidate '.join(rates)}"
+
+
 def markdown(report: Report) -> str:
     """Write a report for a pull request."""
     found = report.found
@@ -78,9 +83,10 @@ def markdown(report: Report) -> str:
     lines[-1] += f"; {', '.join(where)}." if where else "."
     lines += ["", _row(_HEADINGS), _row(["---"] * len(_HEADINGS))]
     lines += [_row(_cells(each)) for each in report.decisions]
-    lines += ["", *(f"- {each.metric}: {_text(each.reason)}" for each in report.decisions)]
+    lines += ["", *(f"- {_text(each.metric)}: {_text(_told(each))}" for each in report.decisions)]
+    lines += [f"- {_text(_mixed(each))}" for each in found.mix]
     if found.sampled_one_in > 1:
-        lines += ["", f"A random sample: one trace of {found.sampled_one_in:,}."]
+        lines += ["", f"{sampled(found)}."]
     command = " ".join(map(_quoted, report.command))
     fence = "`" * max(3, _backticks(command) + 1)
     lines += ["", "In brackets are 95 % confidence intervals. To ask again:", ""]
@@ -138,7 +144,7 @@ def as_object(report: Report, comparison: dict[str, Any]) -> dict[str, Any]:
                 "outcome": each.outcome.value,
                 "failed": each.failed,
                 "reason": each.reason,
-                "figure": FIGURES[each.metric],
+                "figure": each.found.deciding_figure,
                 "worsening": _numbers(each.worsening) if each.worsening else None,
                 "policy": each.rule.model_dump(),
             }
@@ -155,40 +161,58 @@ def _numbers(worsening: Worsening) -> dict[str, float | None]:
 
 
 def _cells(each: Decision) -> list[str]:
-    found, name = each.found, each.metric
+    found = each.found
     figure = next(
-        (one for one in found.figures if one.figure == FIGURES[name]), pb.FigureComparison()
+        (one for one in found.figures if one.figure == found.deciding_figure),
+        pb.FigureComparison(),
     )
     worsening, bounds = "", ""
     if each.worsening:
         low, high = each.worsening.lower, each.worsening.upper
         if low is not None or high is not None:
-            bounds = f" [{', '.join('?' if n is None else shown(name, n) for n in (low, high))}]"
-        worsening = shown(name, each.worsening.value) + bounds
+            bounds = f" [{', '.join('?' if n is None else shown(found, n) for n in (low, high))}]"
+        worsening = shown(found, each.worsening.value) + bounds
     said = each.outcome.value.replace("_", " ")
+    figured = f" ({found.deciding_figure})" if found.deciding_figure else ""
+    smallest = (
+        found.smallest_relative_change
+        if found.HasField("smallest_relative_change")
+        else found.smallest_absolute_change
+    )
     return [
-        f"{name.replace('_', ' ')} ({FIGURES[name]})",
+        f"{_text(each.metric.replace('|', chr(92) + '|'))}{figured}",
         f"**{said}**" if each.failed else said if said == "passed" else f"passed: {said}",
         *(
-            _estimate(name, getattr(figure, side)) if figure.HasField(side) else ""
+            _estimate(found.unit, getattr(figure, side)) if figure.HasField(side) else ""
             for side in ("baseline", "candidate")
         ),
         worsening,
-        f"less than {shown(name, each.rule.smallest_change)}",
-        words.probability(found.adjusted_p_value if found.HasField("adjusted_p_value") else None),
+        f"less than {shown(found, smallest)}" if smallest else "",
+        words.probability(p_value(found)),
         f"{found.baseline_count:,} / {found.candidate_count:,}",
     ]
 
 
-def _estimate(name: str, found: pb.Estimate) -> str:
-    metric = METRICS[name]
+def _estimate(unit: str, found: pb.Estimate) -> str:
     if not (found.HasField("lower") or found.HasField("upper")):
-        return words.amount(metric, found.value)
+        return words.amount(unit, found.value)
     bounds = [
-        words.amount(metric, getattr(found, field)) if found.HasField(field) else "?"
+        words.amount(unit, getattr(found, field)) if found.HasField(field) else "?"
         for field in ("lower", "upper")
     ]
-    return f"{words.amount(metric, found.value)} [{bounds[0]}, {bounds[1]}]"
+    return f"{words.amount(unit, found.value)} [{bounds[0]}, {bounds[1]}]"
+
+
+def _told(each: Decision) -> str:
+    examples = ", ".join(each.found.example_trace_ids) if each.failed else ""
+    return f"{each.reason}; for example {examples}" if examples else each.reason
+
+
+def _mixed(each: pb.MixDifference) -> str:
+    return (
+        f"the versions saw a different mix of {each.dimension}s"
+        f" (Cramer's V {each.cramers_v:.2f}, {words.probability(each.p_value)})"
+    )
 
 
 def _row(cells: Sequence[str]) -> str:

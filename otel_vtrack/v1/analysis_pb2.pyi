@@ -20,33 +20,33 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _Metric:
+class _Direction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueType], _builtins.type):
+class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    METRIC_UNSPECIFIED: _Metric.ValueType  # 0
-    """In a request: not a metric."""
-    METRIC_LATENCY: _Metric.ValueType  # 1
-    """Duration of a trace, in milliseconds."""
-    METRIC_ERROR_RATE: _Metric.ValueType  # 2
-    """Share of traces whose root ended with an error, from 0 to 1."""
-    METRIC_TOKENS: _Metric.ValueType  # 3
-    """Total tokens of a trace, of those traces that report usage."""
+    DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """Of a request: as the metric has it by itself. Of an answer: neither, so that a difference is
+    no more than one.
+    """
+    DIRECTION_LESS: _Direction.ValueType  # 1
+    """Less is better."""
+    DIRECTION_MORE: _Direction.ValueType  # 2
+    """More is better."""
 
-class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
-    """What to compare by. Of each, less is better."""
+class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
+    """Which of two values is better."""
 
-METRIC_UNSPECIFIED: Metric.ValueType  # 0
-"""In a request: not a metric."""
-METRIC_LATENCY: Metric.ValueType  # 1
-"""Duration of a trace, in milliseconds."""
-METRIC_ERROR_RATE: Metric.ValueType  # 2
-"""Share of traces whose root ended with an error, from 0 to 1."""
-METRIC_TOKENS: Metric.ValueType  # 3
-"""Total tokens of a trace, of those traces that report usage."""
-Global___Metric: _TypeAlias = Metric  # noqa: Y015
+DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""Of a request: as the metric has it by itself. Of an answer: neither, so that a difference is
+no more than one.
+"""
+DIRECTION_LESS: Direction.ValueType  # 1
+"""Less is better."""
+DIRECTION_MORE: Direction.ValueType  # 2
+"""More is better."""
+Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
 class _Verdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -61,9 +61,15 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_REGRESSED: _Verdict.ValueType  # 2
     """The candidate is worse."""
     VERDICT_NO_EVIDENCE: _Verdict.ValueType  # 3
-    """The data do not show a difference; the intervals say how large one may be nevertheless."""
+    """The data do not show a difference; the intervals say how large one may be nevertheless, and
+    `more_needed` how much more data would show the smallest change that matters.
+    """
     VERDICT_NOT_ENOUGH_DATA: _Verdict.ValueType  # 4
     """There is too little data to say anything; `more_needed` says how much more."""
+    VERDICT_EQUIVALENT: _Verdict.ValueType  # 5
+    """Shown to be no change that matters: the interval lies within the smallest change."""
+    VERDICT_CHANGED: _Verdict.ValueType  # 6
+    """The versions differ, and the metric has no direction in which it is better."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """What may be said of a metric, at a significance of 0.05 after adjustment."""
@@ -75,9 +81,15 @@ VERDICT_IMPROVED: Verdict.ValueType  # 1
 VERDICT_REGRESSED: Verdict.ValueType  # 2
 """The candidate is worse."""
 VERDICT_NO_EVIDENCE: Verdict.ValueType  # 3
-"""The data do not show a difference; the intervals say how large one may be nevertheless."""
+"""The data do not show a difference; the intervals say how large one may be nevertheless, and
+`more_needed` how much more data would show the smallest change that matters.
+"""
 VERDICT_NOT_ENOUGH_DATA: Verdict.ValueType  # 4
 """There is too little data to say anything; `more_needed` says how much more."""
+VERDICT_EQUIVALENT: Verdict.ValueType  # 5
+"""Shown to be no change that matters: the interval lies within the smallest change."""
+VERDICT_CHANGED: Verdict.ValueType  # 6
+"""The versions differ, and the metric has no direction in which it is better."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 class _DifferenceKind:
@@ -167,6 +179,9 @@ class CompareVersionsRequest(_message.Message):
     START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     MAX_TRACES_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    STRATIFY_BY_FIELD_NUMBER: _builtins.int
     baseline_version: _builtins.str
     """The version to compare with, usually the older one. Required."""
     candidate_version: _builtins.str
@@ -179,8 +194,10 @@ class CompareVersionsRequest(_message.Message):
     """Exact environment of the root."""
     max_traces: _builtins.int
     """Take a random sample where more traces than this match: beyond it, more change the answer
-    by less than anyone can see. 0 means 50,000. Tokens take a fifth of that.
+    by less than anyone can see. 0 means 50,000. Tokens and cost take a fifth of that.
     """
+    filter: _builtins.str
+    """Only traces that this finds, in the search language. A span counts if its trace is found."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
         """The root started then or later."""
@@ -190,8 +207,20 @@ class CompareVersionsRequest(_message.Message):
         """The root started before."""
 
     @_builtins.property
-    def metrics(self) -> _containers.RepeatedScalarFieldContainer[Global___Metric.ValueType]:
-        """What to compare by; empty means every metric."""
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricQuery]:
+        """What to compare by; empty means latency, error_rate, tokens and cost."""
+
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Compare within each value of these as well: `route`, `model`, `environment`, `service`, `user`
+        or `flag:KEY`. Of several, within each combination. The twenty with most traces.
+        """
+
+    @_builtins.property
+    def stratify_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hold these equal, named as in `group_by`. Empty: those of route, environment, service and user
+        of which the versions saw a different mix. `none`: nothing, whatever the mix.
+        """
 
     def __init__(
         self,
@@ -203,16 +232,70 @@ class CompareVersionsRequest(_message.Message):
         environment: _builtins.str = ...,
         start_time_from: _timestamp_pb2.Timestamp | None = ...,
         start_time_until: _timestamp_pb2.Timestamp | None = ...,
-        metrics: _abc.Iterable[Global___Metric.ValueType] | None = ...,
+        metrics: _abc.Iterable[Global___MetricQuery] | None = ...,
         max_traces: _builtins.int = ...,
+        filter: _builtins.str = ...,
+        group_by: _abc.Iterable[_builtins.str] | None = ...,
+        stratify_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_version", b"baseline_version", "candidate_version", b"candidate_version", "environment", b"environment", "experiment", b"experiment", "max_traces", b"max_traces", "metrics", b"metrics", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_version", b"baseline_version", "candidate_version", b"candidate_version", "environment", b"environment", "experiment", b"experiment", "filter", b"filter", "group_by", b"group_by", "max_traces", b"max_traces", "metrics", b"metrics", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "stratify_by", b"stratify_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompareVersionsRequest: _TypeAlias = CompareVersionsRequest  # noqa: Y015
+
+@_typing.final
+class MetricQuery(_message.Message):
+    """One thing to compare by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    SMALLEST_RELATIVE_CHANGE_FIELD_NUMBER: _builtins.int
+    SMALLEST_ABSOLUTE_CHANGE_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """`latency`: how long a trace took, in milliseconds.
+    `error_rate`: share of traces whose root ended with an error.
+    `tokens`: of a trace, of those that report usage.
+    `cost`: of a trace in US dollars, of those that report usage and whose models have a price.
+    `entry_latency`: how long spans took by which work enters a service, in milliseconds.
+    `span_latency:NAME`, `span_error_rate:NAME`: likewise of the spans of that name.
+    `attribute:KEY`: a number that spans have as an attribute.
+    `assessment:NAME`: valid feedback on traces: numbers, yes or no, or categories.
+    """
+    direction: Global___Direction.ValueType
+    """Which is better. Unspecified: more of assessments, neither of attributes, less of all others."""
+    smallest_relative_change: _builtins.float
+    """The smallest change that matters, as a share of the baseline's figure: 0.05 is 5 %, which is
+    what is meant if neither is given, except of shares. Not of error rates.
+    """
+    smallest_absolute_change: _builtins.float
+    """The same in the metric's unit. Of shares 0.01, a point, unless given."""
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        smallest_relative_change: _builtins.float | None = ...,
+        smallest_absolute_change: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_smallest_absolute_change", b"_smallest_absolute_change", "_smallest_relative_change", b"_smallest_relative_change", "smallest_absolute_change", b"smallest_absolute_change", "smallest_relative_change", b"smallest_relative_change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_smallest_absolute_change", b"_smallest_absolute_change", "_smallest_relative_change", b"_smallest_relative_change", "direction", b"direction", "metric", b"metric", "smallest_absolute_change", b"smallest_absolute_change", "smallest_relative_change", b"smallest_relative_change"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__smallest_absolute_change: _TypeAlias = _typing.Literal["smallest_absolute_change"]  # noqa: Y015
+    _WhichOneofArgType__smallest_absolute_change: _TypeAlias = _typing.Literal["_smallest_absolute_change", b"_smallest_absolute_change"]  # noqa: Y015
+    _WhichOneofReturnType__smallest_relative_change: _TypeAlias = _typing.Literal["smallest_relative_change"]  # noqa: Y015
+    _WhichOneofArgType__smallest_relative_change: _TypeAlias = _typing.Literal["_smallest_relative_change", b"_smallest_relative_change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_absolute_change) -> _WhichOneofReturnType__smallest_absolute_change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_relative_change) -> _WhichOneofReturnType__smallest_relative_change | None: ...
+
+Global___MetricQuery: _TypeAlias = MetricQuery  # noqa: Y015
 
 @_typing.final
 class CompareVersionsResponse(_message.Message):
@@ -251,6 +334,10 @@ class Comparison(_message.Message):
     CANDIDATE_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     SAMPLED_ONE_IN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    MIX_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    GROUPS_LEFT_OUT_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """Experiment of the traces."""
     service_name: _builtins.str
@@ -258,7 +345,13 @@ class Comparison(_message.Message):
     environment: _builtins.str
     """Environment they were restricted to; empty: any."""
     sampled_one_in: _builtins.int
-    """One of this many traces was taken, at random; 1 means all. For tokens up to five times as many."""
+    """One of this many traces was taken, at random, of the version of which fewer were; 1 means all
+    of both. Tokens, cost, spans and assessments have samples of their own.
+    """
+    filter: _builtins.str
+    """The filter that traces were restricted to; empty: none."""
+    groups_left_out: _builtins.int
+    """How many groups were left out, as they have fewer traces."""
     @_builtins.property
     def baseline(self) -> Global___VersionSample:
         """The version compared with."""
@@ -271,6 +364,16 @@ class Comparison(_message.Message):
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
         """One for each metric asked."""
 
+    @_builtins.property
+    def mix(self) -> _containers.RepeatedCompositeFieldContainer[Global___MixDifference]:
+        """In what the traces of the versions differ, by more than chance: where that matters, a
+        difference between the versions may be one between these.
+        """
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparisonGroup]:
+        """The same within each group asked for, the one with most traces first."""
+
     def __init__(
         self,
         *,
@@ -281,14 +384,146 @@ class Comparison(_message.Message):
         candidate: Global___VersionSample | None = ...,
         metrics: _abc.Iterable[Global___MetricComparison] | None = ...,
         sampled_one_in: _builtins.int = ...,
+        filter: _builtins.str = ...,
+        mix: _abc.Iterable[Global___MixDifference] | None = ...,
+        groups: _abc.Iterable[Global___ComparisonGroup] | None = ...,
+        groups_left_out: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "environment", b"environment", "experiment", b"experiment", "metrics", b"metrics", "sampled_one_in", b"sampled_one_in", "service_name", b"service_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "environment", b"environment", "experiment", b"experiment", "filter", b"filter", "groups", b"groups", "groups_left_out", b"groups_left_out", "metrics", b"metrics", "mix", b"mix", "sampled_one_in", b"sampled_one_in", "service_name", b"service_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
+
+@_typing.final
+class MixDifference(_message.Message):
+    """Something of which the two versions saw a different mix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    CRAMERS_V_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    LEVEL_COUNT_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.str
+    """`route`, `model`, `environment`, `service` or `user`."""
+    p_value: _builtins.float
+    """Of the test that the mix is the same."""
+    cramers_v: _builtins.float
+    """How far apart they are, from 0 (the same) to 1 (nothing in common): Cramer's V."""
+    level_count: _builtins.int
+    """How many values there are."""
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___MixLevel]:
+        """The values with most traces, at most ten."""
+
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.str = ...,
+        p_value: _builtins.float = ...,
+        cramers_v: _builtins.float = ...,
+        levels: _abc.Iterable[Global___MixLevel] | None = ...,
+        level_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cramers_v", b"cramers_v", "dimension", b"dimension", "level_count", b"level_count", "levels", b"levels", "p_value", b"p_value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MixDifference: _TypeAlias = MixDifference  # noqa: Y015
+
+@_typing.final
+class MixLevel(_message.Message):
+    """A value of a dimension."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    BASELINE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value; empty where a trace has none."""
+    baseline_count: _builtins.int
+    """Traces of the baseline which have it."""
+    candidate_count: _builtins.int
+    """Traces of the candidate which have it."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        baseline_count: _builtins.int = ...,
+        candidate_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MixLevel: _TypeAlias = MixLevel  # noqa: Y015
+
+@_typing.final
+class ComparisonGroup(_message.Message):
+    """A part of the traces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    BASELINE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    baseline_count: _builtins.int
+    """Finished traces of the baseline."""
+    candidate_count: _builtins.int
+    """Finished traces of the candidate."""
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What they have in common, by the names of `group_by`."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
+        """One for each metric asked."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        baseline_count: _builtins.int = ...,
+        candidate_count: _builtins.int = ...,
+        metrics: _abc.Iterable[Global___MetricComparison] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "metrics", b"metrics", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparisonGroup: _TypeAlias = ComparisonGroup  # noqa: Y015
 
 @_typing.final
 class VersionSample(_message.Message):
@@ -302,6 +537,7 @@ class VersionSample(_message.Message):
     IN_PROGRESS_COUNT_FIELD_NUMBER: _builtins.int
     FIRST_SEEN_FIELD_NUMBER: _builtins.int
     LAST_SEEN_FIELD_NUMBER: _builtins.int
+    SAMPLED_ONE_IN_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version."""
     trace_count: _builtins.int
@@ -310,6 +546,8 @@ class VersionSample(_message.Message):
     """Those among them whose root ended with an error."""
     in_progress_count: _builtins.int
     """Traces left out because their root has not arrived."""
+    sampled_one_in: _builtins.int
+    """One of this many of its traces was taken, at random; 1 means all."""
     @_builtins.property
     def first_seen(self) -> _timestamp_pb2.Timestamp:
         """Start of the first root among the finished traces."""
@@ -327,10 +565,11 @@ class VersionSample(_message.Message):
         in_progress_count: _builtins.int = ...,
         first_seen: _timestamp_pb2.Timestamp | None = ...,
         last_seen: _timestamp_pb2.Timestamp | None = ...,
+        sampled_one_in: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen", b"first_seen", "last_seen", b"last_seen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_count", b"error_count", "first_seen", b"first_seen", "in_progress_count", b"in_progress_count", "last_seen", b"last_seen", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_count", b"error_count", "first_seen", b"first_seen", "in_progress_count", b"in_progress_count", "last_seen", b"last_seen", "sampled_one_in", b"sampled_one_in", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,7 +624,7 @@ class FigureComparison(_message.Message):
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     figure: _builtins.str
-    """`p50`, `p95`, `p99`, `mean` or `rate`."""
+    """`mean`, `p50`, `p90`, `p95` or `p99`; of shares `rate`."""
     @_builtins.property
     def baseline(self) -> Global___Estimate:
         """Of the baseline; absent if it has no data."""
@@ -438,40 +677,112 @@ class MetricComparison(_message.Message):
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     MORE_NEEDED_FIELD_NUMBER: _builtins.int
     EFFECT_SIZE_FIELD_NUMBER: _builtins.int
-    metric: Global___Metric.ValueType
-    """Which one."""
+    UNIT_FIELD_NUMBER: _builtins.int
+    UNIT_OF_ANALYSIS_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    SMALLEST_RELATIVE_CHANGE_FIELD_NUMBER: _builtins.int
+    SMALLEST_ABSOLUTE_CHANGE_FIELD_NUMBER: _builtins.int
+    BASELINE_CLUSTER_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_CLUSTER_COUNT_FIELD_NUMBER: _builtins.int
+    TEST_REASON_FIELD_NUMBER: _builtins.int
+    DECIDING_FIGURE_FIELD_NUMBER: _builtins.int
+    DECIDING_CHANGE_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
+    STRATIFIED_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    EXAMPLE_TRACE_IDS_FIELD_NUMBER: _builtins.int
+    UNPRICED_COUNT_FIELD_NUMBER: _builtins.int
+    UNPRICED_MODELS_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """Which one, as asked."""
     verdict: Global___Verdict.ValueType
     """What may be said."""
     summary: _builtins.str
     """The same in words."""
     baseline_count: _builtins.int
-    """Traces of the baseline which have the metric."""
+    """Traces of the baseline which have the metric; spans or assessments where these are measured."""
     candidate_count: _builtins.int
-    """Traces of the candidate which have the metric."""
+    """The same of the candidate."""
     test: _builtins.str
-    """Name of the significance test; empty if none was made."""
+    """Name of the test behind the verdict; empty if none was made."""
     p_value: _builtins.float
     """Probability of a difference at least this large if there were none in truth; absent if no
     test was made.
     """
     adjusted_p_value: _builtins.float
-    """The same, adjusted for the number of metrics asked (Benjamini-Hochberg). Decides the verdict."""
-    more_needed: _builtins.int
-    """Traces that the version with fewer of them still needs; 0 if there are enough."""
-    effect_size: _builtins.float
-    """How far apart the versions are, whatever the number of traces; absent if either has none. Of
-    latency and tokens: the probability that a trace of the candidate has the greater value than
-    one of the baseline, equal ones counted half (Vargha and Delaney's A; 0.5: no difference). Of
-    the error rate: Cohen's h (0: no difference; above 0: the candidate fails more).
+    """The same, adjusted for all tests of the comparison: metrics, tails and groups
+    (Benjamini-Hochberg). Decides the verdict.
     """
+    more_needed: _builtins.int
+    """How many more the version with fewer of them needs until the smallest change that matters is
+    found four times in five; 0 if that is so already, or cannot be said.
+    """
+    effect_size: _builtins.float
+    """How far apart the versions are, whatever the amount of data; absent if either has none. Of
+    numbers: the probability that one of the candidate is greater than one of the baseline, equal
+    ones counted half (Vargha and Delaney's A; 0.5: no difference). Of shares: Cohen's h (0: no
+    difference; above 0: the candidate's is greater). Of categories: Cramer's V.
+    """
+    unit: _builtins.str
+    """Of the values: `ms`, `share` (from 0 to 1), `tokens`, `USD`, or empty where that is unknown."""
+    unit_of_analysis: _builtins.str
+    """What is counted: `trace`, `span` or `assessment`."""
+    direction: Global___Direction.ValueType
+    """Which is better."""
+    smallest_relative_change: _builtins.float
+    """The smallest change that matters, as a share of the baseline's figure; absent if the other is
+    there.
+    """
+    smallest_absolute_change: _builtins.float
+    """The same in the unit."""
+    baseline_cluster_count: _builtins.int
+    """Sessions of the baseline, where a trace without one stands for itself: what lies in one is not
+    independent, so this is how much there is to go by.
+    """
+    candidate_cluster_count: _builtins.int
+    """The same of the candidate."""
+    test_reason: _builtins.str
+    """Why this test."""
+    deciding_figure: _builtins.str
+    """The figure by which it is judged whether a change matters: that of the bulk, or p95 where the
+    verdict is on the tail.
+    """
+    unpriced_count: _builtins.int
+    """How many traces have usage without a price, and are left out; of `cost`."""
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FigureComparison]:
-        """The figures of the metric."""
+        """The figures of the metric; of categories none."""
+
+    @_builtins.property
+    def deciding_change(self) -> Global___Estimate:
+        """Its change, candidate against baseline: relative or in the unit, as the smallest change is.
+        Where `stratified` decides, it is of like with like.
+        """
+
+    @_builtins.property
+    def tail(self) -> Global___TailTest:
+        """Whether the slowest took longer; absent where the metric has no tail to test, or too little."""
+
+    @_builtins.property
+    def stratified(self) -> Global___StratifiedResult:
+        """Like compared with like; absent where that was neither asked nor needed."""
+
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryComparison]:
+        """Of a metric of categories, the one with most first, at most twenty."""
+
+    @_builtins.property
+    def example_trace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Traces of the candidate that show what was found: about its p95, or failed; at most three."""
+
+    @_builtins.property
+    def unpriced_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The models without a price among them, at most ten."""
 
     def __init__(
         self,
         *,
-        metric: Global___Metric.ValueType = ...,
+        metric: _builtins.str = ...,
         verdict: Global___Verdict.ValueType = ...,
         summary: _builtins.str = ...,
         baseline_count: _builtins.int = ...,
@@ -482,10 +793,26 @@ class MetricComparison(_message.Message):
         adjusted_p_value: _builtins.float | None = ...,
         more_needed: _builtins.int = ...,
         effect_size: _builtins.float | None = ...,
+        unit: _builtins.str = ...,
+        unit_of_analysis: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        smallest_relative_change: _builtins.float | None = ...,
+        smallest_absolute_change: _builtins.float | None = ...,
+        baseline_cluster_count: _builtins.int = ...,
+        candidate_cluster_count: _builtins.int = ...,
+        test_reason: _builtins.str = ...,
+        deciding_figure: _builtins.str = ...,
+        deciding_change: Global___Estimate | None = ...,
+        tail: Global___TailTest | None = ...,
+        stratified: Global___StratifiedResult | None = ...,
+        categories: _abc.Iterable[Global___CategoryComparison] | None = ...,
+        example_trace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unpriced_count: _builtins.int = ...,
+        unpriced_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_effect_size", b"_effect_size", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "effect_size", b"effect_size", "p_value", b"p_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_effect_size", b"_effect_size", "_p_value", b"_p_value", "_smallest_absolute_change", b"_smallest_absolute_change", "_smallest_relative_change", b"_smallest_relative_change", "adjusted_p_value", b"adjusted_p_value", "deciding_change", b"deciding_change", "effect_size", b"effect_size", "p_value", b"p_value", "smallest_absolute_change", b"smallest_absolute_change", "smallest_relative_change", b"smallest_relative_change", "stratified", b"stratified", "tail", b"tail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_effect_size", b"_effect_size", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "effect_size", b"effect_size", "figures", b"figures", "metric", b"metric", "more_needed", b"more_needed", "p_value", b"p_value", "summary", b"summary", "test", b"test", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_effect_size", b"_effect_size", "_p_value", b"_p_value", "_smallest_absolute_change", b"_smallest_absolute_change", "_smallest_relative_change", b"_smallest_relative_change", "adjusted_p_value", b"adjusted_p_value", "baseline_cluster_count", b"baseline_cluster_count", "baseline_count", b"baseline_count", "candidate_cluster_count", b"candidate_cluster_count", "candidate_count", b"candidate_count", "categories", b"categories", "deciding_change", b"deciding_change", "deciding_figure", b"deciding_figure", "direction", b"direction", "effect_size", b"effect_size", "example_trace_ids", b"example_trace_ids", "figures", b"figures", "metric", b"metric", "more_needed", b"more_needed", "p_value", b"p_value", "smallest_absolute_change", b"smallest_absolute_change", "smallest_relative_change", b"smallest_relative_change", "stratified", b"stratified", "summary", b"summary", "tail", b"tail", "test", b"test", "test_reason", b"test_reason", "unit", b"unit", "unit_of_analysis", b"unit_of_analysis", "unpriced_count", b"unpriced_count", "unpriced_models", b"unpriced_models", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
     _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
@@ -493,14 +820,269 @@ class MetricComparison(_message.Message):
     _WhichOneofArgType__effect_size: _TypeAlias = _typing.Literal["_effect_size", b"_effect_size"]  # noqa: Y015
     _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
     _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__smallest_absolute_change: _TypeAlias = _typing.Literal["smallest_absolute_change"]  # noqa: Y015
+    _WhichOneofArgType__smallest_absolute_change: _TypeAlias = _typing.Literal["_smallest_absolute_change", b"_smallest_absolute_change"]  # noqa: Y015
+    _WhichOneofReturnType__smallest_relative_change: _TypeAlias = _typing.Literal["smallest_relative_change"]  # noqa: Y015
+    _WhichOneofArgType__smallest_relative_change: _TypeAlias = _typing.Literal["_smallest_relative_change", b"_smallest_relative_change"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__adjusted_p_value) -> _WhichOneofReturnType__adjusted_p_value | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__effect_size) -> _WhichOneofReturnType__effect_size | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_absolute_change) -> _WhichOneofReturnType__smallest_absolute_change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_relative_change) -> _WhichOneofReturnType__smallest_relative_change | None: ...
 
 Global___MetricComparison: _TypeAlias = MetricComparison  # noqa: Y015
+
+@_typing.final
+class TailTest(_message.Message):
+    """Whether the greatest values differ. The test of the bulk looks at all pairs of values, and may
+    overlook that one in twenty became much greater.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
+    threshold: _builtins.float
+    """The value that one in twenty of all exceeds."""
+    test: _builtins.str
+    """Name of the test that they are the same."""
+    p_value: _builtins.float
+    """Its answer."""
+    adjusted_p_value: _builtins.float
+    """The same, adjusted with all other tests of the comparison."""
+    @_builtins.property
+    def baseline(self) -> Global___Estimate:
+        """Share of the baseline's that exceed it."""
+
+    @_builtins.property
+    def candidate(self) -> Global___Estimate:
+        """Share of the candidate's."""
+
+    def __init__(
+        self,
+        *,
+        threshold: _builtins.float = ...,
+        baseline: Global___Estimate | None = ...,
+        candidate: Global___Estimate | None = ...,
+        test: _builtins.str = ...,
+        p_value: _builtins.float = ...,
+        adjusted_p_value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate", "p_value", b"p_value", "test", b"test", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TailTest: _TypeAlias = TailTest  # noqa: Y015
+
+@_typing.final
+class StratifiedResult(_message.Message):
+    """A comparison of like with like: within each stratum, and then over all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    STRATA_COUNT_FIELD_NUMBER: _builtins.int
+    OVERLAP_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    CRUDE_P_VALUE_FIELD_NUMBER: _builtins.int
+    HETEROGENEITY_P_VALUE_FIELD_NUMBER: _builtins.int
+    DECIDES_FIELD_NUMBER: _builtins.int
+    STRATA_FIELD_NUMBER: _builtins.int
+    strata_count: _builtins.int
+    """Strata which both versions have."""
+    overlap: _builtins.float
+    """Share of the values that lie in those."""
+    test: _builtins.str
+    """Name of the test."""
+    p_value: _builtins.float
+    """Its answer; absent if no test was made."""
+    crude_p_value: _builtins.float
+    """Of the test that does without strata."""
+    heterogeneity_p_value: _builtins.float
+    """Of the test that the difference is the same in all strata (Cochran's Q); absent with fewer
+    than two.
+    """
+    decides: _builtins.bool
+    """Whether the verdict is by this, and not by all together."""
+    @_builtins.property
+    def dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is equal within a stratum, named as in `group_by`."""
+
+    @_builtins.property
+    def difference(self) -> Global___Estimate:
+        """Difference of means or rates, in the unit, weighted by how much each stratum tells."""
+
+    @_builtins.property
+    def change(self) -> Global___Estimate:
+        """The same as a share of the baseline; of latency of the geometric means. Absent where it has no
+        meaning.
+        """
+
+    @_builtins.property
+    def strata(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stratum]:
+        """The strata with most values, at most twenty."""
+
+    def __init__(
+        self,
+        *,
+        dimensions: _abc.Iterable[_builtins.str] | None = ...,
+        strata_count: _builtins.int = ...,
+        overlap: _builtins.float = ...,
+        difference: Global___Estimate | None = ...,
+        change: Global___Estimate | None = ...,
+        test: _builtins.str = ...,
+        p_value: _builtins.float | None = ...,
+        crude_p_value: _builtins.float | None = ...,
+        heterogeneity_p_value: _builtins.float | None = ...,
+        decides: _builtins.bool = ...,
+        strata: _abc.Iterable[Global___Stratum] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_crude_p_value", b"_crude_p_value", "_heterogeneity_p_value", b"_heterogeneity_p_value", "_p_value", b"_p_value", "change", b"change", "crude_p_value", b"crude_p_value", "difference", b"difference", "heterogeneity_p_value", b"heterogeneity_p_value", "p_value", b"p_value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crude_p_value", b"_crude_p_value", "_heterogeneity_p_value", b"_heterogeneity_p_value", "_p_value", b"_p_value", "change", b"change", "crude_p_value", b"crude_p_value", "decides", b"decides", "difference", b"difference", "dimensions", b"dimensions", "heterogeneity_p_value", b"heterogeneity_p_value", "overlap", b"overlap", "p_value", b"p_value", "strata", b"strata", "strata_count", b"strata_count", "test", b"test"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__crude_p_value: _TypeAlias = _typing.Literal["crude_p_value"]  # noqa: Y015
+    _WhichOneofArgType__crude_p_value: _TypeAlias = _typing.Literal["_crude_p_value", b"_crude_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__heterogeneity_p_value: _TypeAlias = _typing.Literal["heterogeneity_p_value"]  # noqa: Y015
+    _WhichOneofArgType__heterogeneity_p_value: _TypeAlias = _typing.Literal["_heterogeneity_p_value", b"_heterogeneity_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
+    _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__crude_p_value) -> _WhichOneofReturnType__crude_p_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__heterogeneity_p_value) -> _WhichOneofReturnType__heterogeneity_p_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
+
+Global___StratifiedResult: _TypeAlias = StratifiedResult  # noqa: Y015
+
+@_typing.final
+class Stratum(_message.Message):
+    """Traces that are alike."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    BASELINE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    baseline_count: _builtins.int
+    """Values of the baseline."""
+    candidate_count: _builtins.int
+    """Values of the candidate."""
+    baseline: _builtins.float
+    """Mean or rate of the baseline."""
+    candidate: _builtins.float
+    """The same of the candidate."""
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """In what, by the names in `dimensions`."""
+
+    @_builtins.property
+    def difference(self) -> Global___Estimate:
+        """Candidate minus baseline; absent if either has no value."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        baseline_count: _builtins.int = ...,
+        candidate_count: _builtins.int = ...,
+        baseline: _builtins.float = ...,
+        candidate: _builtins.float = ...,
+        difference: Global___Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "baseline_count", b"baseline_count", "candidate", b"candidate", "candidate_count", b"candidate_count", "difference", b"difference", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stratum: _TypeAlias = Stratum  # noqa: Y015
+
+@_typing.final
+class CategoryComparison(_message.Message):
+    """One category of both versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    BASELINE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    category: _builtins.str
+    """The value."""
+    baseline_count: _builtins.int
+    """How many of the baseline's have it."""
+    candidate_count: _builtins.int
+    """How many of the candidate's."""
+    @_builtins.property
+    def baseline(self) -> Global___Estimate:
+        """Which share of the baseline's."""
+
+    @_builtins.property
+    def candidate(self) -> Global___Estimate:
+        """Which share of the candidate's."""
+
+    @_builtins.property
+    def difference(self) -> Global___Estimate:
+        """Difference of the shares."""
+
+    def __init__(
+        self,
+        *,
+        category: _builtins.str = ...,
+        baseline_count: _builtins.int = ...,
+        candidate_count: _builtins.int = ...,
+        baseline: Global___Estimate | None = ...,
+        candidate: Global___Estimate | None = ...,
+        difference: Global___Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "difference", b"difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "baseline_count", b"baseline_count", "candidate", b"candidate", "candidate_count", b"candidate_count", "category", b"category", "difference", b"difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CategoryComparison: _TypeAlias = CategoryComparison  # noqa: Y015
 
 @_typing.final
 class ListDifferencesRequest(_message.Message):

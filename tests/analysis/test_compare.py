@@ -5,39 +5,53 @@ import pytest
 from scipy import stats
 
 from otel_vtrack.analysis import compare
-from otel_vtrack.analysis.compare import Metric, Question, Verdict
+from otel_vtrack.analysis.compare import Question, Verdict
+from otel_vtrack.analysis.metrics import Direction, MetricQuery
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import trace_search
 
 AB = Question(baseline_version="A", candidate_version="B")
 
 
+def asking(*metrics, **fields):
+    asked = [each if isinstance(each, MetricQuery) else MetricQuery(each) for each in metrics]
+    return Question(baseline_version="A", candidate_version="B", metrics=asked, **fields)
+
+
 @pytest.fixture
 def fill(send):
-    """Write traces of a version: durations in ms, and which of them fail."""
+    """Write traces of a version: durations in ms, which of them fail, and what spans say.
+
+    `says` are lists of a value a trace, or one for all: `name`, and attributes with `__` for a dot.
+    """
     number = 0
 
-    def write(version, durations, failed=(), tokens=(), **resource):
+    def write(version, durations, failed=(), tokens=(), says=None, **resource):
         nonlocal number
         spans = []
         for index, ms in enumerate(durations):
             number += 1
+            told = {
+                key.replace("__", "."): value if isinstance(value, str) else value[index]
+                for key, value in (says or {}).items()
+            }
+            name = told.pop("name", "ask")
+            if index < len(tokens):
+                told["gen_ai.usage.input_tokens"] = int(tokens[index])
             spans.append(
                 {
                     "trace": number,
                     "span": number,
                     "at": number,
                     "ms": float(ms),
+                    "name": name,
                     "status": 2 if index in failed else 0,
-                    "attributes": (
-                        {"gen_ai.usage.input_tokens": int(tokens[index])}
-                        if index < len(tokens)
-                        else {}
-                    ),
+                    "attributes": told,
                 }
             )
         if spans:
             send(*spans, service__version=version, **resource)
+        return range(number - len(spans) + 1, number + 1)
 
     return write
 
@@ -48,6 +62,11 @@ def lognormal(count, scale=100.0, seed=1):
 
 def by_metric(found):
     return {each.metric: each for each in found.metrics}
+
+
+def one(store, question):
+    [found] = compare.compare(store, question).metrics
+    return found
 
 
 def exact_quantile_interval(values, level):
@@ -63,26 +82,19 @@ def exact_quantile_interval(values, level):
     )
 
 
-@pytest.mark.parametrize("count", [5, 60, 700])
+@pytest.mark.parametrize("count", [5, 60, 1501])
 def test_quantiles_have_distribution_free_intervals(store, fill, count):
     values = {"A": lognormal(count), "B": lognormal(count, 130, seed=2)}
     for version, durations in values.items():
         fill(version, durations)
-    found = by_metric(compare.compare(store, AB))[Metric.LATENCY]
-    for figure, level in zip(found.figures, (0.5, 0.95, 0.99), strict=True):
+    mean, *figures = one(store, asking("latency")).figures
+    assert [each.figure for each in figures] == ["p50", "p90", "p95", "p99"]
+    assert mean.candidate.value == pytest.approx(values["B"].mean())
+    for figure, level in zip(figures, (0.5, 0.9, 0.95, 0.99), strict=True):
         for version, estimate in (("A", figure.baseline), ("B", figure.candidate)):
             expected = exact_quantile_interval(values[version], level)
             got = (estimate.value, estimate.lower, estimate.upper)
             assert got == pytest.approx(expected, abs=1e-6), (figure.figure, version)
-
-
-def test_above_a_thousand_traces_ranks_are_near_the_exact_ones(store, fill):
-    values = np.arange(1, 1502)
-    fill("A", values)
-    fill("B", values)
-    p95 = by_metric(compare.compare(store, AB))[Metric.LATENCY].figures[1].baseline
-    _, lower, upper = exact_quantile_interval(values, 0.95)
-    assert (p95.lower, p95.upper) == pytest.approx((lower, upper), abs=1)
 
 
 def test_the_tests_agree_with_scipy(store, fill):
@@ -92,19 +104,27 @@ def test_the_tests_agree_with_scipy(store, fill):
     fill("A", a, failed=range(30), tokens=tokens[0])
     fill("B", b, failed=range(44), tokens=tokens[1])
     found = by_metric(compare.compare(store, AB))
-    for metric, (x, y) in ((Metric.LATENCY, (a, b)), (Metric.TOKENS, tokens)):
-        expected = stats.mannwhitneyu(x, y, method="asymptotic").pvalue
-        assert found[metric].p_value == pytest.approx(expected, rel=1e-6)
-    pooled = 74 / 280
-    z = (44 / 130 - 30 / 150) / math.sqrt(pooled * (1 - pooled) * (1 / 150 + 1 / 130))
-    errors = found[Metric.ERROR_RATE]
+    latency, errors, spent = (found[name] for name in ("latency", "error_rate", "tokens"))
+    assert latency.test == "Brunner-Munzel"
+    # To the logarithm, as small probabilities are compared.
+    expected = stats.brunnermunzel(a, b).pvalue
+    assert math.log(latency.p_value) == pytest.approx(math.log(expected), rel=0.01)
+    assert spent.test == "Welch t"
+    expected = stats.ttest_ind(*tokens, equal_var=False).pvalue
+    assert spent.p_value == pytest.approx(expected, rel=1e-6)
     assert errors.test == "two-proportion z"
-    assert errors.p_value == pytest.approx(2 * stats.norm.sf(z), rel=1e-6)
-    raw = [each.p_value for each in found.values()]
-    assert [each.adjusted_p_value for each in found.values()] == pytest.approx(
-        list(stats.false_discovery_control(raw))
-    )
-    assert found[Metric.TOKENS].figures[0].baseline.value == pytest.approx(tokens[0].mean())
+    chi_square = stats.chi2_contingency([[30, 120], [44, 86]], correction=False).statistic
+    # E. S. Pearson's, of N - 1.
+    expected = stats.chi2.sf(chi_square * 279 / 280, 1)
+    assert errors.p_value == pytest.approx(expected, rel=1e-6)
+    threshold = np.quantile(np.concatenate([a, b]), 0.95, method="inverted_cdf")
+    above = [int((each > threshold).sum()) for each in (a, b)]
+    assert (latency.tail.threshold, latency.tail.test) == (threshold, "two-proportion z")
+    raw = [latency.p_value, errors.p_value, spent.p_value, latency.tail.p_value]
+    assert latency.tail.baseline.value == pytest.approx(above[0] / 150)
+    adjusted = [each.adjusted_p_value for each in (latency, errors, spent, latency.tail)]
+    assert adjusted == pytest.approx(list(stats.false_discovery_control(raw)))
+    assert all(each.test_reason for each in (latency, errors, spent))
 
 
 @pytest.mark.parametrize(
@@ -114,59 +134,373 @@ def test_the_tests_agree_with_scipy(store, fill):
 def test_few_errors_are_tested_exactly(store, fill, failed, counts):
     for version, errors, count in zip("AB", failed, counts, strict=True):
         fill(version, [5.0] * count, failed=range(errors))
-    found = by_metric(compare.compare(store, AB))[Metric.ERROR_RATE]
+    found = one(store, asking("error_rate"))
     table = [[errors, count - errors] for errors, count in zip(failed, counts, strict=True)]
     assert found.test == "Fisher exact"
     assert found.p_value == pytest.approx(stats.fisher_exact(table).pvalue, rel=1e-6)
 
 
-def test_a_slower_version_is_said_to_be_slower(store, fill):
+def test_a_slower_version_is_said_to_be_slower_with_examples(store, fill, trace_id):
     fill("2.3.1", lognormal(300), deployment__environment__name="production")
-    fill("2.4.0", lognormal(280, 160, seed=2), deployment__environment__name="production")
+    slow = lognormal(280, 160, seed=2)
+    numbers = fill("2.4.0", slow, deployment__environment__name="production")
     question = Question(
         baseline_version="2.3.1", candidate_version="2.4.0", environment="production"
     )
-    found = by_metric(compare.compare(store, question))[Metric.LATENCY]
+    found = by_metric(compare.compare(store, question))["latency"]
     assert found.verdict is Verdict.REGRESSED
     assert found.summary.startswith("2.4.0 is slower than 2.3.1 in production: p50 ")
     assert found.summary.endswith("p < 0.0001, n = 300 / 280")
+    shown = {trace_id(number): ms for number, ms in zip(numbers, slow, strict=True)}
+    p95 = np.quantile(slow, 0.95)
+    assert len(found.example_trace_ids) == 3
+    assert all(shown[each] == pytest.approx(p95, rel=0.2) for each in found.example_trace_ids)
     turned = Question(baseline_version="2.4.0", candidate_version="2.3.1", environment="production")
-    found = by_metric(compare.compare(store, turned))[Metric.LATENCY]
+    found = by_metric(compare.compare(store, turned))["latency"]
     assert found.verdict is Verdict.IMPROVED
     assert "2.3.1 is faster than 2.4.0" in found.summary
 
 
-def test_more_errors_and_tokens_are_regressions(store, fill):
+def test_more_errors_and_tokens_are_regressions(store, fill, trace_id):
     fill("A", [5.0] * 100, failed=range(2), tokens=range(100, 200))
-    fill("B", [5.0] * 100, failed=range(30), tokens=range(180, 280))
+    numbers = fill("B", [5.0] * 100, failed=range(30), tokens=range(180, 280))
     found = by_metric(compare.compare(store, AB))
-    assert found[Metric.ERROR_RATE].verdict is Verdict.REGRESSED
-    assert found[Metric.ERROR_RATE].summary.startswith("B fails more often than A: 2 % -> 30 %")
-    assert found[Metric.TOKENS].verdict is Verdict.REGRESSED
-    assert found[Metric.LATENCY].verdict is Verdict.NO_EVIDENCE
-    assert found[Metric.LATENCY].p_value == 1.0
+    errors = found["error_rate"]
+    assert errors.verdict is Verdict.REGRESSED
+    assert errors.summary.startswith("B fails more often than A: 2 % -> 30 %")
+    assert set(errors.example_trace_ids) <= {trace_id(number) for number in numbers[:30]}
+    assert found["tokens"].verdict is Verdict.REGRESSED
+    assert found["latency"].verdict is Verdict.EQUIVALENT
+    assert found["latency"].p_value == 1.0
 
 
-def test_equal_versions_show_no_evidence_and_say_how_large_a_difference_may_be(store, fill):
+def test_no_evidence_says_how_large_a_difference_may_be_and_what_it_takes(store, fill):
     fill("A", lognormal(200, seed=5))
-    fill("B", lognormal(200, seed=6))
-    found = by_metric(compare.compare(store, AB))[Metric.LATENCY]
+    fill("B", lognormal(150, seed=6))
+    found = one(store, asking("latency"))
     assert found.verdict is Verdict.NO_EVIDENCE
     assert found.summary.startswith("no evidence that latency differs between A and B: p50 ")
-    assert "[" in found.summary
+    assert f"{found.more_needed:,} more traces of the version with fewer" in found.summary
+    # Of two times n logarithms with a deviation of 0.5 each, for 80 % power at 5 %.
+    n = 2 * (0.5 * (1.96 + 0.8416) / math.log1p(0.05)) ** 2
+    assert found.more_needed + 150 == pytest.approx(n, rel=0.3)
+    coarse = MetricQuery("latency", smallest_relative_change=0.5)
+    assert one(store, asking(coarse)).verdict is Verdict.EQUIVALENT
+
+
+def test_what_is_surely_different_but_too_small_to_matter_is_no_regression(store, fill):
+    rng = np.random.default_rng(8)
+    fill("A", 100 + rng.random(500))
+    fill("B", 101 + rng.random(500))
+    found = one(store, asking("latency"))
+    assert found.adjusted_p_value < 1e-6
+    assert found.verdict is Verdict.EQUIVALENT
+    assert "differs by less than 5 %" in found.summary
+    assert one(store, asking(MetricQuery("latency", smallest_absolute_change=0.5))).verdict is (
+        Verdict.REGRESSED
+    )
 
 
 def test_too_little_data_is_said_and_not_guessed_from(store, fill):
     fill("A", [10.0] * 50)
     fill("B", [900.0] * 13)
     found = by_metric(compare.compare(store, AB))
-    assert found[Metric.LATENCY].verdict is Verdict.NOT_ENOUGH_DATA
-    assert found[Metric.LATENCY].more_needed == 7
-    assert "needs 7 more" in found[Metric.LATENCY].summary
-    assert found[Metric.LATENCY].adjusted_p_value is None
-    assert found[Metric.TOKENS].p_value is None
-    assert found[Metric.TOKENS].more_needed == 20
-    assert found[Metric.TOKENS].figures[0].baseline is None
+    assert found["latency"].verdict is Verdict.NOT_ENOUGH_DATA
+    assert found["latency"].more_needed == 7
+    assert "needs 7 more" in found["latency"].summary
+    assert found["latency"].adjusted_p_value is None
+    assert found["tokens"].p_value is None
+    assert found["tokens"].more_needed == 20
+    assert found["tokens"].figures[0].baseline is None
+
+
+def test_a_slower_tail_alone_is_found_and_said_to_be_that(store, fill):
+    a, b = lognormal(600, seed=21), lognormal(600, seed=22)
+    b[np.random.default_rng(1).random(600) < 0.08] *= 6
+    fill("A", a)
+    fill("B", b)
+    found = one(store, asking("latency"))
+    assert found.p_value > 0.05
+    assert found.verdict is Verdict.REGRESSED
+    assert found.deciding_figure == "p95"
+    assert found.summary.startswith("B's slowest traces are slower than A's: p95 ")
+    assert found.tail.candidate.value > 2 * found.tail.baseline.value
+
+
+def test_turns_of_a_session_are_not_taken_for_independent(store, fill):
+    rng = np.random.default_rng(30)
+    values = {}
+    for version in "AB":
+        sessions = np.repeat(np.arange(25), 40)
+        values[version] = 100 * np.exp(rng.normal(0, 0.5, 25)[sessions] + rng.normal(0, 0.1, 1000))
+        failed = np.flatnonzero(rng.random(1000) < rng.beta(0.3, 1.0, 25)[sessions])
+        says = {"session__id": [f"{version}{number}" for number in sessions]}
+        fill(version, values[version], failed=set(failed), says=says)
+    found = by_metric(compare.compare(store, asking("latency", "error_rate")))
+    latency = found["latency"]
+    assert stats.mannwhitneyu(values["A"], values["B"]).pvalue < 0.0001
+    assert (latency.baseline_cluster_count, latency.candidate_cluster_count) == (25, 25)
+    assert latency.test == "Obuchowski"
+    assert latency.p_value > 0.2
+    assert latency.verdict is Verdict.NO_EVIDENCE
+    assert found["error_rate"].verdict is Verdict.NO_EVIDENCE
+    assert "sessions" in latency.test_reason
+
+
+def test_few_sessions_are_too_little_however_many_turns(store, fill):
+    for version in "AB":
+        says = {"session__id": [f"{version}{n % 4}" for n in range(200)]}
+        fill(version, lognormal(200, 100 if version == "A" else 300), says=says)
+    found = one(store, asking("latency"))
+    assert found.verdict is Verdict.NOT_ENOUGH_DATA
+    assert found.more_needed == 300
+    assert "in 4 sessions" in found.summary
+
+
+@pytest.fixture
+def simpson(fill):
+    """B is faster on either route, and got most of the slow one."""
+    for version, counts, scales in (
+        ("A", (400, 100), (100, 1000)),
+        ("B", (100, 400), (80, 800)),
+    ):
+        for route, count, scale in zip(("fast", "slow"), counts, scales, strict=True):
+            seed = count + (version == "B")
+            fill(version, lognormal(count, scale, seed), says={"name": route})
+
+
+def test_more_of_the_slow_route_is_not_slower(store, simpson, trace_id):
+    found = compare.compare(store, asking("latency"))
+    [mix] = found.mix
+    assert (mix.dimension, mix.level_count) == ("route", 2)
+    assert mix.cramers_v == pytest.approx(0.6, abs=0.02)
+    assert {(each.value, each.baseline_count, each.candidate_count) for each in mix.levels} == {
+        ("fast", 400, 100),
+        ("slow", 100, 400),
+    }
+    [latency] = found.metrics
+    p50 = next(each for each in latency.figures if each.figure == "p50")
+    assert p50.change.value > 1
+    assert latency.verdict is Verdict.IMPROVED
+    assert latency.effect_size < 0.5
+    like = latency.stratified
+    assert like.decides
+    assert (like.dimensions, like.strata_count, like.overlap) == (("route",), 2, 1.0)
+    assert like.change.lower < -0.2 < like.change.upper
+    assert like.heterogeneity_p_value > 0.05
+    assert [dict(each.values) for each in like.strata] == [{"route": "fast"}, {"route": "slow"}]
+    assert "B is faster than A: -2" in latency.summary
+    assert "the versions saw different routes, so compared route by route" in latency.summary
+    assert "all together +" in latency.summary
+    crude = one(store, asking("latency", stratify_by=["none"]))
+    assert (crude.verdict, crude.stratified) == (Verdict.REGRESSED, None)
+    within = compare.compare(store, asking("latency", group_by=["route"]))
+    assert [(dict(each.values), each.metrics[0].verdict) for each in within.groups] == [
+        ({"route": "fast"}, Verdict.IMPROVED),
+        ({"route": "slow"}, Verdict.IMPROVED),
+    ]
+    assert "where route is fast" in within.groups[0].metrics[0].summary
+
+
+def test_a_model_is_the_version_s_own_choice_and_is_shown_only(store, fill):
+    fill("A", lognormal(200), tokens=[5] * 200, says={"gen_ai__request__model": "small"})
+    fill("B", lognormal(20), tokens=[5] * 20, says={"gen_ai__request__model": "small"})
+    slow = lognormal(180, 300, seed=3)
+    fill("B", slow, tokens=[5] * 180, says={"gen_ai__request__model": "large"})
+    found = compare.compare(store, asking("latency"))
+    assert [each.dimension for each in found.mix] == ["model"]
+    [latency] = found.metrics
+    assert latency.verdict is Verdict.REGRESSED
+    assert (latency.stratified.decides, latency.stratified.dimensions) == (False, ("model",))
+    assert "the versions have different models" in latency.summary
+    like = one(store, asking("latency", stratify_by=["model"]))
+    assert like.verdict is not Verdict.REGRESSED
+
+
+def test_versions_that_have_nothing_alike_are_not_compared_unless_asked_to(store, fill):
+    fill("A", lognormal(100), deployment__environment__name="production")
+    fill("B", lognormal(100, 300), deployment__environment__name="staging")
+    found = one(store, asking("latency"))
+    assert found.verdict is Verdict.NOT_ENOUGH_DATA
+    assert "--stratify-by none" in found.summary
+    assert one(store, asking("latency", stratify_by=["none"])).verdict is Verdict.REGRESSED
+
+
+def test_users_are_held_equal_where_both_versions_have_them(store, fill):
+    heavy = [f"u{n % 10}" for n in range(200)]
+    for version, counts in (("A", (200, 40)), ("B", (40, 200))):
+        fill(version, lognormal(counts[0], 100, 1), says={"user__id": heavy[: counts[0]]})
+        light = [f"v{n % 10}" for n in range(counts[1])]
+        fill(version, lognormal(counts[1], 300, 2), says={"user__id": light})
+    found = compare.compare(store, asking("latency"))
+    assert [each.dimension for each in found.mix] == ["user"]
+    [latency] = found.metrics
+    assert latency.stratified.strata_count == 20
+    assert latency.verdict is not Verdict.REGRESSED
+
+
+@pytest.fixture
+def assess(send_logs):
+    """Write feedback on traces, a value each."""
+
+    def write(name, numbers, values):
+        send_logs(
+            *(
+                {
+                    "trace": number,
+                    "at": number,
+                    "event_name": "gen_ai.evaluation.result",
+                    "attributes": {
+                        "gen_ai.evaluation.name": name,
+                        "gen_ai.evaluation.score.label"
+                        if isinstance(value, str)
+                        else "gen_ai.evaluation.score.value": value,
+                    },
+                }
+                for number, value in zip(numbers, values, strict=True)
+            )
+        )
+
+    return write
+
+
+def test_assessments_are_compared_as_what_they_are(store, fill, assess, trace_id):
+    rng = np.random.default_rng(4)
+    numbers = {version: fill(version, [5.0] * 120) for version in "AB"}
+    for version, good, tones in (
+        ("A", 90, ("kind", "plain", "rude")),
+        ("B", 50, ("rude", "rude", "plain")),
+    ):
+        assess("right", numbers[version], ["yes"] * good + ["no"] * (120 - good))
+        assess("score", numbers[version], rng.normal(3 if version == "A" else 4, 1, 120).tolist())
+        assess("tone", numbers[version], [tones[n % 3] for n in range(120)])
+    asked = ("assessment:right", "assessment:score", "assessment:tone")
+    found = by_metric(compare.compare(store, asking(*asked)))
+    right, score, tone = (found[name] for name in asked)
+    assert (right.unit, right.verdict) == ("share", Verdict.REGRESSED)
+    assert [right.figures[0].baseline.value, right.figures[0].candidate.value] == [0.75, 50 / 120]
+    assert right.summary.startswith(
+        "assessment right is lower in B than in A, which is worse: 75 %"
+    )
+    assert (score.unit, score.verdict) == ("", Verdict.IMPROVED)
+    assert tone.verdict is Verdict.CHANGED
+    assert tone.direction is Direction.UNSPECIFIED
+    assert {each.category: each.candidate_count for each in tone.categories} == {
+        "rude": 80,
+        "plain": 40,
+        "kind": 0,
+    }
+    assert trace_id(numbers["B"][0]) in tone.example_trace_ids
+    table = [[40, 40, 40], [0, 40, 80]]
+    assert tone.p_value == pytest.approx(stats.chi2_contingency(table).pvalue, rel=0.05)
+    assert tone.summary.startswith("assessment tone differs between A and B: rude 33.3 % -> 66.7 %")
+    turned = MetricQuery("assessment:right", Direction.LESS)
+    assert one(store, asking(turned)).verdict is Verdict.IMPROVED
+    with pytest.raises(NotFound, match=r"has the name rigth; the most like it: right"):
+        compare.compare(store, asking("assessment:rigth"))
+
+
+def test_spans_are_measured_by_name_entry_and_attribute(store, send):
+    rng = np.random.default_rng(6)
+    for version, base, scale in (("A", 0, 1.0), ("B", 1000, 2.0)):
+        spans, entries = [], []
+        for number in range(base + 1, base + 61):
+            of = {"trace": number, "ms": float(rng.lognormal(3, 0.3) * scale)}
+            said = {"attributes": {"found": int(10 * scale), "label": "x"}, "status": 2}
+            spans.append({"trace": number, "span": 1, "name": "ask", "ms": 1000.0})
+            spans.append(of | said | {"span": 2, "parent": 1, "name": "search"})
+            entries.append(of | {"span": 3, "parent": 2, "name": "take", "kind": 2})
+        of = {"service__version": version, "vtrack__experiment": "shop"}
+        send(*spans, **of)
+        for _ in range(2):
+            send(*entries, service__name="index", **of)
+    asked = ("span_latency:search", "span_error_rate:search", "attribute:found", "entry_latency")
+    found = by_metric(compare.compare(store, asking(*asked)))
+    assert [found[name].baseline_count for name in asked] == [60, 60, 60, 120]
+    assert found["span_latency:search"].verdict is Verdict.REGRESSED
+    assert found["span_error_rate:search"].figures[0].baseline.value == 1.0
+    attribute = found["attribute:found"]
+    assert (attribute.verdict, attribute.measured.value) == (Verdict.CHANGED, "span")
+    assert attribute.summary.startswith("attribute found is higher in B than in A: mean 10 -> 20")
+    entry = one(store, asking("entry_latency", service_name="index"))
+    assert (entry.baseline_count, entry.candidate_count) == (60, 60)
+    assert entry.summary.startswith("B answers slower than A")
+    for metric, near in (("span_latency:serch", "search"), ("attribute:fond", "found")):
+        with pytest.raises(NotFound, match=f"the most like it: {near}"):
+            compare.compare(store, asking(metric))
+
+
+def test_cost_is_that_of_a_trace_s_info_and_names_models_without_a_price(store, send):
+    rng = np.random.default_rng(9)
+    spans = {"A": [], "B": []}
+    for number in range(1, 80):
+        usage = {
+            "gen_ai.usage.input_tokens": int(rng.integers(1, 9999)),
+            "gen_ai.usage.output_tokens": int(rng.integers(1, 999)),
+            "gen_ai.request.model": "gpt-4o" if number % 8 else "nobody's",
+        }
+        # A span above that reports the same, and so must not count twice.
+        root = {"trace": number, "span": 1, "attributes": usage}
+        spans["AB"[number % 2]] += [root, root | {"span": 2, "parent": 1}]
+    for version, sent in spans.items():
+        send(*sent, service__version=version)
+    infos = trace_search.search(store, page_size=1000).traces
+    found = one(store, asking("cost"))
+    figure = found.figures[0]
+    for version, estimate in (("A", figure.baseline), ("B", figure.candidate)):
+        costs = [
+            each.cost.total_cost
+            for each in infos
+            if each.version == version and not each.cost.unknown_models
+        ]
+        assert estimate.value == pytest.approx(np.mean(costs))
+    assert (found.unpriced_count, found.unpriced_models) == (9, ("nobody's",))
+    assert "9 traces without a price left out (nobody's)" in found.summary
+
+
+def test_a_filter_and_groups_restrict_to_what_they_say(store, fill):
+    for version, scale in (("A", 100), ("B", 100)):
+        for route, times in (("pay", 1 if version == "A" else 3), ("look", 1)):
+            for variant in ("on", "off"):
+                says = {"name": route, "vtrack__flag__cache": variant}
+                fill(version, lognormal(60, scale * times), says=says)
+    found = compare.compare(store, asking("latency", filter="name = 'look'"))
+    assert (found.baseline.trace_count, found.filter) == (120, "name = 'look'")
+    assert found.metrics[0].p_value == 1.0
+    assert compare.compare(store, asking("latency", filter="execution_time > 1d")).metrics[
+        0
+    ].verdict is (Verdict.NOT_ENOUGH_DATA)
+    found = compare.compare(store, asking("latency", group_by=["route", "flag:cache"]))
+    groups = {tuple(each.values.values()): each for each in found.groups}
+    assert set(groups) == {("pay", "on"), ("pay", "off"), ("look", "on"), ("look", "off")}
+    assert groups["pay", "on"].metrics[0].verdict is Verdict.REGRESSED
+    assert groups["look", "off"].metrics[0].verdict is Verdict.NO_EVIDENCE
+    assert (groups["look", "off"].baseline_count, groups["look", "off"].candidate_count) == (60, 60)
+    raw = [each.p_value for part in (found, *found.groups) for each in part.metrics]
+    raw += [part.metrics[0].tail.p_value for part in (found,)]
+    latency = found.metrics[0]
+    assert latency.adjusted_p_value == pytest.approx(stats.false_discovery_control(raw)[0])
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        (asking("latncy"), "did you mean latency"),
+        (asking("assessment"), "write assessment:NAME"),
+        (asking("latency:x"), "write latency"),
+        (asking("latency", "latency"), "asked for twice"),
+        (asking(MetricQuery("error_rate", smallest_relative_change=0.1)), "write points"),
+        (asking(MetricQuery("latency", smallest_absolute_change=-1.0)), "above 0"),
+        (asking("latency", group_by=["rout"]), "did you mean route"),
+        (asking("latency", stratify_by=["flag:"]), "is no dimension"),
+        (asking("latency", filter="nam = 'x'"), "name"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_to_write(store, fill, question, says):
+    fill("A", [1.0])
+    fill("B", [1.0])
+    with pytest.raises(InvalidArgument, match=says):
+        compare.compare(store, question)
 
 
 def test_unfinished_traces_are_left_out_and_counted(store, send, fill):
@@ -175,15 +509,14 @@ def test_unfinished_traces_are_left_out_and_counted(store, send, fill):
     send({"trace": 900, "parent": 5, "ms": 9999}, service__version="A")
     found = compare.compare(store, AB)
     assert (found.baseline.trace_count, found.baseline.in_progress_count) == (3, 1)
-    assert by_metric(found)[Metric.LATENCY].figures[2].baseline.value == 1.0
+    assert by_metric(found)["latency"].figures[-1].baseline.value == 1.0
 
 
 def test_only_metrics_asked_for_are_compared_and_adjusted_for(store, fill):
     fill("A", lognormal(50))
     fill("B", lognormal(50, 110, seed=2))
-    question = Question(baseline_version="A", candidate_version="B", metrics=[Metric.LATENCY])
-    [found] = compare.compare(store, question).metrics
-    assert found.metric is Metric.LATENCY
+    found = one(store, asking("latency"))
+    assert found.metric == "latency"
     assert found.adjusted_p_value == found.p_value
 
 
@@ -205,14 +538,21 @@ def test_a_time_range_environment_and_service_restrict(store, fill):
     assert found.candidate.last_seen_ns == start + 7_000_000
 
 
-def test_many_traces_are_sampled_and_that_is_said(store, fill):
-    fill("A", lognormal(400))
-    fill("B", lognormal(400, seed=2))
-    question = Question(baseline_version="A", candidate_version="B", max_traces=200)
-    found = compare.compare(store, question)
+def test_many_traces_are_sampled_the_smaller_version_the_least(store, fill):
+    fill("A", lognormal(1200), tokens=[1] * 1200)
+    fill("B", lognormal(100, seed=2), tokens=[1] * 100)
+    found = compare.compare(store, asking("latency", "tokens", max_traces=400))
+    assert (found.baseline.sampled_one_in, found.candidate.sampled_one_in) == (4, 1)
     assert found.sampled_one_in == 4
-    assert 50 < found.baseline.trace_count < 160
+    assert 220 < found.baseline.trace_count < 380
+    assert found.candidate.trace_count == 100
+    tokens = by_metric(found)["tokens"]
+    assert 20 < tokens.candidate_count < 60
     assert compare.compare(store, AB).sampled_one_in == 1
+    dense = compare.compare(
+        store, asking("latency", max_traces=400, filter="execution_time < 50ms")
+    )
+    assert dense.baseline.sampled_one_in == 1
 
 
 def test_retried_traces_count_once(store, fill, writer, make_spans):
@@ -224,7 +564,7 @@ def test_retried_traces_count_once(store, fill, writer, make_spans):
     fill("B", [1.0] * 2)
     found = compare.compare(store, AB)
     assert found.baseline.trace_count == 1
-    assert by_metric(found)[Metric.TOKENS].figures[0].baseline.value == 7
+    assert by_metric(found)["tokens"].figures[0].baseline.value == 7
 
 
 def test_tokens_are_summed_as_a_trace_s_info_sums_them(store, send):
@@ -251,7 +591,7 @@ def test_tokens_are_summed_as_a_trace_s_info_sums_them(store, send):
         if info.token_usage:
             totals[info.trace_id] = info.token_usage.total_tokens
     send({"trace": 1000}, service__version="B")
-    mean = by_metric(compare.compare(store, AB))[Metric.TOKENS].figures[0].baseline
+    mean = one(store, asking("tokens")).figures[0].baseline
     assert len(totals) > 20
     assert mean.value == pytest.approx(np.mean(list(totals.values())))
 
@@ -282,8 +622,8 @@ def test_the_effect_size_is_the_share_of_pairs_in_which_the_candidate_is_greater
     fill("B", b, failed=range(30))
     found = by_metric(compare.compare(store, AB))
     greater = (b[:, None] > a).mean() + (b[:, None] == a).mean() / 2
-    assert found[Metric.LATENCY].effect_size == pytest.approx(greater)
-    assert found[Metric.ERROR_RATE].effect_size == pytest.approx(
+    assert found["latency"].effect_size == pytest.approx(greater)
+    assert found["error_rate"].effect_size == pytest.approx(
         2 * (math.asin(math.sqrt(0.5)) - math.asin(math.sqrt(0.1)))
     )
-    assert found[Metric.TOKENS].effect_size is None
+    assert found["tokens"].effect_size is None

@@ -243,7 +243,7 @@ def test_a_comparison_shows_its_figures():
         change=analysis_pb2.Estimate(value=1),
     )
     metric = analysis_pb2.MetricComparison(
-        metric="METRIC_LATENCY",
+        metric="latency",
         verdict="VERDICT_NOT_ENOUGH_DATA",
         summary=HOSTILE,
         figures=[figure],

@@ -81,11 +81,11 @@ def test_versions_are_compared(client, send):
             *({"trace": ord(version) * 100 + n, "span": n, "ms": ms + n} for n in range(1, 41)),
             service__version=version,
         )
-    found = client.compare_versions("A", "B", metrics=[analysis_pb2.METRIC_LATENCY])
+    found = client.compare_versions("A", "B", metrics=["latency"])
     [latency] = found.metrics
     assert latency.verdict == analysis_pb2.VERDICT_REGRESSED
     assert (found.baseline.trace_count, found.candidate.trace_count) == (40, 40)
-    p50, _, p99 = latency.figures
+    _, p50, _, _, p99 = latency.figures
     assert (p50.baseline.value, p50.candidate.value) == (30.0, 50.0)
     assert p50.change.value == pytest.approx(20 / 30)
     assert not p99.baseline.HasField("upper")
@@ -99,7 +99,7 @@ def test_versions_are_compared(client, send):
         (lambda c: c.get_trace("1" * 32), "NOT_FOUND", "vtrack traces search"),
         (lambda c: c.compare_versions("A", "A"), "INVALID_ARGUMENT", "two different"),
         (lambda c: c.compare_versions("A", "B"), "NOT_FOUND", "vtrack versions list"),
-        (lambda c: c.compare_versions("A", "B", metrics=[77]), "INVALID_ARGUMENT", "Metric"),
+        (lambda c: c.compare_versions("A", "B", metrics=["x"]), "INVALID_ARGUMENT", "no metric"),
         (lambda c: list(c.search_traces(page_size=1001)), "INVALID_ARGUMENT", "page_size"),
         (lambda c: list(c.search_traces("verson = 'A'")), "INVALID_ARGUMENT", "mean version"),
         (lambda c: list(c.search_traces(order_by=["nothing"])), "INVALID_ARGUMENT", "no key"),

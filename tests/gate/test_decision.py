@@ -7,25 +7,35 @@ VERDICTS = {
     "better": pb.VERDICT_IMPROVED,
     "worse": pb.VERDICT_REGRESSED,
     "none": pb.VERDICT_NO_EVIDENCE,
+    "same": pb.VERDICT_EQUIVALENT,
+    "other": pb.VERDICT_CHANGED,
     "few": pb.VERDICT_NOT_ENOUGH_DATA,
     "odd": pb.VERDICT_UNSPECIFIED,
 }
+FIGURES = {"latency": "p50", "error_rate": "rate", "tokens": "mean", "assessment:right": "rate"}
 
 
 def compared(metric, verdict, value, *rest):
+    """What a server answers, by a smallest change of 5 %, or of one point."""
     lower, upper, count = (*rest, 50)[:3]
-    estimate = pb.Estimate(value=value, lower=lower, upper=upper)
-    figure = pb.FigureComparison(
-        figure=decision.FIGURES[metric], difference=estimate, change=estimate
-    )
-    return pb.MetricComparison(
-        metric=decision.METRICS[metric],
+    of_share = FIGURES[metric] == "rate"
+    found = pb.MetricComparison(
+        metric=metric,
+        unit="share" if of_share else "ms",
+        unit_of_analysis="trace",
+        direction=pb.DIRECTION_MORE if ":" in metric else pb.DIRECTION_LESS,
         verdict=VERDICTS[verdict],
         baseline_count=1000,
         candidate_count=count,
-        figures=[figure],
+        deciding_figure=FIGURES[metric],
+        deciding_change=pb.Estimate(value=value, lower=lower, upper=upper),
         adjusted_p_value=0.01,
     )
+    if of_share:
+        found.smallest_absolute_change = 0.01
+    else:
+        found.smallest_relative_change = 0.05
+    return found
 
 
 def decided(rules, *metrics):
@@ -44,13 +54,14 @@ def decided(rules, *metrics):
         ("{latency: }", ("latency", "none", 0.0, -0.04, 0.04), "passed", False),
         ("{latency: }", ("latency", "none", 0.0, None, None), "no_evidence", False),
         ("{latency: }", ("latency", "better", -0.3, -0.4, -0.2), "passed", False),
+        ("{latency: }", ("latency", "same", 0.01, -0.02, 0.04), "passed", False),
         (
-            "{latency: {direction: more}}",
-            ("latency", "better", -0.3, -0.4, -0.2),
+            "{'assessment:right': }",
+            ("assessment:right", "worse", -0.3, -0.4, -0.2),
             "regressed",
             True,
         ),
-        ("{latency: {direction: more}}", ("latency", "worse", 0.3, 0.2, 0.4), "passed", False),
+        ("{'assessment:right': }", ("assessment:right", "better", 0.3, 0.2, 0.4), "passed", False),
         ("{error_rate: }", ("error_rate", "worse", 0.03 - 0.02, 0.001, 0.02), "regressed", True),
         ("{error_rate: }", ("error_rate", "worse", 0.009, 0.001, 0.02), "no_evidence", False),
         (
@@ -63,7 +74,7 @@ def decided(rules, *metrics):
         ("{tokens: }", ("tokens", "few", 0.9, 0.8, 1.0, 19), "not_enough_data", True),
         ("{tokens: }", ("tokens", "odd", 0.9, 0.8, 1.0), "not_enough_data", True),
         (
-            "{tokens: {minimum_traces: 51}}",
+            "{tokens: {minimum_count: 51}}",
             ("tokens", "worse", 0.9, 0.8, 1.0),
             "not_enough_data",
             True,
@@ -84,9 +95,30 @@ def test_a_metric_is_decided_by_the_test_and_by_the_size(rules, metric, outcome,
 
 def test_more_than_nothing_counts_as_worse():
     metric = compared("tokens", "worse", 100.0, 90.0, 110.0)
-    metric.figures[0].ClearField("change")
+    metric.ClearField("deciding_change")
+    metric.figures.add(figure="mean", difference=pb.Estimate(value=100.0))
     [found] = decided("{tokens: }", metric)
     assert found.outcome is decision.Outcome.REGRESSED
+
+
+def test_a_difference_without_a_direction_is_none_that_stops_a_release_by_itself():
+    metric = compared("assessment:right", "other", 0.3, 0.2, 0.4)
+    rules = "{'assessment:right': {on_no_evidence: %s}}"
+    for on_no_evidence, failed in (("pass", False), ("fail", True)):
+        [found] = decided(rules % on_no_evidence, metric)
+        assert (found.outcome, found.failed) == (decision.Outcome.NO_EVIDENCE, failed)
+        assert "neither is said to be better" in found.reason
+
+
+def test_the_reason_says_what_the_verdict_rests_on():
+    metric = compared("latency", "worse", 0.5, 0.2, 0.9)
+    metric.deciding_figure = "p95"
+    metric.tail.adjusted_p_value = 0.002
+    metric.stratified.decides = True
+    metric.stratified.dimensions.append("route")
+    [found] = decided("{latency: }", metric)
+    assert "p95 50 % worse [20 %, 90 %], p = 0.002" in found.reason
+    assert found.reason.endswith("like compared with like, route by route")
 
 
 def test_a_metric_that_the_server_leaves_out_is_missing_data():
@@ -100,7 +132,7 @@ def test_a_regression_is_said_before_missing_data():
 
 
 def test_waiting_looks_at_counts_alone():
-    rules = policy.parse("metrics: {latency: {minimum_traces: 50}}")
+    rules = policy.parse("metrics: {latency: {minimum_count: 50}}")
     for count, enough in ((49, False), (50, True)):
         for verdict in ("worse", "none"):
             metric = compared("latency", verdict, 0.2, 0.1, 0.3, count)

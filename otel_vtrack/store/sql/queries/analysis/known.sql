@@ -1,12 +1,14 @@
--- How many traces have spans of two versions, and in which experiments? One row a version and
--- experiment.
+-- How many traces have spans of two versions, when, and in which experiments? One row a version
+-- and experiment.
 --
 -- An upper bound on the traces whose root has the version, from a table of few rows.
 
 SELECT
     version,
     experiment,
-    uniqMerge(traces) AS trace_count
+    uniqMerge(traces) AS trace_count,
+    toUnixTimestamp64Nano(min(first_seen)) AS first_ns,
+    toUnixTimestamp64Nano(max(last_seen)) AS last_ns
 FROM versions
 WHERE version IN ({baseline_version:String}, {candidate_version:String})
     AND ({experiment:String} = '' OR experiment = {experiment:String})

@@ -1,4 +1,5 @@
--- How many tokens did traces of two versions take? One row; traces that report none are left out.
+-- How many tokens did traces of two versions take? One row a trace; those that report none are
+-- left out.
 --
 -- A span that reports usage stands for all below it, so spans with an ancestor that reports
 -- usage are left out, however far above it is. The walk goes up from all spans of a trace at
@@ -12,45 +13,10 @@ WITH
     -- Sorted together, as id, kind, place: each span (0) comes before its usage (1) and before
     -- those that name it as their parent (2).
     (x -> bitAnd(bitShiftRight(x, 30), 3)) AS kind_of,
-    (x -> bitShiftRight(x, 32)) AS id_of,
-    -- What quantiles need of n sorted values: up to 1,000 all, for analysis.statistics to choose
-    -- from; above, of p50, p95 and p99 each the least value that as many are at or below, and
-    -- the two that bound it with 95 % confidence. The number of values below a quantile is
-    -- binomial, whatever the distribution, and so many that it is normal.
-    (sorted -> if(length(sorted) <= 1000, sorted, arrayFlatten(arrayMap(p -> [
-        sorted[toInt64(ceil(round(length(sorted) * p, 6)))],
-        sorted[toInt64(floor(length(sorted) * p - 1.959964 * sqrt(length(sorted) * p * (1 - p))))],
-        sorted[toInt64(ceil(length(sorted) * p + 1.959964 * sqrt(length(sorted) * p * (1 - p)))) + 1]],
-        [0.5, 0.95, 0.99])))) AS ranked
+    (x -> bitShiftRight(x, 32)) AS id_of
 SELECT
-    length(a) AS baseline_count,
-    length(b) AS candidate_count,
-    arrayAvg(a) AS baseline_mean,
-    arrayAvg(b) AS candidate_mean,
-    deviations[1] AS baseline_deviation,
-    deviations[2] AS candidate_deviation,
-    ranked(a) AS baseline_tokens,
-    ranked(b) AS candidate_tokens,
-    -- The test refuses an empty sample: it gets one value of each then, and says nothing.
-    empty(a) OR empty(b) AS one_sided,
-    arrayReduce(
-        'mannWhitneyUTest(\'two-sided\')',
-        if(one_sided, [0., 1.], arrayConcat(a, b)),
-        if(one_sided, [0, 1], arrayConcat(arrayWithConstant(length(a), 0), arrayWithConstant(length(b), 1)))) AS rank_test,
-    -- Pairs in which the baseline's trace has the greater value, of all pairs.
-    if(one_sided, nan, rank_test.1) AS u_statistic,
-    if(one_sided, nan, rank_test.2) AS p_value
-FROM
-(
-    SELECT
-        arraySort(groupArrayIf(tokens, side = 1)) AS a,
-        arraySort(groupArrayIf(tokens, side = 2)) AS b,
-        [stddevSampStableIf(tokens, side = 1), stddevSampStableIf(tokens, side = 2)] AS deviations
-    FROM
-    (
-    SELECT
-        r.4 AS side,
-        toFloat64(arraySum((u, keep) -> u.4 * keep, reported, counted)) AS tokens
+    hash AS trace_hash,
+    toFloat64(arraySum((u, keep) -> u.4 * keep, reported, counted)) AS tokens
     FROM
     (
     SELECT
@@ -98,6 +64,7 @@ FROM
                     FROM
                     (
         SELECT
+            cityHash64(trace_id) AS hash,
             -- The least tuple is the root's, so what follows its first three fields is, too.
             min((
                 root.rank,
@@ -108,21 +75,34 @@ FROM
                     {environment:String} != '' AND root.environment != {environment:String}, 0,
                     root.version = {baseline_version:String}, 1,
                     root.version = {candidate_version:String}, 2,
-                    0),
-                root.status_code = 2)) AS r,
+                    0))) AS r,
             -- Sorting is a third of the cost of a set for each trace.
             arrayCompact(arraySort(groupArrayArray(usage))) AS reported,
             if(length(reported) < 2, [], arrayCompact(arraySort(groupArrayArray(edges)))) AS walk
         FROM traces
-        WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
+        WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
-            AND ({experiment:String} = '' OR experiment = {experiment:String})
-        -- A number groups faster than a LowCardinality text.
-        GROUP BY trace_id, cityHash64(experiment)
+            AND experiment = {experiment:String}
+            AND /*?some*/ cityHash64(trace_id) IN
+            (
+                SELECT cityHash64(t.trace_id)
+                FROM whole_traces AS t
+                WHERE t.trace_id IN
+                    (
+                        SELECT t.trace_id
+                        FROM traces AS t
+                        WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+                            AND /*?row*/ 1 /*row?*/
+                    )
+                    AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+                    AND /*?whole*/ 1 /*whole?*/
+            ) /*some?*/
+        GROUP BY trace_id
         HAVING r.4 > 0
             AND r.2 >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
             AND r.2 <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+            AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(r.4 = 1, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
             AND r.1 < 2
             AND length(reported) > 0
                     )
@@ -130,6 +110,4 @@ FROM
             )
         )
     )
-    )
-    )
-);
+    );

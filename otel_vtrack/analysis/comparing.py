@@ -1,0 +1,307 @@
+"""Compares two versions: takes a sample, tests each metric in each group, and gives verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from otel_vtrack.analysis import compare as answers
+from otel_vtrack.analysis import confounding, examine, sample, statistics, words
+from otel_vtrack.analysis.compare import (
+    ALPHA,
+    Category,
+    Comparison,
+    Group,
+    MetricComparison,
+    Mix,
+    Question,
+    Sample,
+    Verdict,
+)
+from otel_vtrack.analysis.confounding import Held
+from otel_vtrack.analysis.examine import Strata
+from otel_vtrack.analysis.inference import estimate
+from otel_vtrack.analysis.metrics import DEFAULT, Direction, MetricQuery, Shape, Unit, parse
+from otel_vtrack.analysis.sample import Rows, Source, Units
+from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.query.prices import Prices
+from otel_vtrack.store.client import Store
+
+MOST_GROUPS: Final = 20
+_MOST_CATEGORIES: Final = 20
+_MOST_METRICS: Final = 50
+
+
+@dataclass(slots=True)
+class _Examined:
+    """One metric in one group, on its way to a verdict."""
+
+    units: Units
+    strata: Strata | None
+    found: MetricComparison
+
+
+def compare(store: Store, question: Question, table: Prices) -> Comparison:
+    """Compare two versions; see `analysis.compare`."""
+    bound = answers.parameters(question)
+    asked = [parse(each) for each in question.metrics or map(MetricQuery, DEFAULT)]
+    _check(question, [each.text for each in asked])
+    there = answers.presence(store, question, bound)
+    source = Source(store, question, bound, there)
+    traces = source.traces()
+    baseline, candidate = (
+        _sample(traces, side, version)
+        for side, version in (
+            (1, question.baseline_version),
+            (2, question.candidate_version),
+        )
+    )
+    # A filter may leave nothing, and so may a sample; a version may make spans but no roots.
+    if not question.filter and all(each.measured is not Unit.SPAN for each in asked):
+        for found in (baseline, candidate):
+            nothing = not found.trace_count and not found.in_progress_count
+            if nothing and found.sampled_one_in == 1:
+                raise answers.unknown(found.version)
+    rows = traces.rows[traces.rows["rank"] < sample.FINISHED]
+    mix = confounding.mixes(source, rows)
+    held = confounding.chosen(mix, question.stratify_by, rows)
+    measured = [source.units(metric, table) for metric in asked]
+    wholes = [_examined(units, confounding.strata(source, held, units.rows)) for units in measured]
+    groups, parts, left_out = _groups(source, question.group_by, rows, measured, held)
+    _adjust([*wholes, *(each for part in parts for each in part)])
+    say = _Sayer(source, question, mix)
+    return Comparison(
+        experiment=there.experiment,
+        service_name=question.service_name,
+        environment=question.environment,
+        filter=question.filter,
+        baseline=baseline,
+        candidate=candidate,
+        metrics=tuple(say.judged(each) for each in wholes),
+        mix=mix,
+        groups=tuple(
+            replace(group, metrics=tuple(say.judged(each, group) for each in part))
+            for group, part in zip(groups, parts, strict=True)
+        ),
+        groups_left_out=left_out,
+    )
+
+
+def _check(question: Question, metrics: Sequence[str]) -> None:
+    sample.check_dimensions(question.group_by)
+    sample.check_dimensions(each for each in question.stratify_by if each != confounding.NOTHING)
+    if len(set(metrics)) < len(metrics):
+        twice = next(each for each in metrics if metrics.count(each) > 1)
+        raise InvalidArgument(f"metric {twice} is asked for twice: leave one out")
+    if len(metrics) > _MOST_METRICS:
+        raise InvalidArgument(f"ask for {_MOST_METRICS} metrics at most")
+
+
+def _sample(traces: sample.Traces, side: int, version: str) -> Sample:
+    rows = traces.rows[traces.rows["side"] == side]
+    finished = rows[rows["rank"] < sample.FINISHED]
+    count = len(finished)
+    return Sample(
+        version,
+        count,
+        int(np.count_nonzero(finished["failed"])),
+        len(rows) - count,
+        int(finished["start_ns"].min()) if count else None,
+        int(finished["start_ns"].max()) if count else None,
+        traces.one_in[side - 1],
+    )
+
+
+def _examined(units: Units, strata: Strata | None) -> _Examined:
+    return _Examined(units, strata, examine.examine(units, strata))
+
+
+def _groups(
+    source: Source,
+    group_by: Sequence[str],
+    rows: Rows,
+    measured: Sequence[Units],
+    held: Held,
+) -> tuple[list[Group], list[list[_Examined]], int]:
+    """Examine every metric within each group; what groups are by need not be held equal there."""
+    if not group_by:
+        return [], [], 0
+    of_traces = _values(source, group_by, rows)
+    keys, counts = np.unique(of_traces, axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:MOST_GROUPS]
+    texts = [
+        source.texts(name, np.unique(keys[order][:, place]), rows)
+        for place, name in enumerate(group_by)
+    ]
+    of_units = [_values(source, group_by, units.rows) for units in measured]
+    groups: list[Group] = []
+    parts: list[list[_Examined]] = []
+    for key in keys[order]:
+        sides = rows["side"][(of_traces == key).all(axis=1)]
+        groups.append(
+            Group(
+                {name: texts[n].get(int(key[n]), "") for n, name in enumerate(group_by)},
+                int(np.count_nonzero(sides == 1)),
+                int(np.count_nonzero(sides == 2)),
+                (),
+            )
+        )
+        part: list[_Examined] = []
+        for units, values in zip(measured, of_units, strict=True):
+            inside = units.where((values == key).all(axis=1))
+            alike = confounding.strata(source, held.besides(group_by), inside.rows)
+            part.append(_examined(inside, alike))
+        parts.append(part)
+    return groups, parts, max(0, len(keys) - MOST_GROUPS)
+
+
+def _values(source: Source, names: Sequence[str], rows: Rows) -> np.ndarray:
+    return np.stack([source.hashes(name, rows) for name in names], axis=1)
+
+
+def _adjust(examined: Sequence[_Examined]) -> None:
+    """Adjust the p-values of all tests that decide something, for how many they are."""
+    bulks = [each for each in examined if each.found.adjusted_p_value is not None]
+    tails = [each for each in examined if each.found.tail is not None]
+    raw = [each.found.p_value or 0.0 for each in bulks]
+    raw += [each.found.tail.p_value for each in tails if each.found.tail]
+    adjusted = statistics.adjusted(raw)
+    for each, p_value in zip(bulks, adjusted, strict=False):
+        each.found = replace(each.found, adjusted_p_value=p_value)
+    for each, p_value in zip(tails, adjusted[len(bulks) :], strict=True):
+        if each.found.tail:
+            tail = replace(each.found.tail, adjusted_p_value=p_value)
+            each.found = replace(each.found, tail=tail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sayer:
+    """Gives verdicts, and says them."""
+
+    source: Source
+    question: Question
+    mix: Sequence[Mix]
+
+    def judged(self, each: _Examined, group: Group | None = None) -> MetricComparison:
+        """Return a metric with its verdict, examples, categories and summary."""
+        found = each.found
+        if each.units.metric.shape is Shape.CATEGORY:
+            found = replace(found, categories=self._categories(each.units))
+        found = verdict(found)
+        if found.verdict in {Verdict.IMPROVED, Verdict.REGRESSED, Verdict.CHANGED}:
+            shown = examine.examples(each.units, up=_is_greater(found), strata=each.strata)
+            found = replace(found, example_trace_ids=shown)
+        said = words.summary(
+            found,
+            self.question.baseline_version,
+            self.question.candidate_version,
+            environment=self.question.environment,
+            group=group.values if group else {},
+            mix=self.mix,
+        )
+        return replace(found, summary=said)
+
+    def _categories(self, units: Units) -> tuple[Category, ...]:
+        if units.codes is None or units.categories is None:
+            return ()
+        sides = units.is_candidate
+        counts = [
+            np.bincount(units.codes[side], minlength=len(units.categories))
+            for side in (~sides, sides)
+        ]
+        order = np.argsort(-(counts[0] + counts[1]), kind="stable")[:_MOST_CATEGORIES]
+        texts = self.source.categories(units.metric, units.categories[order])
+        found: list[Category] = []
+        for code in order:
+            if not counts[0][code] + counts[1][code]:
+                continue
+            before, after = (
+                estimate.proportion(
+                    (units.codes[side] == code).astype(np.float64), units.rows["cluster"][side]
+                )
+                for side in (~sides, sides)
+            )
+            found.append(
+                Category(
+                    texts.get(int(units.categories[code]), ""),
+                    int(counts[0][code]),
+                    int(counts[1][code]),
+                    before,
+                    after,
+                    statistics.difference(before, after),
+                )
+            )
+        return tuple(found)
+
+
+def verdict(found: MetricComparison) -> MetricComparison:
+    """Say what follows from the adjusted p-values and the smallest change that matters.
+
+    A finding is a test that shows a difference whose interval is not wholly within the smallest
+    change: what is shown to be too small is none, however sure it is. Both the bulk and the tail
+    may be found to differ, and the worse of the two is the verdict.
+    """
+    if found.adjusted_p_value is None:
+        return replace(found, verdict=Verdict.NOT_ENOUGH_DATA)
+    smallest = found.smallest_relative_change or found.smallest_absolute_change or 0.0
+    decided = found.stratified is not None and found.stratified.decides
+    tail_change = _tail_change(found)
+    bulk_within = _within(found.deciding_change, smallest)
+    tail_within = found.tail is None or decided or _within(tail_change, smallest)
+    ways: dict[str, bool | None] = {}
+    somewhere = found.candidate_is_greater is not None or found.categories
+    if found.adjusted_p_value < ALPHA and not bulk_within and somewhere:
+        ways["bulk"] = found.candidate_is_greater
+    tail = found.tail
+    if (
+        tail is not None
+        and tail.adjusted_p_value < ALPHA
+        and tail.candidate_is_greater is not None
+        and (decided or not tail_within)
+    ):
+        ways["tail"] = tail.candidate_is_greater
+    if not ways:
+        same = bulk_within and tail_within
+        return replace(
+            found,
+            verdict=Verdict.EQUIVALENT if same else Verdict.NO_EVIDENCE,
+            more_needed=0 if same else found.more_needed,
+        )
+    if found.direction is Direction.UNSPECIFIED or None in ways.values():
+        said, part = Verdict.CHANGED, next(iter(ways))
+    else:
+        bad = found.direction is Direction.LESS
+        worse = [each for each, up in ways.items() if up is bad]
+        said = Verdict.REGRESSED if worse else Verdict.IMPROVED
+        part = worse[0] if worse else next(iter(ways))
+    found = replace(found, verdict=said, more_needed=0)
+    if part == "bulk":
+        return found
+    return replace(found, deciding_figure="p95", deciding_change=tail_change)
+
+
+def _is_greater(found: MetricComparison) -> bool | None:
+    if found.deciding_figure == "p95" and found.tail:
+        return found.tail.candidate_is_greater
+    return found.candidate_is_greater
+
+
+def _tail_change(found: MetricComparison) -> Estimate | None:
+    p95 = next((each for each in found.figures if each.figure == "p95"), None)
+    if p95 is None:
+        return None
+    return p95.difference if found.smallest_relative_change is None else p95.change
+
+
+def _within(change: Estimate | None, smallest: float) -> bool:
+    """Say whether an interval lies wholly within the smallest change that matters.
+
+    Two one-sided tests at 2.5 %: D. J. Schuirmann, A comparison of the two one-sided tests
+    procedure and the power approach for assessing the equivalence of average bioavailability,
+    Journal of Pharmacokinetics and Biopharmaceutics 15 (1987).
+    """
+    if change is None or change.lower is None or change.upper is None:
+        return False
+    return -smallest < change.lower and change.upper < smallest

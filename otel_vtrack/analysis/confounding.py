@@ -1,0 +1,184 @@
+"""Finds in what the traces of two versions differ, and what is to be held equal therefore.
+
+A version that got more of the slow routes is slower without being worse: E. H. Simpson, The
+interpretation of interaction in contingency tables, Journal of the Royal Statistical Society B 13
+(1951). What differs before a version begins to work may be held equal: the route, who asks,
+where. The model may not, unless asked for: it is the version that chooses it, and what follows
+from that is the version's (P. R. Rosenbaum, The consequences of adjustment for a concomitant
+variable that has been affected by the treatment, Journal of the Royal Statistical Society A 147,
+1984).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otel_vtrack.analysis.compare import Level, Mix
+from otel_vtrack.analysis.examine import Strata
+from otel_vtrack.analysis.inference import compare as tests
+from otel_vtrack.analysis.sample import DIMENSIONS, Rows, Source
+
+NOTHING: Final = "none"
+"""Asked for: hold nothing equal."""
+
+_SURE: Final = 0.001
+"""Five dimensions are tested each time, and what is held equal without need costs some power."""
+_APART: Final = 0.05
+"""Least of Cramér's V. Below, the mix of no dimension can explain a change worth the name: were one
+of two equal routes twice as slow as the other, it would make 5 % of the mean at V = 0.075."""
+
+_MOST_LEVELS: Final = 50
+_SHOWN_LEVELS: Final = 10
+_OTHERS: Final = "(others)"
+_BEFORE: Final = frozenset({"route", "environment", "service", "user"})
+_KNOWN_USERS: Final = 0.5
+_SHARED_USERS: Final = 0.5
+
+
+class Held(NamedTuple):
+    """What is to be held equal.
+
+    Attributes:
+        dimensions: Which.
+        decides: Whether the verdict is by that.
+    """
+
+    dimensions: tuple[str, ...]
+    decides: bool
+
+    def besides(self, names: Sequence[str]) -> "Held":
+        """Return what is left where some are equal already."""
+        return Held(tuple(each for each in self.dimensions if each not in names), self.decides)
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """What traces have in one respect.
+
+    Attributes:
+        codes: Of each trace, from 0; what is rare has one together.
+        hashes: Of each code; of what is rare None.
+    """
+
+    name: str
+    codes: NDArray[np.int64]
+    hashes: tuple[int | None, ...]
+    level_count: int
+
+
+def dimension(source: Source, name: str, rows: Rows) -> Dimension:
+    """Number the values that traces have in a dimension, the most frequent first."""
+    hashes, inverse, counts = np.unique(
+        source.hashes(name, rows), return_inverse=True, return_counts=True
+    )
+    order = np.argsort(-counts, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    codes = np.minimum(rank[inverse], _MOST_LEVELS)
+    kept: list[int | None] = [int(each) for each in hashes[order[:_MOST_LEVELS]]]
+    return Dimension(
+        name,
+        codes.astype(np.int64),
+        tuple(kept + [None] * (len(order) > _MOST_LEVELS)),
+        len(order),
+    )
+
+
+def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
+    """Return the dimensions of which the versions saw a different mix, the most different first."""
+    sides = rows["side"] == 2
+    if not sides.any() or sides.all():
+        return ()
+    _, clusters = np.unique(rows["cluster"], return_inverse=True)
+    found: list[Mix] = []
+    for name in DIMENSIONS:
+        if name == "user" and not _known_users(rows, sides):
+            continue
+        of = dimension(source, name, rows)
+        if len(of.hashes) < 2:
+            continue
+        tested = tests.mix(of.codes, sides, clusters)
+        if tested.p_value is None or tested.cramers_v is None:
+            continue
+        if tested.p_value < _SURE and tested.cramers_v >= _APART:
+            found.append(
+                Mix(
+                    name,
+                    tested.p_value,
+                    tested.cramers_v,
+                    _levels(source, of, rows, sides),
+                    of.level_count,
+                )
+            )
+    return tuple(sorted(found, key=lambda each: -each.cramers_v))
+
+
+def _known_users(rows: Rows, sides: NDArray[np.bool_]) -> bool:
+    known = rows["user"] != 0
+    return all(float(known[side].mean()) >= _KNOWN_USERS for side in (sides, ~sides))
+
+
+def _levels(
+    source: Source, of: Dimension, rows: Rows, sides: NDArray[np.bool_]
+) -> tuple[Level, ...]:
+    counts = [np.bincount(of.codes[side], minlength=len(of.hashes)) for side in (~sides, sides)]
+    shown = [each for each in of.hashes[:_SHOWN_LEVELS] if each is not None]
+    texts = source.texts(of.name, np.array(shown, np.uint64), rows)
+    return tuple(
+        Level(texts.get(value, ""), int(counts[0][code]), int(counts[1][code]))
+        for code, value in enumerate(shown)
+    )
+
+
+def chosen(mix: Sequence[Mix], asked: Sequence[str], rows: Rows) -> Held:
+    """Return what to hold equal.
+
+    Args:
+        mix: Of which dimensions the versions saw a different mix.
+        asked: What somebody wants to be held equal; empty lets the mix decide.
+        rows: The traces.
+    """
+    if asked:
+        return Held(tuple(each for each in asked if each != NOTHING), decides=True)
+    differ = [each.dimension for each in mix]
+    before = [name for name in differ if name in _BEFORE and (name != "user" or _shared(rows))]
+    if before:
+        return Held(tuple(name for name in DIMENSIONS if name in before), decides=True)
+    return Held(("model",) if "model" in differ else (), decides=False)
+
+
+def _shared(rows: Rows) -> bool:
+    """Say whether most traces are of users that both versions had: else there is no like user."""
+    sides = rows["side"] == 2
+    both = np.intersect1d(rows["user"][sides], rows["user"][~sides])
+    both = both[both != 0]
+    return bool(np.isin(rows["user"], both).mean() >= _SHARED_USERS)
+
+
+def strata(source: Source, held: Held, rows: Rows) -> Strata | None:
+    """Number what is alike in all that is held equal; None of no dimensions or traces."""
+    if not held.dimensions or not len(rows):
+        return None
+    found = [dimension(source, name, rows) for name in held.dimensions]
+    codes = found[0].codes
+    for of in found[1:]:
+        codes = codes * len(of.hashes) + of.codes
+    present, numbered = np.unique(codes, return_inverse=True)
+    known: dict[str, dict[int, str]] = {}
+
+    def labels(code: int) -> dict[str, str]:
+        left = int(present[code])
+        values: dict[str, str] = {}
+        for of in reversed(found):
+            left, level = divmod(left, len(of.hashes))
+            value = of.hashes[level]
+            if of.name not in known:
+                every = np.array([each for each in of.hashes if each is not None], np.uint64)
+                known[of.name] = source.texts(of.name, every, rows)
+            values[of.name] = _OTHERS if value is None else known[of.name].get(value, "")
+        return dict(reversed(values.items()))
+
+    return Strata(held.dimensions, numbered.astype(np.int64), labels, held.decides)

@@ -1,0 +1,161 @@
+"""What versions are compared by: the names of metrics, what they measure, and what is better."""
+
+import difflib
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Final
+
+from otel_vtrack.errors import InvalidArgument
+
+DEFAULT: Final = ("latency", "error_rate", "tokens", "cost")
+"""What is compared where nothing is asked for."""
+
+SMALLEST_RELATIVE_CHANGE: Final = 0.05
+SMALLEST_POINTS: Final = 0.01
+
+
+class Direction(IntEnum):
+    """Which is better; numbers as in analysis.proto."""
+
+    UNSPECIFIED = 0
+    LESS = 1
+    MORE = 2
+
+
+class Shape(Enum):
+    """What values are like, and so how they are tested."""
+
+    DURATION = "duration"
+    """Skewed, and of interest in the tail as well."""
+    SUM = "sum"
+    """What is paid for: the mean counts, for it makes the bill."""
+    SCORE = "score"
+    """Numbers of which nothing is known."""
+    SHARE = "share"
+    """Yes or no."""
+    CATEGORY = "category"
+    """One of several, in no order."""
+
+
+class Unit(Enum):
+    """What is measured, one value each."""
+
+    TRACE = "trace"
+    SPAN = "span"
+    ASSESSMENT = "assessment"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        text: As it is asked for.
+        kind: What stands before the colon, or the whole.
+        name: What stands behind it.
+        shape: Of an assessment only its values tell; SCORE until then.
+        direction: Which is better.
+        smallest_relative_change: The smallest change that matters, as a share of the baseline's.
+        smallest_absolute_change: The same in the unit. Neither is given: by the shape.
+    """
+
+    text: str
+    kind: str
+    name: str
+    shape: Shape
+    unit: str
+    measured: Unit
+    direction: Direction
+    smallest_relative_change: float | None = None
+    smallest_absolute_change: float | None = None
+
+    def smallest(self, shape: Shape) -> tuple[float | None, float | None]:
+        """Return the smallest change that matters, relative or absolute; one of them is None."""
+        if self.smallest_absolute_change is not None:
+            return None, self.smallest_absolute_change
+        if self.smallest_relative_change is not None:
+            return self.smallest_relative_change, None
+        if shape in {Shape.SHARE, Shape.CATEGORY}:
+            return None, SMALLEST_POINTS
+        return SMALLEST_RELATIVE_CHANGE, None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricQuery:
+    """A metric as somebody asks for it; analysis.proto explains each field."""
+
+    metric: str
+    direction: Direction = Direction.UNSPECIFIED
+    smallest_relative_change: float | None = None
+    smallest_absolute_change: float | None = None
+
+
+_PLAIN: Final = {
+    "latency": (Shape.DURATION, "ms", Unit.TRACE),
+    "error_rate": (Shape.SHARE, "share", Unit.TRACE),
+    "tokens": (Shape.SUM, "tokens", Unit.TRACE),
+    "cost": (Shape.SUM, "USD", Unit.TRACE),
+    "entry_latency": (Shape.DURATION, "ms", Unit.SPAN),
+}
+_NAMED: Final = {
+    "span_latency": (Shape.DURATION, "ms", Unit.SPAN, Direction.LESS),
+    "span_error_rate": (Shape.SHARE, "share", Unit.SPAN, Direction.LESS),
+    "attribute": (Shape.SCORE, "", Unit.SPAN, Direction.UNSPECIFIED),
+    "assessment": (Shape.SCORE, "", Unit.ASSESSMENT, Direction.MORE),
+}
+FORMS: Final = (
+    *_PLAIN,
+    "span_latency:NAME",
+    "span_error_rate:NAME",
+    "attribute:KEY",
+    "assessment:NAME",
+)
+"""How metrics are named."""
+
+
+def parse(asked: MetricQuery) -> Metric:
+    """Read the name of a metric.
+
+    Raises:
+        InvalidArgument: There is no such metric, or its smallest change makes no sense.
+    """
+    kind, colon, name = asked.metric.partition(":")
+    relative, absolute = asked.smallest_relative_change, asked.smallest_absolute_change
+    if relative is not None and absolute is not None:
+        raise InvalidArgument(
+            f"{asked.metric}: give its smallest change either as a share or in its unit, not both"
+        )
+    for given in (relative, absolute):
+        if given is not None and not 0 < given < float("inf"):
+            raise InvalidArgument(f"{asked.metric}: its smallest change must be above 0")
+    if kind in _PLAIN and not colon:
+        shape, unit, measured = _PLAIN[kind]
+        direction = Direction.LESS
+    elif kind in _NAMED and name:
+        shape, unit, measured, direction = _NAMED[kind]
+    else:
+        raise _unknown(asked.metric)
+    if shape is Shape.SHARE and relative is not None:
+        raise InvalidArgument(f"{asked.metric}: its smallest change is a difference: write points")
+    return Metric(
+        asked.metric,
+        kind,
+        name,
+        shape,
+        unit,
+        measured,
+        asked.direction or direction,
+        relative,
+        absolute,
+    )
+
+
+def _unknown(text: str) -> InvalidArgument:
+    kind, _, name = text.partition(":")
+    if kind in _NAMED and not name:
+        return InvalidArgument(f"{text or 'a metric'} names nothing: write {kind}:NAME")
+    if kind in _PLAIN:
+        return InvalidArgument(f"there is no metric {text}: write {kind}")
+    near = difflib.get_close_matches(kind, [*_PLAIN, *_NAMED], n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}? There are" if near else "there are"
+    return InvalidArgument(f"there is no metric {text or '(empty)'}: {hint} {', '.join(FORMS)}")

@@ -1,0 +1,13 @@
+-- By which names is there feedback on traces, and how much? One row a name.
+
+SELECT
+    a.assessment_name AS name,
+    count() AS assessment_count
+FROM current_assessments AS a
+WHERE a.assessment_type = 'feedback'
+    AND a.valid
+    AND a.session_id = ''
+    AND a.experiment = {experiment:String}
+GROUP BY name
+ORDER BY assessment_count DESC, name
+LIMIT 1000;

@@ -1,0 +1,12 @@
+-- Which values does feedback by one name have, in letters?
+
+SELECT
+    cityHash64(a.value) AS value_hash,
+    any(if(a.value_type = 'string', JSONExtractString(a.value), a.value)) AS category
+FROM current_assessments AS a
+WHERE a.assessment_name = {name:String}
+    AND a.assessment_type = 'feedback'
+    AND a.valid
+    AND a.session_id = ''
+    AND has({value_hashes:Array(UInt64)}, cityHash64(a.value))
+GROUP BY value_hash;

@@ -1,0 +1,9 @@
+-- Which variant of a feature flag did traces see? One row a trace; columns have one width.
+
+SELECT
+    cityHash64(g.trace_id) AS trace_hash,
+    cityHash64(g.value) AS value_hash
+FROM trace_tags AS g FINAL
+WHERE g.key = {key:String}
+    AND g.deleted = 0
+    AND cityHash64(g.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64});

@@ -1,0 +1,23 @@
+-- What do spans of two versions measure? One row a span; columns have one width.
+--
+-- The parts say which spans are meant and what is measured of them. A span may be there twice
+-- until its rows are merged.
+
+SELECT
+    cityHash64(s.trace_id) AS trace_hash,
+    if(s.version = {baseline_version:String}, 1, 2)::UInt8 AS side,
+    assumeNotNull(/*?value*/ s.duration_ns / 1e6 /*value?*/) AS value,
+    if(s.service_name = '', 0, cityHash64(s.service_name)) AS service,
+    if(s.environment = '', 0, cityHash64(s.environment)) AS environment
+FROM spans AS s
+WHERE s.version IN ({baseline_version:String}, {candidate_version:String})
+    AND s.experiment = {experiment:String}
+    AND ({service_name:String} = '' OR s.service_name = {service_name:String})
+    AND ({environment:String} = '' OR s.environment = {environment:String})
+    AND s.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+    AND s.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+    AND toStartOfMinute(s.start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC'))
+    AND toStartOfMinute(s.start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC'))
+    AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(s.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+    AND /*?which*/ 1 /*which?*/
+LIMIT 1 BY s.trace_id, s.span_id;

@@ -1,0 +1,8 @@
+-- Which values does a tag have, in letters?
+
+SELECT DISTINCT
+    cityHash64(g.value) AS value_hash,
+    g.value AS value
+FROM trace_tags AS g
+WHERE g.key = {key:String}
+    AND has({value_hashes:Array(UInt64)}, value_hash);
