@@ -327,10 +327,11 @@ class Source:
 
     def _refuse_spans(self, metric: Metric, bound: Mapping[str, Any]) -> None:
         """Say what there is instead, where nothing has the name of a metric."""
-        kind = "attribute" if metric.kind == "attribute" else "span"
-        near = self._store.query(f"analysis/{kind}_names", bound)
+        of_attributes = metric.kind == "attribute"
+        query = "analysis/attribute_names" if of_attributes else "analysis/span_names"
+        near = self._store.query(query, bound)
         shown = ", ".join(row["name"] for row in near) or "none"
-        what = "numeric attribute" if kind == "attribute" else "span"
+        what = "numeric attribute" if of_attributes else "span"
         raise NotFound(
             f"{metric.text}: no {what} of these versions has the name {metric.name}; the most"
             f" like it: {shown}"

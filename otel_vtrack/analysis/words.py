@@ -1,5 +1,6 @@
 """Says what a comparison found, in sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +30,7 @@ _SAID: Final = {
     "assessment": ("assessment {0}", "", ""),
 }
 _IMPROVED, _REGRESSED, _NO_EVIDENCE, _EQUIVALENT, _CHANGED = 1, 2, 3, 5, 6
-_LESS, _MORE = 1, 2
+_ALPHA: Final = 0.05
 
 
 def summary(
@@ -74,11 +75,13 @@ def summary(
             said = f"{name} is {than}{_judged(found)}"
     elif found.verdict == _EQUIVALENT:
         said = (
-            f"{name} of {candidate} is that of {baseline}{where}, or differs by less than"
-            f" {smallest(found)}"
+            f"{name} differs by less than {smallest(found)} between {baseline} and"
+            f" {candidate}{where}, if at all"
         )
     elif found.verdict == _NO_EVIDENCE:
         said = f"no evidence that {name} differs between {baseline} and {candidate}{where}"
+        if (found.adjusted_p_value or 0.0) < _ALPHA:
+            said += f" by {smallest(found)}, except perhaps in the tail"
     else:
         return _not_enough(found, f"{name}{where}", counts, alike)
     told = [each for each in (_figures(found), _p_value(found), counts) if each]
@@ -169,7 +172,7 @@ def _figures(found: "MetricComparison") -> str:
     like = found.stratified
     if like is not None and like.decides and not _of_tail(found):
         change = _by(found, like.difference, like.change)
-        return f"{change} alike for alike" if change else ""
+        return f"{change} like for like" if change else ""
     values = [amount(found.unit, each.value) for each in (shown.baseline, shown.candidate)]
     change = _by(found, shown.difference, shown.change)
     label = "" if shown.figure == "rate" else f"{shown.figure} "
@@ -253,7 +256,8 @@ def amount(unit: str, value: float) -> str:
     if unit == "share":
         return f"{value * 100:.3g} %"
     if unit == "USD":
-        return f"${value:,.2f}" if size >= 100 else f"${value:.3g}"
+        places = 2 if size >= 1 or not size else min(9, 2 - math.floor(math.log10(size)))
+        return f"{'-' if value < 0 else ''}${size:,.{places}f}"
     if unit == "tokens":
         return f"{value:,.0f}"
     return f"{value:,.0f}" if size >= 10_000 else f"{value:.4g}"
@@ -276,6 +280,7 @@ def interval(estimate: Estimate) -> str:
 def _hundredths(share: float, *, sign: bool = True) -> str:
     number = share * 100
     text = f"{number:.0f}" if abs(number) >= 10 else f"{number:.1f}"
+    text = "0.0" if text == "-0.0" else text
     return f"+{text}" if sign and number > 0 else text
 
 

@@ -187,6 +187,8 @@ def _print(found: analysis_pb2.Comparison) -> None:
         ("change", True),
     ]
     console.print(show.table(columns, [row for each in found.metrics for row in _rows(each)]))
+    for said in filter(None, map(_tested, found.metrics)):
+        console.print(escape(said), soft_wrap=True)
     for group in found.groups:
         named = ", ".join(f"{name} {value or '(none)'}" for name, value in group.values.items())
         counts = f"{group.baseline_count:,} / {group.candidate_count:,} traces"
@@ -243,23 +245,27 @@ def _rows(metric: analysis_pb2.MetricComparison) -> list[tuple[str, ...]]:
         rows.append((f"above {words.amount(unit, tail.threshold)}", *shares, "", ""))
     if metric.HasField("stratified"):
         rows += _alike(unit, metric.stratified)
-    if metric.HasField("p_value"):
-        rows.append((_tested(metric.test, metric, "adjusted_p_value"), "", "", "", ""))
-    if metric.HasField("tail"):
-        tail = metric.tail
-        said = f"tail, {tail.test}: {words.probability(tail.p_value)}, adjusted"
-        rows.append((f"{said} {words.probability(tail.adjusted_p_value)}", "", "", "", ""))
-    if metric.HasField("effect_size"):
-        rows.append((f"effect size {metric.effect_size:.3g}", "", "", "", ""))
-    if metric.example_trace_ids:
-        rows.append((f"example {metric.example_trace_ids[0]}", "", "", "", ""))
     return [(metric.metric if not n else "", *row) for n, row in enumerate(rows)]
 
 
-def _tested(name: str, metric: analysis_pb2.MetricComparison, adjusted: str) -> str:
-    said = f"{name}: {words.probability(metric.p_value)}"
-    if metric.HasField("adjusted_p_value"):
-        said += f", adjusted {words.probability(getattr(metric, adjusted))}"
+def _tested(metric: analysis_pb2.MetricComparison) -> str:
+    """Say by which test, why, and where to look for an example; empty if nothing was tested."""
+    if not metric.HasField("p_value"):
+        return ""
+    told = [f"{metric.test} ({_p_values(metric)}), for {metric.test_reason}"]
+    if metric.HasField("tail"):
+        told.append(f"tail: {metric.tail.test} ({_p_values(metric.tail)})")
+    if metric.HasField("effect_size"):
+        told.append(f"effect size {metric.effect_size:.3g}")
+    if metric.example_trace_ids:
+        told.append(f"see trace {metric.example_trace_ids[0]}")
+    return f"{metric.metric}: {'; '.join(told)}"
+
+
+def _p_values(found: analysis_pb2.MetricComparison | analysis_pb2.TailTest) -> str:
+    said = words.probability(found.p_value)
+    if found.HasField("adjusted_p_value"):
+        said += f", adjusted {words.probability(found.adjusted_p_value)}"
     return said
 
 

@@ -875,13 +875,15 @@ class TailTest(_message.Message):
         candidate: Global___Estimate | None = ...,
         test: _builtins.str = ...,
         p_value: _builtins.float = ...,
-        adjusted_p_value: _builtins.float = ...,
+        adjusted_p_value: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate", "p_value", b"p_value", "test", b"test", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate", "p_value", b"p_value", "test", b"test", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
+    _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adjusted_p_value) -> _WhichOneofReturnType__adjusted_p_value | None: ...
 
 Global___TailTest: _TypeAlias = TailTest  # noqa: Y015
 

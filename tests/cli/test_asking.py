@@ -45,7 +45,9 @@ def test_a_comparison_says_in_words_which_version_is_slower(run, send):
     assert result.exit_code == 0
     assert "2.4.0 is slower than 2.3.1 in production: p50 130 ms -> 180 ms (+38 %" in result.stdout
     assert "not enough data on tokens per trace" in result.stdout
-    assert "Brunner-Munzel: p < 0.0001, adjusted p < 0.0001" in result.stdout
+    assert (
+        "latency: Brunner-Munzel (p < 0.0001, adjusted p < 0.0001), for durations" in result.stdout
+    )
     found = answer(run(*words, "--metric", "latency", "--json"))
     assert [metric["verdict"] for metric in found["metrics"]] == ["VERDICT_REGRESSED"]
     assert found["metrics"][0]["figures"][3]["baseline"]["value"] == 157.0
