@@ -1,6 +1,7 @@
 """Compares two versions: takes a sample, tests each metric in each group, and gives verdicts."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,6 +33,7 @@ from otel_vtrack.store.client import Store
 MOST_GROUPS: Final = 20
 _MOST_CATEGORIES: Final = 20
 _MOST_METRICS: Final = 50
+_READERS: Final = 2
 
 
 @dataclass(slots=True)
@@ -65,10 +67,17 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
             if nothing and found.sampled_one_in == 1:
                 raise answers.unknown(found.version)
     rows = traces.rows[traces.rows["rank"] < sample.FINISHED]
-    mix = confounding.mixes(source, rows)
-    held = confounding.chosen(mix, question.stratify_by, rows)
-    measured = [source.units(metric, table) for metric in asked]
-    wholes = [_examined(units, confounding.strata(source, held, units.rows)) for units in measured]
+    # The engine reads what the next metrics need while this one is tested.
+    with ThreadPoolExecutor(_READERS) as pool:
+        coming = [pool.submit(source.units, metric, table) for metric in asked]
+        mix = confounding.mixes(source, rows)
+        held = confounding.chosen(mix, question.stratify_by, rows)
+        measured: list[Units] = []
+        wholes: list[_Examined] = []
+        for each in coming:
+            units = each.result()
+            measured.append(units)
+            wholes.append(_examined(units, confounding.strata(source, held, units.rows)))
     groups, parts, left_out = _groups(source, question.group_by, rows, measured, held)
     _adjust([*wholes, *(each for part in parts for each in part)])
     say = _Sayer(source, question, mix)

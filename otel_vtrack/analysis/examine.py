@@ -96,6 +96,15 @@ class Data:
         """Return some of them."""
         return Data(self.values[chosen], self.sides[chosen], self.clusters[chosen])
 
+    @property
+    def cluster_counts(self) -> tuple[int, int]:
+        """Of the baseline and of the candidate; one with turns of both counts for both."""
+        first, second = (
+            int(np.count_nonzero(np.bincount(self.clusters[side])))
+            for side in (~self.sides, self.sides)
+        )
+        return first, second
+
     def test(
         self, how: Callable[..., Tested], strata: NDArray[Any] | None = None, values: Any = None
     ) -> Tested:
@@ -117,7 +126,7 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
     data = data_of(units)
     shape = units.metric.shape
     counts = int(np.count_nonzero(~data.sides)), int(np.count_nonzero(data.sides))
-    clusters = [len(np.unique(data.clusters[side])) for side in (~data.sides, data.sides)]
+    clusters = data.cluster_counts
     relative, absolute = units.metric.smallest(shape)
     of_side = np.bincount(units.unpriced[0], minlength=3)
     known: dict[str, Any] = {
@@ -139,9 +148,7 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
         return _of_categories(units, data, known)
     figures = _figures(data, shape)
     if not all(counts):
-        return MetricComparison(
-            **known, figures=figures, more_needed=_to_begin(counts, tuple(clusters))
-        )
+        return MetricComparison(**known, figures=figures, more_needed=_to_begin(counts, clusters))
     bulk = next(each for each in figures if each.figure == _BULK[shape])
     crude = _main(data, shape)
     like = _stratified(data, shape, strata, crude) if strata else None
@@ -158,8 +165,8 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
             int(np.count_nonzero(~within.sides)),
             int(np.count_nonzero(within.sides)),
         )
-        clusters = [len(np.unique(within.clusters[side])) for side in (~within.sides, within.sides)]
-    begin = _to_begin(counts, tuple(clusters))
+        clusters = within.cluster_counts
+    begin = _to_begin(counts, clusters)
     return MetricComparison(
         **known,
         figures=figures,

@@ -315,7 +315,7 @@ class Source:
         densest = min(one_in)
         traces = self._read_traces(
             (densest, densest),
-            self._parts | {"also": _OF_SPANS.format(parts["which"])},
+            self._parts | {"chosen": _OF_SPANS.format(parts["which"])},
             any_version=1,
             name=metric.name,
         )

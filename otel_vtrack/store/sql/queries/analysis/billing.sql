@@ -31,6 +31,18 @@ FROM
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND experiment = {experiment:String}
+            -- Only traces with a row that may be such a root: the rest need not be put together.
+            AND /*?chosen*/ cityHash64(trace_id) IN
+            (
+                SELECT cityHash64(trace_id)
+                FROM traces
+                WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+                    AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+                    AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+                    AND experiment = {experiment:String}
+                    AND root.version IN ({baseline_version:String}, {candidate_version:String})
+                    AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(root.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+            ) /*chosen?*/
             AND /*?some*/ cityHash64(trace_id) IN
             (
                 SELECT cityHash64(t.trace_id)

@@ -5,7 +5,7 @@
 -- width, so that the bytes of the answer are an array: texts are their hashes, 0 for none, which
 -- analysis/levels spells out. With `any_version` the root may have any, and be anywhere. What the
 -- traces must match is put in at the marked places, as in traces/find; `also` is a further
--- condition on rows.
+-- condition on rows, and `chosen` says otherwise which traces these may be.
 
 SELECT
     c.id AS trace_id,
@@ -53,6 +53,18 @@ FROM
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND experiment = {experiment:String}
+            -- Only traces with a row that may be such a root: the rest need not be put together.
+            AND /*?chosen*/ cityHash64(trace_id) IN
+            (
+                SELECT cityHash64(trace_id)
+                FROM traces
+                WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+                    AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+                    AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+                    AND experiment = {experiment:String}
+                    AND root.version IN ({baseline_version:String}, {candidate_version:String})
+                    AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(root.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+            ) /*chosen?*/
             AND /*?some*/ cityHash64(trace_id) IN
             (
                 SELECT cityHash64(t.trace_id)
