@@ -85,7 +85,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """Whether the greatest values differ."""
+    """Whether the greatest values differ.
+
+    Attributes:
+        change: Of p95, as the smallest change is given; of like with like without bounds.
+    """
 
     threshold: float
     baseline: Estimate
@@ -93,6 +97,7 @@ class Tail:
     test: str
     p_value: float
     candidate_is_greater: bool | None
+    change: Estimate | None
     adjusted_p_value: float = 1.0
 
 
@@ -103,8 +108,8 @@ class Stratum:
     values: Mapping[str, str]
     baseline_count: int
     candidate_count: int
-    baseline: float
-    candidate: float
+    baseline: float | None
+    candidate: float | None
     difference: Estimate | None
 
 

@@ -26,7 +26,7 @@ from otel_vtrack.analysis.inference import estimate
 from otel_vtrack.analysis.metrics import DEFAULT, Direction, MetricQuery, Shape, Unit, parse
 from otel_vtrack.analysis.sample import Rows, Source, Units
 from otel_vtrack.analysis.statistics import Estimate
-from otel_vtrack.errors import InvalidArgument
+from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query.prices import Prices
 from otel_vtrack.store.client import Store
 
@@ -65,20 +65,30 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
         for found in (baseline, candidate):
             nothing = not found.trace_count and not found.in_progress_count
             if nothing and found.sampled_one_in == 1:
-                raise answers.unknown(found.version)
+                raise NotFound(
+                    f"version {found.version} began no traces here, but has spans in others':"
+                    " compare it by --metric entry_latency, span_latency:NAME or"
+                    " span_error_rate:NAME, or choose a wider time range"
+                )
     rows = traces.rows[traces.rows["rank"] < sample.FINISHED]
     # The engine reads what the next metrics need while this one is tested.
     with ThreadPoolExecutor(_READERS) as pool:
         coming = [pool.submit(source.units, metric, table) for metric in asked]
         mix = confounding.mixes(source, rows)
-        held = confounding.chosen(mix, question.stratify_by, rows)
-        measured: list[Units] = []
+        of_traces = confounding.chosen(mix, question.stratify_by, rows)
+        measured: list[tuple[Units, Held]] = []
         wholes: list[_Examined] = []
         for each in coming:
-            units = each.result()
-            measured.append(units)
+            units, held = each.result(), of_traces
+            if units.metric.measured is Unit.SPAN:
+                # Their traces may be others: what began them may have a version of its own.
+                own = confounding.mixes(source, units.rows)
+                held = confounding.chosen(own, question.stratify_by, units.rows)
+                known = {one.dimension for one in mix}
+                mix += tuple(one for one in own if one.dimension not in known)
+            measured.append((units, held))
             wholes.append(_examined(units, confounding.strata(source, held, units.rows)))
-    groups, parts, left_out = _groups(source, question.group_by, rows, measured, held)
+    groups, parts, left_out = _groups(source, question.group_by, rows, measured)
     _adjust([*wholes, *(each for part in parts for each in part)])
     say = _Sayer(source, question, mix)
     return Comparison(
@@ -131,8 +141,7 @@ def _groups(
     source: Source,
     group_by: Sequence[str],
     rows: Rows,
-    measured: Sequence[Units],
-    held: Held,
+    measured: Sequence[tuple[Units, Held]],
 ) -> tuple[list[Group], list[list[_Examined]], int]:
     """Examine every metric within each group; what groups are by need not be held equal there."""
     if not group_by:
@@ -144,7 +153,7 @@ def _groups(
         source.texts(name, np.unique(keys[order][:, place]), rows)
         for place, name in enumerate(group_by)
     ]
-    of_units = [_values(source, group_by, units.rows) for units in measured]
+    of_units = [_values(source, group_by, units.rows) for units, _ in measured]
     groups: list[Group] = []
     parts: list[list[_Examined]] = []
     for key in keys[order]:
@@ -158,7 +167,7 @@ def _groups(
             )
         )
         part: list[_Examined] = []
-        for units, values in zip(measured, of_units, strict=True):
+        for (units, held), values in zip(measured, of_units, strict=True):
             inside = units.where((values == key).all(axis=1))
             alike = confounding.strata(source, held.besides(group_by), inside.rows)
             part.append(_examined(inside, alike))
@@ -255,10 +264,8 @@ def verdict(found: MetricComparison) -> MetricComparison:
     if found.adjusted_p_value is None:
         return replace(found, verdict=Verdict.NOT_ENOUGH_DATA)
     smallest = found.smallest_relative_change or found.smallest_absolute_change or 0.0
-    decided = found.stratified is not None and found.stratified.decides
-    tail_change = _tail_change(found)
     bulk_within = _within(found.deciding_change, smallest)
-    tail_within = found.tail is None or decided or _within(tail_change, smallest)
+    tail_within = found.tail is None or _within(found.tail.change, smallest)
     ways: dict[str, bool | None] = {}
     somewhere = found.candidate_is_greater is not None or found.categories
     if found.adjusted_p_value < ALPHA and not bulk_within and somewhere:
@@ -268,7 +275,7 @@ def verdict(found: MetricComparison) -> MetricComparison:
         tail is not None
         and tail.adjusted_p_value < ALPHA
         and tail.candidate_is_greater is not None
-        and (decided or not tail_within)
+        and not tail_within
     ):
         ways["tail"] = tail.candidate_is_greater
     if not ways:
@@ -286,22 +293,15 @@ def verdict(found: MetricComparison) -> MetricComparison:
         said = Verdict.REGRESSED if worse else Verdict.IMPROVED
         part = worse[0] if worse else next(iter(ways))
     found = replace(found, verdict=said, more_needed=0)
-    if part == "bulk":
+    if part == "bulk" or tail is None:
         return found
-    return replace(found, deciding_figure="p95", deciding_change=tail_change)
+    return replace(found, deciding_figure="p95", deciding_change=tail.change)
 
 
 def _is_greater(found: MetricComparison) -> bool | None:
     if found.deciding_figure == "p95" and found.tail:
         return found.tail.candidate_is_greater
     return found.candidate_is_greater
-
-
-def _tail_change(found: MetricComparison) -> Estimate | None:
-    p95 = next((each for each in found.figures if each.figure == "p95"), None)
-    if p95 is None:
-        return None
-    return p95.difference if found.smallest_relative_change is None else p95.change
 
 
 def _within(change: Estimate | None, smallest: float) -> bool:

@@ -22,12 +22,13 @@ from otel_vtrack.analysis.compare import (
 )
 from otel_vtrack.analysis.inference import compare as tests
 from otel_vtrack.analysis.inference import estimate, power
+from otel_vtrack.analysis.inference.contrast import FEWEST_CLUSTERS
 from otel_vtrack.analysis.inference.tested import Tested
 from otel_vtrack.analysis.metrics import Shape
 from otel_vtrack.analysis.sample import Units
 from otel_vtrack.analysis.statistics import Estimate
 
-ENOUGH_CLUSTERS: Final = 10
+ENOUGH_CLUSTERS: Final = FEWEST_CLUSTERS
 """Fewest sessions, or traces without one, of each version from which anything is concluded.
 
 Of fewer the error that allows for sessions is itself a guess: A. C. Cameron and D. L. Miller, A
@@ -167,6 +168,10 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
         )
         clusters = within.cluster_counts
     begin = _to_begin(counts, clusters)
+    tail = None
+    if shape is Shape.DURATION and not begin:
+        p95 = next(each for each in figures if each.figure == "p95")
+        tail = _tail(data, decisive, p95, relative=relative is not None)
     return MetricComparison(
         **known,
         figures=figures,
@@ -176,7 +181,7 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
         candidate_is_greater=_points_up(deciding, shape),
         effect_size=effect,
         deciding_change=change,
-        tail=_tail(data, decisive) if shape is Shape.DURATION and not begin else None,
+        tail=tail,
         stratified=like,
         more_needed=begin or _needed(data, shape, bulk, relative, absolute),
         # Not enough to say anything at all is told from not enough to find what matters.
@@ -281,7 +286,7 @@ def _reason(shape: Shape, tested: Tested, like: Stratified | None) -> str:
     return said
 
 
-def _tail(data: Data, strata: NDArray[Any] | None) -> Tail | None:
+def _tail(data: Data, strata: NDArray[Any] | None, p95: Figure, *, relative: bool) -> Tail | None:
     """Compare how many values lie above p95 of all.
 
     The quantile test: R. A. Johnson, S. Verrill and D. H. Moore, Two-sample rank tests for
@@ -291,9 +296,11 @@ def _tail(data: Data, strata: NDArray[Any] | None) -> Tail | None:
     fewest = min(np.count_nonzero(data.sides), np.count_nonzero(~data.sides))
     if fewest * (1 - TAIL) < _ENOUGH_IN_TAIL:
         return None
+    change = p95.change if relative else p95.difference
     if strata is not None:
         shared = _shared(data, strata)
         data, strata = data.where(shared), strata[shared]
+        change = _change_of_tail(data, strata, relative=relative)
     threshold = float(np.quantile(data.values, TAIL, method="inverted_cdf"))
     above = (data.values > threshold).astype(np.float64)
     if not above.any():
@@ -312,7 +319,20 @@ def _tail(data: Data, strata: NDArray[Any] | None) -> Tail | None:
         test=tested.test,
         p_value=tested.p_value,
         candidate_is_greater=None if not gap else gap > 0,
+        change=change,
     )
+
+
+def _change_of_tail(data: Data, strata: NDArray[Any], *, relative: bool) -> Estimate | None:
+    """Return how far p95 of both sides is apart, had both seen the same mix."""
+    weights = _weights(data, strata)
+    first, second = (
+        float(np.quantile(data.values[side], TAIL, method="inverted_cdf", weights=weights[side]))
+        for side in (~data.sides, data.sides)
+    )
+    if not relative:
+        return Estimate(second - first)
+    return Estimate(second / first - 1) if first > 0 else None
 
 
 # Strata
@@ -425,7 +445,7 @@ def _each(
                 freedoms.append(tested.freedom)
         if place < _MOST_STRATA:
             middles = [
-                float(part.values[side].mean()) if side.any() else math.nan
+                float(part.values[side].mean()) if side.any() else None
                 for side in (~part.sides, part.sides)
             ]
             shown.append(
@@ -472,6 +492,9 @@ def _needed(
     data: Data, shape: Shape, bulk: Figure, relative: float | None, absolute: float | None
 ) -> int:
     """Return how many more are needed for the smallest change that matters; 0 for none."""
+    if shape is Shape.SHARE:
+        smallest = absolute or (relative or 0.0) * (bulk.baseline.value if bulk.baseline else 0.0)
+        return _needed_of_shares(data, bulk, smallest)
     values, smallest = data.values, absolute
     if relative is not None:
         if shape is Shape.DURATION and float(values.min()) > 0:
@@ -482,6 +505,17 @@ def _needed(
     if not smallest:
         return 0
     return power.needed(values, data.sides, data.clusters, smallest) or 0
+
+
+def _needed_of_shares(data: Data, bulk: Figure, smallest: float) -> int:
+    """Do so by Wilson's intervals: where nothing failed yet, the next may."""
+    errors: list[float] = []
+    for share in (bulk.baseline, bulk.candidate):
+        if share is None or share.lower is None or share.upper is None:
+            return 0
+        errors.append((share.upper - share.lower) / (2 * statistics.Z))
+    counts = int(np.count_nonzero(~data.sides)), int(np.count_nonzero(data.sides))
+    return power.more((errors[0], errors[1]), counts, smallest) or 0
 
 
 def examples(units: Units, *, up: bool | None, strata: Strata | None) -> tuple[str, ...]:

@@ -86,13 +86,13 @@ _SPANS: Final = {
     "attribute": {"which": _NUMBER, "value": "toFloat64OrNull(s.attributes[{name:String}])"},
 }
 _ASSESSED_TRACES: Final = (
-    "cityHash64(trace_id) IN (SELECT cityHash64(a.trace_key) FROM current_assessments AS a"
+    "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(a.trace_key) FROM current_assessments AS a"
     " WHERE a.assessment_name = {name:String} AND a.assessment_type = 'feedback' AND a.valid"
     " AND a.session_id = '')"
 )
 
 _OF_SPANS: Final = (
-    "cityHash64(trace_id) IN (SELECT cityHash64(s.trace_id) FROM spans AS s"
+    "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(s.trace_id) FROM spans AS s"
     " WHERE s.version IN ({{baseline_version:String}}, {{candidate_version:String}})"
     " AND s.experiment = {{experiment:String}}"
     " AND toStartOfMinute(s.start_time)"
@@ -304,18 +304,21 @@ class Source:
         parts = _SPANS[metric.kind]
         bound = self._bound | {"name": metric.name}
         counts = self._counts
-        if metric.kind != "attribute":
+        by_attribute = metric.kind == "attribute"
+        if not by_attribute:
             [row] = self._store.query("analysis/span_count", bound, parts)
             counts = row["baseline_count"], row["candidate_count"]
         one_in = compare.rates(counts, self._limit)
         found = self._array("analysis/spans", _SPAN, bound | _one_in(one_in), parts)
+        found = _thinned(found, self._limit // 2)
         if not len(found) and metric.name:
             self._refuse_spans(metric, bound)
         # Which traces these are of, whoever began them.
         densest = min(one_in)
         traces = self._read_traces(
             (densest, densest),
-            self._parts | {"chosen": _OF_SPANS.format(parts["which"])},
+            # An attribute is dear to look at, and which traces have none does not matter.
+            self._parts | {"chosen": _OF_SPANS.format(TRUE if by_attribute else parts["which"])},
             any_version=1,
             name=metric.name,
         )
@@ -434,6 +437,17 @@ class Source:
         }
         named = zip(wanted, bound["trace_hashes"], strict=True)
         return found | {value: by_trace.get(trace, "") for value, trace in named}
+
+
+def _thinned(rows: Rows, most: int) -> Rows:
+    """Take no more of a version than so many, by the hash of the trace."""
+    kept = np.ones(len(rows), np.bool_)
+    for side in (1, 2):
+        own = rows["side"] == side
+        hashes = rows["trace_hash"][own]
+        if len(hashes) > 2 * most:
+            kept &= ~own | (rows["trace_hash"] <= np.partition(hashes, most)[most])
+    return rows[kept]
 
 
 def _parts(compiled: CompiledTraces) -> dict[str, str]:

@@ -170,13 +170,23 @@ def _figures(found: "MetricComparison") -> str:
     if shown is None or shown.baseline is None or shown.candidate is None:
         return ""
     like = found.stratified
-    if like is not None and like.decides and not _of_tail(found):
+    if like is not None and like.decides:
+        if _of_tail(found):
+            return f"p95 {_decided(found)} like for like"
         change = _by(found, like.difference, like.change)
         return f"{change} like for like" if change else ""
     values = [amount(found.unit, each.value) for each in (shown.baseline, shown.candidate)]
     change = _by(found, shown.difference, shown.change)
     label = "" if shown.figure == "rate" else f"{shown.figure} "
     return f"{label}{values[0]} -> {values[1]}" + (f" ({change})" if change else "")
+
+
+def _decided(found: "MetricComparison") -> str:
+    change = found.deciding_change
+    if change is None:
+        return "?"
+    relative = found.smallest_relative_change is not None
+    return _by(found, None if relative else change, change if relative else None)
 
 
 def _categories(found: "MetricComparison") -> str:

@@ -1009,7 +1009,7 @@ class Stratum(_message.Message):
     candidate_count: _builtins.int
     """Values of the candidate."""
     baseline: _builtins.float
-    """Mean or rate of the baseline."""
+    """Mean or rate of the baseline; absent if it has no value."""
     candidate: _builtins.float
     """The same of the candidate."""
     @_builtins.property
@@ -1026,15 +1026,22 @@ class Stratum(_message.Message):
         values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         baseline_count: _builtins.int = ...,
         candidate_count: _builtins.int = ...,
-        baseline: _builtins.float = ...,
-        candidate: _builtins.float = ...,
+        baseline: _builtins.float | None = ...,
+        candidate: _builtins.float | None = ...,
         difference: Global___Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_candidate", b"_candidate", "baseline", b"baseline", "candidate", b"candidate", "difference", b"difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "baseline_count", b"baseline_count", "candidate", b"candidate", "candidate_count", b"candidate_count", "difference", b"difference", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_candidate", b"_candidate", "baseline", b"baseline", "baseline_count", b"baseline_count", "candidate", b"candidate", "candidate_count", b"candidate_count", "difference", b"difference", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__baseline: _TypeAlias = _typing.Literal["baseline"]  # noqa: Y015
+    _WhichOneofArgType__baseline: _TypeAlias = _typing.Literal["_baseline", b"_baseline"]  # noqa: Y015
+    _WhichOneofReturnType__candidate: _TypeAlias = _typing.Literal["candidate"]  # noqa: Y015
+    _WhichOneofArgType__candidate: _TypeAlias = _typing.Literal["_candidate", b"_candidate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline) -> _WhichOneofReturnType__baseline | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__candidate) -> _WhichOneofReturnType__candidate | None: ...
 
 Global___Stratum: _TypeAlias = Stratum  # noqa: Y015
 

@@ -173,6 +173,13 @@ def test_more_errors_and_tokens_are_regressions(store, fill, trace_id):
     assert found["tokens"].verdict is Verdict.REGRESSED
     assert found["latency"].verdict is Verdict.EQUIVALENT
     assert found["latency"].p_value == 1.0
+    # Where none failed, one may yet.
+    fill("C", [5.0] * 100)
+    fill("D", [5.0] * 100)
+    question = Question(baseline_version="C", candidate_version="D")
+    errors = by_metric(compare.compare(store, question))["error_rate"]
+    assert errors.verdict is Verdict.NO_EVIDENCE
+    assert errors.more_needed > 100
 
 
 def test_no_evidence_says_how_large_a_difference_may_be_and_what_it_takes(store, fill):
@@ -226,6 +233,11 @@ def test_a_slower_tail_alone_is_found_and_said_to_be_that(store, fill):
     assert found.deciding_figure == "p95"
     assert found.summary.startswith("B's slowest traces are slower than A's: p95 ")
     assert found.tail.candidate.value > 2 * found.tail.baseline.value
+    like = one(store, asking("latency", stratify_by=["route"]))
+    assert (like.verdict, like.deciding_figure) == (Verdict.REGRESSED, "p95")
+    # Of one route what is weighed is all there is.
+    assert like.deciding_change.value == pytest.approx(found.deciding_change.value)
+    assert "p95 +" in like.summary
 
 
 def test_turns_of_a_session_are_not_taken_for_independent(store, fill):
@@ -429,6 +441,26 @@ def test_spans_are_measured_by_name_entry_and_attribute(store, send):
     for metric, near in (("span_latency:serch", "search"), ("attribute:fond", "found")):
         with pytest.raises(NotFound, match=f"the most like it: {near}"):
             compare.compare(store, asking(metric))
+
+
+def test_a_service_that_begins_no_traces_is_compared_by_its_spans(store, send):
+    rng = np.random.default_rng(12)
+    for version, base, counts in (("A", 0, (120, 40)), ("B", 1000, (40, 120))):
+        roots, entries = [], []
+        for number in range(sum(counts)):
+            slow = number >= counts[0]
+            ms = float(rng.lognormal(math.log((300 if slow else 100) * (1 - base / 5000)), 0.3))
+            trace = {"trace": base + number + 1, "ms": ms}
+            roots.append(trace | {"span": 1, "name": "slow" if slow else "fast"})
+            entries.append(trace | {"span": 2, "parent": 1, "kind": 2})
+        send(*roots, service__version="front", vtrack__experiment="shop")
+        send(*entries, service__version=version, vtrack__experiment="shop")
+    found = compare.compare(store, asking("entry_latency"))
+    assert [each.dimension for each in found.mix] == ["route"]
+    assert found.metrics[0].stratified.dimensions == ("route",)
+    assert found.metrics[0].verdict is Verdict.IMPROVED
+    with pytest.raises(NotFound, match="compare it by --metric entry_latency"):
+        compare.compare(store, asking("latency"))
 
 
 def test_cost_is_that_of_a_trace_s_info_and_names_models_without_a_price(store, send):

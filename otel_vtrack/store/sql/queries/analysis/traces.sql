@@ -54,7 +54,7 @@ FROM
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND experiment = {experiment:String}
             -- Only traces with a row that may be such a root: the rest need not be put together.
-            AND /*?chosen*/ cityHash64(trace_id) IN
+            AND /*?chosen*/ cityHash64(trace_id) GLOBAL IN
             (
                 SELECT cityHash64(trace_id)
                 FROM traces
@@ -65,7 +65,7 @@ FROM
                     AND root.version IN ({baseline_version:String}, {candidate_version:String})
                     AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(root.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
             ) /*chosen?*/
-            AND /*?some*/ cityHash64(trace_id) IN
+            AND /*?some*/ cityHash64(trace_id) GLOBAL IN
             (
                 SELECT cityHash64(t.trace_id)
                 FROM whole_traces AS t
