@@ -58,6 +58,30 @@ STORY = [
     ),
     (
         "AnalysisService/CompareVersions",
+        {
+            "baseline_version": "2.3.1",
+            "candidate_version": "2.4.0",
+            "metrics": [
+                {"metric": "latency", "smallest_relative_change": 0.1},
+                {"metric": "entry_latency", "direction": "DIRECTION_LESS"},
+            ],
+            "filter": "duration > 0ms",
+            "group_by": ["route"],
+            "stratify_by": ["none"],
+        },
+        "OK",
+    ),
+    (
+        "AnalysisService/CompareVersions",
+        {
+            "baseline_version": "2.3.1",
+            "candidate_version": "2.4.0",
+            "metrics": [{"metric": "assessment:unknown"}],
+        },
+        "NOT_FOUND",
+    ),
+    (
+        "AnalysisService/CompareVersions",
         {"baseline_version": "2.3.1", "candidate_version": "9"},
         "NOT_FOUND",
     ),

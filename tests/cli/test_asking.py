@@ -52,6 +52,29 @@ def test_a_comparison_says_in_words_which_version_is_slower(run, send):
     assert [metric["verdict"] for metric in found["metrics"]] == ["VERDICT_REGRESSED"]
     assert found["metrics"][0]["figures"][3]["baseline"]["value"] == 157.0
     assert found["metrics"][0]["adjusted_p_value"] < 0.0001
+    chosen = (
+        "--metric",
+        "latency",
+        "--where",
+        "execution_time > 120ms",
+        "--group-by",
+        "environment",
+    )
+    within = run(*words, *chosen, "--smallest-change", "latency=200%", "--stratify-by", "none")
+    assert "latency differs by less than 200 % between 2.3.1 and 2.4.0" in within.stdout
+    assert "environment production: 40 / 60 traces" in within.stdout
+    turned = answer(run(*words, "--direction", "latency=more", "--json"))["metrics"][0]
+    assert (turned["verdict"], turned["direction"]) == ("VERDICT_IMPROVED", "DIRECTION_MORE")
+    for option, value, says in (
+        ("--direction", "latency=up", "write less or more"),
+        ("--direction", "attribute:x=less", "add --metric attribute:x"),
+        ("--smallest-change", "latency=5 apples", "write 5%, 0.5points"),
+        ("--smallest-change", "latency", "write METRIC=VALUE"),
+        ("--metric", "latncy", "did you mean latency"),
+    ):
+        wrong = run(*words, option, value)
+        assert wrong.exit_code == 2
+        assert says in wrong.stderr
 
 
 def test_what_tells_two_versions_apart_is_listed_with_an_example(run, send, trace_id):
