@@ -100,7 +100,7 @@ class TraceTemplate:
         lasts = np.tile(np.array(_LASTS) * 1e6 * slower, (traces, 1))
         return offsets, lasts
 
-    def spans(self, trace: int, commit: str) -> list[Span]:
+    def spans(self, trace: int, version: str) -> list[Span]:
         """Make the eight spans of trace number `trace`; some of them failed."""
         every = round(1 / self._failing_share) if self._failing_share else 0
         failed = bool(every) and trace % every == every - 1
@@ -119,7 +119,7 @@ class TraceTemplate:
             )
             if parent is not None:
                 span.parent_span_id = self._mark("span_id", trace * SPANS_PER_TRACE + parent)
-            self._describe(span, index, trace, commit)
+            self._describe(span, index, trace, version)
             made.append(span)
         if failed:
             for index in (0, 1, 5, 6):
@@ -134,7 +134,7 @@ class TraceTemplate:
             )
         return made
 
-    def _describe(self, span: Span, index: int, trace: int, commit: str) -> None:
+    def _describe(self, span: Span, index: int, trace: int, version: str) -> None:
         session, user = self._text("session", trace), self._text("user", trace)
         who = {"session__id": "sess-" + session, "user__id": "user-" + user}
         asked = 40 + trace % 60
@@ -151,7 +151,7 @@ class TraceTemplate:
                     server__address="assistant.shop.example",
                     client__address="203.0.113.9",
                     user_agent__original="Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101",
-                    app_version=commit[:12],
+                    app_version=version,
                     **who,
                 )
             case 1:

@@ -61,7 +61,7 @@ class _Template:
         template = TraceTemplate(failing_share=0.02 * slower)
         made: list[Span] = []
         for trace in range(self.traces):
-            made += template.spans(trace, commit_of(version))
+            made += template.spans(trace, version)
         scope_spans.spans.extend(made[:spans])
         self.payload = np.frombuffer(request.SerializeToString(), dtype=np.uint8)
         whole = self.payload.tobytes()
