@@ -41,8 +41,8 @@ class Estimate:
     upper: float | None = None
 
 
-def proportion(successes: int, trials: int) -> Estimate | None:
-    """Estimate a share by Wilson's interval; None of no trials."""
+def proportion(successes: float, trials: float) -> Estimate | None:
+    """Estimate a share by Wilson's interval; None of no trials. Counts may be effective ones."""
     if not trials:
         return None
     share = successes / trials

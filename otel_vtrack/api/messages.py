@@ -220,6 +220,9 @@ def difference(found: differences.Difference) -> analysis_pb2.Difference:
         p_value=found.p_value,
         adjusted_p_value=found.adjusted_p_value,
         example_trace_id=found.example_trace_id,
+        route=found.route,
+        route_share=found.route_share,
+        same_route_difference=found.same_route_difference,
     )
 
 

@@ -24,8 +24,12 @@ _COLUMNS: Final = (
     ("", True),
     ("difference", True),
     ("adjusted p", True),
+    ("mostly in", False),
     ("example", False),
 )
+_ONLY_MIX: Final = "a mix of routes"
+_MIX: Final = 0.25
+"""What is left of a difference within the same routes, if it is mostly one of routes."""
 
 
 @click.command()
@@ -34,8 +38,8 @@ _COLUMNS: Final = (
 @click.option("--experiment", default="", help="By spans of this experiment.")
 @click.option("--service", "service_name", default="", help="By spans of this service.")
 @click.option("--environment", default="", help="By spans in this environment.")
-@click.option("--since", type=connection.Moment(), help="By spans since: 1h, 7d or ISO 8601.")
-@click.option("--until", type=connection.Moment(), help="By spans before: 1h, 7d or ISO 8601.")
+@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
+@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
 @click.option(
     "--kind",
     "kinds",
@@ -46,7 +50,7 @@ _COLUMNS: Final = (
 @click.option(
     "--max-traces",
     type=click.IntRange(1),
-    help="Take a random sample where more traces match.  [default: 20000]",
+    help="Take a sample where more traces match.  [default: 20000]",
 )
 @click.option(
     "--limit", type=click.IntRange(1), default=30, show_default=True, help="Print so many."
@@ -71,7 +75,9 @@ def command(
 
     Error messages, exception types, names of spans, models, variants of feature flags and values
     of attributes, by the share of traces in which they are. Listed is what is more than chance
-    after adjustment for all that was looked at, at 0.05; the surest first.
+    after adjustment for all that was looked at, at 0.05; the surest first. What is mostly in
+    traces of one route says so, and what is only a mix of routes, too: the same in each of them,
+    and other routes asked for.
     """
     with connection.client(server) as client:
         found = client.list_differences(
@@ -92,9 +98,8 @@ def command(
     if found.differences:
         columns = list(_COLUMNS)
         columns[3], columns[4] = (baseline, True), (candidate, True)
-        console.print(
-            show.table(columns, [_row(found, each) for each in found.differences[:limit]])
-        )
+        rows = [_row(found, each) for each in found.differences[:limit]]
+        console.print(show.table(columns, rows))
     else:
         console.print(
             escape(f"Nothing tells {candidate} from {baseline} that is more than chance.")
@@ -103,7 +108,7 @@ def command(
     if len(found.differences) > limit:
         told += f", {len(found.differences) - limit:,} more differ (--limit)"
     if found.sampled_one_in > 1:
-        told += f"; a random sample: about one trace of {found.sampled_one_in}"
+        told += f"; a sample of windows of time: about one trace of {found.sampled_one_in}"
     console.print(f"{told}.")
 
 
@@ -120,8 +125,18 @@ def _row(found: pb.ListDifferencesResponse, each: pb.Difference) -> tuple[str, .
         _share(each.candidate_count, found.candidate_trace_count),
         f"{gap.value * 100:+.3g} [{gap.lower * 100:.3g}, {gap.upper * 100:.3g}] points",
         words.probability(each.adjusted_p_value),
+        _route(each),
         each.example_trace_id,
     )
+
+
+def _route(each: pb.Difference) -> str:
+    """Name the route that holds most of a difference, and say if routes are all there is to it."""
+    said = [f"{each.route} ({each.route_share:.0%})"] if each.route else []
+    same = each.same_route_difference
+    if each.HasField("same_route_difference") and abs(same) < _MIX * abs(each.difference.value):
+        said.append(_ONLY_MIX)
+    return ", ".join(said)
 
 
 def _share(count: int, total: int) -> str:

@@ -91,11 +91,11 @@ def list_differences(
         experiment: Needed if the versions are in more than one.
         service_name: By spans of this service alone.
         environment: By spans in this environment alone.
-        start_time_from: By spans that started then or later.
-        start_time_until: By spans that started before.
+        start_time_from: By traces that started then or later.
+        start_time_until: By traces that started before.
         kinds: `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`; empty
             for all.
-        max_traces: Take a random sample where more match; 0 for 20,000.
+        max_traces: Take a sample where more match; 0 for 20,000.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(

@@ -1119,14 +1119,14 @@ class ListDifferencesRequest(_message.Message):
     environment: _builtins.str
     """Exact environment of the spans."""
     max_traces: _builtins.int
-    """Take a random sample where more traces than this match. 0 means 20,000."""
+    """Take a sample where more traces than this match, half of it from each version. 0 means 20,000."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
-        """The span started then or later."""
+        """The entry span of the trace started then or later."""
 
     @_builtins.property
     def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """The span started before."""
+        """The entry span of the trace started before."""
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___DifferenceKind.ValueType]:
@@ -1172,7 +1172,7 @@ class ListDifferencesResponse(_message.Message):
     candidate_trace_count: _builtins.int
     """Traces in which there are spans of the candidate."""
     sampled_one_in: _builtins.int
-    """About one of this many traces was taken, by the hash of its id; 1 means all."""
+    """About one of this many traces was taken, from windows of time chosen by a hash; 1 means all."""
     tested_count: _builtins.int
     """How many things were looked at, for which p-values are adjusted."""
     @_builtins.property
@@ -1215,6 +1215,9 @@ class Difference(_message.Message):
     P_VALUE_FIELD_NUMBER: _builtins.int
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     EXAMPLE_TRACE_ID_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    ROUTE_SHARE_FIELD_NUMBER: _builtins.int
+    SAME_ROUTE_DIFFERENCE_FIELD_NUMBER: _builtins.int
     kind: Global___DifferenceKind.ValueType
     """What it is."""
     key: _builtins.str
@@ -1228,11 +1231,24 @@ class Difference(_message.Message):
     candidate_count: _builtins.int
     """Traces with it in the candidate."""
     p_value: _builtins.float
-    """Probability of shares at least as far apart if the versions did not differ."""
+    """Probability of shares at least as far apart if the versions did not differ. Traces of one
+    session, and those of one window of time, count as dependent on each other.
+    """
     adjusted_p_value: _builtins.float
     """The same, adjusted for all things looked at (Benjamini-Hochberg); below 0.05."""
     example_trace_id: _builtins.str
     """A trace with it: of the candidate, or of the baseline if it vanished. Hexadecimal."""
+    route: _builtins.str
+    """Name of the entry span in whose traces more than half of the difference came about; empty if
+    there is none, or if all traces have the same.
+    """
+    route_share: _builtins.float
+    """The part of the difference that came about there, from 0.5 to 1; 0 without a `route`."""
+    same_route_difference: _builtins.float
+    """The difference between traces with the same name of the entry span (Mantel and Haenszel's);
+    absent if the versions have no such name in common. Where it is near 0 and `difference` is
+    not, the versions did not change but were asked for different things.
+    """
     @_builtins.property
     def difference(self) -> Global___Estimate:
         """Share of the candidate's traces with it minus that of the baseline's; from -1 to 1."""
@@ -1250,11 +1266,16 @@ class Difference(_message.Message):
         p_value: _builtins.float = ...,
         adjusted_p_value: _builtins.float = ...,
         example_trace_id: _builtins.str = ...,
+        route: _builtins.str = ...,
+        route_share: _builtins.float = ...,
+        same_route_difference: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference", "difference", b"difference", "same_route_difference", b"same_route_difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_p_value", b"adjusted_p_value", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "change", b"change", "difference", b"difference", "example_trace_id", b"example_trace_id", "key", b"key", "kind", b"kind", "p_value", b"p_value", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference", "adjusted_p_value", b"adjusted_p_value", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "change", b"change", "difference", b"difference", "example_trace_id", b"example_trace_id", "key", b"key", "kind", b"kind", "p_value", b"p_value", "route", b"route", "route_share", b"route_share", "same_route_difference", b"same_route_difference", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__same_route_difference: _TypeAlias = _typing.Literal["same_route_difference"]  # noqa: Y015
+    _WhichOneofArgType__same_route_difference: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__same_route_difference) -> _WhichOneofReturnType__same_route_difference | None: ...
 
 Global___Difference: _TypeAlias = Difference  # noqa: Y015

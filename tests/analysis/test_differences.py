@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from scipy import stats
 
-from otel_vtrack.analysis import differences, statistics
+from otel_vtrack.analysis import differences, statistics, windows
 from otel_vtrack.analysis.compare import Question
 from otel_vtrack.analysis.differences import Change, Kind
 from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.store import sql
+from otel_vtrack.store.client import Store
 
 AB = Question(baseline_version="A", candidate_version="B")
 
@@ -164,6 +167,241 @@ def test_a_sample_is_said_to_be_one(store, traces):
     assert listed.sampled_one_in == 4
     assert 100 < listed.baseline_trace_count + listed.candidate_trace_count < 300
     assert {each.value for each in listed.differences} == {"old", "new"}
+
+
+def test_what_one_session_met_again_and_again_was_met_once(store, traces):
+    """40 of 100 traces fail in one version: of one session, or of as many sessions."""
+    for version, failing in (("one", ["s1"] * 40), ("many", [f"s{n}" for n in range(40)])):
+        traces("A", [{"attributes": {"session.id": f"a{n}"}} for n in range(100)])
+        traces(
+            version,
+            [failed("no") | {"attributes": {"session.id": name}} for name in failing]
+            + [{"attributes": {"session.id": f"b{n}"}} for n in range(60)],
+        )
+    one, many = (
+        found(
+            store,
+            Kind.ERROR_MESSAGE,
+            question=Question(baseline_version="A", candidate_version=version),
+        )
+        for version in ("one", "many")
+    )
+    assert one == {}
+    [each] = many.values()
+    assert each.candidate_count == 40
+
+
+def test_a_burst_within_a_minute_is_no_difference_between_versions(store, traces):
+    """40 of 300 traces fail, all in one minute, or in all of 30."""
+    minute = 60_000
+
+    def spread(failing):
+        return [{"at": n * minute / 10} | (failed("no") if failing(n) else {}) for n in range(300)]
+
+    traces("A", spread(lambda _: False))
+    traces("burst", spread(lambda n: 100 <= n < 110))
+    traces("worse", spread(lambda n: n % 30 == 0))
+    burst, worse = (
+        found(
+            store,
+            Kind.ERROR_MESSAGE,
+            question=Question(baseline_version="A", candidate_version=version),
+        )
+        for version in ("burst", "worse")
+    )
+    assert burst == {}
+    [each] = worse.values()
+    assert each.candidate_count == 10
+
+
+def test_a_mix_of_routes_is_told_from_a_change(store, traces):
+    def asked(route, times, tier):
+        return [{"name": route, "attributes": {"tier": tier, "cache": "on"}}] * times
+
+    traces("A", asked("GET /a", 160, "gold") + asked("GET /b", 40, "tin"))
+    traces("B", asked("GET /a", 40, "gold") + asked("GET /b", 130, "tin"))
+    traces("B", [{"name": "GET /b", "attributes": {"tier": "tin"}}] * 30)
+    told = found(store, Kind.ATTRIBUTE)
+    gold = told[Kind.ATTRIBUTE, "tier", "gold"]
+    assert (gold.route, gold.route_share) == ("GET /a", 1.0)
+    assert gold.difference.value == pytest.approx(-0.6)
+    assert gold.same_route_difference == 0
+    cache = told[Kind.ATTRIBUTE, "cache", "on"]
+    assert cache.difference.value == pytest.approx(-0.15)
+    # /a: none of 160 and 40; /b: 30 of 160 less than 40 of 40. Weights 32 and 32.
+    assert cache.same_route_difference == pytest.approx(-30 / 160 / 2)
+
+
+def test_versions_of_a_service_that_is_called_are_told_apart(store, send):
+    """Their entry spans are another service's, of one version all along."""
+    for version, name, first in (("A", "old", 1), ("B", "new", 101)):
+        asked = range(first, first + 100)
+        send(
+            *({"trace": n, "span": 1, "at": n * 1000} for n in asked),
+            service__version="web 1",
+            vtrack__experiment="x",
+        )
+        send(
+            *(
+                {"trace": n, "span": 2, "parent": 1, "at": n * 1000 + 5, "name": name}
+                for n in asked
+            ),
+            service__version=version,
+            service__name="api",
+            vtrack__experiment="x",
+        )
+    told = found(store, Kind.SPAN_NAME)
+    assert {value: each.change for (_, _, value), each in told.items()} == {
+        "old": Change.VANISHED,
+        "new": Change.NEW,
+    }
+
+
+def test_spans_that_begin_minutes_after_their_trace_count(store, traces, send):
+    traces("A", [{"ms": 200_000}] * 40)
+    traces("B", [{"ms": 200_000}] * 40)
+    late = [
+        {"trace": n, "span": 900 + n, "parent": n, "at": 190_000, "name": "late"}
+        for n in range(41, 81)
+    ]
+    send(*late, service__version="B")
+    assert found(store, Kind.SPAN_NAME)[Kind.SPAN_NAME, "", "late"].candidate_count == 40
+
+
+@pytest.mark.slow
+def test_what_is_read_is_bounded_however_much_is_stored(store, monkeypatch):
+    """Four times the traces, over four times the time, cost about as many rows of spans."""
+    of = {
+        "spans": (
+            "trace_id, span_id, start_time, experiment, version, name",
+            "id, 'span', at, 'x', version, 'work'",
+        ),
+        "trace_roots": (
+            "trace_id, start_time, experiment, root",
+            "id, at, 'x', (0, 'work', '', version, '', '', 0)",
+        ),
+    }
+    read = []
+    for first, last in ((0, 300_000), (300_000, 1_200_000)):
+        for table, (columns, values) in of.items():
+            store.command(
+                f"INSERT INTO {table} ({columns}) SELECT {values} FROM (SELECT"
+                " reinterpretAsFixedString(sipHash128(number)) AS id, "
+                " toDateTime64('2026-09-21 12:00:00', 9, 'UTC')"
+                " + toIntervalMillisecond(number * 100) AS at,"
+                " ['A', 'B', 'C'][number % 3 + 1] AS version"
+                f" FROM numbers({first}, {last - first}))"
+            )
+            store.command(f"OPTIMIZE TABLE {table} FINAL")
+        asked = {}
+
+        def query(name, bound, asked=asked, **rest):
+            asked[name] = bound
+            return Store.query(store, name, bound, **rest)
+
+        monkeypatch.setattr(store, "query", query)
+        question = Question(baseline_version="A", candidate_version="B", max_traces=2000)
+        listed = differences.find(store, question)
+        assert 1900 < listed.baseline_trace_count + listed.candidate_trace_count < 2400
+        name = "analysis/differences"
+        plan = store.select(f"EXPLAIN ESTIMATE {sql.text('queries', name)}", asked[name])
+        read.append(sum(row["rows"] for row in plan if row["table"] == "spans"))
+    assert read[1] < 1.3 * read[0]
+    # Two granules for each window, should the versions' not be the same, and twice: for how long
+    # the traces last, and for what is in them.
+    assert read[1] < 2 * 2 * 2 * 2048 * 1.2 * windows.WINDOWS
+
+
+def clustered(draw, sessions, each, share, spread):
+    """Things in traces of sessions, whose shares vary between sessions; one row a trace."""
+    a, b = share * (1 - spread) / spread, (1 - share) * (1 - spread) / spread
+    return np.repeat(draw.beta(a, b, (sessions, len(share))), each, axis=0)
+
+
+def sample_of(found, sessions, sides):
+    """Rows as the query answers."""
+    ids = np.arange(1, len(found) + 1) * 2 + sides
+    rows = [{"kind": "", "key": "", "value": "", "traces": ids.tolist()}]
+    rows += [
+        {"kind": "SESSION", "key": "", "value": str(name), "traces": ids[sessions == name].tolist()}
+        for name in np.unique(sessions)
+    ]
+    things = [
+        {
+            "kind": "ATTRIBUTE",
+            "key": "n",
+            "value": str(n),
+            "traces": ids[has].tolist(),
+            "example_trace_id": "",
+        }
+        for n, has in enumerate(found.T)
+    ]
+    return rows, things
+
+
+def test_versions_without_a_difference_are_told_apart_in_one_of_twenty_sessions_or_not():
+    """Sessions of 1 to 12 traces, longer ones in one version; things that stick to sessions."""
+    draw = np.random.default_rng(8)
+    rounds, alarms = 300, 0
+    for _ in range(rounds):
+        share = draw.uniform(0.01, 0.5, 20)
+        sizes = np.concatenate([draw.integers(1, 12, 60), draw.integers(1, 5, 120)])
+        sessions = np.repeat(np.arange(180), sizes)
+        has = draw.random((len(sessions), 20)) < clustered(draw, 180, sizes, share, 0.4)
+        rows, things = sample_of(has, sessions, (sessions >= 60).astype(int))
+        alarms += bool(differences._Sample.of(rows, [1, 1]).told_apart(things))
+    assert alarms / rounds < 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
+
+
+def test_the_test_of_clusters_agrees_with_a_regression_that_knows_them():
+    draw = np.random.default_rng(9)
+    sizes = draw.integers(1, 9, 400)
+    sessions = np.repeat(np.arange(400), sizes)
+    sides = sessions % 2
+    has = draw.random((len(sessions), 30)) < clustered(draw, 400, sizes, np.full(30, 0.3), 0.3)
+    rows, _ = sample_of(has, sessions, sides)
+    sample = differences._Sample.of(rows, [1, 1])
+    places = [np.flatnonzero(each) for each in has.T]
+    pairs = differences._Found(
+        np.repeat(np.arange(30), [len(each) for each in places]), np.concatenate(places)
+    )
+    effects, freedoms = sample._effects(pairs, has.mean(axis=0))
+    assert 380 < freedoms.min() <= freedoms.max() <= 398
+    for each, effect, freedom in zip(has.T, effects, freedoms, strict=True):
+        fitted = sm.OLS(each.astype(float), sm.add_constant(sides)).fit(
+            cov_type="cluster", cov_kwds={"groups": sessions}, use_t=True
+        )
+        ours = differences._p_value(
+            (int(each[sides == 0].sum()), int(each[sides == 1].sum())),
+            (int((sides == 0).sum()), int((sides == 1).sum())),
+            tuple(map(float, effect)),
+            float(freedom),
+        )
+        assert stats.norm.isf(ours / 2) == pytest.approx(
+            stats.norm.isf(fitted.pvalues[1] / 2), rel=0.15, abs=0.05
+        )
+        # Independent traces would be far surer.
+        assert effect.min() > 1.5
+
+
+def test_windows_are_as_many_as_asked_and_the_same_each_time():
+    minutes = list(range(1_000, 11_000))
+    counts = [20 + n % 7 for n in range(10_000)]
+    chosen = windows.choose(minutes, counts, counts, 10_000)
+    assert chosen == windows.choose(minutes[::-1], counts[::-1], counts[::-1], 10_000)
+    assert (chosen.width, chosen.is_sample) == (10, True)
+    assert 0.8 < chosen.share <= 1
+    assert len(chosen.windows) == pytest.approx(windows.WINDOWS, abs=10)
+    # Spread: as many from the first half as from the second, but for chance.
+    assert 12 < sum(number < 600 for number in chosen.windows) < 38
+    # Busy minutes are not taken whole.
+    busy = windows.choose(minutes, [9_000] * 10_000, [9_000] * 10_000, 10_000)
+    assert (busy.width, len(busy.windows)) == (1, windows.WINDOWS)
+    assert busy.share == pytest.approx(10_000 / (50 * 9_000))
+    # A version that is rare among others is not looked for until the whole store is read.
+    rare = windows.choose(minutes, [2] * 10_000, [9_000] * 10_000, 10_000)
+    taken = 2 * rare.width * len(rare.windows) * rare.share
+    assert taken == pytest.approx(10_000 / 7, rel=0.2)
 
 
 def test_one_version_cannot_be_told_from_itself(store):

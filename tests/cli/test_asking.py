@@ -98,11 +98,26 @@ def test_what_tells_two_versions_apart_is_listed_with_an_example(run, send, trac
         "DIFFERENCE_CHANGE_NEW",
     )
     assert found["value"] == ("card # [red]" * 20)[:200]
+    assert found["same_route_difference"] == 0.5
     nothing = run(*words, "--kind", "model")
     assert (nothing.exit_code, nothing.stdout) == (
         0,
         "Nothing tells 2.4.0 from 2.3.1 that is more than chance.\n0 things looked at.\n",
     )
+
+
+def test_what_differs_because_other_routes_were_asked_for_says_so(run, send):
+    for number, (version, share) in enumerate((("2.3.1", 20), ("2.4.0", 80))):
+        send(
+            *(
+                {"trace": number * 1000 + n, "span": n, "name": "pay" if n <= share else "look"}
+                | {"attributes": {"gen_ai.request.model": "m"} if n <= share else {}}
+                for n in range(1, 101)
+            ),
+            service__version=version,
+        )
+    told = run("differences", "2.3.1", "2.4.0", "--kind", "model").stdout
+    assert "pay (100%), a mix of routes" in told
 
 
 def test_traces_are_searched_for_people_and_for_programs(run, send, trace_id):

@@ -1,17 +1,104 @@
--- What is found in the spans of two versions, and in how many traces of each? One row a thing,
--- and one of the kind '' that counts the traces themselves.
+-- What is found in the spans of two versions, and in which of their traces? One row a thing, with
+-- the traces of each version that have it as numbers: a hash of the id, odd for the candidate.
+--
+-- Four kinds of rows are no things but say of what the traces are: '' has all of them, SESSION
+-- those of a session, MINUTE those that began in a minute, ROUTE those whose entry span has a name.
+--
+-- By the traces of some windows of time, and there by a share of those that began in each minute,
+-- those with the least ids: so only the places of `spans` where they are need be read, minutes
+-- being how it is sorted, and then ids. A trace is read for as long as what began in its first
+-- minute lasts and ten seconds more, and for no more than an hour.
 --
 -- Of each kind, and of each attribute, the hundred most frequent: what has more values than that
 -- is an identity and tells nothing.
 
 WITH
     (m -> substringUTF8(replaceRegexpAll(m, '[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*', '#'), 1, 200)) AS without_numbers,
+    looked_at AS
+    (
+        SELECT DISTINCT toDateTime(60 * arrayJoin(arrayFlatten(arrayConcat(
+            arrayMap(w -> range(w * {baseline_width:UInt32}, (w + 1) * {baseline_width:UInt32}), {baseline_windows:Array(UInt32)}),
+            arrayMap(w -> range(w * {candidate_width:UInt32}, (w + 1) * {candidate_width:UInt32}), {candidate_windows:Array(UInt32)})))), 'UTC') AS minute
+    ),
+    began AS
+    (
+        SELECT
+            r.trace_id AS trace_id,
+            toStartOfMinute(r.start_time) AS minute,
+            toString(r.root.name) AS route,
+            r.root.version = {candidate_version:String} AS is_candidate
+        FROM trace_roots AS r
+        WHERE {by_root:Bool}
+            AND r.root.rank < 2
+            AND r.root.version IN ({baseline_version:String}, {candidate_version:String})
+            AND r.experiment = {experiment:String}
+            AND ({service_name:String} = '' OR r.root.service_name = {service_name:String})
+            AND ({environment:String} = '' OR r.root.environment = {environment:String})
+            AND r.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+            AND r.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+            AND toStartOfMinute(r.start_time) IN (SELECT minute FROM looked_at)
+        UNION ALL
+        SELECT
+            s.trace_id,
+            toStartOfMinute(s.start_time),
+            '',
+            s.version = {candidate_version:String}
+        FROM spans AS s
+        WHERE NOT {by_root:Bool}
+            AND s.version IN ({baseline_version:String}, {candidate_version:String})
+            AND s.experiment = {experiment:String}
+            AND ({service_name:String} = '' OR s.service_name = {service_name:String})
+            AND ({environment:String} = '' OR s.environment = {environment:String})
+            AND s.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+            AND s.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+            AND toStartOfMinute(s.start_time) IN (SELECT minute FROM looked_at)
+    ),
+    chosen AS
+    (
+        SELECT
+            c.traces.1 AS trace_id,
+            min(c.minute) AS minute,
+            max(c.traces.2) AS route,
+            max(c.is_candidate) AS is_candidate
+        FROM
+        (
+            SELECT
+                b.minute AS minute,
+                b.is_candidate AS is_candidate,
+                arraySort(groupUniqArray((b.trace_id, b.route))) AS found,
+                arrayJoin(arraySlice(found, 1, toUInt64(ceil(length(found) * if(b.is_candidate, {candidate_share:Float64}, {baseline_share:Float64}))))) AS traces
+            FROM began AS b
+            WHERE if(b.is_candidate,
+                has({candidate_windows:Array(UInt32)}, intDiv(toUInt32(b.minute), 60 * {candidate_width:UInt32})),
+                has({baseline_windows:Array(UInt32)}, intDiv(toUInt32(b.minute), 60 * {baseline_width:UInt32})))
+            GROUP BY b.minute, b.is_candidate
+        ) AS c
+        GROUP BY trace_id
+    ),
+    places AS
+    (
+        SELECT
+            -- A version that is called may have begun the minute before.
+            toDateTime(arrayJoin(range(toInt64(min(p.minute)) - if({by_root:Bool}, 0, 60), toInt64(max(p.until)) + 1, 60)), 'UTC') AS minute,
+            p.trace_id AS trace_id
+        FROM
+        (
+            SELECT
+                toStartOfMinute(s.start_time) AS minute,
+                toStartOfMinute(s.start_time + toIntervalSecond(least(greatest(intDiv(s.duration_ns, 1000000000), 0) + 10, 3600))) AS until,
+                s.trace_id AS trace_id
+            FROM spans AS s
+            WHERE (toStartOfMinute(s.start_time), s.trace_id) IN (SELECT minute, trace_id FROM chosen)
+        ) AS p
+        GROUP BY trace_id
+    ),
     sampled AS
     (
         SELECT
             s.trace_id AS trace_id,
             s.version = {candidate_version:String} AS is_candidate,
             s.name AS name,
+            s.session_id AS session_id,
             s.status_code AS status_code,
             s.status_message AS status_message,
             s.model AS model,
@@ -23,26 +110,26 @@ WITH
             AND s.experiment = {experiment:String}
             AND ({service_name:String} = '' OR s.service_name = {service_name:String})
             AND ({environment:String} = '' OR s.environment = {environment:String})
-            AND s.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-            AND s.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
-            AND toStartOfMinute(s.start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC'))
-            AND toStartOfMinute(s.start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC'))
-            AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
+            AND (toStartOfMinute(s.start_time), s.trace_id) IN (SELECT minute, trace_id FROM places)
     )
 SELECT
     f.fact.1 AS kind,
     f.fact.2 AS key,
     f.fact.3 AS value,
-    uniqExactIf(f.trace_id, NOT f.is_candidate) AS baseline_count,
-    uniqExactIf(f.trace_id, f.is_candidate) AS candidate_count,
-    lower(hex(if(candidate_count = 0, min(f.trace_id), minIf(f.trace_id, f.is_candidate)))) AS example_trace_id
+    groupUniqArray(bitOr(bitAnd(cityHash64(f.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(f.is_candidate))) AS traces,
+    lower(hex(min((NOT f.is_example, f.trace_id)).2)) AS example_trace_id
 FROM
 (
     SELECT
         s.trace_id AS trace_id,
         s.is_candidate AS is_candidate,
+        s.is_candidate AS is_example,
         arrayJoin(arrayFilter(t -> t.1 = '' OR t.3 != '', arrayConcat(
-            [('', '', ''), ('SPAN_NAME', '', substringUTF8(toString(s.name), 1, 200)), ('MODEL', '', toString(s.model))],
+            [
+                ('', '', ''),
+                ('SESSION', '', s.session_id),
+                ('SPAN_NAME', '', substringUTF8(toString(s.name), 1, 200)),
+                ('MODEL', '', toString(s.model))],
             if(s.status_code = 2, [('ERROR_MESSAGE', '', without_numbers(s.status_message))], []),
             arrayMap(
                 e -> ('EXCEPTION_TYPE', '', substringUTF8(arrayFirst(a -> a.key = 'exception.type', e.attributes).value.string_value, 1, 200)),
@@ -56,15 +143,24 @@ FROM
                     arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)))))) AS fact
     FROM sampled AS s
     UNION ALL
+    -- What is of a trace is of both versions, for it is not known here which of them are in it.
+    SELECT
+        c.trace_id,
+        arrayJoin([0, 1])::UInt8,
+        c.is_candidate,
+        arrayJoin([('MINUTE', '', toString(toUInt32(c.minute))), ('ROUTE', '', c.route)])
+    FROM chosen AS c
+    UNION ALL
     SELECT
         g.trace_id,
-        t.is_candidate,
+        arrayJoin([0, 1])::UInt8,
+        c.is_candidate,
         ('FLAG', substring(toString(g.key), 13), substringUTF8(g.value, 1, 200))
     FROM tags_of_traces AS g FINAL
-    INNER JOIN (SELECT DISTINCT trace_id, is_candidate FROM sampled) AS t ON t.trace_id = g.trace_id
+    INNER JOIN chosen AS c ON c.trace_id = g.trace_id
     WHERE startsWith(g.key, 'vtrack.flag.') AND g.deleted = 0
-        AND g.trace_id IN (SELECT trace_id FROM sampled)
+        AND g.trace_id IN (SELECT trace_id FROM chosen)
 ) AS f
 GROUP BY f.fact
-ORDER BY baseline_count + candidate_count DESC, kind, key, value
-LIMIT 100 BY kind, key;
+ORDER BY length(traces) DESC, kind, key, value
+LIMIT 100 BY kind, key, if(kind IN ('SESSION', 'MINUTE', 'ROUTE'), value, '');
