@@ -3,41 +3,20 @@
 A thing (an error message, an exception type, the name of a span, a model, a variant of a flag, the
 value of an attribute) is in a trace or not, so that each is a table of two by two: traces with and
 without it, in the baseline and in the candidate.
-
-Traces of one session are not independent of each other, nor are those of one minute, in which
-something may have been amiss. So the counts of each version are divided by its design effect before
-they are tested (J. N. K. Rao and A. J. Scott, A simple method for the analysis of clustered binary
-data, Biometrics 48 (1992)): by how much more they vary than if traces were independent. How much
-two traces of a cluster have in common is estimated from both versions together, as it is the same
-if they do not differ, and the design effect of each then follows from the sizes of its clusters
-(A. Donald and A. Donner, Adjustments to the Mantel-Haenszel chi-square statistic and odds ratio
-variance estimator when the data are clustered, Statistics in Medicine 6 (1987)).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from otel_vtrack.analysis import compare, statistics, windows
+from otel_vtrack.analysis import compare
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import NotFound
 from otel_vtrack.store.client import Store
 
 MAX_TRACES: Final = 20_000
 """Most traces to look at; in so many of both versions what is in 1 of 1,000 is found."""
-ENOUGH_WINDOWS: Final = 20
-"""Fewest windows of each version that count as clusters: of fewer nothing is known of how much
-they vary, and a version that was live for a moment could never be told from another."""
-_MOSTLY: Final = 0.5
-
-_Numbers: TypeAlias = npt.NDArray[np.int64]
-_Reals: TypeAlias = npt.NDArray[np.float64]
 
 
 class Kind(IntEnum):
@@ -104,6 +83,9 @@ def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -
             experiment and none was named.
         NotFound: A version has no traces there.
     """
+    # With numpy, which a server that is not asked this does without.
+    from otel_vtrack.analysis import apart, windows  # noqa: PLC0415
+
     bound = compare.parameters(question)
     experiment, _ = compare.known(store, question, bound)
     bound |= {"experiment": experiment}
@@ -120,7 +102,7 @@ def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -
     for name, each in zip(("baseline", "candidate"), chosen, strict=True):
         bound |= {f"{name}_{part}": getattr(each, part) for part in ("width", "windows", "share")}
     rows = store.query("analysis/differences", bound | {"by_root": by_root})
-    sample = _Sample.of(rows, [each.width if each.is_sample else 1 for each in chosen])
+    sample = apart.Sample.of(rows, [each.width if each.is_sample else 1 for each in chosen])
     if sample is None:
         raise _nothing(question.candidate_version)
     wanted = {kind.name for kind in kinds or Kind}
@@ -187,261 +169,3 @@ def _nothing(version: str) -> NotFound:
         f"version {version} has no spans here: `vtrack versions list` shows which versions are"
         " known, and where; a wider time range or no --environment may help"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Clusters:
-    """Traces that depend on each other.
-
-    Attributes:
-        labels: Of each trace the number of its cluster.
-        sizes: Of each cluster the number of its traces.
-        counts: How many clusters each version has.
-        pairs: Of each version, how many others a trace shares its cluster with on average.
-    """
-
-    labels: _Numbers
-    sizes: _Numbers
-    counts: _Numbers
-    pairs: _Reals
-
-    def design_effects(self, which: "_Found", shares: _Reals) -> _Reals:
-        """Return by how much more each thing varies than if traces were independent, at least 1.
-
-        One row a thing, one column a version. `shares` are those of both versions together.
-        """
-        count, traces = len(self.sizes), len(self.labels)
-        if count == traces:
-            return np.ones((len(shares), 2))
-        keys, held = np.unique(which.things * count + self.labels[which.traces], return_counts=True)
-        thing, size = keys // count, self.sizes[keys % count]
-        squares = np.bincount(thing, weights=held.astype(float) ** 2, minlength=len(shares))
-        crossed = np.bincount(thing, weights=held * size, minlength=len(shares))
-        spread = squares - 2 * shares * crossed + shares**2 * float((self.sizes**2).sum())
-        alone = shares * (1 - shares)
-        spread *= count / max(1, count - 1)
-        # More than 1 where what varies is mostly in the larger clusters.
-        common = np.divide(
-            spread - traces * alone,
-            alone * float((self.sizes * (self.sizes - 1)).sum()),
-            out=np.zeros(len(shares)),
-            where=alone > 0,
-        )
-        return 1 + np.maximum(0.0, common)[:, None] * self.pairs
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Pairs of a thing and a trace that has it, as numbers."""
-
-    things: _Numbers
-    traces: _Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """The traces that were looked at; one that both versions have a part in is two.
-
-    Attributes:
-        ids: As the query has them, sorted.
-        is_candidate: 1 for the candidate's.
-        totals: How many there are of the baseline and of the candidate.
-        clusters: Sessions, and windows of time where there are enough.
-        routes: Names of entry spans.
-        route: Of each trace the number of its route.
-    """
-
-    ids: npt.NDArray[np.uint64]
-    is_candidate: _Numbers
-    totals: _Numbers
-    clusters: list[_Clusters]
-    routes: list[str]
-    route: _Numbers
-
-    @classmethod
-    def of(cls, rows: Sequence[dict[str, Any]], widths: Sequence[int]) -> "_Sample | None":
-        """Read what the rows say of traces; None if a version has none."""
-        whole = next((row["traces"] for row in rows if not row["kind"]), [])
-        ids = np.sort(np.array(whole, dtype=np.uint64))
-        side = (ids & np.uint64(1)).astype(np.int64)
-        totals = np.bincount(side, minlength=2)
-        if not totals.all():
-            return None
-        # A trace without a session is one of its own.
-        session = -1 - np.arange(len(ids))
-        minute = np.zeros(len(ids), dtype=np.int64)
-        route = np.zeros(len(ids), dtype=np.int64)
-        routes = [""]
-        for number, row in enumerate(rows):
-            if row["kind"] not in {"SESSION", "MINUTE", "ROUTE"}:
-                continue
-            places = _places(ids, row["traces"])
-            if row["kind"] == "SESSION":
-                session[places] = number
-            elif row["kind"] == "MINUTE":
-                minute[places] = int(row["value"]) // 60
-            else:
-                route[places] = len(routes)
-                routes.append(row["value"])
-        window = minute // np.array(widths)[side]
-        clusters = [_clusters(session, side)]
-        of_window = _clusters(window, side)
-        if of_window.counts.min() >= ENOUGH_WINDOWS:
-            clusters.append(of_window)
-        return cls(ids, side, totals, clusters, routes, route)
-
-    def told_apart(self, rows: Sequence[dict[str, Any]]) -> list[Difference]:
-        """Test each thing, and return those by which the versions differ by more than chance."""
-        if not rows:
-            return []
-        places = [_places(self.ids, row["traces"]) for row in rows]
-        found = _Found(
-            np.repeat(np.arange(len(rows)), [len(each) for each in places]),
-            np.concatenate(places),
-        )
-        counts = np.stack(
-            [
-                np.bincount(
-                    found.things[self.is_candidate[found.traces] == side], minlength=len(rows)
-                )
-                for side in (0, 1)
-            ],
-            axis=1,
-        )
-        effects, freedoms = self._effects(found, counts.sum(axis=1) / len(self.ids))
-        both = int(self.totals[0]), int(self.totals[1])
-        p_values = [
-            _p_value((some, others), both, (effect, other_effect), freedom)
-            for (some, others), (effect, other_effect), freedom in zip(
-                counts.tolist(), effects.tolist(), freedoms.tolist(), strict=True
-            )
-        ]
-        adjusted = statistics.adjusted(p_values)
-        return [
-            self._difference(rows[at], places[at], effects[at], p_values[at], adjusted[at])
-            for at in range(len(rows))
-            if adjusted[at] < compare.ALPHA
-        ]
-
-    def _effects(self, found: _Found, shares: _Reals) -> tuple[_Reals, _Reals]:
-        """Return of each thing the greatest design effects, and the degrees of freedom.
-
-        These are Welch's and Satterthwaite's: a version with few clusters says little of its own.
-        """
-        effects = np.stack([each.design_effects(found, shares) for each in self.clusters])
-        errors = effects / self.totals
-        counts = np.stack([each.counts for each in self.clusters])[:, None, :]
-        spread = (errors**2 / np.maximum(1, counts - 1)).sum(axis=2)
-        freedoms = errors.sum(axis=2) ** 2 / spread
-        greatest = errors.sum(axis=2).argmax(axis=0), np.arange(len(shares))
-        return effects[greatest], freedoms[greatest]
-
-    def _difference(
-        self,
-        row: dict[str, Any],
-        places: _Numbers,
-        effects: _Reals,
-        p_value: float,
-        adjusted: float,
-    ) -> Difference:
-        counts = np.bincount(self.is_candidate[places], minlength=2)
-        shares = [
-            statistics.proportion(count / effect, total / effect)
-            for count, total, effect in zip(
-                counts.tolist(), self.totals.tolist(), effects.tolist(), strict=True
-            )
-        ]
-        gap = statistics.difference(*shares) or Estimate(0.0)
-        if not counts[0]:
-            change = Change.NEW
-        elif not counts[1]:
-            change = Change.VANISHED
-        else:
-            change = Change.MORE if gap.value > 0 else Change.LESS
-        route, share, same = self._by_route(places, gap.value)
-        return Difference(
-            kind=Kind[row["kind"]],
-            key=row["key"],
-            value=row["value"],
-            change=change,
-            baseline_count=int(counts[0]),
-            candidate_count=int(counts[1]),
-            difference=gap,
-            p_value=p_value,
-            adjusted_p_value=adjusted,
-            example_trace_id=row["example_trace_id"],
-            route=route,
-            route_share=share,
-            same_route_difference=same,
-        )
-
-    def _by_route(self, places: _Numbers, gap: float) -> tuple[str, float, float | None]:
-        """Say which route holds most of a difference, and what is left of it route by route.
-
-        What is left is the difference of Mantel and Haenszel, routes weighted by how many traces
-        of both versions they have (S. Greenland and J. M. Robins, Biometrics 41 (1985)).
-        """
-        traces, found = (
-            np.bincount(2 * self.route[at] + self.is_candidate[at], minlength=2 * len(self.routes))
-            .reshape(-1, 2)
-            .astype(float)
-            for at in (np.arange(len(self.ids)), places)
-        )
-        both = traces.prod(axis=1) / np.maximum(1.0, traces.sum(axis=1))
-        same = None
-        if both.any():
-            rates = found / np.maximum(1.0, traces)
-            same = float((both * (rates[:, 1] - rates[:, 0])).sum() / both.sum())
-        parts = found[:, 1] / self.totals[1] - found[:, 0] / self.totals[0]
-        most = int((parts * np.sign(gap)).argmax())
-        share = float(parts[most] / gap) if gap else 0.0
-        if share <= _MOSTLY or np.count_nonzero(traces.sum(axis=1)) < 2:
-            return "", 0.0, same
-        # More than all of it, where other routes changed the other way.
-        return self.routes[most], min(1.0, share), same
-
-
-def _clusters(labels: _Numbers, side: _Numbers) -> _Clusters:
-    """Number clusters, each version's for itself."""
-    keys, which = np.unique(np.stack([labels, side]), axis=1, return_inverse=True)
-    which = which.reshape(-1)
-    sizes = np.bincount(which)
-    pairs = np.bincount(keys[1], weights=sizes * (sizes - 1), minlength=2)
-    pairs /= np.bincount(side, minlength=2)
-    return _Clusters(which, sizes, np.bincount(keys[1], minlength=2), pairs)
-
-
-def _places(ids: npt.NDArray[np.uint64], traces: Sequence[int]) -> _Numbers:
-    """Return where traces are among the ids, without those that are not."""
-    given = np.array(traces, dtype=np.uint64)
-    places = np.minimum(np.searchsorted(ids, given), len(ids) - 1)
-    return places[ids[places] == given]
-
-
-@lru_cache(maxsize=4096)
-def _p_value(
-    counts: tuple[int, int],
-    totals: tuple[int, int],
-    effects: tuple[float, float],
-    freedom: float,
-) -> float:
-    """Return the two-sided p-value of two shares that may be the same, of clustered traces.
-
-    Where no cell of the table is expected below 5, counted by independent traces, by the z-test
-    with the pooled share, against Student's distribution with the clusters' degrees of freedom;
-    else by Fisher's exact test of the counts as if they were of independent traces.
-    """
-    some, others = (count / effect for count, effect in zip(counts, effects, strict=True))
-    trials, other_trials = (total / effect for total, effect in zip(totals, effects, strict=True))
-    found, total = some + others, trials + other_trials
-    least = min(trials, other_trials) * min(found, total - found) / total
-    if least < 5 or effects == (1.0, 1.0):
-        return statistics.two_proportions(
-            round(some), max(1, round(trials)), round(others), max(1, round(other_trials))
-        )
-    pooled = sum(counts) / sum(totals)
-    deviation = math.sqrt(pooled * (1 - pooled) * (1 / trials + 1 / other_trials))
-    from scipy import special  # noqa: PLC0415 - not before it is needed: the server starts faster
-
-    statistic = abs(counts[0] / totals[0] - counts[1] / totals[1]) / deviation
-    return float(2 * special.stdtr(freedom, -statistic))

@@ -4,7 +4,7 @@ import statsmodels.api as sm
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from scipy import stats
 
-from otel_vtrack.analysis import differences, statistics, windows
+from otel_vtrack.analysis import apart, differences, statistics, windows
 from otel_vtrack.analysis.compare import Question
 from otel_vtrack.analysis.differences import Change, Kind
 from otel_vtrack.errors import InvalidArgument, NotFound
@@ -349,7 +349,7 @@ def test_versions_without_a_difference_are_told_apart_in_one_of_twenty_sessions_
         sessions = np.repeat(np.arange(180), sizes)
         has = draw.random((len(sessions), 20)) < clustered(draw, 180, sizes, share, 0.4)
         rows, things = sample_of(has, sessions, (sessions >= 60).astype(int))
-        alarms += bool(differences._Sample.of(rows, [1, 1]).told_apart(things))
+        alarms += bool(apart.Sample.of(rows, [1, 1]).told_apart(things))
     assert alarms / rounds < 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
 
 
@@ -360,18 +360,18 @@ def test_the_test_of_clusters_agrees_with_a_regression_that_knows_them():
     sides = sessions % 2
     has = draw.random((len(sessions), 30)) < clustered(draw, 400, sizes, np.full(30, 0.3), 0.3)
     rows, _ = sample_of(has, sessions, sides)
-    sample = differences._Sample.of(rows, [1, 1])
+    sample = apart.Sample.of(rows, [1, 1])
     places = [np.flatnonzero(each) for each in has.T]
-    pairs = differences._Found(
+    pairs = apart.Found(
         np.repeat(np.arange(30), [len(each) for each in places]), np.concatenate(places)
     )
-    effects, freedoms = sample._effects(pairs, has.mean(axis=0))
+    effects, freedoms = sample.effects(pairs, has.mean(axis=0))
     assert 380 < freedoms.min() <= freedoms.max() <= 398
     for each, effect, freedom in zip(has.T, effects, freedoms, strict=True):
         fitted = sm.OLS(each.astype(float), sm.add_constant(sides)).fit(
             cov_type="cluster", cov_kwds={"groups": sessions}, use_t=True
         )
-        ours = differences._p_value(
+        ours = apart.p_value(
             (int(each[sides == 0].sum()), int(each[sides == 1].sum())),
             (int((sides == 0).sum()), int((sides == 1).sum())),
             tuple(map(float, effect)),
