@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import receive, sdk_cost, whole
+from benchmarks import analysis, receive, sdk_cost, whole
 
 
 def main() -> None:
@@ -10,6 +10,7 @@ def main() -> None:
         ("What stamping costs an application", sdk_cost.main),
         ("The receive path, with a store that costs nothing", receive.main),
         ("The whole path, 10 M spans", whole.main),
+        ("The analysis of versions, 10 M spans", analysis.main),
     ):
         print(f"\n== {title}\n", flush=True)
         run()

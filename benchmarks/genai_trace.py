@@ -12,7 +12,7 @@ POST /chat                      server, the root
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -74,12 +74,21 @@ class TraceTemplate:
     """Spans whose changing values are 8-byte markers, and the way to find them again.
 
     A marker is a lead, one byte of kind and a number: of the trace, of the span, or nothing.
+
+    Args:
+        failing_share: Of the traces that fail.
+        routes: What the roots are asked for, in turn.
+        flag: A feature flag that roots evaluate, `on` in every second trace of a route.
     """
 
     KINDS: ClassVar = ("trace_id", "span_id", "start", "end", "word", "session", "user")
 
-    def __init__(self, *, failing_share: float) -> None:
+    def __init__(
+        self, *, failing_share: float, routes: Sequence[str] = ("/chat",), flag: str = ""
+    ) -> None:
         self._failing_share = failing_share
+        self._routes = routes
+        self._flag = flag
 
     def _mark(self, kind: str, number: int) -> bytes:
         return _LEAD + bytes([65 + self.KINDS.index(kind)]) + b"%04x" % number
@@ -121,6 +130,14 @@ class TraceTemplate:
                 span.parent_span_id = self._mark("span_id", trace * SPANS_PER_TRACE + parent)
             self._describe(span, index, trace, version)
             made.append(span)
+        if self._flag:
+            (asked,) = struct.unpack("<Q", self._mark("start", trace * SPANS_PER_TRACE))
+            event = made[0].events.add(name="feature_flag.evaluation", time_unix_nano=asked)
+            _set(
+                event,
+                feature_flag__key=self._flag,
+                feature_flag__result__variant="on" if trace // len(self._routes) % 2 else "off",
+            )
         if failed:
             for index in (0, 1, 5, 6):
                 made[index].status.code = Status.STATUS_CODE_ERROR
@@ -140,12 +157,13 @@ class TraceTemplate:
         asked = 40 + trace % 60
         match index:
             case 0:
-                span.name, span.kind = "POST /chat", Span.SPAN_KIND_SERVER
+                route = self._routes[trace % len(self._routes)]
+                span.name, span.kind = f"POST {route}", Span.SPAN_KIND_SERVER
                 _set(
                     span,
                     http__request__method="POST",
-                    http__route="/chat",
-                    url__path="/chat",
+                    http__route=route,
+                    url__path=route,
                     url__scheme="https",
                     http__response__status_code=200,
                     server__address="assistant.shop.example",

@@ -20,7 +20,7 @@ import grpc.aio
 import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks.genai_trace import SPANS_PER_TRACE, TraceTemplate, commit_of, resource_of
+from benchmarks.genai_trace import SPANS_PER_TRACE, TraceTemplate, resource_of
 
 if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -44,11 +44,27 @@ def _vocabulary() -> "np.ndarray[Any, Any]":
 _WORDS: Final = _vocabulary()
 
 
-class _Template:
-    """One request of one version and environment, and where its changing bytes are."""
+class Template:
+    """One request of one version and environment, and where its changing bytes are.
+
+    Args:
+        service: `service.name`.
+        version: `service.version`.
+        environment: `deployment.environment.name`.
+        spans: How many.
+        slower: How many times the usual time, and share of failures.
+        described: Arguments of its `TraceTemplate`.
+    """
 
     def __init__(
-        self, service: str, version: str, environment: str, spans: int, *, slower: float
+        self,
+        service: str,
+        version: str,
+        environment: str,
+        spans: int,
+        *,
+        slower: float,
+        **described: Any,
     ) -> None:
         request = ExportTraceServiceRequest()
         resource_spans = request.resource_spans.add()
@@ -58,7 +74,7 @@ class _Template:
         scope_spans.scope.version = "1.3b0"
         self.spans = spans
         self.traces = -(-spans // SPANS_PER_TRACE)
-        template = TraceTemplate(failing_share=0.02 * slower)
+        template = TraceTemplate(failing_share=0.02 * slower, **described)
         made: list[Span] = []
         for trace in range(self.traces):
             made += template.spans(trace, version)
@@ -137,7 +153,7 @@ def requests(
         environments: Values of `deployment.environment.name`.
     """
     templates = [
-        _Template(service, version, environment, spans_per_request, slower=1 + index * 0.15)
+        Template(service, version, environment, spans_per_request, slower=1 + index * 0.15)
         for index, version in enumerate(versions)
         for environment in environments
     ]

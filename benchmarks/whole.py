@@ -69,7 +69,8 @@ def generate(pipe: Connection, spans: int, target: str, callers: int) -> None:
     pipe.send(None)
 
 
-def _server(folder: Path) -> tuple[subprocess.Popen[str], str]:
+def server(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start a `vtrack serve` over a folder; return it and where it takes spans."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "otel_vtrack", "serve", "--store-url", f"chdb://{folder}"),
@@ -102,9 +103,9 @@ def main() -> None:
 
 
 def measure(folder: Path, spans: int, callers: int) -> None:
-    server, target = _server(folder)
+    process, target = server(folder)
     try:
-        used = psutil.Process(server.pid)
+        used = psutil.Process(process.pid)
         time.sleep(1)
         print(f"resident memory idle: {used.memory_info().rss / 2**20:.0f} MB")
         generator, pipe = _start(generate, spans, target, callers)
@@ -149,8 +150,8 @@ def measure(folder: Path, spans: int, callers: int) -> None:
             print(f"list versions: {_median_ms(10, lambda: list(client.search_versions())):.1f} ms")
             search.report(client, _median_ms)
     finally:
-        server.terminate()
-        server.wait(60)
+        process.terminate()
+        process.wait(60)
     with Store(f"chdb://{folder}") as store:
         [parts] = store.select(
             "SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active"

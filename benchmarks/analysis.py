@@ -1,0 +1,148 @@
+"""What the analysis of versions costs, over a month of 100 versions in a store of many spans.
+
+    python -m benchmarks.analysis --spans 10000000
+
+A real `vtrack serve` takes the spans over gRPC; then their store is opened here and the handlers
+of the API are asked, each in turn with a plain query of the same store that reads what the answer
+is made of. Printed are medians, and how many times the plain query's that is: the times are of
+this machine, the ratios less so.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import history, load
+from benchmarks.history import BASELINE, CANDIDATE, FLAG, PRODUCTION
+from benchmarks.whole import server
+from otel_vtrack import api
+from otel_vtrack.store.client import Store
+
+EXPERIMENT = f"shop/{history.SERVICES[0]}"
+NEW_SHARE = 0.1
+"""Of the month that is stored first, so that the same question meets one history and ten."""
+
+_VERSIONS = f"version IN ('{BASELINE}', '{CANDIDATE}')"
+PLAIN = {
+    "quantiles of traces by version": (
+        "SELECT root.version AS version, count(), countIf(root.status_code = 2),"
+        " quantiles(0.5, 0.95, 0.99)("
+        "toUnixTimestamp64Nano(end_time) - toUnixTimestamp64Nano(start_time))"
+        f" FROM traces WHERE experiment = '{EXPERIMENT}' AND root.{_VERSIONS} GROUP BY version"
+    ),
+    "quantiles of spans by version": (
+        "SELECT version, count(), quantiles(0.5, 0.95, 0.99)(duration_ns) FROM spans"
+        f" WHERE experiment = '{EXPERIMENT}' AND {_VERSIONS} AND name = 'GET' GROUP BY version"
+    ),
+    "quantiles of an attribute by version": (
+        "SELECT version, count(), quantiles(0.5, 0.95, 0.99)("
+        "toFloat64OrNull(attributes['gen_ai.usage.output_tokens'])) FROM spans"
+        f" WHERE experiment = '{EXPERIMENT}' AND {_VERSIONS} GROUP BY version"
+    ),
+    "names of spans by version": (
+        "SELECT version, name, uniq(trace_id) FROM spans"
+        f" WHERE experiment = '{EXPERIMENT}' AND {_VERSIONS} GROUP BY version, name"
+    ),
+    "count of roots by version": (
+        "SELECT root.version AS version, count() FROM trace_roots GROUP BY version"
+    ),
+    "count of a flag's variants": (
+        f"SELECT value, count() FROM tags_of_traces WHERE key = 'vtrack.flag.{FLAG}' GROUP BY value"
+    ),
+}
+
+
+def asking(store: Store, path: str, **fields: Any) -> Callable[[], Any]:
+    """Return what asks a handler of the API, as both wires do."""
+    backend = api.Backend(store)
+    [method] = [
+        method for service in api.SERVICES for method in service.methods if method.path == path
+    ]
+    request = method.request(**fields)
+    return lambda: method.handler(backend, request)
+
+
+def side_by_side(
+    times: int, ask: Callable[[], Any], plain: Callable[[], Any]
+) -> tuple[float, float]:
+    """Return the medians of both in milliseconds, taken in turn."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    # The first of each finds caches cold.
+    for _ in range(times + 1):
+        for kept, call in zip(taken, (ask, plain), strict=True):
+            began = time.perf_counter()
+            call()
+            kept.append(time.perf_counter() - began)
+    asked, read = (statistics.median(kept[1:]) * 1e3 for kept in taken)
+    return asked, read
+
+
+def questions(store: Store) -> Iterable[tuple[str, Callable[[], Any], str]]:
+    """Yield what is asked, how, and the name of the plain query beside it."""
+    versions = {"baseline_version": BASELINE, "candidate_version": CANDIDATE}
+    place = {"experiment": EXPERIMENT, "environment": PRODUCTION}
+    package = "/otel_vtrack.v1."
+    compare = package + "AnalysisService/CompareVersions"
+    yield (
+        "compare two versions",
+        asking(store, compare, **versions, **place),
+        "quantiles of traces by version",
+    )
+    yield (
+        "list what tells two versions apart",
+        asking(store, package + "AnalysisService/ListDifferences", **versions, **place),
+        "names of spans by version",
+    )
+    yield (
+        f"timeline of {len(history.OLDER) + 3} versions",
+        asking(store, package + "TimelineService/GetTimeline"),
+        "count of roots by version",
+    )
+
+
+def report(store: Store, times: int) -> None:
+    """Print the medians."""
+    print(f"{'':42}      ms  plain ms  ratio  beside")
+    for title, ask, beside in questions(store):
+        asked, plain = side_by_side(times, ask, lambda beside=beside: store.select(PLAIN[beside]))
+        print(f"{title:42}{asked:8.0f}{plain:10.0f}{asked / plain:7.1f}  {beside}", flush=True)
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--spans", type=int, default=10_000_000)
+    asked.add_argument("--times", type=int, default=7, help="how often to ask each question")
+    arguments = asked.parse_args()
+    with tempfile.TemporaryDirectory(prefix="vtrack-bench-") as name:
+        measure(Path(name), arguments.spans, arguments.times)
+
+
+def measure(folder: Path, spans: int, times: int) -> None:
+    now_ns = time.time_ns()
+    fill(folder, history.requests(spans, now_ns=now_ns, seed=1, first=1 - NEW_SHARE))
+    fill(folder, history.requests(spans, now_ns=now_ns, seed=2, last=1 - NEW_SHARE))
+    with Store(f"chdb://{folder}") as store:
+        [stored] = store.select(
+            "SELECT count() AS spans, uniqExact(version) AS versions FROM spans"
+        )
+        print(f"{stored['spans']:,} spans of {stored['versions']} versions in {history.DAYS} days")
+        report(store, times)
+
+
+def fill(folder: Path, payloads: Iterable[bytes]) -> None:
+    """Send all to a server of its own, and wait for its end."""
+    process, target = server(folder)
+    try:
+        stats = load.drive(target, payloads, 16, retries=100)
+        assert not stats.failed, stats.codes
+    finally:
+        process.terminate()
+        process.wait(120)
+
+
+if __name__ == "__main__":
+    main()
