@@ -50,7 +50,7 @@ _MIX: Final = 0.25
 @click.option(
     "--max-traces",
     type=click.IntRange(1),
-    help="Take a sample where more traces match.  [default: 20000]",
+    help="Take a sample where more traces match.  [default: 10000]",
 )
 @click.option(
     "--limit", type=click.IntRange(1), default=30, show_default=True, help="Print so many."

@@ -95,7 +95,7 @@ def list_differences(
         start_time_until: By traces that started before.
         kinds: `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`; empty
             for all.
-        max_traces: Take a sample where more match; 0 for 20,000.
+        max_traces: Take a sample where more match; 0 for 10,000.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(

@@ -1119,7 +1119,7 @@ class ListDifferencesRequest(_message.Message):
     environment: _builtins.str
     """Exact environment of the spans."""
     max_traces: _builtins.int
-    """Take a sample where more traces than this match, half of it from each version. 0 means 20,000."""
+    """Take a sample where more traces than this match, half of it from each version. 0 means 10,000."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
         """The entry span of the trace started then or later."""

@@ -10,7 +10,7 @@
 -- minute lasts and ten seconds more, and for no more than an hour.
 --
 -- Of each kind, and of each attribute, the hundred most frequent: what has more values than that
--- is an identity and tells nothing.
+-- is an identity and tells nothing. Nor does what is in one trace or two, and there is much of it.
 
 WITH
     (m -> substringUTF8(replaceRegexpAll(m, '[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*', '#'), 1, 200)) AS without_numbers,
@@ -162,5 +162,6 @@ FROM
         AND g.trace_id IN (SELECT trace_id FROM chosen)
 ) AS f
 GROUP BY f.fact
+HAVING length(traces) > 2 OR kind IN ('', 'SESSION', 'MINUTE', 'ROUTE')
 ORDER BY length(traces) DESC, kind, key, value
 LIMIT 100 BY kind, key, if(kind IN ('SESSION', 'MINUTE', 'ROUTE'), value, '');
