@@ -23,6 +23,7 @@ from otel_vtrack import api
 from otel_vtrack.store.client import Store
 
 EXPERIMENT = f"shop/{history.SERVICES[0]}"
+ATTRIBUTE = "gen_ai.usage.output_tokens"
 NEW_SHARE = 0.1
 """Of the month that is stored first, so that the same question meets one history and ten."""
 
@@ -40,7 +41,7 @@ PLAIN = {
     ),
     "quantiles of an attribute by version": (
         "SELECT version, count(), quantiles(0.5, 0.95, 0.99)("
-        "toFloat64OrNull(attributes['gen_ai.usage.output_tokens'])) FROM spans"
+        f"toFloat64OrNull(attributes['{ATTRIBUTE}'])) FROM spans"
         f" WHERE experiment = '{EXPERIMENT}' AND {_VERSIONS} GROUP BY version"
     ),
     "names of spans by version": (
@@ -87,11 +88,21 @@ def questions(store: Store) -> Iterable[tuple[str, Callable[[], Any], str]]:
     place = {"experiment": EXPERIMENT, "environment": PRODUCTION}
     package = "/otel_vtrack.v1."
     compare = package + "AnalysisService/CompareVersions"
-    yield (
-        "compare two versions",
-        asking(store, compare, **versions, **place),
-        "quantiles of traces by version",
-    )
+    traces = "quantiles of traces by version"
+    for title, asked, beside in (
+        ("compare by the default metrics", {}, traces),
+        ("compare, nothing held equal", {"stratify_by": ["none"]}, traces),
+        ("compare, route and user held equal", {"stratify_by": ["route", "user"]}, traces),
+        ("compare route by route", {"group_by": ["route"]}, traces),
+        ("compare traces that a filter finds", {"filter": "status = 'ERROR'"}, traces),
+        ("compare span_latency:GET", _metrics("span_latency:GET"), "quantiles of spans by version"),
+        (
+            f"compare attribute:{ATTRIBUTE}",
+            _metrics(f"attribute:{ATTRIBUTE}"),
+            "quantiles of an attribute by version",
+        ),
+    ):
+        yield title, asking(store, compare, **versions, **place, **asked), beside
     yield (
         "list what tells two versions apart",
         asking(store, package + "AnalysisService/ListDifferences", **versions, **place),
@@ -102,6 +113,15 @@ def questions(store: Store) -> Iterable[tuple[str, Callable[[], Any], str]]:
         asking(store, package + "TimelineService/GetTimeline"),
         "count of roots by version",
     )
+    yield (
+        "exposure to a flag over the month",
+        asking(store, package + "FlagService/GetFlagExposure", flag=FLAG, **place),
+        "count of a flag's variants",
+    )
+
+
+def _metrics(*names: str) -> dict[str, Any]:
+    return {"metrics": [{"metric": name} for name in names]}
 
 
 def report(store: Store, times: int) -> None:
