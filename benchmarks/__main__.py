@@ -1,4 +1,4 @@
-"""Everything that is measured, one after the other: `python -m benchmarks`, some six minutes."""
+"""Everything that is measured, one after the other: `python -m benchmarks`."""
 
 import sys
 
