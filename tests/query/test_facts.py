@@ -102,7 +102,7 @@ def test_usage_and_cost_are_told_as_mlflow_writes_them(send, told):
     }
 
 
-def test_tokens_of_a_cache_are_told_and_priced(send, told):
+def test_tokens_of_a_cache_are_told_and_priced_and_searched_for(store, send, told):
     cache = {
         "gen_ai.usage.cache_read.input_tokens": 500_000,
         "gen_ai.usage.cache_creation.input_tokens": 100_000,
@@ -114,6 +114,9 @@ def test_tokens_of_a_cache_are_told_and_priced(send, told):
     usage = json.loads(info.trace_metadata["mlflow.trace.tokenUsage"])
     assert usage["cache_read_input_tokens"] == 500_000
     assert usage["cache_creation_input_tokens"] == 100_000
+    written = info.trace_metadata["mlflow.trace.tokenUsage"]
+    clause = f"metadata.`mlflow.trace.tokenUsage` = '{written}'"
+    assert trace_search.count(store, text=clause) == 1
 
 
 def test_an_unknown_model_makes_the_cost_unknown_and_never_nothing(send, told):

@@ -155,7 +155,12 @@ _USAGE: Final = Field(
     sql=(
         """concat('{"input_tokens": ', toString(ifNull(t.input_tokens, 0)),"""
         """ ', "output_tokens": ', toString(ifNull(t.output_tokens, 0)), ', "total_tokens": ',"""
-        """ toString(ifNull(t.total_tokens, 0)), '}')"""
+        """ toString(ifNull(t.total_tokens, 0)),"""
+        # MLflow leaves these out where there are none.
+        """ if(t.cache_read_input_tokens = 0, '', concat(', "cache_read_input_tokens": ',"""
+        """ toString(t.cache_read_input_tokens))),"""
+        """ if(t.cache_creation_input_tokens = 0, '', concat(', "cache_creation_input_tokens": ',"""
+        """ toString(t.cache_creation_input_tokens))), '}')"""
     ),
     present="t.total_tokens IS NOT NULL",
     operators=frozenset({Operator.EQUAL, Operator.IN}),

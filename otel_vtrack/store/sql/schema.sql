@@ -989,7 +989,9 @@ CREATE VIEW whole_traces
     `error_count` UInt64,
     `input_tokens` Nullable(UInt64),
     `output_tokens` Nullable(UInt64),
-    `total_tokens` Nullable(UInt64)
+    `total_tokens` Nullable(UInt64),
+    `cache_read_input_tokens` UInt64,
+    `cache_creation_input_tokens` UInt64
 )
 AS WITH
     4294967295 AS low,
@@ -1000,7 +1002,8 @@ AS WITH
     arrayMap(edge -> if((bitAnd(edge, low) IN (0, bitShiftRight(edge, 32))), 0, indexOf(ids, bitAnd(edge, low))), spans_up) AS parents,
     arrayMap(id -> has(reported.1, id), ids) AS reporting,
     arrayFold((at, stride) -> arrayMap(x -> ((at[x.1]).1, (x.2) OR ((at[x.1]).2)), at), range(toUInt8(ceil(log2(length(ids) + 1))) + 1), arrayMap(parent -> (toUInt64(parent), reporting[parent]), parents)) AS walked,
-    arrayFilter(u -> ((length(reported) < 2) OR (((walked[indexOf(ids, u.1)]).1) != 0) OR (NOT ((walked[indexOf(ids, u.1)]).2))), reported) AS counted
+    arrayFilter(u -> ((length(reported) < 2) OR (((walked[indexOf(ids, u.1)]).1) != 0) OR (NOT ((walked[indexOf(ids, u.1)]).2))), reported) AS counted,
+    arrayFilter(b -> has(counted.1, b.1), groupUniqArrayArray(p.billing)) AS billed
 SELECT
     p.trace_id AS trace_id,
     p.experiment AS experiment,
@@ -1014,7 +1017,9 @@ SELECT
     length(groupUniqArrayArray(p.errors)) AS error_count,
     if(empty(reported), NULL, arraySum(u -> (u.2), counted)) AS input_tokens,
     if(empty(reported), NULL, arraySum(u -> (u.3), counted)) AS output_tokens,
-    if(empty(reported), NULL, arraySum(u -> (u.4), counted)) AS total_tokens
+    if(empty(reported), NULL, arraySum(u -> (u.4), counted)) AS total_tokens,
+    arraySum(b -> (b.4), billed) AS cache_read_input_tokens,
+    arraySum(b -> (b.5), billed) AS cache_creation_input_tokens
 FROM traces AS p
 GROUP BY
     p.trace_id,
