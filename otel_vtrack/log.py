@@ -58,5 +58,7 @@ def configure(level: str) -> None:
     for library in ("clickhouse_connect", "urllib3"):
         # They raise what they warn of, and we say it in our words.
         logging.getLogger(library).setLevel(logging.ERROR)
+    # Likewise, and it quotes URLs.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     logging.getLogger("otel_vtrack").setLevel(level.upper())
     logging.captureWarnings(capture=True)

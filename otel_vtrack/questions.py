@@ -1,4 +1,4 @@
-"""Who answers questions: the API over a store, or somebody who says that there is none.
+"""Who answers questions: the API over a store, with its watch, or one who says there is none.
 
 The API, and with it the engine, is loaded only when there is a store.
 """
@@ -34,12 +34,24 @@ class Questions(Protocol):
 
     names: tuple[str, ...]
 
-    def add_to(self, server: grpc.aio.Server, store: "Store | None") -> None:
+    def open(self, store: "Store | None") -> None:
+        """Take what questions are about, before anything else is called."""
+        ...
+
+    def add_to(self, server: grpc.aio.Server) -> None:
         """Serve it over gRPC."""
         ...
 
-    def routes(self, store: "Store | None", pool: Executor, max_body_bytes: int) -> list[Route]:
+    def routes(self, pool: Executor, max_body_bytes: int) -> list[Route]:
         """Make its routes over HTTP."""
+        ...
+
+    def start(self) -> None:
+        """Begin to watch."""
+        ...
+
+    def stop(self) -> None:
+        """End that; it may wait for the store."""
         ...
 
 
@@ -47,7 +59,7 @@ def asked_as(settings: Settings) -> Questions:
     """Return who answers.
 
     Raises:
-        SettingsError: The prices make no sense.
+        SettingsError: The prices or the webhook's secret make no sense.
     """
     return _Api(settings) if settings.store else _Nobody()
 
@@ -56,32 +68,56 @@ class _Api:
     def __init__(self, settings: Settings) -> None:
         from otel_vtrack import api  # noqa: PLC0415
         from otel_vtrack.query import prices  # noqa: PLC0415
+        from otel_vtrack.watch.channels import channels  # noqa: PLC0415
 
         self._api = api
         self._prices = prices.load(settings.prices)
+        self._channels = channels(settings)
+        self._interval = settings.watch_interval_seconds
         self.names = api.SERVICE_NAMES
 
-    def add_to(self, server: grpc.aio.Server, store: "Store | None") -> None:
-        self._api.add_api(server, self._backend(store))
+    def open(self, store: "Store | None") -> None:
+        from otel_vtrack.watch import Watcher  # noqa: PLC0415
+        from otel_vtrack.watch.delivery import Delivery  # noqa: PLC0415
 
-    def routes(self, store: "Store | None", pool: Executor, max_body_bytes: int) -> list[Route]:
-        return self._api.api_routes(self._backend(store), pool, max_body_bytes=max_body_bytes)
-
-    def _backend(self, store: "Store | None") -> Any:
         assert store  # noqa: S101 - for the type checker
-        return self._api.Backend(store, self._prices)
+        deliveries = [Delivery(store, each, self._interval) for each in self._channels]
+        self._watcher = Watcher(store, self._interval, deliveries)
+        self._backend = self._api.Backend(store, self._prices, self._watcher.board)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        self._api.add_api(server, self._backend)
+
+    def routes(self, pool: Executor, max_body_bytes: int) -> list[Route]:
+        return self._api.api_routes(self._backend, pool, max_body_bytes=max_body_bytes)
+
+    def start(self) -> None:
+        if self._interval:
+            self._watcher.start()
+
+    def stop(self) -> None:
+        if self._interval:
+            self._watcher.stop()
 
 
 class _Nobody:
     names = ()
 
-    def add_to(self, server: grpc.aio.Server, store: "Store | None") -> None:
+    def open(self, store: "Store | None") -> None:
         del store
+
+    def add_to(self, server: grpc.aio.Server) -> None:
         server.add_generic_rpc_handlers((_Refusal(),))
 
-    def routes(self, store: "Store | None", pool: Executor, max_body_bytes: int) -> list[Route]:
-        del store, pool, max_body_bytes
+    def routes(self, pool: Executor, max_body_bytes: int) -> list[Route]:
+        del pool, max_body_bytes
         return [Route(_PACKAGE + "{method:path}", _refuse_http, methods=["POST"])]
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
 
 
 class _Refusal(grpc.GenericRpcHandler):

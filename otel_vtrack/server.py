@@ -68,7 +68,7 @@ class Server:
         """Open the store and both ports; returns once requests are answered.
 
         Raises:
-            SettingsError: A port cannot be had, or the prices make no sense.
+            SettingsError: A port cannot be had, or the prices or the secret make no sense.
             StoreError: The store cannot be used; the message says why and what to do.
         """
         async with contextlib.AsyncExitStack() as stack:
@@ -85,9 +85,12 @@ class Server:
             pool = concurrent.futures.ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api")
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             names = (*(signal.service for signal in pipeline.signals), *asked.names)
+            asked.open(pipeline.store)
             healthy = await self._start_grpc(stack, pipeline, pool, asked, names)
-            routes = asked.routes(pipeline.store, pool, self.settings.max_request_bytes)
+            routes = asked.routes(pool, self.settings.max_request_bytes)
             await self._start_http(stack, listener, pipeline, routes)
+            asked.start()
+            stack.push_async_callback(asyncio.to_thread, asked.stop)
             # Again, before the transports stop: what is stored meanwhile is still answered,
             # and what arrives meanwhile is told to come again.
             stack.push_async_callback(self._drain, pipeline, healthy)
@@ -120,7 +123,7 @@ class Server:
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
         )
         otlp_grpc.add_otlp(server, pipeline.receiver)
-        asked.add_to(server, pipeline.store)
+        asked.add_to(server)
         healthy: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
         served = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)

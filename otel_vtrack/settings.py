@@ -89,6 +89,17 @@ def _address(address: str) -> str:
     return join_address(*split_address(address))
 
 
+def _http(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("write a URL that begins with https:// or http://")
+    return url
+
+
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
@@ -222,6 +233,28 @@ class Settings(BaseSettings):
     prices: Path | None = Field(
         default_factory=lambda: None,
         description="TOML file of what tokens cost, instead of the prices that come along.",
+    )
+    watch_interval_seconds: Seconds = Field(
+        default=60.0,
+        description="How often to compare new deployments with what they replaced; 0 is never.",
+    )
+    watch_webhook_url: Annotated[str, AfterValidator(_http)] | None = Field(
+        default_factory=lambda: None,
+        repr=False,
+        description="Where to post what the watch finds.",
+    )
+    watch_webhook_secret: str | None = Field(
+        default_factory=lambda: None,
+        repr=False,
+        description="What signs that: whsec_ and 24 to 64 random bytes in base64.",
+    )
+    watch_webhook_secret_file: Path | None = Field(
+        default_factory=lambda: None, description="File that has the secret, instead."
+    )
+    watch_otlp_endpoint: Annotated[str, AfterValidator(_http)] | None = Field(
+        default_factory=lambda: None,
+        repr=False,
+        description="Base URL of OTLP/HTTP where to emit what the watch finds, as log events.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="Least severe line of the log, which goes to stderr.")

@@ -20,6 +20,7 @@ from otel_vtrack.api import (
     timeline,
     traces,
     versions,
+    watch,
 )
 from otel_vtrack.api.service import Backend
 
@@ -31,6 +32,7 @@ SERVICES: Final = (
     deployments.SERVICE,
     timeline.SERVICE,
     flags.SERVICE,
+    watch.SERVICE,
     assessments.SERVICE,
     spans.SERVICE,
     export.SERVICE,

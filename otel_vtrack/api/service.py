@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from otel_vtrack.analysis.watching import Board
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
@@ -26,10 +27,12 @@ class Backend:
     Attributes:
         store: Open, its tables up to date.
         prices: What tokens cost.
+        watched: What deployments this process watches.
     """
 
     store: Store
     prices: Prices = BUILT_IN
+    watched: Callable[[], Board] = Board
 
 
 @dataclass(frozen=True, slots=True)

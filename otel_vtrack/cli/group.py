@@ -20,6 +20,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         "spans",
         "assessments",
         "deployments",
+        "watch",
         "experiments",
     ),
     "Say": ("feedback",),

@@ -20,6 +20,7 @@ from otel_vtrack.client import (
     timeline,
     traces,
     versions,
+    watch,
 )
 from otel_vtrack.client.call import Call
 from otel_vtrack.client.connection import LOCAL, OPTIONS, Connection, exists, from_environment
@@ -129,6 +130,9 @@ class AsyncClient:
     delete_deployment = methods.asks_async(deployments.delete_deployment)
 
     get_timeline = methods.asks_async(timeline.get_timeline)
+
+    list_watch_events = methods.searches_async(watch.list_watch_events)
+    list_watched_deployments = methods.asks_async(watch.list_watched_deployments)
 
     compare_versions = methods.asks_async(analysis.compare_versions)
     list_differences = methods.asks_async(analysis.list_differences)

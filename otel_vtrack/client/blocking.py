@@ -19,6 +19,7 @@ from otel_vtrack.client import (
     timeline,
     traces,
     versions,
+    watch,
 )
 from otel_vtrack.client.call import Call
 from otel_vtrack.client.connection import LOCAL, OPTIONS, Connection, exists, from_environment
@@ -133,6 +134,9 @@ class Client:
     delete_deployment = methods.asks(deployments.delete_deployment)
 
     get_timeline = methods.asks(timeline.get_timeline)
+
+    list_watch_events = methods.searches(watch.list_watch_events)
+    list_watched_deployments = methods.asks(watch.list_watched_deployments)
 
     compare_versions = methods.asks(analysis.compare_versions)
     list_differences = methods.asks(analysis.list_differences)

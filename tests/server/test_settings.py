@@ -78,6 +78,14 @@ def test_what_is_no_address_is_said_so(address):
         settings.load({"grpc": address})
 
 
+@pytest.mark.parametrize("url", ["", "hidden", "ftp://hidden", "https://", "http://[hidden"])
+@pytest.mark.parametrize("name", ["watch_webhook_url", "watch_otlp_endpoint"])
+def test_what_cannot_be_posted_to_is_said_so_without_telling_it(name, url):
+    with pytest.raises(SettingsError, match="begins with https:// or http://") as raised:
+        settings.load({name: url})
+    assert "hidden" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

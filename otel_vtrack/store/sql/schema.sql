@@ -964,6 +964,47 @@ ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, version, environment, deployment_id)
 SETTINGS index_granularity = 8192;
 
+CREATE TABLE watch_deliveries
+(
+    `experiment` LowCardinality(String),
+    `event_id` String,
+    `channel` LowCardinality(String),
+    `delivered` Bool,
+    `attempts` UInt32,
+    `delivery_time` DateTime64(9, 'UTC')
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (experiment, event_id, channel)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE watch_events
+(
+    `event_id` String,
+    `event_time` DateTime64(9, 'UTC'),
+    `kind` LowCardinality(String),
+    `experiment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `environment` LowCardinality(String),
+    `version` LowCardinality(String),
+    `deployment_id` String,
+    `deployment_start_time` DateTime64(9, 'UTC'),
+    `baseline_version` LowCardinality(String),
+    `metric` LowCardinality(String),
+    `baseline` Float64,
+    `candidate` Float64,
+    `difference` Float64,
+    `difference_lower` Float64,
+    `difference_upper` Float64,
+    `threshold` Float64,
+    `baseline_count` UInt64,
+    `candidate_count` UInt64,
+    `summary` String,
+    `earliness` UInt64 MATERIALIZED 9223372036854775807 - toUnixTimestamp64Nano(event_time)
+)
+ENGINE = ReplacingMergeTree(earliness)
+ORDER BY (experiment, event_id)
+SETTINGS index_granularity = 8192;
+
 CREATE VIEW whole_traces
 (
     `trace_id` FixedString(16),

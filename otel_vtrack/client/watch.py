@@ -1,0 +1,62 @@
+"""Questions about what the watch of deployments sees and found."""
+
+from datetime import datetime
+
+from otel_vtrack.client.call import Call, Pages, repeatable
+from otel_vtrack.client.values import timestamp
+from otel_vtrack.v1 import watch_pb2 as pb
+
+
+def list_watch_events(
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    environment: str = "",
+    version: str = "",
+    event_time_from: datetime | None = None,
+    event_time_until: datetime | None = None,
+    limit: int | None = None,
+    page_size: int = 0,
+    timeout: float | None = None,
+) -> Pages[pb.WatchEvent]:
+    """List what was found of deployments, the last first; what is empty does not restrict."""
+    return Pages(
+        method="WatchService/ListWatchEvents",
+        request=pb.ListWatchEventsRequest(
+            experiment=experiment,
+            service_name=service_name,
+            environment=environment,
+            version=version,
+            event_time_from=timestamp(event_time_from),
+            event_time_until=timestamp(event_time_until),
+            page_size=page_size,
+        ),
+        response=pb.ListWatchEventsResponse,
+        item=pb.WatchEvent,
+        field="events",
+        limit=limit,
+        timeout=timeout,
+    )
+
+
+def list_watched_deployments(
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    environment: str = "",
+    timeout: float | None = None,
+) -> Call[pb.ListWatchedDeploymentsResponse]:
+    """List what is under watch; what is empty does not restrict.
+
+    The answer has `deployments`, the newest first, and `looked_at`, which is absent where the
+    server does not watch.
+    """
+    return repeatable(
+        "WatchService/ListWatchedDeployments",
+        pb.ListWatchedDeploymentsRequest(
+            experiment=experiment, service_name=service_name, environment=environment
+        ),
+        pb.ListWatchedDeploymentsResponse,
+        lambda answer: answer,
+        timeout,
+    )

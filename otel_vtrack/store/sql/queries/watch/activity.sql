@@ -1,0 +1,21 @@
+-- How many traces of each version began in each bucket of time, in these places? As
+-- timeline/activity, of many places at once.
+
+SELECT
+    t.experiment AS experiment,
+    t.root.service_name AS service_name,
+    t.root.environment AS environment,
+    t.root.version AS version,
+    toUnixTimestamp64Nano(t.start_time) - positiveModulo(toUnixTimestamp64Nano(t.start_time), {width_ns:Int64}) AS bucket_ns,
+    uniq(t.trace_id) AS trace_count,
+    toUnixTimestamp64Nano(min(t.start_time)) AS first_ns,
+    toUnixTimestamp64Nano(max(t.start_time)) AS last_ns
+FROM trace_roots AS t
+WHERE t.root.rank < 2
+    AND t.root.version != ''
+    AND t.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+    AND has(arrayZip({experiments:Array(String)}, {service_names:Array(String)}, {environments:Array(String)}), (toString(t.experiment), toString(t.root.service_name), toString(t.root.environment)))
+GROUP BY experiment, service_name, environment, version, bucket_ns
+ORDER BY experiment, service_name, environment, bucket_ns, version
+LIMIT 200001
+SETTINGS max_execution_time = 20, max_memory_usage = 2000000000, max_threads = 1;

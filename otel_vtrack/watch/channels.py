@@ -1,0 +1,45 @@
+"""Makes what tells of events, as settings say; its libraries load only where it is asked for."""
+
+from collections.abc import Callable
+
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.settings import Settings
+from otel_vtrack.watch.delivery import Channel
+
+
+def channels(settings: Settings) -> list[Channel]:
+    """Make the channels; none if nobody is to be told.
+
+    Raises:
+        SettingsError: There is no secret for the webhook, or it makes no sense.
+    """
+    made: list[Channel] = []
+    if settings.watch_webhook_url is not None:
+        from otel_vtrack.watch import webhook  # noqa: PLC0415
+
+        key = _webhook_key(settings, webhook.key)
+        made.append(webhook.Webhook(settings.watch_webhook_url, key))
+    if settings.watch_otlp_endpoint is not None:
+        from otel_vtrack.watch.otel import OtelLog  # noqa: PLC0415
+
+        made.append(OtelLog(settings.watch_otlp_endpoint))
+    return made
+
+
+def _webhook_key(settings: Settings, read: Callable[[str], bytes]) -> bytes:
+    file = settings.watch_webhook_secret_file
+    try:
+        secret = settings.watch_webhook_secret if file is None else file.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(
+            f"--watch-webhook-secret-file: {file} is no text that can be read"
+        ) from None
+    if not secret:
+        raise SettingsError(
+            "--watch-webhook-url needs a secret that signs: set OTEL_VTRACK_WATCH_WEBHOOK_SECRET"
+            " or --watch-webhook-secret-file"
+        )
+    try:
+        return read(secret)
+    except ValueError as error:
+        raise SettingsError(f"the secret of the webhook makes no sense: {error}") from None

@@ -1,0 +1,127 @@
+"""Looks at every deployment under watch, again and again."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from otel_vtrack.analysis import watching
+from otel_vtrack.analysis.watching import Board, Look, WatchedDeployment
+from otel_vtrack.errors import InvalidArgument, VtrackError
+from otel_vtrack.query import watch as query
+from otel_vtrack.query.timeline import Place
+from otel_vtrack.record import watch as record
+from otel_vtrack.store.client import Store
+from otel_vtrack.watch.delivery import Delivery
+
+_log = logging.getLogger(__name__)
+
+_Key = tuple[Place, str]
+
+
+class Watcher:
+    """The watch over one store.
+
+    All that it has to remember is in the store; what it keeps itself is the last look at each
+    deployment, and which deployments it need not look at any more.
+
+    Args:
+        store: What to look at, and where to keep what is found.
+        interval: Seconds from one look to the next.
+        deliveries: Who is told of what was found; started and stopped with it.
+        clock: Says the time, in nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        interval: float,
+        deliveries: Sequence[Delivery] = (),
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._interval = interval
+        self._deliveries = tuple(deliveries)
+        self._clock = clock
+        self._board = Board()
+        self._ended: set[_Key] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def board(self) -> Board:
+        """Return what is under watch."""
+        return self._board
+
+    def start(self) -> None:
+        """Begin to look, an interval from now."""
+        self._thread.start()
+        for each in self._deliveries:
+            each.start()
+
+    def stop(self) -> None:
+        """End, once the store has answered what it was asked last."""
+        self._stopping.set()
+        for each in self._deliveries:
+            each.stop()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Look once at every deployment under watch.
+
+        Raises:
+            VtrackError: The store does not answer.
+        """
+        now_ns = self._clock()
+        before = {_key(each): each for each in self._board.looks}
+        looks: list[Look] = []
+        for each in watching.deployments(self._store, now_ns):
+            if self._stopping.is_set():
+                return
+            last = before.get((each.place, each.version))
+            try:
+                looks.append(self._look_at(each, last, now_ns))
+            except InvalidArgument as error:
+                # There is too much of it. Others are looked at all the same.
+                _log.warning("watch: could not look at one deployment: %s", error)
+        self._ended = {_key(each) for each in looks if each.deployment.end_time_ns is not None}
+        self._board = Board(now_ns, tuple(looks))
+
+    def _look_at(self, deployment: WatchedDeployment, last: Look | None, now_ns: int) -> Look:
+        if last is not None:
+            # One that is gone is looked at once more, for what came after the look before.
+            is_over = deployment.end_time_ns is not None and _key(last) in self._ended
+            if is_over or last.deployment == deployment:
+                return replace(last, deployment=deployment)
+        return self._told(watching.look(self._store, deployment), now_ns)
+
+    def _told(self, seen: Look, now_ns: int) -> Look:
+        """Store what follows from a look, and have it told."""
+        fresh = record.add_events(self._store, watching.events(seen, now_ns))
+        for each in fresh:
+            _log.warning("watch: found %s; `vtrack watch events` says more", each.event_id)
+        if fresh:
+            for delivery in self._deliveries:
+                delivery.wake()
+        ids = {
+            watching.event_id(seen.deployment, each.name, watching.REGRESSION): each.name
+            for each in watching.METRICS
+        }
+        stored = query.known(self._store, ids)
+        return replace(seen, alarmed=frozenset(ids[each] for each in stored))
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self._try_to_look()
+
+    def _try_to_look(self) -> None:
+        try:
+            self.look()
+        except VtrackError as error:
+            _log.warning("watch: could not look, and tries again: %s", error)
+        except Exception:  # noqa: BLE001 - the thread has to go on
+            _log.exception("watch: could not look, and tries again")
+
+
+def _key(look: Look) -> _Key:
+    return look.deployment.place, look.deployment.version

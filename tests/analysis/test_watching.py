@@ -1,0 +1,205 @@
+"""Deployments in a real store: which are watched, and what one look sees."""
+
+import math
+import random
+
+import pytest
+
+from otel_vtrack.analysis import watching
+from otel_vtrack.query import watch
+from otel_vtrack.query.timeline import Place
+from otel_vtrack.record import deletion
+from otel_vtrack.record import watch as record
+from otel_vtrack.store import sql
+
+START = 1_790_000_000_000_000_000
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+NOW = START + 5 * HOUR * 1_000_000
+PRODUCTION = {"deployment__environment__name": "production"}
+
+
+@pytest.fixture
+def feed(send):
+    """Send traces of a version that begin evenly from one hour to another."""
+    numbers = iter(range(1, 1_000_000))
+    rng = random.Random(1)
+
+    def feed_(version, count, first, last, *, failing=0.01, ms=200.0, **resource):
+        send(
+            *(
+                {
+                    "trace": next(numbers),
+                    "at": first * HOUR + n * (last - first) * HOUR / count,
+                    "ms": ms * rng.lognormvariate(0, 0.5),
+                    "status": 2 * (rng.random() < failing),
+                    "attributes": {"session.id": f"{version} {first} {n // 2}"},
+                }
+                for n in range(count)
+            ),
+            service__version=version,
+            **{"deployment__id": f"d-{version}"} | PRODUCTION | resource,
+        )
+
+    return feed_
+
+
+def looked(store, now_ns=NOW):
+    return [watching.look(store, each) for each in watching.deployments(store, now_ns)]
+
+
+def test_a_bad_canary_is_found_and_what_it_is_compared_with_and_stays_one_event(
+    store, feed, monkeypatch
+):
+    feed("1", 700, 0, 4)
+    feed("2", 300, 4, 5, failing=0.3, ms=300)
+    feed("1", 300, 4, 5)
+    [look] = looked(store)
+    deployment = look.deployment
+    assert (deployment.version, deployment.baseline_version) == ("2", "1")
+    assert (deployment.deployment_id, deployment.end_time_ns) == ("d-2", None)
+    assert deployment.start_time_ns == START + 4 * HOUR * 1_000_000
+    assert (look.baseline_count, look.candidate_count) == (1000, 300)
+    assert (look.baseline_cluster_count, look.candidate_cluster_count) == (500, 150)
+    errors, latency, slow = look.metrics
+    assert (errors.is_worse, latency.is_worse) == (True, True)
+    assert latency.baseline == pytest.approx(200, rel=0.05)
+    assert latency.difference.value == pytest.approx(0.5, abs=0.1)
+    assert slow.baseline == pytest.approx(0.05, abs=0.002)
+    event = watching.events(look, NOW)[0]
+    assert (event.metric, event.kind, event.baseline_count) == ("error_rate", "regression", 1000)
+    assert event.candidate == pytest.approx(0.3, abs=0.08)
+    assert event.threshold < event.difference_lower < event.difference < event.difference_upper
+    assert "shop 2 in production: more traces fail than with 1" in event.summary
+    assert watching.events(look, NOW + 1)[0].event_id == event.event_id
+    # Of more traces than are wanted there is a sample, of each period one of its own.
+    pair = watching._pair(deployment)
+    before, candidate = watch.counts(store, pair)
+    assert (before[0], candidate[:6]) == (700, [0, 25, 25, 50, 100, 100])
+    monkeypatch.setattr(watching, "MOST_BEFORE", 100)
+    monkeypatch.setattr(watching, "MOST_A_PERIOD", 20)
+    assert watching.sampling(before, candidate)[1][:6] == [8, 1, 4, 4, 8, 16]
+    [sample] = looked(store)
+    assert 30 < sample.candidate_count < 110
+    assert 60 < sample.baseline_count < 300
+
+
+def test_sums_are_of_sessions_and_a_trace_that_came_twice_counts_once(store, send):
+    said = [("a", 10, 2), ("a", 20, 0), ("a", 40, 0), ("b", 80, 2), ("", 160, 0)]
+    spans = [
+        {"trace": n, "at": n, "ms": ms, "status": status, "attributes": {"session.id": session}}
+        for n, (session, ms, status) in enumerate(said, 1)
+    ]
+    send(*spans, service__version="1", **PRODUCTION)
+    send(*spans[:2], service__version="1", **PRODUCTION)
+    pair = watch.Pair(
+        place=Place("shop", "shop", "production"),
+        baseline_version="1",
+        candidate_version="2",
+        from_ns=START,
+        until_ns=NOW,
+        since_ns=[START],
+    )
+    baseline, candidate = watch.sums(store, pair, [1], [1])
+    assert candidate is None
+    assert (baseline.trace_count, baseline.cluster_count, baseline.count_squares) == (5, 3, 11)
+    logs = [math.log(10 * 20 * 40), math.log(80), math.log(160)]
+    assert baseline.totals == pytest.approx((2, sum(logs), 0))
+    assert baseline.squares == pytest.approx((2, sum(each**2 for each in logs), 0))
+    assert baseline.products == pytest.approx((4, 3 * logs[0] + logs[1] + logs[2], 0))
+
+
+def test_nothing_is_found_of_a_clean_release_and_only_what_replaced_something_is_watched(
+    store, feed
+):
+    feed("1", 400, 0, 4)
+    feed("2", 200, 4, 5)
+    feed("1", 50, 0, 5, deployment__environment__name="staging")
+    feed("3", 15, 4.9, 5)
+    three, two = looked(store)
+    assert watching.events(two, NOW) == []
+    assert all(each.difference is not None for each in two.metrics)
+    # Too few to say anything.
+    assert (three.deployment.baseline_version, three.metrics) == ("2", ())
+    # A day later none of them is new.
+    assert looked(store, NOW + watching.WATCHED_NS) == []
+
+
+def test_a_version_that_comes_back_is_no_new_deployment(store, feed):
+    feed("1", 60, -30, -20)
+    feed("2", 60, -20, -2)
+    feed("1", 120, 0, 5, failing=0.5)
+    assert looked(store) == []
+
+
+def test_a_version_that_follows_within_a_minute_replaces_the_one_before(store, feed):
+    feed("1", 30, 0, 1 / 60)
+    feed("2", 90, 1 / 60, 2 / 60)
+    [deployment] = watching.deployments(store, NOW)
+    assert (deployment.version, deployment.baseline_version) == ("2", "1")
+
+
+def test_a_look_reads_two_days_whatever_was_before(store, feed):
+    feed("1", 200, -24, 4)
+    feed("2", 100, 4, 5)
+
+    def rows():
+        for table in ("traces", "trace_roots"):
+            store.command(f"OPTIMIZE TABLE {table} FINAL")
+        [deployment] = watching.deployments(store, NOW)
+        pair = watching._pair(deployment)
+        bound = watch._bound(pair)
+        ones = [1] * len(pair.since_ns)
+        sample = {"baseline_one_in": ones, "candidate_one_in": ones}
+        days = {"rows_from_ns": pair.from_ns - watch._DAY_NS, "rows_until_ns": pair.until_ns}
+        return [
+            sum(
+                row["rows"]
+                for row in store.select(f"EXPLAIN ESTIMATE {sql.text('queries', name)}", parameters)
+            )
+            for name, parameters in (
+                ("watch/counts", bound),
+                ("watch/sums", bound | sample | days),
+            )
+        ]
+
+    before = rows()
+    assert all(before)
+    feed("1", 3000, -24 * 30, -24 * 3)
+    assert rows() == before
+
+
+def test_the_sample_of_a_period_is_told_by_the_period_before():
+    day = 24 * 12 * watching.MOST_A_PERIOD
+    baseline, candidate = watching.sampling([day * 4, 5, 5, 5], [0, 10_001, 40_000, 9])
+    assert baseline == [512, 4, 1, 1]
+    assert candidate == [512, 4, 2, 4]
+
+
+@pytest.mark.slow  # the engine takes a second or so to delete
+def test_an_event_is_stored_once_and_goes_with_its_experiment(store, feed):
+    feed("1", 800, 0, 4)
+    feed("2", 600, 4, 5, failing=0.5, ms=900)
+    [look] = looked(store)
+    found = watching.events(look, NOW)
+    assert len(found) == 3
+    assert record.add_events(store, found[:2]) == found[:2]
+    later = watching.events(look, NOW + 5)
+    assert record.add_events(store, later) == later[2:]
+    # Another server, which did not see them yet.
+    rows = [watch.columns(each) for each in later]
+    store.insert("watch_events", [list(row.values()) for row in rows], list(rows[0]))
+    listed = watch.search(store, service_name="shop").events
+    assert listed[0] == later[2]
+    assert sorted(listed[1:], key=lambda each: each.metric) == found[:2]
+    page = watch.search(store, page_size=2)
+    rest = watch.search(store, page_size=2, page_token=page.next_page_token)
+    assert [*page.events, *rest.events] == listed
+    for where in ({"version": "1"}, {"environment": "x"}, {"from_ns": NOW + 6}, {"until_ns": NOW}):
+        assert watch.search(store, **where).events == []
+    record.end_delivery(store, found[0], "webhook", delivered=True, attempts=1)
+    assert len(watch.undelivered(store, "webhook", NOW, 10)) == 2
+    assert len(watch.undelivered(store, "otlp", NOW, 10)) == 3
+    deletion.delete_experiment(store, "shop")
+    assert watch.search(store).events == []
+    assert store.select("SELECT count() AS n FROM watch_deliveries") == [{"n": 0}]
