@@ -116,8 +116,9 @@ def send(writer, make_spans):
 def send_logs(writer):
     """Write log records that share a resource, and return the request.
 
-    Each record is a dict of `at` (ms after START_NS), `trace` (a small number), `attributes` and
-    any field of LogRecord as it is. Keywords are resource attributes, as in `make_spans`.
+    Each record is a dict of `at` (ms after START_NS), `trace` (a small number), `body` (a text),
+    `attributes` and any field of LogRecord as it is. Keywords are resource attributes, as in
+    `make_spans`.
     """
 
     def write(*records, service__name="shop", **resource) -> ExportLogsServiceRequest:
@@ -135,6 +136,8 @@ def send_logs(writer):
             record = scoped.log_records.add(time_unix_nano=at)
             if trace := given.pop("trace", 0):
                 record.trace_id = trace.to_bytes(16, "big")
+            if body := given.pop("body", ""):
+                record.body.string_value = body
             _fill(record.attributes, given.pop("attributes", {}))
             for name, value in given.items():
                 setattr(record, name, value)

@@ -1,21 +1,49 @@
 """Tests whether two samples are as good as equal, and whether the later one is worse.
 
+Traces of one session are not independent, so samples are those of clusters.
+
 Sources:
 
 - D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power approach for
   assessing the equivalence of average bioavailability, Journal of Pharmacokinetics and
   Biopharmaceutics 15 (1987): equal within a margin is what both one-sided tests show.
-- A. Agresti and B. Caffo, Simple and effective confidence intervals for proportions and
-  differences of proportions, The American Statistician 54 (2000): a success and a failure more in
-  each sample, without which no errors in five traces would be proof.
+- O. Miettinen and M. Nurminen, Comparative analysis of two rates, Statistics in Medicine 4 (1985);
+  C. P. Farrington and G. Manning, Test statistics and sample size formulae for comparative
+  binomial trials with null hypothesis of non-zero risk difference or non-unity relative risk,
+  Statistics in Medicine 9 (1990): the score test, whose error is that of rates which differ by the
+  margin, and the closed form of these rates.
+- F. Yates, Contingency tables involving small numbers and the chi-squared test, Supplement to the
+  Journal of the Royal Statistical Society 1 (1934): the correction, without which up to 6 % of
+  rates near 0 that differ by the margin are called equal.
+- J. N. K. Rao and A. J. Scott, A simple method for the analysis of clustered binary data,
+  Biometrics 48 (1992): as many independent trials as tell as much.
+- E. L. Korn and B. I. Graubard, Confidence intervals for proportions with small expected number of
+  positive counts estimated from survey data, Survey Methodology 24 (1998): fewer yet of few
+  clusters.
 - B. L. Welch, The generalization of Student's problem when several different population variances
   are involved, Biometrika 34 (1947).
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from otel_vtrack.analysis.inference.distributions import student_above
+from otel_vtrack.analysis.inference.distributions import student_above, student_quantile
+
+
+class Share(NamedTuple):
+    """Successes among trials; of clusters as many independent ones, so that they may be parts."""
+
+    successes: float
+    trials: float
+
+
+class Mean(NamedTuple):
+    """A mean, the variance of it, and the degrees of freedom of that."""
+
+    value: float
+    variance: float
+    freedom: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +63,91 @@ class Tested:
     worse_p_value: float
 
 
-def proportions(before: tuple[int, int], after: tuple[int, int], *, margin: float) -> Tested:
-    """Test two shares, each given as successes and trials."""
-    shares = [(successes + 1) / (trials + 2) for successes, trials in (before, after)]
-    error = math.sqrt(
-        sum(
-            share * (1 - share) / (trials + 2)
-            for share, (_, trials) in zip(shares, (before, after), strict=True)
-        )
+def variance_of_mean(
+    clusters: int, trials: float, total: float, *, nn: float, nt: float, tt: float
+) -> float:
+    """Return the variance of `total` / `trials`, a ratio of sums over two or more clusters.
+
+    Args:
+        clusters: How many.
+        trials: The sum of each one's n.
+        total: The sum of each one's t.
+        nn: The sum of n * n.
+        nt: The sum of n * t.
+        tt: The sum of t * t.
+    """
+    mean = total / trials
+    squares = max(tt - 2 * mean * nt + mean * mean * nn, 0.0)
+    return clusters / (clusters - 1) * squares / trials**2
+
+
+def design_effect(variance: float, share: Share) -> float | None:
+    """Return how many trials in clusters tell as much as one; None of rates of 0 and 1."""
+    rate = share.successes / share.trials
+    independent = rate * (1 - rate) / (share.trials - 1) if share.trials > 1 else 0.0
+    return max(variance / independent, 1.0) if independent > 0 else None
+
+
+def independent(share: Share, clusters: int, effect: float) -> Share:
+    """Return as many independent trials as tell as much as these of clusters."""
+    trials = 1.0
+    if clusters > 1:
+        few = student_quantile(share.trials - 1) / student_quantile(clusters - 1)
+        trials = share.trials / effect * few**2
+    return Share(share.successes / share.trials * trials, trials)
+
+
+def proportions(before: Share, after: Share, *, margin: float) -> Tested:
+    """Test two shares."""
+    rates = [each.successes / each.trials for each in (before, after)]
+    difference = rates[1] - rates[0]
+    return Tested(
+        difference,
+        max(_below(before, after, margin), _below(after, before, margin)),
+        min(2 * _below(after, before, 0.0), 1.0) if difference > 0 else 1.0,
     )
-    return _tested(shares[1] - shares[0], error, margin, None)
 
 
-def means(
-    before: tuple[float, float, int], after: tuple[float, float, int], *, margin: float
-) -> Tested:
-    """Test two means, each given as mean, variance and count, of two or more values."""
-    parts = [variance / count for _, variance, count in (before, after)]
-    error = math.sqrt(sum(parts))
+def _below(one: Share, other: Share, margin: float) -> float:
+    """Test that the rate of the other is less than the margin above that of the one."""
+    rates = _rates(one, other, margin)
+    trials = (one.trials, other.trials)
+    both = sum(trials)
+    variance = sum(rate * (1 - rate) / n for rate, n in zip(rates, trials, strict=True))
+    error = math.sqrt(variance * both / (both - 1))
+    seen = other.successes / other.trials - one.successes / one.trials
+    short = seen - margin + sum(0.5 / n for n in trials)
+    if error <= 0:
+        return float(short >= 0)
+    return student_above(-short / error, None)
+
+
+def _rates(one: Share, other: Share, margin: float) -> tuple[float, float]:
+    """Return the likeliest rates of which the other's is the margin above the one's.
+
+    By the closed form of the cubic equation in Farrington and Manning (1990), appendix.
+    """
+    theta = one.trials / other.trials
+    p, q = other.successes / other.trials, one.successes / one.trials
+    a = 1 + theta
+    b = -(1 + theta + p + theta * q + margin * (theta + 2))
+    c = margin * margin + margin * (2 * p + theta + 1) + p + theta * q
+    d = -p * margin * (1 + margin)
+    v = (b / (3 * a)) ** 3 - b * c / (6 * a * a) + d / (2 * a)
+    u = math.copysign(math.sqrt(max((b / (3 * a)) ** 2 - c / (3 * a), 0.0)), v)
+    cosine = v / u**3 if u else 0.0
+    w = (math.pi + math.acos(min(max(cosine, -1.0), 1.0))) / 3
+    rate = 2 * u * math.cos(w) - b / (3 * a)
+    return min(max(rate - margin, 0.0), 1.0), min(max(rate, 0.0), 1.0)
+
+
+def means(before: Mean, after: Mean, *, margin: float) -> Tested:
+    """Test two means."""
+    error = math.sqrt(before.variance + after.variance)
     freedom = 1.0
     if error > 0:
-        freedom = sum(parts) ** 2 / sum(
-            part * part / (count - 1)
-            for part, (_, _, count) in zip(parts, (before, after), strict=True)
-        )
-    return _tested(after[0] - before[0], error, margin, freedom)
-
-
-def _tested(difference: float, error: float, margin: float, freedom: float | None) -> Tested:
-    """Test by Student's distribution, or of no freedom by the normal one."""
+        freedom = error**4 / sum(each.variance**2 / each.freedom for each in (before, after))
+    difference = after.value - before.value
     if error <= 0:
         # All values are alike, which leaves nothing to chance.
         return Tested(difference, float(abs(difference) >= margin), float(difference <= 0))

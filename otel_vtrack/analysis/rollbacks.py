@@ -9,11 +9,13 @@ from enum import IntEnum
 from typing import Final
 
 from otel_vtrack.analysis import equivalence, statistics, timeline
+from otel_vtrack.analysis.equivalence import Mean, Share
 from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import deployments, paging
 from otel_vtrack.query import timeline as activity
 from otel_vtrack.query.deployments import DeploymentStatus
-from otel_vtrack.query.timeline import Place, Window
+from otel_vtrack.query.timeline import Activity, Instances, Place, Time, Window
 from otel_vtrack.store.client import Store
 
 ALPHA: Final = 0.05
@@ -62,15 +64,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class PlacedPeriod:
-    """A period, and where."""
+    """A period, where, and how many instances it had."""
 
     place: Place
     period: timeline.Period
+    instances: Instances
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedRollback:
-    """A rollback, where, and what its traces say; None if it is not among the latest."""
+    """A rollback, where, and what its traces say; None if it was not measured."""
 
     place: Place
     rollback: timeline.Rollback
@@ -79,11 +82,35 @@ class PlacedRollback:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Periods and rollbacks by place, each in the order of time."""
+    """Periods and rollbacks by place, each in the order of time; and what they are derived from."""
 
     bucket_width_ns: int
     periods: list[PlacedPeriod]
     rollbacks: list[PlacedRollback]
+    activity: dict[Place, list[Activity]]
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """Below which differences nothing is worse.
+
+    Attributes:
+        error_rate: Of error rates, absolute.
+        latency: Of geometric means of durations, as a share.
+
+    Raises:
+        InvalidArgument: One is out of range.
+    """
+
+    error_rate: float = ERROR_MARGIN
+    latency: float = LATENCY_MARGIN
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no test."""
+        if not 0 < self.error_rate < 1:
+            raise InvalidArgument("error_rate_margin is not between 0 and 1: 0.01 is a point")
+        if not 0 < self.latency < math.inf:
+            raise InvalidArgument("latency_margin is not above 0: 0.05 is 5 %")
 
 
 def tell(
@@ -94,8 +121,12 @@ def tell(
     environment: str = "",
     from_ns: int | None = None,
     until_ns: int | None = None,
+    margins: Margins | None = None,
+    measures: bool = True,
 ) -> Timeline:
     """Say what was live when; see `query.timeline.activity` for the arguments.
+
+    `margins` say what counts as returned, None for the usual; `measures`, whether to say it at all.
 
     Raises:
         InvalidArgument: There is too much to tell.
@@ -108,30 +139,38 @@ def tell(
         from_ns=from_ns,
         until_ns=until_ns,
     )
-    declared = _declared(store, experiment, service_name, environment, until_ns=until_ns)
-    until = activity.LATEST_NS if until_ns is None else until_ns
-    periods: list[PlacedPeriod] = []
+    declared = declarations(store, experiment, service_name, environment, until_ns=until_ns)
+    # No window reaches beyond what there is.
+    until = min(found.last_ns + 1, activity.LATEST_NS if until_ns is None else until_ns)
+    periods: list[tuple[Place, timeline.Period]] = []
     rollbacks: list[tuple[Place, timeline.Rollback, list[timeline.Period]]] = []
     for place, rows in found.places.items():
         own, mains = timeline.periods(rows, declared.get(place, ()))
-        periods += [PlacedPeriod(place, each) for each in own]
+        periods += [(place, each) for each in own]
         rollbacks += [(place, each, own) for each in timeline.rollbacks(mains)]
-    times = sorted((each.time_ns for _, each, _ in rollbacks), reverse=True)[:MOST_MEASURED]
+    counts = activity.instances(
+        store,
+        [
+            Time(place, each.version, each.start_time_ns, _ended(each, until))
+            for place, each in periods
+        ],
+    )
     return Timeline(
         found.width_ns,
-        periods,
-        [
-            PlacedRollback(
-                place,
-                each,
-                _measured(store, place, each, own, until) if each.time_ns >= times[-1] else None,
-            )
-            for place, each, own in rollbacks
-        ],
+        [PlacedPeriod(*each, count) for each, count in zip(periods, counts, strict=True)],
+        _measured(store, rollbacks, until, margins or Margins())
+        if measures
+        else [PlacedRollback(place, each, None) for place, each, _ in rollbacks],
+        found.places,
     )
 
 
-def _declared(
+def _ended(period: timeline.Period, until_ns: int) -> int:
+    end = until_ns if period.end_time_ns is None else min(period.end_time_ns + 1, until_ns)
+    return max(end, period.start_time_ns + 1)
+
+
+def declarations(
     store: Store, experiment: str, service_name: str, environment: str, *, until_ns: int | None
 ) -> dict[Place, list[timeline.Declared]]:
     """Load what was declared; a deployment that was given up says nothing."""
@@ -164,62 +203,116 @@ def _declared(
 
 def _measured(
     store: Store,
-    place: Place,
-    found: timeline.Rollback,
-    periods: list[timeline.Period],
+    rollbacks: list[tuple[Place, timeline.Rollback, list[timeline.Period]]],
     until_ns: int,
-) -> Measured:
+    margins: Margins,
+) -> list[PlacedRollback]:
+    """Measure the latest, all in one question to the store."""
+    moments = sorted((each.time_ns for _, each, _ in rollbacks), reverse=True)[:MOST_MEASURED]
+    latest = [each for each in rollbacks if each[1].time_ns >= moments[-1]]
+    times = [time for each in latest for time in _times(*each, until_ns=until_ns)]
+    windows = iter(activity.windows(store, times))
+    measured = {
+        id(found): _compared(before, during, after, margins)
+        for (_, found, _), before, during, after in zip(
+            latest, windows, windows, windows, strict=True
+        )
+    }
+    return [PlacedRollback(place, each, measured.get(id(each))) for place, each, _ in rollbacks]
+
+
+def _times(
+    place: Place, found: timeline.Rollback, periods: list[timeline.Period], *, until_ns: int
+) -> list[Time]:
+    """Say which times are before, during and after a rollback."""
     left = next(
         each
         for each in periods
         if each.version == found.from_main.version and each.main_from_ns == found.from_main.from_ns
     )
-    ended = until_ns if left.end_time_ns is None else min(left.end_time_ns + 1, until_ns)
-    touched = activity.window(store, place, left.version, left.start_time_ns, ended)
     to_version = found.after.version
     before_until = found.before.until_ns or found.from_main.from_ns
-    before = activity.window(
-        store,
-        place,
-        to_version,
-        max(found.before.from_ns, before_until - LONGEST_NS),
-        before_until,
-    )
     after_until = until_ns if found.after.until_ns is None else found.after.until_ns
-    after = activity.window(
-        store, place, to_version, found.time_ns, min(after_until, found.time_ns + LONGEST_NS)
-    )
+    return [
+        Time(place, to_version, max(found.before.from_ns, before_until - LONGEST_NS), before_until),
+        Time(place, left.version, left.start_time_ns, _ended(left, until_ns)),
+        Time(place, to_version, found.time_ns, min(after_until, found.time_ns + LONGEST_NS)),
+    ]
+
+
+def _compared(before: Window, during: Window, after: Window, margins: Margins) -> Measured:
     return Measured(
-        touched,
+        during,
         before.trace_count,
         after.trace_count,
-        _error_rate(before, touched, after),
-        _latency(before, touched, after),
+        _error_rate(before, during, after, margins.error_rate),
+        _latency(before, during, after, math.log1p(margins.latency)),
     )
 
 
-def _error_rate(before: Window, during: Window, after: Window) -> Recovery:
-    tested = equivalence.proportions(
-        (before.error_count, before.trace_count),
-        (after.error_count, after.trace_count),
-        margin=ERROR_MARGIN,
-    )
-    rates = [
-        statistics.proportion(each.error_count, each.trace_count)
-        for each in (before, during, after)
-    ]
-    return _recovery(rates, tested if _enough(before, after) else None)
-
-
-def _latency(before: Window, during: Window, after: Window) -> Recovery:
+def _error_rate(before: Window, during: Window, after: Window, margin: float) -> Recovery:
+    sides = (before, during, after)
+    # How failures come together is not seen where there are none: there as on the other sides.
+    usual = max((_design_effect(each) or 1.0 for each in sides), default=1.0)
+    shares = [_share(each, usual) for each in sides]
     tested = None
-    if _enough(before, after):
-        tested = equivalence.means(
-            (before.log_mean, before.log_variance, before.trace_count),
-            (after.log_mean, after.log_variance, after.trace_count),
-            margin=math.log1p(LATENCY_MARGIN),
-        )
+    if _enough(before, after) and shares[0] and shares[2]:
+        tested = equivalence.proportions(shares[0], shares[2], margin=margin)
+    return _recovery([each and statistics.proportion(*each) for each in shares], tested)
+
+
+def error_rate(found: Window) -> Estimate | None:
+    """Estimate the share of traces that fail, by sessions; None of none."""
+    share = _share(found, 1.0)
+    return share and statistics.proportion(*share)
+
+
+def _share(found: Window, usual: float) -> Share | None:
+    if not found.trace_count:
+        return None
+    effect = _design_effect(found)
+    return equivalence.independent(
+        Share(found.error_count, found.trace_count),
+        found.cluster_count,
+        usual if effect is None else effect,
+    )
+
+
+def _design_effect(found: Window) -> float | None:
+    if found.cluster_count < 2:
+        return None
+    variance = equivalence.variance_of_mean(
+        found.cluster_count,
+        found.trace_count,
+        found.error_count,
+        nn=found.nn,
+        nt=found.nf,
+        tt=found.ff,
+    )
+    return equivalence.design_effect(variance, Share(found.error_count, found.trace_count))
+
+
+def _latency(before: Window, during: Window, after: Window, margin: float) -> Recovery:
+    means = [_mean(each) for each in (before, during, after)]
+    tested = None
+    if _enough(before, after) and means[0] and means[2]:
+        tested = equivalence.means(means[0], means[2], margin=margin)
     return _recovery([_geometric(each) for each in (before, during, after)], tested)
+
+
+def _mean(found: Window) -> Mean | None:
+    """Tell the mean of the logarithms of durations; None of less than two clusters."""
+    if found.cluster_count < 2:
+        return None
+    variance = equivalence.variance_of_mean(
+        found.cluster_count,
+        found.trace_count,
+        found.log_sum,
+        nn=found.nn,
+        nt=found.nl,
+        tt=found.ll,
+    )
+    return Mean(found.log_sum / found.trace_count, variance, found.cluster_count - 1)
 
 
 def _recovery(rates: list[Estimate | None], tested: equivalence.Tested | None) -> Recovery:
@@ -239,17 +332,23 @@ def _recovery(rates: list[Estimate | None], tested: equivalence.Tested | None) -
 
 
 def _enough(*windows: Window) -> bool:
-    return min(each.trace_count for each in windows) >= ENOUGH
+    return min(each.trace_count for each in windows) >= ENOUGH and (
+        min(each.cluster_count for each in windows) > 1
+    )
 
 
 def _geometric(found: Window) -> Estimate | None:
     """Estimate the geometric mean of durations, in milliseconds."""
-    logs = statistics.mean(found.log_mean, math.sqrt(found.log_variance), found.trace_count)
+    if not found.trace_count:
+        return None
+    mean, count = _mean(found), found.cluster_count
+    deviation = math.sqrt(mean.variance * count) if mean else 0.0
+    logs = statistics.mean(found.log_sum / found.trace_count, deviation, count)
     if logs is None:
         return None
     # Intervals of a handful of values may be as wide as numbers go.
     value, lower, upper = (
-        None if each is None or each > 700 else math.exp(each) / 1e6
+        None if each is None or each > 700 else math.exp(each)
         for each in (logs.value, logs.lower, logs.upper)
     )
     return Estimate(value or 0.0, lower, upper)

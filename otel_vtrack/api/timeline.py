@@ -1,10 +1,12 @@
 """TimelineService."""
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import cast
 
 from google.protobuf.duration_pb2 import Duration
 
-from otel_vtrack.analysis import rollbacks
+from otel_vtrack.analysis import progression, rollbacks
 from otel_vtrack.api import messages
 from otel_vtrack.api.service import Backend, Service, moment
 from otel_vtrack.v1 import timeline_pb2
@@ -20,12 +22,43 @@ def _get_timeline(
         environment=request.environment,
         from_ns=moment(request, "start_time_from"),
         until_ns=moment(request, "start_time_until"),
+        margins=rollbacks.Margins(
+            request.error_rate_margin
+            if request.HasField("error_rate_margin")
+            else rollbacks.ERROR_MARGIN,
+            request.latency_margin
+            if request.HasField("latency_margin")
+            else rollbacks.LATENCY_MARGIN,
+        ),
+        measures=not request.omit_recovery,
     )
     return timeline_pb2.GetTimelineResponse(
         periods=[_period(each) for each in found.periods],
         rollbacks=[_rollback(each) for each in found.rollbacks],
         bucket_width=_duration(found.bucket_width_ns),
+        buckets=_buckets(found) if request.include_shares else (),
     )
+
+
+def _buckets(found: rollbacks.Timeline) -> Iterable[timeline_pb2.TrafficBucket]:
+    for place, rows in found.activity.items():
+        for bucket_ns, group in groupby(rows, lambda each: each.bucket_ns):
+            of = list(group)
+            total = sum(each.trace_count for each in of)
+            yield timeline_pb2.TrafficBucket(
+                **place._asdict(),
+                start_time=messages.timestamp(bucket_ns),
+                trace_count=total,
+                shares=[
+                    timeline_pb2.VersionShare(
+                        version=each.version,
+                        trace_count=each.trace_count,
+                        share=each.trace_count / total,
+                        instance_count=each.instance_count,
+                    )
+                    for each in of
+                ],
+            )
 
 
 def _period(found: rollbacks.PlacedPeriod) -> timeline_pb2.LivePeriod:
@@ -38,6 +71,7 @@ def _period(found: rollbacks.PlacedPeriod) -> timeline_pb2.LivePeriod:
         peak_share=period.peak_share,
         took_over=period.took_over,
         declared=period.declared,
+        **found.instances._asdict(),
     )
     for name, time in (
         ("end_time", period.end_time_ns),
@@ -89,4 +123,71 @@ def _duration(nanoseconds: int) -> Duration:
     return Duration(seconds=seconds, nanos=nanos)
 
 
-SERVICE = Service(timeline_pb2.DESCRIPTOR, "TimelineService", {"GetTimeline": _get_timeline})
+def _list_progressions(
+    backend: Backend, request: timeline_pb2.ListProgressionsRequest
+) -> timeline_pb2.ListProgressionsResponse:
+    found = progression.tell(
+        backend.store,
+        experiment=request.experiment,
+        service_name=request.service_name,
+        version=request.version,
+        environments=list(request.environments),
+        from_ns=moment(request, "start_time_from"),
+        until_ns=moment(request, "start_time_until"),
+        stuck_after_ns=request.stuck_after.ToNanoseconds()
+        if request.HasField("stuck_after")
+        else None,
+        max_versions=request.max_versions,
+    )
+    return timeline_pb2.ListProgressionsResponse(
+        orders=[
+            timeline_pb2.EnvironmentOrder(
+                experiment=each.experiment,
+                service_name=each.service_name,
+                environments=each.environments,
+                derived=each.derived,
+            )
+            for each in found.orders
+        ],
+        progressions=[_progression(each) for each in found.progressions],
+    )
+
+
+def _progression(found: progression.Progression) -> timeline_pb2.Progression:
+    stands = found.standing
+    return timeline_pb2.Progression(
+        experiment=found.experiment,
+        service_name=found.service_name,
+        version=found.version,
+        state=cast("timeline_pb2.ProgressionState.ValueType", int(stands.state)),
+        steps=[_step(each) for each in found.steps],
+        skipped_environments=stands.skipped,
+        overtaken_by=stands.overtaken_by,
+        changes=[timeline_pb2.ProgressionChange(**each._asdict()) for each in found.changes],
+    )
+
+
+def _step(found: progression.Step) -> timeline_pb2.ProgressionStep:
+    message = timeline_pb2.ProgressionStep(
+        environment=found.environment,
+        entered_at=messages.timestamp(found.entered_ns),
+        live_duration=_duration(found.live_ns),
+        still_live=found.still_live,
+        trace_count=found.trace_count,
+        instance_count=found.instance_count,
+        error_rate=messages.estimate(found.error_rate),
+        latency_p50=messages.estimate(found.latency_p50),
+        latency_p95=messages.estimate(found.latency_p95),
+        tokens_per_trace=messages.estimate(found.tokens_per_trace),
+        sampled_one_in=found.sampled_one_in,
+    )
+    if found.main_from_ns is not None:
+        message.main_from.CopyFrom(messages.timestamp(found.main_from_ns))
+    return message
+
+
+SERVICE = Service(
+    timeline_pb2.DESCRIPTOR,
+    "TimelineService",
+    {"GetTimeline": _get_timeline, "ListProgressions": _list_progressions},
+)

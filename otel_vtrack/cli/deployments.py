@@ -30,6 +30,18 @@ def _share(period: timeline_pb2.LivePeriod) -> str:
     return f"{period.peak_share * 100:.3g} %"
 
 
+def _instances(count: int) -> str:
+    return "1 instance" if count == 1 else f"{count:,} instances"
+
+
+def _shares(bucket: timeline_pb2.TrafficBucket) -> str:
+    return ", ".join(
+        f"{each.version} {each.share * 100:.3g} %"
+        + (f" ({_instances(each.instance_count)})" if each.instance_count else "")
+        for each in bucket.shares
+    )
+
+
 def _ended(period: timeline_pb2.LivePeriod) -> str:
     return show.moment(period.end_time) if period.HasField("end_time") else "still live"
 
@@ -51,8 +63,16 @@ _PERIODS: Final = (
     Shown(_standing, "standing (UTC)"),
     Shown("trace_count", "traces", spare=1),
     Shown(_share, "peak share", spare=2),
-    Shown("declared", spare=3),
-    Shown("experiment", spare=4),
+    Shown("instance_count", "instances", spare=3),
+    Shown("declared", spare=4),
+    Shown("experiment", spare=5),
+)
+_SHARES: Final = (
+    Shown("start_time", "from (UTC)"),
+    Shown("service_name", "service", spare=1),
+    Shown("environment", spare=2),
+    Shown("trace_count", "traces"),
+    Shown(_shares, "shares", longest=200),
 )
 _VERDICTS: Final = {
     timeline_pb2.RECOVERY_VERDICT_RETURNED: "returned",
@@ -130,13 +150,28 @@ command.add_command(create, "record")
 @click.option("--environment", default="", help="Only in this environment.")
 @click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
 @click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
+@click.option("--shares", is_flag=True, help="Also who had how much of the traffic over time.")
+@click.option(
+    "--error-rate-margin", type=float, help="What is as good as equal; 0.01, a point, if not told."
+)
+@click.option(
+    "--latency-margin", type=float, help="What is as good as equal; 0.05, which is 5 %, likewise."
+)
 @connection.asks
 def timeline(
-    *, since: datetime | None, until: datetime | None, server: str, as_json: bool, **given: Any
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    shares: bool,
+    server: str,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Say what was live when, and what was rolled back."""
     with connection.client(server) as client:
-        found = client.get_timeline(start_time_from=since, start_time_until=until, **given)
+        found = client.get_timeline(
+            start_time_from=since, start_time_until=until, include_shares=shares, **given
+        )
     if as_json:
         connection.print_json(found)
         return
@@ -147,6 +182,8 @@ def timeline(
         console.print(escape(_rolled_back(each)), soft_wrap=True)
     if found.periods and not found.rollbacks:
         console.print("Nothing was rolled back.")
+    if found.buckets:
+        show.listing(timeline_pb2.TrafficBucket, found.buckets, _SHARES, nothing)
 
 
 def _rolled_back(found: timeline_pb2.Rollback) -> str:

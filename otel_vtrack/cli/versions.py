@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import click
 
-from otel_vtrack.cli import connection, show
+from otel_vtrack.cli import connection, progression, show
 from otel_vtrack.cli.show import Shown
 from otel_vtrack.v1 import versions_pb2
 
@@ -116,6 +116,9 @@ def unalias(*, alias: str, server: str, as_json: bool, **given: Any) -> None:
         client.delete_version_alias(alias.removeprefix("@"), **given)
     if as_json:
         connection.print_json(versions_pb2.DeleteVersionAliasResponse())
+
+
+command.add_command(progression.command, "progression")
 
 
 def _tell(version: versions_pb2.Version, *, as_json: bool) -> None:

@@ -130,6 +130,7 @@ class AsyncClient:
     delete_deployment = methods.asks_async(deployments.delete_deployment)
 
     get_timeline = methods.asks_async(timeline.get_timeline)
+    list_progressions = methods.asks_async(timeline.list_progressions)
 
     list_watch_events = methods.searches_async(watch.list_watch_events)
     list_watched_deployments = methods.asks_async(watch.list_watched_deployments)

@@ -134,6 +134,7 @@ class Client:
     delete_deployment = methods.asks(deployments.delete_deployment)
 
     get_timeline = methods.asks(timeline.get_timeline)
+    list_progressions = methods.asks(timeline.list_progressions)
 
     list_watch_events = methods.searches(watch.list_watch_events)
     list_watched_deployments = methods.asks(watch.list_watched_deployments)

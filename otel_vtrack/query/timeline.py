@@ -1,7 +1,9 @@
-"""Reads which versions took traces when."""
+"""Reads which versions were at work when, and what came of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final, NamedTuple
 
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import experiments
@@ -9,11 +11,17 @@ from otel_vtrack.store.client import Store
 
 MOST_BUCKETS: Final = 500
 """Into so many buckets a range is divided at most."""
+MOST_BY_SECONDS: Final = 50_000
+"""Of more traces there are enough in a minute for its shares to be told, and too many to count."""
 EARLIEST_NS: Final = -(1 << 63)
 LATEST_NS: Final = (1 << 63) - 1
 
 _MOST_ROWS: Final = 100_000
+_MOST_DAYS: Final = 4_000
+# A server takes parameters by its address, which may not be longer than a megabyte.
+_MOST_TIMES: Final = 500
 _SECOND_NS: Final = 1_000_000_000
+_MINUTE_NS: Final = 60 * _SECOND_NS
 _DAY_NS: Final = 86_400 * _SECOND_NS
 _WIDTHS: Final = tuple(
     seconds * _SECOND_NS
@@ -33,13 +41,14 @@ class Place(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """The traces of a version that began in a bucket of time; times in ns since 1970.
+    """What a version began in a bucket of time; times in ns since 1970.
 
     Attributes:
         bucket_ns: Where the bucket begins.
-        trace_count: Exact up to 65,536 and an estimate above.
-        first_ns: When the earliest of the traces began.
+        trace_count: Traces with an entry span of it; exact up to 65,536 and an estimate above.
+        first_ns: When the earliest of these spans began.
         last_ns: When the latest did.
+        instance_count: Instances that they came from; 0 where nothing tells.
     """
 
     version: str
@@ -47,34 +56,66 @@ class Activity(NamedTuple):
     trace_count: int
     first_ns: int
     last_ns: int
+    instance_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Activities:
-    """What took traces, by place; of each in the order of time."""
+    """What was at work, by place; of each in the order of time.
+
+    Attributes:
+        width_ns: Of the buckets.
+        last_ns: When the latest of all began; 0 of none.
+    """
 
     width_ns: int
+    last_ns: int
     places: dict[Place, list[Activity]]
 
 
-@dataclass(frozen=True, slots=True)
+class Time(NamedTuple):
+    """The time of a version in a place, from one moment until before another."""
+
+    place: Place
+    version: str
+    from_ns: int
+    until_ns: int
+
+
+class Instances(NamedTuple):
+    """How many instances of a service ran a version: in all, and at most in one minute."""
+
+    instance_count: int = 0
+    peak_instance_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The traces of a version between two times.
+    """The traces of a version in a time; a cluster is a session, else a trace.
 
     Attributes:
         error_count: Those whose entry span failed.
         session_count: Different sessions that they name.
         user_count: Different users that they name.
-        log_mean: Mean of the natural logarithms of their durations in ns.
-        log_variance: Of the same; 0 of fewer than two.
+        log_sum: Sum of the natural logarithms of the entry spans' durations in ms.
+        nn: Sum over clusters of the square of their traces.
+        nf: Of traces times failures.
+        ff: Of the square of failures.
+        nl: Of traces times the cluster's part of `log_sum`.
+        ll: Of the square of that part.
     """
 
-    trace_count: int
-    error_count: int
-    session_count: int
-    user_count: int
-    log_mean: float
-    log_variance: float
+    trace_count: int = 0
+    error_count: int = 0
+    cluster_count: int = 0
+    session_count: int = 0
+    user_count: int = 0
+    log_sum: float = 0.0
+    nn: float = 0.0
+    nf: float = 0.0
+    ff: float = 0.0
+    nl: float = 0.0
+    ll: float = 0.0
 
 
 def activity(
@@ -88,20 +129,21 @@ def activity(
 ) -> Activities:
     """Count traces by version and time; what is empty or None does not restrict.
 
-    Traces whose entry span tells no version are left out.
+    By the entry spans of services; those that tell no version are left out. Where buckets are
+    whole minutes, those at the ends of the range are counted whole.
 
     Args:
         store: Where to look.
         experiment: What telemetry or people call it.
         service_name: Of the entry span.
         environment: Of the entry span.
-        from_ns: Traces that began then or later.
-        until_ns: Traces that began before.
+        from_ns: Spans that began then or later.
+        until_ns: Spans that began before.
 
     Raises:
         InvalidArgument: There is too much to tell.
     """
-    where = {
+    where: dict[str, Any] = {
         "experiment": experiments.resolve(store, experiment),
         "service_name": service_name,
         "environment": environment,
@@ -110,9 +152,19 @@ def activity(
     }
     [extent] = store.query("timeline/extent", where)
     if extent["first_ns"] is None:
-        return Activities(_WIDTHS[0], {})
-    width = _width(extent["last_ns"] - extent["first_ns"])
-    rows = store.query("timeline/activity", {**where, "width_ns": width})
+        return Activities(_WIDTHS[0], 0, {})
+    first_ns = max(extent["first_ns"], where["from_ns"])
+    last_ns = min(extent["last_ns"], where["until_ns"])
+    exact = where | {"from_ns": first_ns, "until_ns": last_ns}
+    width = _width(last_ns - first_ns)
+    if width < _MINUTE_NS:
+        [count] = store.query("timeline/count", exact)
+        if count["trace_count"] > MOST_BY_SECONDS:
+            width = _MINUTE_NS
+    if width < _MINUTE_NS:
+        rows = store.query("timeline/seconds", {**exact, "width_ns": width})
+    else:
+        rows = store.query("timeline/activity", {**where, "width_ns": width})
     if len(rows) > _MOST_ROWS:
         raise InvalidArgument(
             "there are too many services, environments and versions for one timeline: say which"
@@ -122,24 +174,53 @@ def activity(
     for row in rows:
         place = Place(*(row.pop(name) for name in Place._fields))
         places.setdefault(place, []).append(Activity(**row))
-    return Activities(width, places)
+    return Activities(width, extent["last_ns"], places)
 
 
-def window(store: Store, place: Place, version: str, from_ns: int, until_ns: int) -> Window:
-    """Say what happened to the traces of a version from one time until just before another."""
-    until_ns = min(until_ns - 1, LATEST_NS)
-    [row] = store.query(
-        "timeline/window",
-        {
-            **place._asdict(),
-            "version": version,
-            "from_ns": from_ns,
-            "until_ns": until_ns,
-            "rows_from_ns": max(from_ns - _DAY_NS, EARLIEST_NS),
-            "rows_until_ns": min(until_ns + _DAY_NS, LATEST_NS),
-        },
-    )
-    return Window(**row)
+def instances(store: Store, times: Sequence[Time]) -> list[Instances]:
+    """Count the instances that each of some times saw, by whole minutes."""
+    counts = [Instances()] * len(times)
+    for start in range(0, len(times), _MOST_TIMES):
+        some = bound(times[start : start + _MOST_TIMES])
+        for row in store.query("timeline/instances", some):
+            number = row.pop("number")
+            counts[start + number - 1] = Instances(**row)
+    return counts
+
+
+def windows(store: Store, times: Sequence[Time]) -> list[Window]:
+    """Say what came of the work of each of some times, in one question to the store."""
+    found = [Window()] * len(times)
+    if times:
+        for row in store.query("timeline/windows", bound(times)):
+            number = row.pop("number")
+            found[number - 1] = Window(**row)
+    return found
+
+
+def bound(times: Sequence[Time]) -> dict[str, Any]:
+    """Return the parameters by which queries know some times: arrays, and the days to read."""
+    return {
+        "experiments": [each.place.experiment for each in times],
+        "service_names": [each.place.service_name for each in times],
+        "environments": [each.place.environment for each in times],
+        "versions": [each.version for each in times],
+        "froms_ns": [each.from_ns for each in times],
+        "untils_ns": [each.until_ns for each in times],
+        "days": _days(times),
+    }
+
+
+def _days(times: Sequence[Time]) -> list[str]:
+    """List the days that the times touch; none where there are too many to list, which is all."""
+    days: set[int] = set()
+    for each in times:
+        first, last = each.from_ns // _DAY_NS, (each.until_ns - 1) // _DAY_NS
+        if last - first > _MOST_DAYS or len(days) > _MOST_DAYS:
+            return []
+        days.update(range(first, last + 1))
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return [(epoch + timedelta(days=each)).date().isoformat() for each in sorted(days)]
 
 
 def _width(length_ns: int) -> int:

@@ -50,6 +50,34 @@ RECOVERY_VERDICT_INCONCLUSIVE: RecoveryVerdict.ValueType  # 3
 """Neither is shown, or there are fewer than 20 traces before or after."""
 Global___RecoveryVerdict: _TypeAlias = RecoveryVerdict  # noqa: Y015
 
+class _ProgressionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProgressionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProgressionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROGRESSION_STATE_UNSPECIFIED: _ProgressionState.ValueType  # 0
+    """Not told."""
+    PROGRESSION_STATE_COMPLETE: _ProgressionState.ValueType  # 1
+    """To the last environment."""
+    PROGRESSION_STATE_UNDER_WAY: _ProgressionState.ValueType  # 2
+    """Not there yet."""
+    PROGRESSION_STATE_STUCK: _ProgressionState.ValueType  # 3
+    """A later version went past it, or it has been where it is for longer than `stuck_after`."""
+
+class ProgressionState(_ProgressionState, metaclass=_ProgressionStateEnumTypeWrapper):
+    """How far a version came."""
+
+PROGRESSION_STATE_UNSPECIFIED: ProgressionState.ValueType  # 0
+"""Not told."""
+PROGRESSION_STATE_COMPLETE: ProgressionState.ValueType  # 1
+"""To the last environment."""
+PROGRESSION_STATE_UNDER_WAY: ProgressionState.ValueType  # 2
+"""Not there yet."""
+PROGRESSION_STATE_STUCK: ProgressionState.ValueType  # 3
+"""A later version went past it, or it has been where it is for longer than `stuck_after`."""
+Global___ProgressionState: _TypeAlias = ProgressionState  # noqa: Y015
+
 @_typing.final
 class GetTimelineRequest(_message.Message):
     """Of what to tell. Fields that are empty do not restrict."""
@@ -61,12 +89,28 @@ class GetTimelineRequest(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     START_TIME_FROM_FIELD_NUMBER: _builtins.int
     START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
+    INCLUDE_SHARES_FIELD_NUMBER: _builtins.int
+    ERROR_RATE_MARGIN_FIELD_NUMBER: _builtins.int
+    LATENCY_MARGIN_FIELD_NUMBER: _builtins.int
+    OMIT_RECOVERY_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """What telemetry or people call the experiment."""
     service_name: _builtins.str
     """Exact name of the service."""
     environment: _builtins.str
     """Exact name of the environment."""
+    include_shares: _builtins.bool
+    """Whether to tell the shares of versions over time."""
+    error_rate_margin: _builtins.float
+    """Error rates that differ by less, after a rollback and before it, are as good as equal; from 0 to
+    1, absent means 0.01, a percentage point.
+    """
+    latency_margin: _builtins.float
+    """Likewise of latencies, as a share: absent means 0.05."""
+    omit_recovery: _builtins.bool
+    """Whether to leave out what rollbacks cost and whether they helped, for which spans are read; all
+    else is told without any, however many there are.
+    """
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
         """By traces that began then or later."""
@@ -83,12 +127,23 @@ class GetTimelineRequest(_message.Message):
         environment: _builtins.str = ...,
         start_time_from: _timestamp_pb2.Timestamp | None = ...,
         start_time_until: _timestamp_pb2.Timestamp | None = ...,
+        include_shares: _builtins.bool = ...,
+        error_rate_margin: _builtins.float | None = ...,
+        latency_margin: _builtins.float | None = ...,
+        omit_recovery: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_rate_margin", b"_error_rate_margin", "_latency_margin", b"_latency_margin", "error_rate_margin", b"error_rate_margin", "latency_margin", b"latency_margin", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "experiment", b"experiment", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_rate_margin", b"_error_rate_margin", "_latency_margin", b"_latency_margin", "environment", b"environment", "error_rate_margin", b"error_rate_margin", "experiment", b"experiment", "include_shares", b"include_shares", "latency_margin", b"latency_margin", "omit_recovery", b"omit_recovery", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__error_rate_margin: _TypeAlias = _typing.Literal["error_rate_margin"]  # noqa: Y015
+    _WhichOneofArgType__error_rate_margin: _TypeAlias = _typing.Literal["_error_rate_margin", b"_error_rate_margin"]  # noqa: Y015
+    _WhichOneofReturnType__latency_margin: _TypeAlias = _typing.Literal["latency_margin"]  # noqa: Y015
+    _WhichOneofArgType__latency_margin: _TypeAlias = _typing.Literal["_latency_margin", b"_latency_margin"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_rate_margin) -> _WhichOneofReturnType__error_rate_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_margin) -> _WhichOneofReturnType__latency_margin | None: ...
 
 Global___GetTimelineRequest: _TypeAlias = GetTimelineRequest  # noqa: Y015
 
@@ -101,6 +156,7 @@ class GetTimelineResponse(_message.Message):
     PERIODS_FIELD_NUMBER: _builtins.int
     ROLLBACKS_FIELD_NUMBER: _builtins.int
     BUCKET_WIDTH_FIELD_NUMBER: _builtins.int
+    BUCKETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___LivePeriod]:
         """By experiment, service and environment; of each in the order of their starts."""
@@ -113,20 +169,107 @@ class GetTimelineResponse(_message.Message):
     def bucket_width(self) -> _duration_pb2.Duration:
         """How exactly changes are told: shares of traffic are those of so long each."""
 
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrafficBucket]:
+        """Who had how much of the traffic when, by experiment, service and environment, in the order of
+        time. Times without traffic are left out; empty unless asked for.
+        """
+
     def __init__(
         self,
         *,
         periods: _abc.Iterable[Global___LivePeriod] | None = ...,
         rollbacks: _abc.Iterable[Global___Rollback] | None = ...,
         bucket_width: _duration_pb2.Duration | None = ...,
+        buckets: _abc.Iterable[Global___TrafficBucket] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bucket_width", b"bucket_width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_width", b"bucket_width", "periods", b"periods", "rollbacks", b"rollbacks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_width", b"bucket_width", "buckets", b"buckets", "periods", b"periods", "rollbacks", b"rollbacks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTimelineResponse: _TypeAlias = GetTimelineResponse  # noqa: Y015
+
+@_typing.final
+class TrafficBucket(_message.Message):
+    """How traffic was shared in a time of `bucket_width`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """The experiment."""
+    service_name: _builtins.str
+    """The service."""
+    environment: _builtins.str
+    """The environment."""
+    trace_count: _builtins.int
+    """Those of all versions together."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Where the time begins."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionShare]:
+        """By version."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        trace_count: _builtins.int = ...,
+        shares: _abc.Iterable[Global___VersionShare] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "experiment", b"experiment", "service_name", b"service_name", "shares", b"shares", "start_time", b"start_time", "trace_count", b"trace_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficBucket: _TypeAlias = TrafficBucket  # noqa: Y015
+
+@_typing.final
+class VersionShare(_message.Message):
+    """What a version had of the traffic."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Which."""
+    trace_count: _builtins.int
+    """Its traces."""
+    share: _builtins.float
+    """From 0 to 1."""
+    instance_count: _builtins.int
+    """Instances of the service that ran it; 0 where nothing tells."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        trace_count: _builtins.int = ...,
+        share: _builtins.float = ...,
+        instance_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_count", b"instance_count", "share", b"share", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionShare: _TypeAlias = VersionShare  # noqa: Y015
 
 @_typing.final
 class LivePeriod(_message.Message):
@@ -146,10 +289,12 @@ class LivePeriod(_message.Message):
     MAIN_FROM_FIELD_NUMBER: _builtins.int
     MAIN_UNTIL_FIELD_NUMBER: _builtins.int
     DECLARED_FIELD_NUMBER: _builtins.int
+    INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
+    PEAK_INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
-    """The experiment its traces belong to."""
+    """The experiment."""
     service_name: _builtins.str
-    """Service of the entry spans."""
+    """Service of the entry spans: without parent, or with the parent in another process."""
     environment: _builtins.str
     """Environment of the entry spans."""
     version: _builtins.str
@@ -162,6 +307,12 @@ class LivePeriod(_message.Message):
     """Whether it became the main version; else it is a canary."""
     declared: _builtins.bool
     """Whether it became the main version because a deployment was declared."""
+    instance_count: _builtins.int
+    """Different instances of the service that ran it in all this time: by `service.instance.id`, else
+    by pod, container or host and the process. 0 where nothing tells.
+    """
+    peak_instance_count: _builtins.int
+    """The most of them that were seen in one minute."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When its first trace began, or when it was declared if that is earlier."""
@@ -193,10 +344,12 @@ class LivePeriod(_message.Message):
         main_from: _timestamp_pb2.Timestamp | None = ...,
         main_until: _timestamp_pb2.Timestamp | None = ...,
         declared: _builtins.bool = ...,
+        instance_count: _builtins.int = ...,
+        peak_instance_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "main_from", b"main_from", "main_until", b"main_until", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["declared", b"declared", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "main_from", b"main_from", "main_until", b"main_until", "peak_share", b"peak_share", "service_name", b"service_name", "start_time", b"start_time", "took_over", b"took_over", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["declared", b"declared", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "instance_count", b"instance_count", "main_from", b"main_from", "main_until", b"main_until", "peak_instance_count", b"peak_instance_count", "peak_share", b"peak_share", "service_name", b"service_name", "start_time", b"start_time", "took_over", b"took_over", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,7 +392,7 @@ class Rollback(_message.Message):
     """Whether it undoes a rollback: the version it goes to had just been rolled back from."""
     trace_count: _builtins.int
     """Traces of the version rolled back from, in its whole period: from the first to the last. Absent,
-    as all that follows, where the rollback is not among the latest 50.
+    as all that follows, where the rollback is not among the latest 50, or the request omits it.
     """
     error_count: _builtins.int
     """Those of them that failed, by the status of the entry span."""
@@ -271,7 +424,7 @@ class Rollback(_message.Message):
 
     @_builtins.property
     def latency(self) -> Global___Recovery:
-        """Whether durations returned, by their geometric mean in milliseconds."""
+        """Whether durations of entry spans returned, by their geometric mean in milliseconds."""
 
     def __init__(
         self,
@@ -327,7 +480,7 @@ Global___Rollback: _TypeAlias = Rollback  # noqa: Y015
 
 @_typing.final
 class Recovery(_message.Message):
-    """A metric before, during and after, with 95 % confidence intervals."""
+    """A metric before, during and after, with 95 % confidence intervals by sessions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -340,8 +493,8 @@ class Recovery(_message.Message):
     verdict: Global___RecoveryVerdict.ValueType
     """Whether it returned."""
     equivalence_p_value: _builtins.float
-    """Of two one-sided tests that after and before differ by less than the margin, a point of the
-    error rate or 5 % of the latency; absent if there are too few traces.
+    """Of two one-sided tests that after and before differ by less than the margin; absent if there
+    are too few traces.
     """
     worse_p_value: _builtins.float
     """Of the test that after is worse than before; absent likewise."""
@@ -381,3 +534,311 @@ class Recovery(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__worse_p_value) -> _WhichOneofReturnType__worse_p_value | None: ...
 
 Global___Recovery: _TypeAlias = Recovery  # noqa: Y015
+
+@_typing.final
+class ListProgressionsRequest(_message.Message):
+    """Of which versions to tell. Fields that are empty do not restrict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    START_TIME_FROM_FIELD_NUMBER: _builtins.int
+    START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
+    ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    STUCK_AFTER_FIELD_NUMBER: _builtins.int
+    MAX_VERSIONS_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """What telemetry or people call the experiment."""
+    service_name: _builtins.str
+    """Exact name of the service."""
+    version: _builtins.str
+    """Exact version."""
+    max_versions: _builtins.int
+    """At most so many versions, those that began last, from 1 to 100; 0 means 20."""
+    @_builtins.property
+    def start_time_from(self) -> _timestamp_pb2.Timestamp:
+        """By traces that began then or later."""
+
+    @_builtins.property
+    def start_time_until(self) -> _timestamp_pb2.Timestamp:
+        """By traces that began before."""
+
+    @_builtins.property
+    def environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Environments from the first to the last, of which alone is told; empty for the order in which
+        most versions enter them.
+        """
+
+    @_builtins.property
+    def stuck_after(self) -> _duration_pb2.Duration:
+        """A version that entered an environment longer ago than this, and none after it, is stuck. Absent
+        means seven days.
+        """
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        start_time_from: _timestamp_pb2.Timestamp | None = ...,
+        start_time_until: _timestamp_pb2.Timestamp | None = ...,
+        environments: _abc.Iterable[_builtins.str] | None = ...,
+        stuck_after: _duration_pb2.Duration | None = ...,
+        max_versions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "stuck_after", b"stuck_after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environments", b"environments", "experiment", b"experiment", "max_versions", b"max_versions", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "stuck_after", b"stuck_after", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProgressionsRequest: _TypeAlias = ListProgressionsRequest  # noqa: Y015
+
+@_typing.final
+class ListProgressionsResponse(_message.Message):
+    """How versions went through environments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: _builtins.int
+    PROGRESSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnvironmentOrder]:
+        """By experiment and service."""
+
+    @_builtins.property
+    def progressions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Progression]:
+        """The version that began last first."""
+
+    def __init__(
+        self,
+        *,
+        orders: _abc.Iterable[Global___EnvironmentOrder] | None = ...,
+        progressions: _abc.Iterable[Global___Progression] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["orders", b"orders", "progressions", b"progressions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProgressionsResponse: _TypeAlias = ListProgressionsResponse  # noqa: Y015
+
+@_typing.final
+class EnvironmentOrder(_message.Message):
+    """In which order versions of a service go through environments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    DERIVED_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """The experiment."""
+    service_name: _builtins.str
+    """The service."""
+    derived: _builtins.bool
+    """Whether it was found by when versions entered them, and not given."""
+    @_builtins.property
+    def environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """From the first to the last."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        environments: _abc.Iterable[_builtins.str] | None = ...,
+        derived: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["derived", b"derived", "environments", b"environments", "experiment", b"experiment", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnvironmentOrder: _TypeAlias = EnvironmentOrder  # noqa: Y015
+
+@_typing.final
+class Progression(_message.Message):
+    """A version on its way through environments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    SKIPPED_ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    OVERTAKEN_BY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """The experiment."""
+    service_name: _builtins.str
+    """The service."""
+    version: _builtins.str
+    """Which version."""
+    state: Global___ProgressionState.ValueType
+    """How far it came."""
+    overtaken_by: _builtins.str
+    """Of one that is stuck: the version that went past it first; empty if none did."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProgressionStep]:
+        """Environments that it entered, in their order."""
+
+    @_builtins.property
+    def skipped_environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Environments before the last one of these that it never entered."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProgressionChange]:
+        """What was not the same from one environment to the next, in their order."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        state: Global___ProgressionState.ValueType = ...,
+        steps: _abc.Iterable[Global___ProgressionStep] | None = ...,
+        skipped_environments: _abc.Iterable[_builtins.str] | None = ...,
+        overtaken_by: _builtins.str = ...,
+        changes: _abc.Iterable[Global___ProgressionChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "experiment", b"experiment", "overtaken_by", b"overtaken_by", "service_name", b"service_name", "skipped_environments", b"skipped_environments", "state", b"state", "steps", b"steps", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progression: _TypeAlias = Progression  # noqa: Y015
+
+@_typing.final
+class ProgressionStep(_message.Message):
+    """A version in an environment. Figures are at 95 % confidence and of the last seven days that it was
+    seen there.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    ENTERED_AT_FIELD_NUMBER: _builtins.int
+    MAIN_FROM_FIELD_NUMBER: _builtins.int
+    LIVE_DURATION_FIELD_NUMBER: _builtins.int
+    STILL_LIVE_FIELD_NUMBER: _builtins.int
+    TRACE_COUNT_FIELD_NUMBER: _builtins.int
+    INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_RATE_FIELD_NUMBER: _builtins.int
+    LATENCY_P50_FIELD_NUMBER: _builtins.int
+    LATENCY_P95_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_TRACE_FIELD_NUMBER: _builtins.int
+    SAMPLED_ONE_IN_FIELD_NUMBER: _builtins.int
+    environment: _builtins.str
+    """Which environment."""
+    still_live: _builtins.bool
+    """Whether it still is."""
+    trace_count: _builtins.int
+    """Its traces there, ever."""
+    instance_count: _builtins.int
+    """Different instances of the service that ran it there; 0 where nothing tells."""
+    sampled_one_in: _builtins.int
+    """Latency and tokens are those of one in so many of the traces, chosen by their ids."""
+    @_builtins.property
+    def entered_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was seen there first, or declared if that is earlier."""
+
+    @_builtins.property
+    def main_from(self) -> _timestamp_pb2.Timestamp:
+        """When it became the main version there first; absent if it never did."""
+
+    @_builtins.property
+    def live_duration(self) -> _duration_pb2.Duration:
+        """How long it was live there, all times together."""
+
+    @_builtins.property
+    def error_rate(self) -> _analysis_pb2.Estimate:
+        """Share of traces whose entry span failed, by sessions; absent if there are none, as what follows."""
+
+    @_builtins.property
+    def latency_p50(self) -> _analysis_pb2.Estimate:
+        """Median duration of entry spans in milliseconds."""
+
+    @_builtins.property
+    def latency_p95(self) -> _analysis_pb2.Estimate:
+        """95 % of entry spans took no longer."""
+
+    @_builtins.property
+    def tokens_per_trace(self) -> _analysis_pb2.Estimate:
+        """Mean of traces that report usage and whose root is of this service."""
+
+    def __init__(
+        self,
+        *,
+        environment: _builtins.str = ...,
+        entered_at: _timestamp_pb2.Timestamp | None = ...,
+        main_from: _timestamp_pb2.Timestamp | None = ...,
+        live_duration: _duration_pb2.Duration | None = ...,
+        still_live: _builtins.bool = ...,
+        trace_count: _builtins.int = ...,
+        instance_count: _builtins.int = ...,
+        error_rate: _analysis_pb2.Estimate | None = ...,
+        latency_p50: _analysis_pb2.Estimate | None = ...,
+        latency_p95: _analysis_pb2.Estimate | None = ...,
+        tokens_per_trace: _analysis_pb2.Estimate | None = ...,
+        sampled_one_in: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "error_rate", b"error_rate", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "tokens_per_trace", b"tokens_per_trace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "environment", b"environment", "error_rate", b"error_rate", "instance_count", b"instance_count", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "sampled_one_in", b"sampled_one_in", "still_live", b"still_live", "tokens_per_trace", b"tokens_per_trace", "trace_count", b"trace_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProgressionStep: _TypeAlias = ProgressionStep  # noqa: Y015
+
+@_typing.final
+class ProgressionChange(_message.Message):
+    """Something that a version had in one environment and not in the next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    TO_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    from_environment: _builtins.str
+    """The environment before."""
+    to_environment: _builtins.str
+    """The environment after."""
+    what: _builtins.str
+    """What: `git_commit`, `git_dirty`, `deployment_id`, `model`, or `flag:` and its key."""
+    @_builtins.property
+    def before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its values before; empty if nothing tells."""
+
+    @_builtins.property
+    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its values after; empty if nothing tells."""
+
+    def __init__(
+        self,
+        *,
+        from_environment: _builtins.str = ...,
+        to_environment: _builtins.str = ...,
+        what: _builtins.str = ...,
+        before: _abc.Iterable[_builtins.str] | None = ...,
+        after: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "from_environment", b"from_environment", "to_environment", b"to_environment", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProgressionChange: _TypeAlias = ProgressionChange  # noqa: Y015

@@ -40,6 +40,11 @@ class TimelineServiceStub(object):
                 request_serializer=otel__vtrack_dot_v1_dot_timeline__pb2.GetTimelineRequest.SerializeToString,
                 response_deserializer=otel__vtrack_dot_v1_dot_timeline__pb2.GetTimelineResponse.FromString,
                 _registered_method=True)
+        self.ListProgressions = channel.unary_unary(
+                '/otel_vtrack.v1.TimelineService/ListProgressions',
+                request_serializer=otel__vtrack_dot_v1_dot_timeline__pb2.ListProgressionsRequest.SerializeToString,
+                response_deserializer=otel__vtrack_dot_v1_dot_timeline__pb2.ListProgressionsResponse.FromString,
+                _registered_method=True)
 
 
 class TimelineServiceServicer(object):
@@ -54,6 +59,14 @@ class TimelineServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListProgressions(self, request, context):
+        """Says how versions went through environments, as from development to production: when each
+        entered which, how it did there, what changed on the way, and which are stuck.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TimelineServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +74,11 @@ def add_TimelineServiceServicer_to_server(servicer, server):
                     servicer.GetTimeline,
                     request_deserializer=otel__vtrack_dot_v1_dot_timeline__pb2.GetTimelineRequest.FromString,
                     response_serializer=otel__vtrack_dot_v1_dot_timeline__pb2.GetTimelineResponse.SerializeToString,
+            ),
+            'ListProgressions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProgressions,
+                    request_deserializer=otel__vtrack_dot_v1_dot_timeline__pb2.ListProgressionsRequest.FromString,
+                    response_serializer=otel__vtrack_dot_v1_dot_timeline__pb2.ListProgressionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +109,33 @@ class TimelineService(object):
             '/otel_vtrack.v1.TimelineService/GetTimeline',
             otel__vtrack_dot_v1_dot_timeline__pb2.GetTimelineRequest.SerializeToString,
             otel__vtrack_dot_v1_dot_timeline__pb2.GetTimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProgressions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/otel_vtrack.v1.TimelineService/ListProgressions',
+            otel__vtrack_dot_v1_dot_timeline__pb2.ListProgressionsRequest.SerializeToString,
+            otel__vtrack_dot_v1_dot_timeline__pb2.ListProgressionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

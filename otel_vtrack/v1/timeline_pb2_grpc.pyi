@@ -37,6 +37,10 @@ class TimelineServiceStub:
     """Says which versions were live when, which of them was the main one, and which changes were
     rollbacks. Empty where no trace matches.
     """
+    ListProgressions: _grpc.UnaryUnaryMultiCallable[_timeline_pb2.ListProgressionsRequest, _timeline_pb2.ListProgressionsResponse]
+    """Says how versions went through environments, as from development to production: when each
+    entered which, how it did there, what changed on the way, and which are stuck.
+    """
 
 @_typing.type_check_only
 class TimelineServiceAsyncStub(TimelineServiceStub):
@@ -46,6 +50,10 @@ class TimelineServiceAsyncStub(TimelineServiceStub):
     GetTimeline: _aio.UnaryUnaryMultiCallable[_timeline_pb2.GetTimelineRequest, _timeline_pb2.GetTimelineResponse]  # type: ignore[assignment]
     """Says which versions were live when, which of them was the main one, and which changes were
     rollbacks. Empty where no trace matches.
+    """
+    ListProgressions: _aio.UnaryUnaryMultiCallable[_timeline_pb2.ListProgressionsRequest, _timeline_pb2.ListProgressionsResponse]  # type: ignore[assignment]
+    """Says how versions went through environments, as from development to production: when each
+    entered which, how it did there, what changed on the way, and which are stuck.
     """
 
 class TimelineServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +67,16 @@ class TimelineServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_timeline_pb2.GetTimelineResponse, _abc.Awaitable[_timeline_pb2.GetTimelineResponse]]:
         """Says which versions were live when, which of them was the main one, and which changes were
         rollbacks. Empty where no trace matches.
+        """
+
+    @_abc_1.abstractmethod
+    def ListProgressions(
+        self,
+        request: _timeline_pb2.ListProgressionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_timeline_pb2.ListProgressionsResponse, _abc.Awaitable[_timeline_pb2.ListProgressionsResponse]]:
+        """Says how versions went through environments, as from development to production: when each
+        entered which, how it did there, what changed on the way, and which are stuck.
         """
 
 def add_TimelineServiceServicer_to_server(servicer: TimelineServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

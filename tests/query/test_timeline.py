@@ -4,8 +4,10 @@ import pytest
 
 from otel_vtrack.analysis import rollbacks
 from otel_vtrack.analysis.rollbacks import RecoveryVerdict
+from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import timeline
-from otel_vtrack.record import deployments
+from otel_vtrack.record import deletion, deployments
+from otel_vtrack.store import migrate, sql
 
 START = 1_790_000_000_000_000_000
 HOUR = 3_600_000
@@ -30,9 +32,9 @@ def spans(first, count, hour, *, failing=0, ms=5):
 @pytest.fixture
 def rolled_back(send):
     """Two days: 1 by day, then 2 with errors, then 1 again."""
-    send(*spans(1000, 400, 0), service__version="1", **PRODUCTION)
+    send(*spans(1000, 600, 0), service__version="1", **PRODUCTION)
     send(*spans(2000, 100, 24, failing=30, ms=50), service__version="2", **PRODUCTION)
-    send(*spans(3000, 400, 30), service__version="1", **PRODUCTION)
+    send(*spans(3000, 600, 30), service__version="1", **PRODUCTION)
 
 
 def test_a_rollback_is_found_with_what_it_cost_and_whether_it_helped(store, rolled_back):
@@ -45,7 +47,7 @@ def test_a_rollback_is_found_with_what_it_cost_and_whether_it_helped(store, roll
     touched = measured.touched
     assert (touched.trace_count, touched.error_count) == (100, 30)
     assert (touched.session_count, touched.user_count) == (40, 30)
-    assert (measured.before_count, measured.after_count) == (400, 400)
+    assert (measured.before_count, measured.after_count) == (600, 600)
     assert measured.error_rate.during.value == pytest.approx(0.3)
     assert measured.error_rate.verdict == RecoveryVerdict.RETURNED
     assert measured.latency.verdict == RecoveryVerdict.RETURNED
@@ -53,9 +55,9 @@ def test_a_rollback_is_found_with_what_it_cost_and_whether_it_helped(store, roll
 
 
 def test_what_did_not_return_is_told(store, send):
-    send(*spans(1000, 400, 0), service__version="1", **PRODUCTION)
+    send(*spans(1000, 600, 0), service__version="1", **PRODUCTION)
     send(*spans(2000, 100, 24), service__version="2", **PRODUCTION)
-    send(*spans(3000, 400, 30, failing=40, ms=9), service__version="1", **PRODUCTION)
+    send(*spans(3000, 600, 30, failing=60, ms=9), service__version="1", **PRODUCTION)
     [only] = rollbacks.tell(store).rollbacks
     assert only.measured.error_rate.verdict == RecoveryVerdict.NOT_RETURNED
     assert only.measured.latency.verdict == RecoveryVerdict.NOT_RETURNED
@@ -63,7 +65,7 @@ def test_what_did_not_return_is_told(store, send):
 
 def test_a_retry_counts_once(store, rolled_back, send):
     before = rollbacks.tell(store)
-    send(*spans(1000, 400, 0), service__version="1", **PRODUCTION)
+    send(*spans(1000, 600, 0), service__version="1", **PRODUCTION)
     send(*spans(2000, 100, 24, failing=30, ms=50), service__version="2", **PRODUCTION)
     after = rollbacks.tell(store)
     assert after.periods == before.periods
@@ -71,7 +73,7 @@ def test_a_retry_counts_once(store, rolled_back, send):
     assert one.rollback == two.rollback
     assert one.measured.error_rate == two.measured.error_rate
     assert one.measured.touched.trace_count == two.measured.touched.trace_count
-    assert [each.period.trace_count for each in before.periods] == [400, 100, 400]
+    assert [each.period.trace_count for each in before.periods] == [600, 100, 600]
 
 
 def test_places_are_told_apart_and_restrict(store, rolled_back, send):
@@ -112,3 +114,218 @@ def test_a_declared_deployment_overrides(store, rolled_back):
     found = rollbacks.tell(store)
     [declared] = [each.period for each in found.periods if each.period.declared]
     assert (declared.version, declared.main_from_ns) == ("3", at)
+
+
+def test_margins_decide_what_returned(store, rolled_back):
+    strict = rollbacks.tell(store, margins=rollbacks.Margins(1e-6, 1e-9)).rollbacks[0].measured
+    assert strict.error_rate.verdict == RecoveryVerdict.INCONCLUSIVE
+    assert strict.latency.verdict == RecoveryVerdict.INCONCLUSIVE
+    for wrong in ({"error_rate": 0}, {"error_rate": 1}, {"latency": 0}, {"latency": float("inf")}):
+        with pytest.raises(InvalidArgument, match="margin"):
+            rollbacks.Margins(**wrong)
+
+
+def test_sessions_and_not_traces_are_what_is_independent(store, send):
+    """Of ten sessions of 40 traces one fails wholly: that may be chance."""
+
+    def of(first, hour, *, failing):
+        return [
+            {**each, "status": 2 * (n // 40 < failing), "attributes": {"session.id": f"{n // 40}"}}
+            for n, each in enumerate(spans(first, 400, hour))
+        ]
+
+    send(*of(1000, 0, failing=0), service__version="1", **PRODUCTION)
+    send(*spans(2000, 100, 24), service__version="2", **PRODUCTION)
+    send(*of(3000, 30, failing=1), service__version="1", **PRODUCTION)
+    [only] = rollbacks.tell(store).rollbacks
+    assert only.measured.error_rate.after.value == pytest.approx(0.1)
+    assert only.measured.error_rate.verdict == RecoveryVerdict.INCONCLUSIVE
+
+
+def test_work_that_another_service_asks_for_counts_for_both(store, send):
+    """A trace through two services of one experiment, each with a version of its own."""
+    outer, inner = [], []
+    for n in range(60):
+        ids = {"trace": 1 + n, "at": n * 1000}
+        outer.append({**ids, "span": 1 + n, "kind": 2})
+        # Its parent is in another process: by its kind, or its flags where they say so.
+        told = {"kind": 2} if n % 2 else {"flags": 0x300}
+        inner.append({**ids, "span": 101 + n, "parent": 1 + n, **told})
+        inner.append({**ids, "span": 201 + n, "parent": 101 + n})
+    send(*outer, service__version="1", vtrack__experiment="all")
+    send(*inner, service__name="stock", service__version="8", vtrack__experiment="all")
+    found = rollbacks.tell(store, experiment="all").periods
+    assert [
+        (each.place.service_name, each.period.version, each.period.trace_count) for each in found
+    ] == [("shop", "1", 60), ("stock", "8", 60)]
+
+
+def instance(name):
+    return {"service__instance__id": name}
+
+
+@pytest.fixture
+def fleet(writer, make_spans):
+    """Write minutes of sixty traces, which instances answer in turn; versions by instance."""
+
+    def write(minutes):
+        # From a whole minute on.
+        first = 60_000 - START // 1_000_000 % 60_000
+        requests = [
+            make_spans(
+                *(
+                    {"trace": n, "span": n, "at": first + minute * 60_000 + n % 60 * 1000}
+                    for n in range(60 * minute + number, 60 * minute + 60, len(versions))
+                ),
+                service__version=version,
+                **instance(name),
+                **PRODUCTION,
+            )
+            for minute, versions in enumerate(minutes, 1)
+            for number, (name, version) in enumerate(versions.items())
+        ]
+        writer.write_traces(b"".join(each.SerializeToString() for each in requests))
+
+    return write
+
+
+def counted(store):
+    return [(each.period.version, *each.instances) for each in rollbacks.tell(store).periods]
+
+
+ROLLING = [{f"i{at}": "2" if at < done else "1" for at in range(4)} for done in range(5)]
+BLUE, GREEN = {"b1": "1", "b2": "1"}, {"g1": "2", "g2": "2"}
+CANARY = {**{f"i{at}": "1" for at in range(19)}, "c1": "2"}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        pytest.param(
+            [ROLLING[0], *ROLLING, ROLLING[4]],
+            [("1", 4, 4), ("2", 4, 4)],
+            id="rolling update",
+        ),
+        pytest.param(
+            [BLUE, BLUE, BLUE | GREEN, GREEN], [("1", 2, 2), ("2", 2, 2)], id="blue green"
+        ),
+        pytest.param([CANARY] * 3, [("1", 19, 19), ("2", 1, 1)], id="canary"),
+        pytest.param(
+            [{f"pod{at}": "1"} for at in range(5)], [("1", 5, 1)], id="one after the other"
+        ),
+    ],
+)
+def test_instances_and_shares_of_a_deployment(store, fleet, minutes, expected):
+    for _ in range(2):  # Once more, as exporters retry.
+        fleet(minutes)
+        assert counted(store) == expected
+    [rows] = rollbacks.tell(store).activity.values()
+    by_minute = {}
+    for row in rows:
+        of = by_minute.setdefault(row.bucket_ns // 60_000_000_000 - START // 60_000_000_000 - 2, {})
+        of[row.version] = of.get(row.version, 0) + row.trace_count
+    for at, versions in enumerate(minutes):
+        for version in set(versions.values()):
+            share = sum(each == version for each in versions.values()) / len(versions)
+            assert by_minute[at][version] == pytest.approx(60 * share)
+
+
+def test_an_instance_is_told_by_its_id_else_by_place_and_process(store, send):
+    places = [
+        {"service__instance__id": "a"},
+        {"service__instance__id": "a", "process__pid": 7},
+        {"k8s__pod__name": "p", "process__pid": 1},
+        {"k8s__pod__name": "p", "process__pid": 2},
+        {"host__name": "web-1", "process__pid": 12},
+        {"host__name": "web-11", "process__pid": 2},
+        {"container__id": "c"},
+        {},
+    ]
+    for number, each in enumerate(places):
+        send({"trace": 1 + number, "at": number}, service__version="1", **each)
+    assert counted(store) == [("1", 6, 6)]
+
+
+FILL = """
+INSERT INTO spans (trace_id, span_id, parent_span_id, start_time, experiment, service_name, version, resource_attributes)
+SELECT
+    reinterpretAsFixedString(toUInt128(number))::FixedString(16),
+    reinterpretAsFixedString(number * 8 + each)::FixedString(8),
+    if(each = 1, toFixedString('', 8), reinterpretAsFixedString(number * 8 + 1)::FixedString(8)),
+    fromUnixTimestamp64Nano({start:Int64} + toInt64(number) * 60000000000, 'UTC'),
+    'shop', 'shop',
+    leftPad(toString(intDiv(number * {versions:UInt64}, {count:UInt64}) % 90), 3, '0'),
+    map('service.instance.id', toString(number % 3))
+FROM numbers({count:UInt64})
+ARRAY JOIN [1, 2, 3, 4]::Array(UInt64) AS each
+SETTINGS max_partitions_per_insert_block = 0
+"""  # noqa: E501
+
+
+def fill(store, *, versions, days):
+    """A trace of four spans a minute, of one version after the other; after 90 the first again."""
+    for view in ("traces_from_spans", "versions_from_spans", "trace_tags_from_spans"):
+        store.command(f"DROP TABLE {view} SYNC")
+    store.command(FILL, {"start": START, "versions": versions, "count": days * 1440})
+
+
+def reads(store, name, parameters):
+    """How many rows of which table a question reads, by its index."""
+    rows = store.select(f"EXPLAIN ESTIMATE {sql.text('queries', name)}", parameters)
+    return {row["table"]: row["rows"] for row in rows}
+
+
+def test_a_month_of_a_hundred_versions_is_read_from_a_row_a_minute(store, monkeypatch):
+    fill(store, versions=100, days=30)
+    asked = []
+    query = store.query
+    monkeypatch.setattr(store, "query", lambda *given: (asked.append(given), query(*given))[1])
+    found = rollbacks.tell(store)
+    assert [each.period.version for each in found.periods] == [f"{n % 90:03}" for n in range(100)]
+    assert {each.instances.instance_count for each in found.periods} == {3}
+    # The last ten versions were there before. However many rollbacks, it is one question.
+    assert len([each for each in found.rollbacks if each.measured.touched.trace_count]) == 10
+    questions = {name: given for name, given in asked if name.startswith("timeline/")}
+    assert sum(name == "timeline/windows" for name, _ in asked) == 1
+    # Of 30 days 6: those in which they were at work before and after.
+    assert reads(store, "timeline/windows", questions.pop("timeline/windows"))["spans"] < 45_000
+    assert len(questions) == 3
+    for name, given in questions.items():
+        # A row a minute and version, and no span.
+        assert reads(store, name, given).keys() == {"activity"}
+        assert reads(store, name, given)["activity"] <= 43_200 + 100
+    asked.clear()
+    assert rollbacks.tell(store, measures=False).periods == found.periods
+    assert "timeline/windows" not in {name for name, _ in asked}
+
+
+def test_what_was_there_before_the_rollup_is_in_it(store, monkeypatch):
+    fill(store, versions=3, days=1)
+    before = counted(store)
+    assert [count for _, count, _ in before] == [3, 3, 3]
+    monkeypatch.setattr(timeline, "_MOST_TIMES", 2)
+    assert counted(store) == before
+    store.command("DROP TABLE activity_from_spans SYNC")
+    store.command("DROP TABLE activity SYNC")
+    store.command(
+        "ALTER TABLE schema_migrations DELETE WHERE name LIKE '%activity%'"
+        " SETTINGS mutations_sync = 2"
+    )
+    ran = [file.name for file in migrate.apply(store)]
+    assert {"0060_create_activity", "activity_from_spans"} <= set(ran)
+    assert counted(store) == before
+
+
+def test_a_deleted_experiment_has_no_timeline(store, rolled_back):
+    deletion.delete_experiment(store, "shop")
+    assert rollbacks.tell(store).periods == []
+
+
+def test_many_traces_in_a_short_time_are_told_by_the_minute(store, monkeypatch):
+    fill(store, versions=1, days=1)
+    until = START + 3_600_000_000_000 - START % 60_000_000_000
+    assert timeline.activity(store, until_ns=until).width_ns < 60_000_000_000
+    monkeypatch.setattr(timeline, "MOST_BY_SECONDS", 30)
+    found = timeline.activity(store, until_ns=until)
+    assert found.width_ns == 60_000_000_000
+    assert sum(row.trace_count for row in next(iter(found.places.values()))) == 60

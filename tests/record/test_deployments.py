@@ -195,3 +195,53 @@ def test_all_of_it_survives_a_restart(store, tmp_path):
     store.close()
     with Store(f"chdb://{tmp_path / 'store'}") as again:
         assert query.get(again, "d1") == before
+
+
+def test_an_event_declares_a_deployment(store, send_logs):
+    """As a pipeline sends it, whose resource is its own."""
+
+    def event(at, status, **more):
+        return {
+            "at": at,
+            "event_name": "deployment",
+            "attributes": {
+                "service.name": "shop",
+                "service.version": "2.4.0",
+                "deployment.environment.name": "production",
+                "deployment.id": "4711",
+                "deployment.status": status,
+                **more,
+            },
+        }
+
+    told = (
+        event(1000, "in_progress", **{"cicd.pipeline.run.url.full": "https://ci.example/1"}),
+        event(61_000, "succeeded"),
+    )
+    for _ in range(2):  # Once more, as exporters retry.
+        send_logs(*told, service__name="pipeline")
+    [found] = query.search(store).deployments
+    assert (found.experiment, found.service_name) == ("shop", "shop")
+    assert (found.deployment_id, found.version) == ("4711", "2.4.0")
+    assert (found.environment, found.declared) == ("production", True)
+    assert found.status == DeploymentStatus.SUCCEEDED
+    assert found.start_time_ns == START + 61_000_000_000
+    assert found.tags == {"cicd.pipeline.run.url.full": "https://ci.example/1"}
+    deployments.update(store, "4711", status=DeploymentStatus.FAILED)
+    assert query.get(store, "4711").status == DeploymentStatus.FAILED
+
+
+def test_an_event_of_a_service_itself_needs_no_more_than_where_it_is(store, send_logs):
+    send_logs(
+        {"event_name": "deployment", "body": "rolled out by hand"},
+        service__version="2",
+        deployment__environment__name="dev",
+        vtrack__experiment="mine",
+    )
+    send_logs({"event_name": "deployment"}, service__version="3")
+    send_logs({"event_name": "other"}, service__version="4", deployment__environment__name="dev")
+    [found] = query.search(store).deployments
+    assert (found.experiment, found.environment, found.version) == ("mine", "dev", "2")
+    assert found.deployment_id
+    assert found.description == "rolled out by hand"
+    assert found.start_time_ns == START

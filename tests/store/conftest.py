@@ -119,6 +119,11 @@ _VERSIONS = """
         uniqMerge(traces), uniqMerge(sessions), uniqMerge(users)
     FROM versions GROUP BY ALL ORDER BY ALL
 """
+_ACTIVITY = """
+SELECT experiment, service_name, environment, minute, version, min(first_seen) AS first,
+    max(last_seen) AS last, uniqMerge(traces) AS traces, uniqMerge(instances) AS instances
+    FROM activity GROUP BY ALL ORDER BY ALL
+"""
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +135,7 @@ def contents() -> Callable[[Store], dict]:
             "spans": store.select(_SPANS),
             "traces": store.select(_TRACES),
             "versions": store.select(_VERSIONS),
+            "activity": store.select(_ACTIVITY),
             "log_records": store.select(_RECORDS),
         }
 

@@ -1,25 +1,23 @@
--- How many traces of each version began in each bucket of time?
+-- How many traces of each version began in each bucket of time, and how many instances had them?
 --
--- By the entry span: one without parent, or whose parent is in another process. A trace may have
--- several rows, as after a retry, and counts once.
+-- Buckets are whole minutes; those at the ends of the range are counted whole.
 
 SELECT
-    t.experiment AS experiment,
-    t.root.service_name AS service_name,
-    t.root.environment AS environment,
-    t.root.version AS version,
-    toUnixTimestamp64Nano(t.start_time) - positiveModulo(toUnixTimestamp64Nano(t.start_time), {width_ns:Int64}) AS bucket_ns,
-    uniq(t.trace_id) AS trace_count,
-    toUnixTimestamp64Nano(min(t.start_time)) AS first_ns,
-    toUnixTimestamp64Nano(max(t.start_time)) AS last_ns
-FROM trace_roots AS t
-WHERE t.root.rank < 2
-    AND t.root.version != ''
-    AND ({experiment:String} = '' OR t.experiment = {experiment:String})
-    AND ({service_name:String} = '' OR t.root.service_name = {service_name:String})
-    AND ({environment:String} = '' OR t.root.environment = {environment:String})
-    AND t.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-    AND t.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+    a.experiment AS experiment,
+    a.service_name AS service_name,
+    a.environment AS environment,
+    a.version AS version,
+    a.minute * 60000000000 - positiveModulo(a.minute * 60000000000, {width_ns:Int64}) AS bucket_ns,
+    uniqMerge(a.traces) AS trace_count,
+    uniqMerge(a.instances) AS instance_count,
+    toUnixTimestamp64Nano(min(a.first_seen)) AS first_ns,
+    toUnixTimestamp64Nano(max(a.last_seen)) AS last_ns
+FROM activity AS a
+WHERE ({experiment:String} = '' OR a.experiment = {experiment:String})
+    AND ({service_name:String} = '' OR a.service_name = {service_name:String})
+    AND ({environment:String} = '' OR a.environment = {environment:String})
+    AND a.minute >= intDiv({from_ns:Int64}, 60000000000)
+    AND a.minute <= intDiv({until_ns:Int64}, 60000000000)
 GROUP BY experiment, service_name, environment, version, bucket_ns
 ORDER BY experiment, service_name, environment, bucket_ns, version
 LIMIT 100001
