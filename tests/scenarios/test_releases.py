@@ -1,0 +1,103 @@
+"""One version replaces another: nothing is wrong, or what is, is told and nothing else."""
+
+import pytest
+
+POLICY = "metrics: {latency: , error_rate: , tokens: }\n"
+ALL_EQUAL = {"latency": "no_evidence", "error_rate": "no_evidence", "tokens": "no_evidence"}
+
+
+def released(name, *effects, seed=0, traces=1500):
+    """Return a scenario in which 2.4.0 replaces 2.3.1 after a day."""
+    phases = [
+        {"hours": [0, 24], "traces": traces, "versions": {"2.3.1": 1}},
+        {"hours": [24, 48], "traces": traces, "versions": {"2.4.0": 1}},
+    ]
+    services = {"shop": {"phases": phases}}
+    return {"name": name, "seed": seed, "services": services, "effects": effects}
+
+
+@pytest.fixture
+def policy(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return str(path)
+
+
+def test_of_a_clean_release_nothing_is_said_against(play, policy):
+    played = play(released("clean"))
+    found = played.compare("2.3.1", "2.4.0")
+    assert played.verdicts(found) == ALL_EQUAL
+    # Not for want of data: a change of a tenth would have shown.
+    change = found["latency"].figures[0].change
+    assert -0.1 < change.lower < 0 < change.upper < 0.1
+    assert played.differences("2.3.1", "2.4.0") == {}
+    said = played.vtrack("compare", "2.3.1", "2.4.0")
+    assert said.startswith("no evidence that latency differs between 2.3.1 and 2.4.0")
+    said = played.vtrack("differences", "2.3.1", "2.4.0")
+    assert said.startswith("Nothing tells 2.4.0 from 2.3.1 that is more than chance.")
+    played.vtrack("gate", "2.3.1", "2.4.0", "--policy", policy)
+
+    told = played.timeline()
+    before, after = told.periods
+    assert (before.version, before.took_over, before.trace_count) == ("2.3.1", True, 1500)
+    assert (after.version, after.took_over, after.trace_count) == ("2.4.0", True, 1500)
+    assert played.hours(before.end_time) == pytest.approx(24, abs=0.2)
+    assert played.hours(after.main_from) == pytest.approx(24, abs=0.2)
+    assert not after.HasField("end_time")
+    assert not told.rollbacks
+    assert "Nothing was rolled back." in played.vtrack("deployments", "timeline")
+
+
+@pytest.mark.slow
+def test_a_slower_release_is_called_slower_by_as_much_and_nothing_else(play, policy):
+    played = play(released("step", {"version": "2.4.0", "slower": 1.3}))
+    found = played.compare("2.3.1", "2.4.0")
+    assert played.verdicts(found) == ALL_EQUAL | {"latency": "regressed"}
+    change = found["latency"].figures[0].change
+    assert change.lower < 0.3 < change.upper
+    assert played.differences("2.3.1", "2.4.0") == {}
+    said = played.vtrack("compare", "2.3.1", "2.4.0", "--environment", "production")
+    assert said.startswith("2.4.0 is slower than 2.3.1 in production: p50 ")
+    said = played.vtrack("gate", "2.3.1", "2.4.0", "--policy", policy, code=3)
+    assert "latency: worse by 5 % or more" in said
+    assert said.count("worse by") == 1
+
+
+@pytest.mark.slow
+def test_a_release_that_grows_slower_by_the_hour_is_found_once_it_shows(play):
+    effect = {"version": "2.4.0", "hours": [24, 48], "grows": 1.6}
+    played = play(released("growing", effect, traces=2000, seed=1))
+    found = {
+        until: played.compare("2.3.1", "2.4.0", **played.between(0, until))
+        for until in (26, 30, 36, 42, 48)
+    }
+    latency = [played.verdicts(each)["latency"] for each in found.values()]
+    # After two hours it is 3 % slower, by 170 traces; who looked then could not have known.
+    assert latency[0] == "no_evidence"
+    assert latency[-3:] == ["regressed"] * 3
+    changes = [each["latency"].figures[0].change.value for each in found.values()]
+    assert changes[1:] == sorted(changes[1:])
+    assert played.verdicts(found[48]) == ALL_EQUAL | {"latency": "regressed"}
+    assert played.differences("2.3.1", "2.4.0") == {}
+
+
+@pytest.mark.slow
+def test_errors_on_one_route_are_told_by_their_message_with_an_example(play):
+    failing = {"fails": 0.25, "message": "card service answered {n}", "type": "CardError"}
+    played = play(released("spike", {"version": "2.4.0", "route": "/pay"} | failing, seed=1))
+    found = played.compare("2.3.1", "2.4.0")
+    assert played.verdicts(found) == ALL_EQUAL | {"error_rate": "regressed"}
+    differences = played.differences("2.3.1", "2.4.0")
+    assert differences.keys() == {
+        ("new", "error_message", "card service answered #"),
+        ("new", "exception_type", "CardError"),
+        ("more", "attribute", "http.response.status_code=500"),
+        ("less", "attribute", "http.response.status_code=200"),
+    }
+    message = differences["new", "error_message", "card service answered #"]
+    trace = played.client.get_trace(message.example_trace_id)
+    root = next(span for span in trace.spans if not span.parent_span_id)
+    assert root.name == "POST /pay"
+    said = played.vtrack("differences", "2.3.1", "2.4.0", "--kind", "error_message")
+    assert "card service answered #" in said
+    assert message.example_trace_id in said
