@@ -1,12 +1,12 @@
 """A simulated service that runs the SDK as a user would; how to write a scenario is below.
 
-    python app.py SCENARIO.json SERVICE VERSION INSTANCE
+    python app.py SCENARIO.json SERVICE VERSION ENVIRONMENT INSTANCE
 
-is one instance of one version of one service. It serves, in simulated time, what the scenario
-gives it: each request is a trace whose spans are started and ended at set times, so days pass in
-a second. Version, environment and deployment come from OTEL_VTRACK_* variables, sessions and
-users from `otel_vtrack.tag`, feature flags from OpenFeature with our hook, and spans leave by
-the exporter. It ends by printing how many requests it served.
+is one instance of one version of one service in one environment. It serves, in simulated time,
+what the scenario gives it: each request is a trace whose spans are started and ended at set times,
+so days pass in a second. Version, environment and deployment come from OTEL_VTRACK_* variables,
+sessions and users from `otel_vtrack.tag`, feature flags from OpenFeature with our hook, and spans
+leave by the exporter. It ends by printing how many requests it served.
 
 How to write a scenario
 =======================
@@ -30,6 +30,7 @@ A scenario is a JSON object; the tests write it as a dict and `play` it (conftes
 A **phase** is a range of hours after `start`, which `play` sets, and so many requests in it, each
 of which goes to one of the versions by its share. It may have
 
+- `environment`, production unless told; phases of other environments may be at the same time;
 - `mix`: by version the shares of the routes, where they are not the routes' own;
 - `flags`: by flag the shares of the variants. A user has the same variant as long as shares do
   not shrink, as in a real roll-out.
@@ -45,8 +46,8 @@ A **service** may have
   no `traces`: its requests carry the W3C trace context of the caller's. Name it after the caller,
   which fails when it fails.
 
-An **effect** holds for requests that fit all of `service`, `version`, `route`, `flag` (as
-`"ranker=on"`) and `hours` that it names. It may make them
+An **effect** holds for requests that fit all of `service`, `version`, `environment`, `route`,
+`flag` (as `"ranker=on"`) and `hours` that it names. It may make them
 
 - `slower` by a factor, spent in the span `in` (`query index` unless told);
 - slower and slower: `grows` is the factor at the end of its `hours`, from 1 at their beginning;
@@ -106,6 +107,7 @@ class Request:
     number: str
     at: float
     version: str
+    environment: str
     instance: int
     route: str
     user: str
@@ -156,6 +158,7 @@ class World:
             each
             for each in self._service(service)["phases"]
             if each["hours"][0] <= request.at < each["hours"][1]
+            and each.get("environment", "production") == request.environment
         )
         chance = self.chance(service, request.number)
         return self._request(
@@ -174,6 +177,7 @@ class World:
             number,
             at,
             version,
+            phase.get("environment", "production"),
             chance.randrange(self._service(service).get("instances", 1)),
             _draw(chance.random(), phase.get("mix", {}).get(version, usual)),
             user,
@@ -352,11 +356,13 @@ def _rollout(service: dict[str, Any]) -> list[str]:
     return sorted(variants)
 
 
-def main(path: Path, service: str, version: str, instance: int) -> None:
+def main(path: Path, service: str, version: str, environment: str, instance: int) -> None:
     """Serve all that is for this instance."""
     world = World(json.loads(path.read_text()))
     running = Instance(
-        world, service, path.with_name(f"{service}-{version}-{instance}-{path.stem}.calls")
+        world,
+        service,
+        path.with_name(f"{service}-{version}-{environment}-{instance}-{path.stem}.calls"),
     )
     served = 0
     if any("traces" in phase for phase in world.scenario["services"][service]["phases"]):
@@ -375,7 +381,8 @@ def main(path: Path, service: str, version: str, instance: int) -> None:
             if each["request"]["service"] == service
         )
     for request, start_ns, parent in work:
-        if (request.version, request.instance) == (version, instance):
+        its = (request.version, request.environment, request.instance)
+        if its == (version, environment, instance):
             running.serve(request, start_ns, parent)
             served += 1
     running.end()
@@ -383,4 +390,4 @@ def main(path: Path, service: str, version: str, instance: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(Path(sys.argv[1]), *sys.argv[2:5], int(sys.argv[5]))

@@ -1,6 +1,5 @@
 """One server a module, and what plays a scenario against it; app.py says how to write one."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -9,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -32,14 +32,15 @@ class Played:
     experiment: str
     client: Client
     server: str
+    start: datetime
 
     def at(self, hours):
         """Return the time so many hours after the start."""
-        return _START + timedelta(hours=hours)
+        return self.start + timedelta(hours=hours)
 
     def hours(self, timestamp):
         """Return the hours from the start to a time of an answer."""
-        return (timestamp.ToDatetime(timezone.utc) - _START) / timedelta(hours=1)
+        return (timestamp.ToDatetime(timezone.utc) - self.start) / timedelta(hours=1)
 
     def between(self, begin, end):
         """Return what restricts a question to these hours."""
@@ -98,14 +99,16 @@ def server(vtrack_on, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def play(server, tmp_path_factory):
-    """Play a scenario in processes of its own, wait until all of it is stored, and return it."""
+    """Play a scenario in processes of its own, wait until all of it is stored, and return it.
+
+    It starts some days ago at midnight, or with `until_now` so that it ends now.
+    """
     folder = tmp_path_factory.mktemp("played")
 
-    def run(scenario, service, version, instance):
-        name = scenario["name"]
-        deployment = scenario["services"][service].get("deployments", {}).get(version, "")
+    def run(name, deployment, process):
+        service, version, environment, instance = process
         ran = subprocess.run(
-            [sys.executable, _APP, folder / f"{name}.json", service, version, str(instance)],
+            [sys.executable, _APP, folder / f"{name}.json", *process],
             env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
             | {
                 "OTEL_SERVICE_NAME": service,
@@ -114,7 +117,7 @@ def play(server, tmp_path_factory):
                 "OTEL_VTRACK_ENDPOINT": f"http://{server}",
                 "OTEL_VTRACK_EXPERIMENT": name,
                 "OTEL_VTRACK_VERSION": version,
-                "OTEL_VTRACK_ENVIRONMENT": scenario.get("environment", "production"),
+                "OTEL_VTRACK_ENVIRONMENT": environment,
                 "OTEL_VTRACK_DEPLOYMENT_ID": deployment,
                 "OTEL_VTRACK_GIT": "false",
                 "OTEL_VTRACK_RAISE_ERRORS": "true",
@@ -129,29 +132,38 @@ def play(server, tmp_path_factory):
 
     with Client(server) as client:
 
-        def play(scenario):
-            (folder / f"{scenario['name']}.json").write_text(
-                json.dumps(scenario | {"start": int(_START.timestamp()) * 1_000_000_000})
+        def play(scenario, *, until_now=False):
+            name, services = scenario["name"], scenario["services"]
+            phases = [phase for service in services.values() for phase in service["phases"]]
+            start = _START
+            if until_now:
+                last = max(phase["hours"][1] for phase in phases)
+                start = datetime.now(timezone.utc) - timedelta(hours=last)
+            (folder / f"{name}.json").write_text(
+                json.dumps(scenario | {"start": int(start.timestamp()) * 1_000_000_000})
             )
             served = 0
-            for name, service in scenario["services"].items():
-                versions = {each for phase in service["phases"] for each in phase["versions"]}
-                instances = range(service.get("instances", 1))
+            for service, told in services.items():
+                processes = {
+                    (service, version, phase.get("environment", "production"), str(instance))
+                    for phase in told["phases"]
+                    for version in phase["versions"]
+                    for instance in range(told.get("instances", 1))
+                }
+                deployments = [told.get("deployments", {}).get(each[1], "") for each in processes]
                 # A service that is called comes after its callers, who have to know.
                 with ThreadPoolExecutor(2) as pool:
-                    counts = list(
-                        pool.map(
-                            lambda each, name=name: run(scenario, name, *each),
-                            itertools.product(sorted(versions), instances),
-                        )
-                    )
-                if any("traces" in phase for phase in service["phases"]):
-                    assert sum(counts) == sum(phase["traces"] for phase in service["phases"])
-                    served += sum(counts)
+                    served += sum(pool.map(run, repeat(name), deployments, processes))
+            asked = sum(phase.get("traces", 0) for phase in phases)
             deadline = time.monotonic() + 30
-            while client.count_traces(experiment=scenario["name"]) < served:
-                assert time.monotonic() < deadline, "traces are missing"
+            while (
+                client.count_traces("status != 'IN_PROGRESS'", experiment=name) < asked
+                or sum(each.trace_count for each in client.search_versions(experiment=name))
+                < served
+            ):
+                assert time.monotonic() < deadline, f"of {asked} traces some are missing"
                 time.sleep(0.05)
-            return Played(scenario["name"], client, server)
+            assert served >= asked
+            return Played(name, client, server, start)
 
         yield play
