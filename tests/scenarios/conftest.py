@@ -53,8 +53,10 @@ class Played:
         return {_name(analysis_pb2.Metric, each.metric): each for each in found.metrics}
 
     def verdicts(self, found):
-        """Return the verdict of each metric of a comparison."""
-        return {name: _name(analysis_pb2.Verdict, each.verdict) for name, each in found.items()}
+        """Return by metric the verdicts of a comparison that do not say that all is as it was."""
+        said = {name: _name(analysis_pb2.Verdict, each.verdict) for name, each in found.items()}
+        quiet = ("no_evidence", "equivalent")
+        return {name: verdict for name, verdict in said.items() if verdict not in quiet}
 
     def recovery(self, found):
         """Return the verdict on what a rollback did to a metric."""

@@ -3,7 +3,6 @@
 import pytest
 
 POLICY = "metrics: {latency: , error_rate: , tokens: }\n"
-ALL_EQUAL = {"latency": "no_evidence", "error_rate": "no_evidence", "tokens": "no_evidence"}
 
 
 def released(name, *effects, seed=0, traces=1500):
@@ -26,7 +25,7 @@ def policy(tmp_path):
 def test_of_a_clean_release_nothing_is_said_against(play, policy):
     played = play(released("clean"))
     found = played.compare("2.3.1", "2.4.0")
-    assert played.verdicts(found) == ALL_EQUAL
+    assert played.verdicts(found) == {}
     # Not for want of data: a change of a tenth would have shown.
     change = found["latency"].figures[0].change
     assert -0.1 < change.lower < 0 < change.upper < 0.1
@@ -52,7 +51,7 @@ def test_of_a_clean_release_nothing_is_said_against(play, policy):
 def test_a_slower_release_is_called_slower_by_as_much_and_nothing_else(play, policy):
     played = play(released("step", {"version": "2.4.0", "slower": 1.3}))
     found = played.compare("2.3.1", "2.4.0")
-    assert played.verdicts(found) == ALL_EQUAL | {"latency": "regressed"}
+    assert played.verdicts(found) == {"latency": "regressed"}
     change = found["latency"].figures[0].change
     assert change.lower < 0.3 < change.upper
     assert played.differences("2.3.1", "2.4.0") == {}
@@ -71,13 +70,13 @@ def test_a_release_that_grows_slower_by_the_hour_is_found_once_it_shows(play):
         until: played.compare("2.3.1", "2.4.0", **played.between(0, until))
         for until in (26, 30, 36, 42, 48)
     }
-    latency = [played.verdicts(each)["latency"] for each in found.values()]
+    latency = [played.verdicts(each).get("latency") for each in found.values()]
     # After two hours it is 3 % slower, by 170 traces; who looked then could not have known.
-    assert latency[0] == "no_evidence"
+    assert latency[0] is None
     assert latency[-3:] == ["regressed"] * 3
     changes = [each["latency"].figures[0].change.value for each in found.values()]
     assert changes[1:] == sorted(changes[1:])
-    assert played.verdicts(found[48]) == ALL_EQUAL | {"latency": "regressed"}
+    assert played.verdicts(found[48]) == {"latency": "regressed"}
     assert played.differences("2.3.1", "2.4.0") == {}
 
 
@@ -86,7 +85,7 @@ def test_errors_on_one_route_are_told_by_their_message_with_an_example(play):
     failing = {"fails": 0.25, "message": "card service answered {n}", "type": "CardError"}
     played = play(released("spike", {"version": "2.4.0", "route": "/pay"} | failing, seed=1))
     found = played.compare("2.3.1", "2.4.0")
-    assert played.verdicts(found) == ALL_EQUAL | {"error_rate": "regressed"}
+    assert played.verdicts(found) == {"error_rate": "regressed"}
     differences = played.differences("2.3.1", "2.4.0")
     assert differences.keys() == {
         ("new", "error_message", "card service answered #"),
