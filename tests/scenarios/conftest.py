@@ -93,8 +93,14 @@ def _name(enum, number):
 
 
 @pytest.fixture(scope="module")
-def server(vtrack_on, tmp_path_factory):
-    served = vtrack_on(tmp_path_factory.mktemp("scenarios") / "store")
+def flags():
+    """Return how the server is started; a module may have its own."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def server(vtrack_on, tmp_path_factory, flags):
+    served = vtrack_on(tmp_path_factory.mktemp("scenarios") / "store", *flags)
     yield served.grpc
     served.stop()
 
@@ -103,7 +109,8 @@ def server(vtrack_on, tmp_path_factory):
 def play(server, tmp_path_factory):
     """Play a scenario in processes of its own, wait until all of it is stored, and return it.
 
-    It starts some days ago at midnight, or with `until_now` so that it ends now.
+    It starts some days ago at midnight. With `until_now` it ends now, and its versions come one
+    after another.
     """
     folder = tmp_path_factory.mktemp("played")
 
@@ -146,15 +153,17 @@ def play(server, tmp_path_factory):
             )
             served = 0
             for service, told in services.items():
-                processes = {
-                    (service, version, phase.get("environment", "production"), str(instance))
-                    for phase in told["phases"]
-                    for version in phase["versions"]
-                    for instance in range(told.get("instances", 1))
-                }
+                processes = list(
+                    dict.fromkeys(
+                        (service, version, phase.get("environment", "production"), str(instance))
+                        for phase in told["phases"]
+                        for version in phase["versions"]
+                        for instance in range(told.get("instances", 1))
+                    )
+                )
                 deployments = [told.get("deployments", {}).get(each[1], "") for each in processes]
                 # A service that is called comes after its callers, who have to know.
-                with ThreadPoolExecutor(2) as pool:
+                with ThreadPoolExecutor(1 if until_now else 2) as pool:
                     served += sum(pool.map(run, repeat(name), deployments, processes))
             asked = sum(phase.get("traces", 0) for phase in phases)
             deadline = time.monotonic() + 30

@@ -1,0 +1,73 @@
+"""The server watches releases by itself: it warns of what got worse, and else is quiet."""
+
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def flags():
+    return ("--watch-interval-seconds", "0.3")
+
+
+def released(name, *effects):
+    """Return a scenario in which 2.4.0 replaces 2.3.1 after a day, some hours ago."""
+    phases = [
+        {"hours": [0, 24], "traces": 2000, "versions": {"2.3.1": 1}},
+        {"hours": [24, 44], "traces": 2000, "versions": {"2.4.0": 1}},
+    ]
+    return {"name": name, "services": {"shop": {"phases": phases}}, "effects": effects}
+
+
+def watched(played):
+    """Wait until the server has looked at all there is, and return what it watches."""
+    deadline = time.monotonic() + 30
+    while True:
+        found = played.client.list_watched_deployments(experiment=played.experiment).deployments
+        if found and found[0].candidate_count == 2000:
+            [only] = found
+            return only
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def test_of_a_release_that_grows_slower_the_server_warns_by_itself(play):
+    effect = {"version": "2.4.0", "hours": [24, 44], "grows": 1.6}
+    played = play(released("watched growing", effect), until_now=True)
+    found = watched(played)
+    assert (found.version, found.baseline_version) == ("2.4.0", "2.3.1")
+    assert {each.metric: each.alarmed for each in found.metrics} == {
+        "error_rate": False,
+        "latency": True,
+        "slow_rate": True,
+    }
+    events = played.client.list_watch_events(experiment=played.experiment).fetch()
+    assert sorted(each.metric for each in events) == ["latency", "slow_rate"]
+    latency = next(each for each in events if each.metric == "latency")
+    assert (latency.service_name, latency.environment) == ("shop", "production")
+    assert (latency.version, latency.baseline_version) == ("2.4.0", "2.3.1")
+    assert played.hours(latency.deployment_start_time) == pytest.approx(24, abs=0.2)
+    assert latency.summary.startswith(
+        "shop 2.4.0 in production: traces take longer than with 2.3.1: "
+    )
+    assert latency.difference.lower > latency.threshold == 0.05
+    rows = [line for line in played.vtrack("watch", "events").splitlines() if "evt_" in line]
+    assert len(rows) == 2
+    assert all("2.4.0" in row and "2.3.1" in row for row in rows)
+    assert "worse: latency, slow_rate" in played.vtrack("watch", "status")
+
+
+def test_of_a_clean_release_the_server_says_nothing(play):
+    played = play(released("watched clean"), until_now=True)
+    found = watched(played)
+    assert (found.version, found.baseline_version) == ("2.4.0", "2.3.1")
+    # There is enough to say something: the bounds of latency are within a tenth of it.
+    difference = next(each.difference for each in found.metrics if each.metric == "latency")
+    assert -0.1 < difference.lower < 0 < difference.upper < 0.1
+    assert not any(each.alarmed for each in found.metrics)
+    assert not played.client.list_watch_events(experiment=played.experiment).fetch()
+    said = played.vtrack("watch", "events")
+    assert said == "Nothing was found of a deployment that matches.\n"
+    assert "worse" not in played.vtrack("watch", "status").lower()
