@@ -50,7 +50,17 @@ class Played:
         """Compare two versions and return the answer by metric."""
         asked = {"experiment": self.experiment, "environment": "production"} | asked
         found = self.client.compare_versions(baseline, candidate, **asked)
-        return {_name(analysis_pb2.Metric, each.metric): each for each in found.metrics}
+        return {each.metric: each for each in found.metrics}
+
+    def by_route(self, baseline, candidate, **asked):
+        """Return by route what `verdicts` says."""
+        found = self.client.compare_versions(
+            baseline, candidate, experiment=self.experiment, group_by=["route"], **asked
+        )
+        return {
+            group.values["route"]: self.verdicts({each.metric: each for each in group.metrics})
+            for group in found.message.groups
+        }
 
     def verdicts(self, found):
         """Return by metric the verdicts of a comparison that do not say that all is as it was."""

@@ -100,3 +100,50 @@ def test_errors_on_one_route_are_told_by_their_message_with_an_example(play):
     said = played.vtrack("differences", "2.3.1", "2.4.0", "--kind", "error_message")
     assert "card service answered #" in said
     assert message.example_trace_id in said
+    assert played.by_route("2.3.1", "2.4.0") == {
+        "POST /pay": {"error_rate": "regressed"},
+        "POST /chat": {},
+        "POST /search": {},
+    }
+
+
+@pytest.mark.slow
+def test_a_version_that_got_the_slow_routes_is_not_blamed_for_them(play):
+    routes = {
+        "/search": {"share": 1, "ms": 120, "errors": 0.005},
+        "/report": {"share": 1, "ms": 600, "errors": 0.05},
+    }
+    phases = [
+        {
+            "hours": [24 * day, 24 * day + 24],
+            "traces": 2000,
+            "versions": {version: 1},
+            "mix": {version: {"/search": searches, "/report": 1 - searches}},
+        }
+        for day, (version, searches) in enumerate((("2.3.1", 0.8), ("2.4.0", 0.3)))
+    ]
+    shop = {"routes": routes, "phases": phases}
+    # It is faster everywhere, and fails as often as before on either route.
+    effect = {"version": "2.4.0", "slower": 0.9}
+    played = play({"name": "simpson", "services": {"shop": shop}, "effects": [effect]})
+    found = played.compare("2.3.1", "2.4.0")
+    assert played.verdicts(found) == {"latency": "improved"}
+    latency, errors = found["latency"], found["error_rate"]
+    # Whoever looks at all of it together sees it slower and failing twice as often.
+    assert latency.figures[0].difference.lower > 100
+    assert errors.figures[0].difference.lower > 0
+    for each in (latency, errors):
+        assert each.stratified.decides
+        assert list(each.stratified.dimensions) == ["route"]
+    assert latency.stratified.change.lower < -0.1 < latency.stratified.change.upper
+    assert errors.stratified.difference.lower < 0 < errors.stratified.difference.upper
+    assert played.by_route("2.3.1", "2.4.0") == {
+        "POST /search": {"latency": "improved"},
+        "POST /report": {"latency": "improved"},
+    }
+    said = played.vtrack("compare", "2.3.1", "2.4.0")
+    assert said.startswith("2.4.0 is faster than 2.3.1: -")
+    assert "the versions saw different routes, so compared route by route" in said
+    assert "The versions saw a different mix of routes: POST /search " in said
+    together = played.compare("2.3.1", "2.4.0", stratify_by=["none"])
+    assert played.verdicts(together) == {"latency": "regressed", "error_rate": "regressed"}

@@ -65,3 +65,21 @@ def test_one_trace_goes_through_both_services(together):
     spans = together.client.get_trace(trace.trace_id).spans
     assert [span.name for span in spans if not span.parent_span_id] == ["POST /buy"]
     assert {span.name for span in spans} >= {"POST pricing", "POST /quote"}
+
+
+def test_the_service_and_the_step_that_became_slow_are_named(together):
+    steps = ["span_latency:query index", "span_latency:chat gpt-4o-mini"]
+    found = together.compare("5", "6", service_name="pricing", metrics=["entry_latency", *steps])
+    assert together.verdicts(found) == {
+        "entry_latency": "regressed",
+        "span_latency:query index": "regressed",
+    }
+    change = found["entry_latency"].deciding_change
+    assert change.lower < 0.6 < change.upper
+    # All that the gateway does itself takes as long as before; what it waits for does not.
+    found = together.compare(
+        "1.0", "1.1", service_name="gateway", metrics=[*steps, "span_latency:POST pricing"]
+    )
+    assert together.verdicts(found) == {"span_latency:POST pricing": "regressed"}
+    said = together.vtrack("compare", "5", "6", "--metric", "entry_latency")
+    assert said.startswith("6 answers slower than 5: p50 ")
