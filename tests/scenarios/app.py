@@ -32,8 +32,8 @@ of which goes to one of the versions by its share. It may have
 
 - `environment`, production unless told; phases of other environments may be at the same time;
 - `mix`: by version the shares of the routes, where they are not the routes' own;
-- `flags`: by flag the shares of the variants. A user has the same variant as long as shares do
-  not shrink, as in a real roll-out.
+- `flags`: by flag that its requests ask for, the shares of the variants. A user has the same
+  variant as long as no share before it changes, as in a roll-out: name first what grows.
 
 A **service** may have
 
@@ -250,7 +250,7 @@ class Instance:
         self.callee = world.scenario["services"][service].get("calls")
         self.calls_to = calls_to
         self.calls: list[str] = []
-        self.flags = _rollout(world.scenario["services"][service])
+        _roll_out(world.scenario["services"][service])
 
     def serve(self, request: Request, start_ns: int, parent=None) -> int:
         """Serve a request and return when it ended."""
@@ -264,7 +264,7 @@ class Instance:
         ):
             span.set_attributes(attributes)
             known = EvaluationContext(request.user, dict(request.flags))
-            for flag in self.flags:
+            for flag in request.flags:
                 openfeature.get_client().get_string_value(flag, "off", known)
             now = start_ns + int(outcome.ms.pop("") * _MS)
             for name, ms in outcome.ms.items():
@@ -334,7 +334,7 @@ class Instance:
             self.calls_to.write_text("\n".join(self.calls))
 
 
-def _rollout(service: dict[str, Any]) -> list[str]:
+def _roll_out(service: dict[str, Any]) -> None:
     """Set up OpenFeature with the flags of a service; who asks brings the variant along."""
     variants: dict[str, set[str]] = {}
     for phase in service["phases"]:
@@ -353,7 +353,6 @@ def _rollout(service: dict[str, Any]) -> list[str]:
         for flag, names in variants.items()
     }
     openfeature.set_provider(InMemoryProvider(made))
-    return sorted(variants)
 
 
 def main(path: Path, service: str, version: str, environment: str, instance: int) -> None:

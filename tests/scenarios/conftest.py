@@ -103,14 +103,14 @@ def _name(enum, number):
 
 
 @pytest.fixture(scope="module")
-def flags():
+def server_options():
     """Return how the server is started; a module may have its own."""
     return ()
 
 
 @pytest.fixture(scope="module")
-def server(vtrack_on, tmp_path_factory, flags):
-    served = vtrack_on(tmp_path_factory.mktemp("scenarios") / "store", *flags)
+def server(vtrack_on, tmp_path_factory, server_options):
+    served = vtrack_on(tmp_path_factory.mktemp("scenarios") / "store", *server_options)
     yield served.grpc
     served.stop()
 

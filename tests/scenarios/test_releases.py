@@ -108,6 +108,25 @@ def test_errors_on_one_route_are_told_by_their_message_with_an_example(play):
 
 
 @pytest.mark.slow
+def test_one_route_that_became_slow_is_found_behind_a_median_that_did_not(play):
+    played = play(released("one route", {"version": "2.4.0", "route": "/pay", "slower": 3}))
+    found = played.compare("2.3.1", "2.4.0")
+    assert played.verdicts(found) == {"latency": "regressed"}
+    tail = found["latency"].tail
+    assert tail.candidate.lower > tail.baseline.upper
+    assert played.by_route("2.3.1", "2.4.0") == {
+        "POST /pay": {"latency": "regressed"},
+        "POST /chat": {},
+        "POST /search": {},
+    }
+    said = played.vtrack("compare", "2.3.1", "2.4.0", "--metric", "latency", "--group-by", "route")
+    assert "2.4.0 is slower than 2.3.1 where route is POST /pay: p50 " in said
+    assert (
+        "no evidence that latency differs between 2.3.1 and 2.4.0 where route is POST /chat" in said
+    )
+
+
+@pytest.mark.slow
 def test_a_version_that_got_the_slow_routes_is_not_blamed_for_them(play):
     routes = {
         "/search": {"share": 1, "ms": 120, "errors": 0.005},

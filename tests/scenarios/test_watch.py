@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def flags():
+def server_options():
     return ("--watch-interval-seconds", "0.3")
 
 
