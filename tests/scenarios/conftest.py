@@ -19,10 +19,9 @@ from otel_vtrack.client import Client
 from otel_vtrack.v1 import analysis_pb2, timeline_pb2
 
 _APP = Path(__file__).parent / "app.py"
-# Days that are over, so that no span is from the future.
-_START = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
-    4
-)
+_TODAY = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+# Four days that are over, so that no span is from the future.
+_START = _TODAY - timedelta(days=4)
 
 
 @dataclass
