@@ -100,7 +100,8 @@ _OF_SPANS: Final = (
     " AND toStartOfMinute(s.start_time)"
     " <= toStartOfMinute(fromUnixTimestamp64Nano({{until_ns:Int64}}, 'UTC'))"
     " AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF,"
-    " least({{baseline_one_in:UInt64}}, {{candidate_one_in:UInt64}})) AND {0})"
+    " if(s.version = {{baseline_version:String}},"
+    " {{baseline_one_in:UInt64}}, {{candidate_one_in:UInt64}})) AND {0})"
 )
 
 Rows = NDArray[Any]
@@ -192,7 +193,9 @@ class Source:
         self._bound = {**there.narrowed(bound), **self._compiled.parameters}
         self._there = there
         self._counts = self._count()
-        self._flags: dict[str, Rows] = {}
+        self._flags: dict[str, tuple[int, Rows]] = {}
+        self._texts: dict[str, dict[int, str]] = {}
+        self._densest = max(compare.rates(self._counts, self._limit))
         self._traces: Traces | None = None
 
     def _count(self) -> tuple[int, int]:
@@ -221,6 +224,7 @@ class Source:
     def _read_traces(
         self, one_in: tuple[int, int], parts: Mapping[str, str], **more: Any
     ) -> Traces:
+        self._densest = min(self._densest, *one_in)
         bound = self._bound | _one_in(one_in) | {"any_version": 0} | more
         rows = self._array("analysis/traces", _TRACE, bound, parts)
         return Traces(np.sort(rows, order="trace_hash"), one_in)
@@ -314,9 +318,8 @@ class Source:
         if not len(found) and metric.name:
             self._refuse_spans(metric, bound)
         # Which traces these are of, whoever began them.
-        densest = min(one_in)
         traces = self._read_traces(
-            (densest, densest),
+            one_in,
             # An attribute is dear to look at, and which traces have none does not matter.
             self._parts | {"chosen": _OF_SPANS.format(TRUE if by_attribute else parts["which"])},
             any_version=1,
@@ -392,12 +395,13 @@ class Source:
         """Return the value that each trace has in a dimension, as a hash; 0 for none."""
         if not dimension.startswith(FLAG):
             return rows[dimension]
-        if dimension not in self._flags:
+        densest = self._densest
+        one_in, flagged = self._flags.get(dimension, (0, np.zeros(0, _FLAGGED)))
+        if not one_in or one_in > densest:
             key = VTRACK_FLAG_PREFIX + dimension.removeprefix(FLAG)
-            bound = {"key": key, "one_in": min(self.traces().one_in)}
-            found = self._array("analysis/flags", _FLAGGED, bound)
-            self._flags[dimension] = np.sort(found, order="trace_hash")
-        flagged = self._flags[dimension]
+            found = self._array("analysis/flags", _FLAGGED, {"key": key, "one_in": densest})
+            flagged = np.sort(found, order="trace_hash")
+            self._flags[dimension] = densest, flagged
         at, there = Traces(flagged, (1, 1)).find(rows["trace_hash"])
         if not len(flagged):
             return np.zeros(len(rows), np.uint64)
@@ -411,20 +415,22 @@ class Source:
             hashes: Which.
             rows: Traces that have them.
         """
-        wanted = [int(each) for each in np.unique(hashes) if each]
-        found = {0: ""}
-        if not wanted:
-            return found
+        known = self._texts.setdefault(dimension, {0: ""})
+        wanted = [int(each) for each in np.unique(hashes) if int(each) not in known]
+        if wanted:
+            known |= self._read_texts(dimension, wanted, rows)
+        return known
+
+    def _read_texts(self, dimension: str, wanted: list[int], rows: Rows) -> dict[int, str]:
         if dimension.startswith(FLAG):
             key = VTRACK_FLAG_PREFIX + dimension.removeprefix(FLAG)
             bound = {"key": key, "value_hashes": wanted}
-            rows_ = self._store.query("analysis/variants", bound)
-            return found | {row["value_hash"]: row["value"] for row in rows_}
+            read = self._store.query("analysis/variants", bound)
+            return {row["value_hash"]: row["value"] for row in read}
         if dimension in {"service", "environment"}:
             # Of spans these are their own, which no trace needs to have.
-            for row in self._store.query("analysis/places", self._bound):
-                found[row[f"{dimension}_hash"]] = row[dimension]
-            return found
+            places = self._store.query("analysis/places", self._bound)
+            return {row[f"{dimension}_hash"]: row[dimension] for row in places}
         values = rows[dimension]
         order = np.argsort(values, kind="stable")
         at = order[np.searchsorted(values[order], np.array(wanted, np.uint64))]
@@ -436,7 +442,7 @@ class Source:
             row["trace_hash"]: row[dimension] for row in self._store.query("analysis/levels", bound)
         }
         named = zip(wanted, bound["trace_hashes"], strict=True)
-        return found | {value: by_trace.get(trace, "") for value, trace in named}
+        return {value: by_trace.get(trace, "") for value, trace in named}
 
 
 def _thinned(rows: Rows, most: int) -> Rows:

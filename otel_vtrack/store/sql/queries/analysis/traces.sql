@@ -84,5 +84,5 @@ FROM
         HAVING r.4 > 0
             AND ({any_version:UInt8} OR r.2 >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
             AND r.2 <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC'))
-            AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(r.4 = 1, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+            AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, multiIf(r.4 = 1, {baseline_one_in:UInt64}, r.4 = 2, {candidate_one_in:UInt64}, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64})))
 ) AS c;
