@@ -145,6 +145,8 @@ def _interaction(found: "Interaction") -> flags_pb2.Interaction:
         metric=found.metric,
         unit=found.unit,
         baseline_saw_flag=found.baseline_saw_flag,
+        basis=cast("flags_pb2.InteractionBasis.ValueType", int(found.basis)),
+        shared_variant=found.shared_variant,
         change=_change(found.change),
         reference_change=_change(found.reference_change),
         difference=messages.estimate(found.difference),

@@ -243,7 +243,7 @@ def interactions(
         return
     console = show.console()
     if not found.interactions:
-        console.print(escape(f"No flag had two variants in {candidate}."))
+        console.print(escape(f"No flag that {candidate} saw had two variants."))
     for each in found.interactions[:limit]:
         console.print(f"[{_DEPENDS[each.verdict]}]{escape(each.summary)}[/]", soft_wrap=True)
     if len(found.interactions) > limit:

@@ -22,6 +22,42 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _InteractionBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InteractionBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InteractionBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTERACTION_BASIS_UNSPECIFIED: _InteractionBasis.ValueType  # 0
+    """Never used."""
+    INTERACTION_BASIS_BOTH: _InteractionBasis.ValueType  # 1
+    """Those of both: the change of one variant against that of the other."""
+    INTERACTION_BASIS_CANDIDATE: _InteractionBasis.ValueType  # 2
+    """Those of the candidate, for the baseline lacks one. Both are compared with the same traces of
+    the baseline, which fall out: the candidate's variants are tested against each other.
+    """
+    INTERACTION_BASIS_BASELINE: _InteractionBasis.ValueType  # 3
+    """Those of the baseline, for the candidate lacks one. Both are compared with the same traces of
+    the candidate, which fall out: the baseline's variants are tested against each other.
+    """
+
+class InteractionBasis(_InteractionBasis, metaclass=_InteractionBasisEnumTypeWrapper):
+    """Which version's variants are tested: it takes 20 traces of both."""
+
+INTERACTION_BASIS_UNSPECIFIED: InteractionBasis.ValueType  # 0
+"""Never used."""
+INTERACTION_BASIS_BOTH: InteractionBasis.ValueType  # 1
+"""Those of both: the change of one variant against that of the other."""
+INTERACTION_BASIS_CANDIDATE: InteractionBasis.ValueType  # 2
+"""Those of the candidate, for the baseline lacks one. Both are compared with the same traces of
+the baseline, which fall out: the candidate's variants are tested against each other.
+"""
+INTERACTION_BASIS_BASELINE: InteractionBasis.ValueType  # 3
+"""Those of the baseline, for the candidate lacks one. Both are compared with the same traces of
+the candidate, which fall out: the baseline's variants are tested against each other.
+"""
+Global___InteractionBasis: _TypeAlias = InteractionBasis  # noqa: Y015
+
 class _InteractionVerdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -35,7 +71,7 @@ class _InteractionVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_In
     INTERACTION_VERDICT_NO_EVIDENCE: _InteractionVerdict.ValueType  # 2
     """The data do not show that it did; the interval says how far it may nevertheless."""
     INTERACTION_VERDICT_NOT_ENOUGH_DATA: _InteractionVerdict.ValueType  # 3
-    """One of the four groups of traces has fewer than 20."""
+    """One of the groups of traces that are compared has fewer than 20."""
 
 class InteractionVerdict(_InteractionVerdict, metaclass=_InteractionVerdictEnumTypeWrapper):
     """What may be said of an interaction, at a significance of 0.05 after adjustment."""
@@ -47,7 +83,7 @@ INTERACTION_VERDICT_DEPENDS: InteractionVerdict.ValueType  # 1
 INTERACTION_VERDICT_NO_EVIDENCE: InteractionVerdict.ValueType  # 2
 """The data do not show that it did; the interval says how far it may nevertheless."""
 INTERACTION_VERDICT_NOT_ENOUGH_DATA: InteractionVerdict.ValueType  # 3
-"""One of the four groups of traces has fewer than 20."""
+"""One of the groups of traces that are compared has fewer than 20."""
 Global___InteractionVerdict: _TypeAlias = InteractionVerdict  # noqa: Y015
 
 class _FlagChangeKind:
@@ -531,7 +567,9 @@ class ListInteractionsRequest(_message.Message):
     environment: _builtins.str
     """Exact environment of the root."""
     reference_variant: _builtins.str
-    """The variant whose change the others' are compared with; as in CompareVariantsRequest."""
+    """The variant whose change the others' are compared with; as in CompareVariantsRequest, but of
+    those of which the baseline has 20 traces, if there are any, where no name tells it.
+    """
     max_traces: _builtins.int
     """Take a random sample where more traces than this match. 0 means 50,000. Tokens take a fifth."""
     @_builtins.property
@@ -621,6 +659,8 @@ class Interaction(_message.Message):
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    SHARED_VARIANT_FIELD_NUMBER: _builtins.int
     flag: _builtins.str
     """Key of the flag."""
     variant: _builtins.str
@@ -632,7 +672,7 @@ class Interaction(_message.Message):
     unit: _builtins.str
     """As in VariantMetric."""
     baseline_saw_flag: _builtins.bool
-    """Whether the baseline saw the flag. If not, both variants are compared with all of its traces."""
+    """Whether any trace of the baseline saw the flag."""
     test: _builtins.str
     """Name of the significance test; empty if none was made."""
     p_value: _builtins.float
@@ -643,6 +683,12 @@ class Interaction(_message.Message):
     """What may be said."""
     summary: _builtins.str
     """The same in words."""
+    basis: Global___InteractionBasis.ValueType
+    """Which version's variants are tested."""
+    shared_variant: _builtins.str
+    """Where a version lacks a variant: that of its traces which both are compared with, one of the
+    two. Empty if it lacks both, for then they are compared with all of its traces.
+    """
     @_builtins.property
     def change(self) -> Global___VariantChange:
         """What changed where the variant was seen."""
@@ -674,10 +720,12 @@ class Interaction(_message.Message):
         adjusted_p_value: _builtins.float | None = ...,
         verdict: Global___InteractionVerdict.ValueType = ...,
         summary: _builtins.str = ...,
+        basis: Global___InteractionBasis.ValueType = ...,
+        shared_variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "change", b"change", "difference", b"difference", "p_value", b"p_value", "reference_change", b"reference_change"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline_saw_flag", b"baseline_saw_flag", "change", b"change", "difference", b"difference", "flag", b"flag", "metric", b"metric", "p_value", b"p_value", "reference_change", b"reference_change", "reference_variant", b"reference_variant", "summary", b"summary", "test", b"test", "unit", b"unit", "variant", b"variant", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "_p_value", b"_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline_saw_flag", b"baseline_saw_flag", "basis", b"basis", "change", b"change", "difference", b"difference", "flag", b"flag", "metric", b"metric", "p_value", b"p_value", "reference_change", b"reference_change", "reference_variant", b"reference_variant", "shared_variant", b"shared_variant", "summary", b"summary", "test", b"test", "unit", b"unit", "variant", b"variant", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
     _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
@@ -692,7 +740,9 @@ Global___Interaction: _TypeAlias = Interaction  # noqa: Y015
 
 @_typing.final
 class VariantChange(_message.Message):
-    """One metric of both versions, where one variant was seen."""
+    """One metric of both versions, where one variant was seen; in a version that lacks a variant, by the
+    traces that `shared_variant` tells.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

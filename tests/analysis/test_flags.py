@@ -6,7 +6,7 @@ import pytest
 from otel_vtrack.analysis.compare import Verdict
 from otel_vtrack.analysis.flags import breaks, changes, exposure, interactions, variants
 from otel_vtrack.analysis.flags.changes import FlagChangeKind
-from otel_vtrack.analysis.flags.interactions import InteractionVerdict
+from otel_vtrack.analysis.flags.interactions import Basis, InteractionVerdict
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Where
@@ -98,6 +98,67 @@ def test_a_flag_that_the_candidate_brought_is_split_against_the_whole_baseline(
     assert only.difference.lower < 50 < only.difference.upper
     assert only.reference_change.baseline_count == only.change.baseline_count == 400
     assert "no evidence of that where it is off" in only.summary
+    assert (only.basis, only.shared_variant) == (Basis.CANDIDATE, "")
+    assert "both are compared with all of its traces: tested are the variants of 2" in only.summary
+
+
+RAMP = {
+    "1": (lambda n: "new" if n < 5 else "old"),
+    "2": (lambda n: "new" if n % 2 else "old"),
+    "3": (lambda n: "old" if n < 5 else "new"),
+}
+
+
+@pytest.fixture
+def ramp(traffic, chance):
+    """The old variant for all but a few, then half of them, then few; the new one takes 40 ms more.
+
+    The first version fails ten times as often, whatever the variant.
+    """
+    for version, variant in RAMP.items():
+        told = [variant(n) for n in range(600)]
+        traffic(
+            version,
+            [
+                (
+                    chance.normal(100 + 40 * (each == "new"), 10),
+                    chance.random() < (0.3 if version == "1" else 0.03),
+                    seen(each),
+                )
+                for each in told
+            ],
+        )
+
+
+def test_a_rollout_that_began_or_ended_with_a_version_is_told_apart_by_the_other(store, ramp):
+    began, failed = interactions.find(store, Where(versions=("1", "2"))).interactions
+    assert (began.variant, began.reference_variant) == ("new", "old")
+    assert (began.basis, began.shared_variant) == (Basis.CANDIDATE, "old")
+    assert began.baseline_saw_flag
+    assert began.verdict is InteractionVerdict.DEPENDS
+    assert began.difference.lower < 40 < began.difference.upper
+    assert (began.change.baseline_count, began.change.candidate_count) == (595, 300)
+    assert began.change.baseline == began.reference_change.baseline
+    assert began.summary.startswith(f"2 is slower than 1 where {FLAG} = new: "), began.summary
+    assert "no evidence of that where it is old" in began.summary
+    assert "with its traces of old: tested are the variants of 2 against each" in began.summary
+    # Fewer errors, but under both variants.
+    assert (failed.metric, failed.verdict) == ("error_rate", InteractionVerdict.NO_EVIDENCE)
+    assert failed.change.p_value < 1e-6
+
+    ended, _ = interactions.find(store, Where(versions=("2", "3"))).interactions
+    assert (ended.variant, ended.reference_variant) == ("old", "new")
+    assert (ended.basis, ended.shared_variant) == (Basis.BASELINE, "new")
+    assert ended.verdict is InteractionVerdict.DEPENDS
+    assert ended.difference.lower < 40 < ended.difference.upper
+    assert ended.change.candidate == ended.reference_change.candidate
+    assert ended.summary.startswith(f"3 is slower than 2 where {FLAG} was old: "), ended.summary
+    assert "no evidence of that where it was new" in ended.summary
+
+    # All at once: version and variant cannot be told apart.
+    at_once = interactions.find(store, Where(versions=("1", "3"))).interactions
+    assert [each.verdict for each in at_once] == [InteractionVerdict.NOT_ENOUGH_DATA] * 2
+    assert "3 needs 20 traces of either that have it, and 1 20" in at_once[0].summary
 
 
 def test_one_burst_of_a_session_is_no_interaction(store, traffic, chance):

@@ -4,6 +4,10 @@ An interaction is a difference of differences: what changed under a variant, min
 under the reference. That one of two changes is significant and the other is not does not show it
 (A. Gelman and H. Stern, The difference between "significant" and "not significant" is not itself
 statistically significant, The American Statistician 60 (2006)), so it is tested by itself.
+
+While a flag is rolled out, a version lacks one of the variants as a rule. Both variants are then
+compared with the same traces of that version, which fall out of the difference: tested are the
+other version's variants against each other.
 """
 
 from collections.abc import Sequence
@@ -35,6 +39,14 @@ class InteractionVerdict(IntEnum):
     NOT_ENOUGH_DATA = 3
 
 
+class Basis(IntEnum):
+    """Which version's variants are tested; numbers as in flags.proto."""
+
+    BOTH = 1
+    CANDIDATE = 2
+    BASELINE = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One metric of two groups of traces; flags.proto explains each field of VariantChange."""
@@ -57,6 +69,8 @@ class Interaction:
     metric: str
     unit: str
     baseline_saw_flag: bool
+    basis: Basis
+    shared_variant: str
     change: Change
     reference_change: Change
     difference: Estimate | None
@@ -134,32 +148,26 @@ def _of_flag(
 ) -> list[Interaction]:
     seen = sample.flags[flag]
     baseline_saw = bool((seen.codes[~is_candidate] >= 0).any())
-    # By what the candidate saw: a variant that it does not know has no change.
-    own = Variants(seen.names, np.where(is_candidate, seen.codes, -1))
-    first, *others = variants.ordered(own, reference)
+    sides = _Sides(seen, is_candidate)
+    first, *others = sides.ordered(reference)
     clusters = sample.clusters
-
-    def under(code: int) -> tuple[Numbers, Numbers]:
-        of_variant = seen.codes == code
-        before = ~is_candidate & of_variant if baseline_saw else ~is_candidate
-        return before, is_candidate & of_variant
-
     found: list[Interaction] = []
     for measured in columns:
-        reference_sides = under(first)
-        reference_change = change(measured, *reference_sides, clusters)
         for code in others[:MOST_VARIANTS]:
-            sides = under(code)
+            basis, shared = sides.basis(code, first)
+            own, other = (sides.under(each, basis, shared) for each in (code, first))
             tested = None
-            if measured.enough(*reference_sides, *sides):
-                if baseline_saw:
+            if measured.enough(*own, *other):
+                if basis is Basis.BOTH:
                     chosen = (seen.codes == first) | (seen.codes == code)
                     tested = measured.interaction(
                         is_candidate, seen.codes == code, chosen, clusters
                     )
+                elif basis is Basis.CANDIDATE:
+                    tested = measured.difference(other[1], own[1], clusters)
                 else:
-                    # What both are compared with is the same, so it falls out of the difference.
-                    tested = measured.difference(reference_sides[1], sides[1], clusters)
+                    # A change is the smaller, the more the baseline had.
+                    tested = measured.difference(own[0], other[0], clusters)
             found.append(
                 Interaction(
                     flag=flag,
@@ -168,14 +176,66 @@ def _of_flag(
                     metric=measured.metric,
                     unit=measured.unit,
                     baseline_saw_flag=baseline_saw,
-                    change=change(measured, *sides, clusters),
-                    reference_change=reference_change,
+                    basis=basis,
+                    shared_variant="" if shared is None else seen.names[shared],
+                    change=change(measured, *own, clusters),
+                    reference_change=change(measured, *other, clusters),
                     difference=tested.estimate if tested else None,
                     test=tested.test if tested else "",
                     p_value=tested.p_value if tested else None,
                 )
             )
     return found
+
+
+class _Sides:
+    """The traces of both versions by the variant of a flag."""
+
+    def __init__(self, seen: Variants, is_candidate: Numbers) -> None:
+        self._seen = seen
+        self._is_candidate = is_candidate
+        self._has_baseline, self._has_candidate = (
+            np.bincount(seen.codes[side & (seen.codes >= 0)], minlength=len(seen.names))
+            >= measures.ENOUGH
+            for side in (~is_candidate, is_candidate)
+        )
+
+    def ordered(self, reference: str) -> list[int]:
+        """Return the numbers of the variants, the reference first.
+
+        Those that the candidate saw, then others of which the baseline has enough traces. Where
+        no name tells the reference, it is one that the baseline has, if there is any.
+        """
+        names = self._seen.names
+        own = Variants(names, np.where(self._is_candidate, self._seen.codes, -1))
+        order = variants.ordered(own, reference)
+        if not reference and names[order[0]].lower() not in variants.REFERENCES:
+            first = next((code for code in order if self._has_baseline[code]), order[0])
+            order = [first, *(code for code in order if code != first)]
+        # Names are in the order of how many traces saw them.
+        gone = (code for code in range(len(names)) if self._has_baseline[code])
+        return order + [code for code in gone if code not in order]
+
+    def basis(self, code: int, reference: int) -> tuple[Basis, int | None]:
+        """Say whose variants to test, and of which variant are the traces that stand in.
+
+        That is of the version that lacks one of the pair; None for all of its traces.
+        """
+        pair = [code, reference]
+        basis, has = Basis.CANDIDATE, self._has_baseline
+        if self._has_baseline[pair].all():
+            if self._has_candidate[pair].all():
+                return Basis.BOTH, None
+            basis, has = Basis.BASELINE, self._has_candidate
+        return basis, next((each for each in pair if has[each]), None)
+
+    def under(self, code: int, basis: Basis, shared: int | None) -> tuple[Numbers, Numbers]:
+        """Return which traces of the baseline and of the candidate to compare."""
+        own = self._seen.codes == code
+        stand_in = np.full(len(own), True) if shared is None else self._seen.codes == shared
+        before = stand_in if basis is Basis.CANDIDATE else own
+        after = stand_in if basis is Basis.BASELINE else own
+        return ~self._is_candidate & before, self._is_candidate & after
 
 
 def change(measured: Measured, before: Numbers, after: Numbers, clusters: Numbers) -> Change:

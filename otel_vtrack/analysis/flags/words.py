@@ -24,6 +24,7 @@ _BETTER: Final = {
     "tokens": "uses fewer tokens than",
 }
 _DEPENDS, _NO_EVIDENCE = 1, 2
+_BOTH, _OF_BASELINE = 1, 3
 
 
 def amount(metric: str, value: float) -> str:
@@ -85,17 +86,29 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     counts = ", ".join(
         f"{each.baseline_count:,} / {each.candidate_count:,}" for each in (own, other)
     )
-    variant = f"{found.flag} = {found.variant}"
+    verb = "was" if found.basis == _OF_BASELINE else "is"
+    variant = f"{found.flag} {'=' if verb == 'is' else verb} {found.variant}"
+    has, lacks = (baseline, candidate) if verb == "was" else (candidate, baseline)
     if found.verdict not in (_DEPENDS, _NO_EVIDENCE):
+        needed = "each version needs 20 traces of either that have it"
+        if found.basis != _BOTH:
+            needed = f"{has} needs 20 traces of either that have it, and {lacks} 20"
         return (
-            f"not enough data on {name} where {variant} or {found.reference_variant}: each version"
-            " needs 20 traces of either that have it, of several users or sessions where these are"
-            f" told (n = {counts})"
+            f"not enough data on {name} where {variant} or {found.reference_variant}: {needed},"
+            f" of several users or sessions where these are told (n = {counts})"
         )
     tail = (
         f"difference of the changes {gap(found.metric, found.difference)},"
         f" {probability(found.adjusted_p_value)}, n = {counts}"
     )
+    if found.basis != _BOTH:
+        shared = (
+            f"its traces of {found.shared_variant}" if found.shared_variant else "all of its traces"
+        )
+        tail += (
+            f"; {lacks} has too few traces of either to tell them apart, so both are compared with"
+            f" {shared}: tested are the variants of {has} against each other"
+        )
     if found.verdict == _NO_EVIDENCE:
         return (
             f"no evidence that the change of {name} from {baseline} to {candidate} depends on"
@@ -105,7 +118,7 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     if not direction:
         return (
             f"{name} changed otherwise from {baseline} to {candidate} where {variant}"
-            f" ({gap(found.metric, own.difference)}) than where it is {found.reference_variant}"
+            f" ({gap(found.metric, own.difference)}) than where it {verb} {found.reference_variant}"
             f" ({gap(found.metric, other.difference)}): {tail}"
         )
     verbs = _WORSE if direction > 0 else _BETTER
@@ -117,7 +130,7 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     return (
         f"{candidate} {verbs[found.metric]} {baseline} where {variant}:"
         f" {_step(found.metric, own.baseline, own.candidate)}"
-        f" ({gap(found.metric, own.difference)}); {apart} where it is {found.reference_variant}"
+        f" ({gap(found.metric, own.difference)}); {apart} where it {verb} {found.reference_variant}"
         f" ({gap(found.metric, other.difference)}); {tail}"
     )
 
