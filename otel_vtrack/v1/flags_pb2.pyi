@@ -42,7 +42,7 @@ class _InteractionBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Inte
     """
 
 class InteractionBasis(_InteractionBasis, metaclass=_InteractionBasisEnumTypeWrapper):
-    """Which version's variants are tested: it takes 20 traces of both."""
+    """Which version's variants are tested: it takes 20 traces of each, not all of one user or session."""
 
 INTERACTION_BASIS_UNSPECIFIED: InteractionBasis.ValueType  # 0
 """Never used."""

@@ -161,6 +161,27 @@ def test_a_rollout_that_began_or_ended_with_a_version_is_told_apart_by_the_other
     assert "3 needs 20 traces of either that have it, and 1 20" in at_once[0].summary
 
 
+def test_what_one_user_of_the_baseline_saw_does_not_stand_in_the_way(store, traffic, chance):
+    """Somebody tried the new variant out, forty times, before it was rolled out."""
+    for version in ("1", "2"):
+        rows = []
+        for n in range(400):
+            user = n % 40
+            variant = "new" if (user % 2 if version == "2" else n < 40) else "old"
+            user = "tester" if version == "1" and n < 40 else f"{version}-{user}"
+            rows.append(
+                (
+                    chance.normal(100 + 40 * (variant == "new"), 10),
+                    False,
+                    seen(variant, **{"user.id": user}),
+                )
+            )
+        traffic(version, rows)
+    [only] = interactions.find(store, Where(versions=("1", "2")), metrics=["latency"]).interactions
+    assert (only.basis, only.verdict) == (Basis.CANDIDATE, InteractionVerdict.DEPENDS)
+    assert only.difference.lower < 40 < only.difference.upper
+
+
 def test_one_burst_of_a_session_is_no_interaction(store, traffic, chance):
     """Ten sessions of sixty traces each: what a session has in common is no effect of a flag."""
     for version in ("1", "2"):

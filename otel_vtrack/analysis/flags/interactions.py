@@ -148,9 +148,9 @@ def _of_flag(
 ) -> list[Interaction]:
     seen = sample.flags[flag]
     baseline_saw = bool((seen.codes[~is_candidate] >= 0).any())
-    sides = _Sides(seen, is_candidate)
-    first, *others = sides.ordered(reference)
     clusters = sample.clusters
+    sides = _Sides(seen, is_candidate, clusters)
+    first, *others = sides.ordered(reference)
     found: list[Interaction] = []
     for measured in columns:
         for code in others[:MOST_VARIANTS]:
@@ -191,13 +191,11 @@ def _of_flag(
 class _Sides:
     """The traces of both versions by the variant of a flag."""
 
-    def __init__(self, seen: Variants, is_candidate: Numbers) -> None:
+    def __init__(self, seen: Variants, is_candidate: Numbers, clusters: Numbers) -> None:
         self._seen = seen
         self._is_candidate = is_candidate
         self._has_baseline, self._has_candidate = (
-            np.bincount(seen.codes[side & (seen.codes >= 0)], minlength=len(seen.names))
-            >= measures.ENOUGH
-            for side in (~is_candidate, is_candidate)
+            _enough(seen, side, clusters) for side in (~is_candidate, is_candidate)
         )
 
     def ordered(self, reference: str) -> list[int]:
@@ -236,6 +234,14 @@ class _Sides:
         before = stand_in if basis is Basis.CANDIDATE else own
         after = stand_in if basis is Basis.BASELINE else own
         return ~self._is_candidate & before, self._is_candidate & after
+
+
+def _enough(seen: Variants, side: Numbers, clusters: Numbers) -> Numbers:
+    """Say of which variants a side has enough traces, and not all of one user or session."""
+    chosen = side & (seen.codes >= 0)
+    traces = np.bincount(seen.codes[chosen], minlength=len(seen.names))
+    pairs = np.unique(np.stack([seen.codes[chosen], clusters[chosen]]), axis=1)
+    return (traces >= measures.ENOUGH) & (np.bincount(pairs[0], minlength=len(seen.names)) > 1)
 
 
 def change(measured: Measured, before: Numbers, after: Numbers, clusters: Numbers) -> Change:
