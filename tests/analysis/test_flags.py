@@ -141,7 +141,10 @@ def test_a_rollout_that_began_or_ended_with_a_version_is_told_apart_by_the_other
     assert began.change.baseline == began.reference_change.baseline
     assert began.summary.startswith(f"2 is slower than 1 where {FLAG} = new: "), began.summary
     assert "no evidence of that where it is old" in began.summary
-    assert "with its traces of old: tested are the variants of 2 against each" in began.summary
+    assert (
+        "1 has too few traces of new, so both are compared with its traces of old" in began.summary
+    )
+    assert "tested are the variants of 2 against each other" in began.summary
     # Fewer errors, but under both variants.
     assert (failed.metric, failed.verdict) == ("error_rate", InteractionVerdict.NO_EVIDENCE)
     assert failed.change.p_value < 1e-6
@@ -158,7 +161,7 @@ def test_a_rollout_that_began_or_ended_with_a_version_is_told_apart_by_the_other
     # All at once: version and variant cannot be told apart.
     at_once = interactions.find(store, Where(versions=("1", "3"))).interactions
     assert [each.verdict for each in at_once] == [InteractionVerdict.NOT_ENOUGH_DATA] * 2
-    assert "3 needs 20 traces of either that have it, and 1 20" in at_once[0].summary
+    assert "3 needs 20 traces of both that have it, and 1 20 of one" in at_once[0].summary
 
 
 def test_what_one_user_of_the_baseline_saw_does_not_stand_in_the_way(store, traffic, chance):

@@ -92,7 +92,7 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     if found.verdict not in (_DEPENDS, _NO_EVIDENCE):
         needed = "each version needs 20 traces of either that have it"
         if found.basis != _BOTH:
-            needed = f"{has} needs 20 traces of either that have it, and {lacks} 20"
+            needed = f"{has} needs 20 traces of both that have it, and {lacks} 20 of one"
         return (
             f"not enough data on {name} where {variant} or {found.reference_variant}: {needed},"
             f" of several users or sessions where these are told (n = {counts})"
@@ -102,12 +102,14 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
         f" {probability(found.adjusted_p_value)}, n = {counts}"
     )
     if found.basis != _BOTH:
-        shared = (
-            f"its traces of {found.shared_variant}" if found.shared_variant else "all of its traces"
-        )
+        missing, stand_in = "either", "all of its traces"
+        if found.shared_variant:
+            pair = [found.variant, found.reference_variant]
+            pair.remove(found.shared_variant)
+            missing, stand_in = pair[0], f"its traces of {found.shared_variant}"
         tail += (
-            f"; {lacks} has too few traces of either to tell them apart, so both are compared with"
-            f" {shared}: tested are the variants of {has} against each other"
+            f"; {lacks} has too few traces of {missing}, so both are compared with {stand_in}:"
+            f" tested are the variants of {has} against each other"
         )
     if found.verdict == _NO_EVIDENCE:
         return (
