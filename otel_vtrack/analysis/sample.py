@@ -227,7 +227,7 @@ class Source:
         self._densest = min(self._densest, *one_in)
         bound = self._bound | _one_in(one_in) | {"any_version": 0} | more
         rows = self._array("analysis/traces", _TRACE, bound, parts)
-        return Traces(np.sort(rows, order="trace_hash"), one_in)
+        return Traces(rows, one_in)
 
     def _array(
         self,
@@ -237,7 +237,15 @@ class Source:
         parts: Mapping[str, str] | None = None,
     ) -> Rows:
         data = self._store.binary(name, bound, parts)
-        return np.frombuffer(data, kind) if data else np.zeros(0, kind)
+        if not data:
+            return np.zeros(0, kind)
+        rows = np.frombuffer(data, kind)
+        # Always in one order: sums differ in their last digit by that, and with them answers.
+        value = next(
+            (each for each in ("value", "value_hash") if each in (rows.dtype.names or ())), ""
+        )
+        keys = (rows[value], rows["trace_hash"]) if value else (rows["trace_hash"],)
+        return rows[np.lexsort(keys)]
 
     def units(self, metric: Metric, table: Prices) -> Units:
         """Return what a metric measures.
@@ -291,9 +299,10 @@ class Source:
                 hashes.append(trace_hash)
                 dollars.append(math.nan if cost.unknown_models else cost.total_cost)
                 models.update(cost.unknown_models)
-        at, there = self.traces().find(np.array(hashes, np.uint64))
+        order = np.argsort(np.array(hashes, np.uint64))
+        at, there = self.traces().find(np.array(hashes, np.uint64)[order])
         rows = self.traces().rows[at[there]]
-        values = np.array(dollars, np.float64)[there]
+        values = np.array(dollars, np.float64)[order][there]
         priced = np.isfinite(values)
         return Units(
             metric,
@@ -399,8 +408,7 @@ class Source:
         one_in, flagged = self._flags.get(dimension, (0, np.zeros(0, _FLAGGED)))
         if not one_in or one_in > densest:
             key = VTRACK_FLAG_PREFIX + dimension.removeprefix(FLAG)
-            found = self._array("analysis/flags", _FLAGGED, {"key": key, "one_in": densest})
-            flagged = np.sort(found, order="trace_hash")
+            flagged = self._array("analysis/flags", _FLAGGED, {"key": key, "one_in": densest})
             self._flags[dimension] = densest, flagged
         at, there = Traces(flagged, (1, 1)).find(rows["trace_hash"])
         if not len(flagged):
