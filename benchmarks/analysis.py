@@ -115,6 +115,16 @@ def questions(store: Store) -> Iterable[tuple[str, Callable[[], Any], str]]:
         "count of roots by version",
     )
     yield (
+        "progression of the last 20 versions",
+        asking(store, package + "TimelineService/ListProgressions"),
+        "count of roots by version",
+    )
+    yield (
+        "how far changes depend on a flag",
+        asking(store, package + "FlagService/ListInteractions", **versions, **place, flag=FLAG),
+        traces,
+    )
+    yield (
         "exposure to a flag over the month",
         asking(store, package + "FlagService/GetFlagExposure", flag=FLAG, **place),
         "count of a flag's variants",
