@@ -8,10 +8,12 @@ two traces of a cluster have in common is estimated from both versions together,
 if they do not differ, and the design effect of each then follows from the sizes of its clusters
 (A. Donald and A. Donner, Adjustments to the Mantel-Haenszel chi-square statistic and odds ratio
 variance estimator when the data are clustered, Statistics in Medicine 6 (1987)).
+
+Of what was measured, as tokens are, means are tested in place of shares: see `measured`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -20,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from otel_vtrack.analysis import compare, statistics
+from otel_vtrack.analysis import compare, measured, statistics
 from otel_vtrack.analysis.differences import Change, Difference, Kind
+from otel_vtrack.analysis.inference.tested import Tested
 from otel_vtrack.analysis.statistics import Estimate
 
 ENOUGH_WINDOWS: Final = 20
@@ -82,6 +85,51 @@ class Found:
     traces: _Numbers
 
 
+def things(rows: Sequence[dict[str, Any]], kinds: Collection[Kind]) -> list[dict[str, Any]]:
+    """Return the rows that are things of these kinds.
+
+    A measured attribute is one thing and not as many as it has values, and a second one if it is
+    there at all: an ATTRIBUTE without a value.
+    """
+    many = {row["key"] for row in rows if measured.is_measured(row)}
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        kind = row["kind"]
+        if kind == "NUMBER":
+            if row["key"] in many:
+                kept += [row, row | {"kind": "ATTRIBUTE"}]
+        elif kind != "ATTRIBUTE" or row["key"] not in many or not measured.is_number(row["value"]):
+            kept.append(row)
+    wanted = {each.name for each in kinds}
+    return [row for row in kept if row["kind"] in wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A thing that was tested by its shares: where it is, and its design effects."""
+
+    row: dict[str, Any]
+    places: _Numbers
+    effects: _Reals
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A measured attribute that was tested: where it is, its means there, and its clusters."""
+
+    row: dict[str, Any]
+    places: _Numbers
+    values: _Reals
+    tested: Tested
+    labels: _Numbers
+
+    @property
+    def p_value(self) -> float:
+        """That of the test."""
+        return 1.0 if self.tested.p_value is None else self.tested.p_value
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The traces that were looked at; one that both versions have a part in is two.
@@ -93,6 +141,7 @@ class Sample:
         clusters: Sessions, and windows of time where there are enough.
         routes: Names of entry spans.
         route: Of each trace the number of its route.
+        minute: Of each trace the minute since 1970 in which it began.
     """
 
     ids: npt.NDArray[np.uint64]
@@ -101,6 +150,7 @@ class Sample:
     clusters: list[Clusters]
     routes: list[str]
     route: _Numbers
+    minute: _Numbers
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any]], widths: Sequence[int]) -> "Sample | None":
@@ -132,10 +182,31 @@ class Sample:
         of_window = _clusters(window, side)
         if of_window.counts.min() >= ENOUGH_WINDOWS:
             clusters.append(of_window)
-        return cls(ids, side, totals, clusters, routes, route)
+        return cls(ids, side, totals, clusters, routes, route, minute)
 
-    def told_apart(self, rows: Sequence[dict[str, Any]]) -> list[Difference]:
-        """Test each thing, and return those by which the versions differ by more than chance."""
+    def told_apart(self, rows: Sequence[dict[str, Any]]) -> tuple[int, list[Difference]]:
+        """Test each thing: count those tested, and return by which the versions surely differ."""
+        shares = self._shares([row for row in rows if row["kind"] != "NUMBER"])
+        numbers = self._numbers([row for row in rows if row["kind"] == "NUMBER"])
+        tested = [*shares, *numbers]
+        adjusted = statistics.adjusted([each.p_value for each in tested])
+        found = [
+            self._difference(each, p_value)
+            if isinstance(each, Share)
+            else self._of_means(each, p_value)
+            for each, p_value in zip(tested, adjusted, strict=True)
+            if p_value < compare.ALPHA
+        ]
+        # That a measured attribute is there more often follows from what else there is more of.
+        return len(tested), [
+            each
+            for each in found
+            if each.kind is not Kind.ATTRIBUTE
+            or each.value
+            or each.change in {Change.NEW, Change.VANISHED}
+        ]
+
+    def _shares(self, rows: Sequence[dict[str, Any]]) -> list[Share]:
         if not rows:
             return []
         places = [_places(self.ids, row["traces"]) for row in rows]
@@ -160,12 +231,47 @@ class Sample:
                 counts.tolist(), effects.tolist(), freedoms.tolist(), strict=True
             )
         ]
-        adjusted = statistics.adjusted(p_values)
-        return [
-            self._difference(rows[at], places[at], effects[at], p_values[at], adjusted[at])
-            for at in range(len(rows))
-            if adjusted[at] < compare.ALPHA
-        ]
+        return list(map(Share, rows, places, effects, p_values))
+
+    def _numbers(self, rows: Sequence[dict[str, Any]]) -> list[Number]:
+        found: list[Number] = []
+        for row in rows:
+            given = np.array(row["measured_traces"], dtype=np.uint64)
+            order = np.argsort(given)
+            known = np.isin(given[order], self.ids)
+            places = np.searchsorted(self.ids, given[order][known])
+            values = np.array(row["means"], dtype=np.float64)[order][known]
+            if not measured.is_amount(row["key"], values, self.minute[places]):
+                continue
+            labels = [each.labels[places] for each in self.clusters]
+            tested = measured.test(values, self.is_candidate[places], labels)
+            if tested is not None:
+                found.append(Number(row, places, values, *tested))
+        return found
+
+    def _of_means(self, number: Number, adjusted: float) -> Difference:
+        places, values = number.places, number.values
+        side = self.is_candidate[places]
+        counts = np.bincount(side, minlength=2)
+        gap = number.tested.estimate or Estimate(0.0)
+        # Less their mean, lest a route's part in the difference be that of its traffic.
+        route, share, same = self._by_route(places, values - values.mean(), gap.value)
+        return Difference(
+            kind=Kind.NUMBER,
+            key=number.row["key"],
+            value="",
+            change=Change.MORE if gap.value > 0 else Change.LESS,
+            baseline_count=int(counts[0]),
+            candidate_count=int(counts[1]),
+            difference=gap,
+            p_value=number.p_value,
+            adjusted_p_value=adjusted,
+            example_trace_id=number.row["example_trace_id"],
+            route=route,
+            route_share=share,
+            same_route_difference=same,
+            averages=measured.averages(values, side, number.labels),
+        )
 
     def effects(self, found: Found, shares: _Reals) -> tuple[_Reals, _Reals]:
         """Return of each thing the greatest design effects, and the degrees of freedom.
@@ -180,19 +286,13 @@ class Sample:
         greatest = errors.sum(axis=2).argmax(axis=0), np.arange(len(shares))
         return effects[greatest], freedoms[greatest]
 
-    def _difference(
-        self,
-        row: dict[str, Any],
-        places: _Numbers,
-        effects: _Reals,
-        p_value: float,
-        adjusted: float,
-    ) -> Difference:
+    def _difference(self, thing: Share, adjusted: float) -> Difference:
+        row, places = thing.row, thing.places
         counts = np.bincount(self.is_candidate[places], minlength=2)
         shares = [
             statistics.proportion(count / effect, total / effect)
             for count, total, effect in zip(
-                counts.tolist(), self.totals.tolist(), effects.tolist(), strict=True
+                counts.tolist(), self.totals.tolist(), thing.effects.tolist(), strict=True
             )
         ]
         gap = statistics.difference(*shares) or Estimate(0.0)
@@ -202,7 +302,9 @@ class Sample:
             change = Change.VANISHED
         else:
             change = Change.MORE if gap.value > 0 else Change.LESS
-        route, share, same = self._by_route(places, gap.value)
+        has = np.zeros(len(self.ids))
+        has[places] = 1
+        route, share, same = self._by_route(np.arange(len(self.ids)), has, gap.value)
         return Difference(
             kind=Kind[row["kind"]],
             key=row["key"],
@@ -211,7 +313,7 @@ class Sample:
             baseline_count=int(counts[0]),
             candidate_count=int(counts[1]),
             difference=gap,
-            p_value=p_value,
+            p_value=thing.p_value,
             adjusted_p_value=adjusted,
             example_trace_id=row["example_trace_id"],
             route=route,
@@ -219,24 +321,26 @@ class Sample:
             same_route_difference=same,
         )
 
-    def _by_route(self, places: _Numbers, gap: float) -> tuple[str, float, float | None]:
+    def _by_route(
+        self, places: _Numbers, values: _Reals, gap: float
+    ) -> tuple[str, float, float | None]:
         """Say which route holds most of a difference, and what is left of it route by route.
 
         What is left is the difference of Mantel and Haenszel, routes weighted by how many traces
         of both versions they have (S. Greenland and J. M. Robins, Biometrics 41 (1985)).
         """
+        cells = 2 * self.route[places] + self.is_candidate[places]
         traces, found = (
-            np.bincount(2 * self.route[at] + self.is_candidate[at], minlength=2 * len(self.routes))
-            .reshape(-1, 2)
-            .astype(float)
-            for at in (np.arange(len(self.ids)), places)
+            np.bincount(cells, weights, 2 * len(self.routes)).reshape(-1, 2).astype(float)
+            for weights in (None, values)
         )
         both = traces.prod(axis=1) / np.maximum(1.0, traces.sum(axis=1))
         same = None
         if both.any():
             rates = found / np.maximum(1.0, traces)
             same = float((both * (rates[:, 1] - rates[:, 0])).sum() / both.sum())
-        parts = found[:, 1] / self.totals[1] - found[:, 0] / self.totals[0]
+        totals = traces.sum(axis=0)
+        parts = found[:, 1] / totals[1] - found[:, 0] / totals[0]
         most = int((parts * np.sign(gap)).argmax())
         share = float(parts[most] / gap) if gap else 0.0
         if share <= _MOSTLY or np.count_nonzero(traces.sum(axis=1)) < 2:

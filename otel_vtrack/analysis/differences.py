@@ -2,7 +2,8 @@
 
 A thing (an error message, an exception type, the name of a span, a model, a variant of a flag, the
 value of an attribute) is in a trace or not, so that each is a table of two by two: traces with and
-without it, in the baseline and in the candidate.
+without it, in the baseline and in the candidate. An attribute that was measured, as tokens are, has
+nearly as many values as traces: of it the means are compared.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ class Kind(IntEnum):
     MODEL = 4
     FLAG = 5
     ATTRIBUTE = 6
+    NUMBER = 7
 
 
 class Change(IntEnum):
@@ -38,6 +40,17 @@ class Change(IntEnum):
     VANISHED = 2
     MORE = 3
     LESS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """Of what was measured; analysis.proto explains each field."""
+
+    baseline_mean: float
+    candidate_mean: float
+    baseline_median: float
+    candidate_median: float
+    relative_difference: Estimate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +70,7 @@ class Difference:
     route: str
     route_share: float
     same_route_difference: float | None
+    averages: Averages | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +120,11 @@ def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -
     sample = apart.Sample.of(rows, [each.width if each.is_sample else 1 for each in chosen])
     if sample is None:
         raise _nothing(question.candidate_version)
-    wanted = {kind.name for kind in kinds or Kind}
-    things = [row for row in rows if row["kind"] in wanted]
-    found = sample.told_apart(things)
+    tested_count, found = sample.told_apart(apart.things(rows, set(kinds or Kind)))
     found.sort(
         key=lambda each: (
             each.adjusted_p_value,
-            -abs(each.difference.value),
+            -_size(each),
             each.kind,
             each.key,
             each.value,
@@ -128,8 +140,16 @@ def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -
         candidate_trace_count=int(sample.totals[1]),
         differences=tuple(found),
         sampled_one_in=one_in,
-        tested_count=len(things),
+        tested_count=tested_count,
     )
+
+
+def _size(found: Difference) -> float:
+    """Return a difference of shares, or a relative one of means."""
+    if found.averages is None:
+        return abs(found.difference.value)
+    change = found.averages.relative_difference
+    return 0.0 if change is None else abs(change.value)
 
 
 def _when(

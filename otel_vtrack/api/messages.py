@@ -223,6 +223,19 @@ def difference(found: differences.Difference) -> analysis_pb2.Difference:
         route=found.route,
         route_share=found.route_share,
         same_route_difference=found.same_route_difference,
+        averages=_averages(found.averages),
+    )
+
+
+def _averages(found: differences.Averages | None) -> analysis_pb2.Averages | None:
+    if found is None:
+        return None
+    return analysis_pb2.Averages(
+        baseline_mean=found.baseline_mean,
+        candidate_mean=found.candidate_mean,
+        baseline_median=found.baseline_median,
+        candidate_median=found.candidate_median,
+        relative_difference=estimate(found.relative_difference),
     )
 
 

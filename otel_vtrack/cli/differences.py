@@ -74,10 +74,10 @@ def command(
     """List what is new in version B, what vanished, and what is in more or fewer traces.
 
     Error messages, exception types, names of spans, models, variants of feature flags and values
-    of attributes, by the share of traces in which they are. Listed is what is more than chance
-    after adjustment for all that was looked at, at 0.05; the surest first. What is mostly in
-    traces of one route says so, and what is only a mix of routes, too: the same in each of them,
-    and other routes asked for.
+    of attributes, by the share of traces in which they are; of attributes that were measured, as
+    tokens are, the means. Listed is what is more than chance after adjustment for all that was
+    looked at, at 0.05; the surest first. What is mostly in traces of one route says so, and what
+    is only a mix of routes, too: the same in each of them, and other routes asked for.
     """
     with connection.client(server) as client:
         found = client.list_differences(
@@ -110,20 +110,21 @@ def command(
     if found.sampled_one_in > 1:
         told += f"; a sample of windows of time: about one trace of {found.sampled_one_in}"
     console.print(f"{told}.")
+    number = next((each.key for each in found.differences if each.HasField("averages")), "")
+    if number:
+        asked = f"vtrack compare {baseline} {candidate} --metric attribute:{number}"
+        console.print(escape(f"Of a number more is told by `{asked}`."), soft_wrap=True)
 
 
 def _row(found: pb.ListDifferencesResponse, each: pb.Difference) -> tuple[str, ...]:
     kind = pb.DifferenceKind.Name(each.kind).removeprefix("DIFFERENCE_KIND_")
     change = pb.DifferenceChange.Name(each.change).removeprefix("DIFFERENCE_CHANGE_")
     value = " ".join(each.value.split())
-    gap = each.difference
     return (
         change.lower(),
         kind.lower().replace("_", " "),
-        f"{each.key} = {value}" if each.key else value,
-        _share(each.baseline_count, found.baseline_trace_count),
-        _share(each.candidate_count, found.candidate_trace_count),
-        f"{gap.value * 100:+.3g} [{gap.lower * 100:.3g}, {gap.upper * 100:.3g}] points",
+        " = ".join(filter(None, (each.key, value))),
+        *(_means(each) if each.HasField("averages") else _shares(found, each)),
         words.probability(each.adjusted_p_value),
         _route(each),
         each.example_trace_id,
@@ -137,6 +138,31 @@ def _route(each: pb.Difference) -> str:
     if each.HasField("same_route_difference") and abs(same) < _MIX * abs(each.difference.value):
         said.append(_ONLY_MIX)
     return ", ".join(said)
+
+
+def _shares(found: pb.ListDifferencesResponse, each: pb.Difference) -> tuple[str, str, str]:
+    gap = each.difference
+    return (
+        _share(each.baseline_count, found.baseline_trace_count),
+        _share(each.candidate_count, found.candidate_trace_count),
+        f"{gap.value * 100:+.3g} [{gap.lower * 100:.3g}, {gap.upper * 100:.3g}] points",
+    )
+
+
+def _means(each: pb.Difference) -> tuple[str, str, str]:
+    """Tell means, and their difference relative to the baseline's where it has one."""
+    of, gap, unit, times = each.averages, each.difference, "", 1
+    if of.HasField("relative_difference"):
+        gap, unit, times = of.relative_difference, " %", 100
+    bounds = (
+        f"{getattr(gap, name) * times:.3g}" if gap.HasField(name) else "?"
+        for name in ("lower", "upper")
+    )
+    return (
+        f"mean {of.baseline_mean:.4g}",
+        f"mean {of.candidate_mean:.4g}",
+        f"{gap.value * times:+.3g} [{', '.join(bounds)}]{unit}",
+    )
 
 
 def _share(count: int, total: int) -> str:

@@ -93,8 +93,8 @@ def list_differences(
         environment: By spans in this environment alone.
         start_time_from: By traces that started then or later.
         start_time_until: By traces that started before.
-        kinds: `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`; empty
-            for all.
+        kinds: `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`,
+            `number`; empty for all.
         max_traces: Take a sample where more match; 0 for 10,000.
         timeout: Seconds for all attempts; None for the client's own.
     """

@@ -111,7 +111,14 @@ class _DifferenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Differ
     DIFFERENCE_KIND_FLAG: _DifferenceKind.ValueType  # 5
     """A variant of a feature flag, with the flag as `key`."""
     DIFFERENCE_KIND_ATTRIBUTE: _DifferenceKind.ValueType  # 6
-    """The value of an attribute of spans, with its name as `key`."""
+    """The value of an attribute of spans, with its name as `key`. Without a value: that the attribute
+    is there at all, of one that was measured.
+    """
+    DIFFERENCE_KIND_NUMBER: _DifferenceKind.ValueType  # 7
+    """The mean of an attribute that was measured: whose values are numbers, more than 20 of them.
+    Neither new nor vanished, but more or less; `vtrack compare A B --metric attribute:KEY` tells
+    more of it.
+    """
 
 class DifferenceKind(_DifferenceKind, metaclass=_DifferenceKindEnumTypeWrapper):
     """What kind of thing is found in spans."""
@@ -129,7 +136,14 @@ DIFFERENCE_KIND_MODEL: DifferenceKind.ValueType  # 4
 DIFFERENCE_KIND_FLAG: DifferenceKind.ValueType  # 5
 """A variant of a feature flag, with the flag as `key`."""
 DIFFERENCE_KIND_ATTRIBUTE: DifferenceKind.ValueType  # 6
-"""The value of an attribute of spans, with its name as `key`."""
+"""The value of an attribute of spans, with its name as `key`. Without a value: that the attribute
+is there at all, of one that was measured.
+"""
+DIFFERENCE_KIND_NUMBER: DifferenceKind.ValueType  # 7
+"""The mean of an attribute that was measured: whose values are numbers, more than 20 of them.
+Neither new nor vanished, but more or less; `vtrack compare A B --metric attribute:KEY` tells
+more of it.
+"""
 Global___DifferenceKind: _TypeAlias = DifferenceKind  # noqa: Y015
 
 class _DifferenceChange:
@@ -145,9 +159,9 @@ class _DifferenceChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Diff
     DIFFERENCE_CHANGE_VANISHED: _DifferenceChange.ValueType  # 2
     """In no trace of the candidate."""
     DIFFERENCE_CHANGE_MORE: _DifferenceChange.ValueType  # 3
-    """In a greater share of the candidate's traces."""
+    """In a greater share of the candidate's traces; of a number, its mean is greater."""
     DIFFERENCE_CHANGE_LESS: _DifferenceChange.ValueType  # 4
-    """In a smaller share of the candidate's traces."""
+    """In a smaller share of the candidate's traces; of a number, its mean is smaller."""
 
 class DifferenceChange(_DifferenceChange, metaclass=_DifferenceChangeEnumTypeWrapper):
     """How a thing changed."""
@@ -159,9 +173,9 @@ DIFFERENCE_CHANGE_NEW: DifferenceChange.ValueType  # 1
 DIFFERENCE_CHANGE_VANISHED: DifferenceChange.ValueType  # 2
 """In no trace of the candidate."""
 DIFFERENCE_CHANGE_MORE: DifferenceChange.ValueType  # 3
-"""In a greater share of the candidate's traces."""
+"""In a greater share of the candidate's traces; of a number, its mean is greater."""
 DIFFERENCE_CHANGE_LESS: DifferenceChange.ValueType  # 4
-"""In a smaller share of the candidate's traces."""
+"""In a smaller share of the candidate's traces; of a number, its mean is smaller."""
 Global___DifferenceChange: _TypeAlias = DifferenceChange  # noqa: Y015
 
 @_typing.final
@@ -1178,7 +1192,7 @@ class ListDifferencesResponse(_message.Message):
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
         """Those that are more than chance, the surest first; of equally sure ones, that with the
-        greater difference of shares.
+        greater difference of shares, or relative difference of means.
         """
 
     def __init__(
@@ -1218,6 +1232,7 @@ class Difference(_message.Message):
     ROUTE_FIELD_NUMBER: _builtins.int
     ROUTE_SHARE_FIELD_NUMBER: _builtins.int
     SAME_ROUTE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    AVERAGES_FIELD_NUMBER: _builtins.int
     kind: Global___DifferenceKind.ValueType
     """What it is."""
     key: _builtins.str
@@ -1231,7 +1246,7 @@ class Difference(_message.Message):
     candidate_count: _builtins.int
     """Traces with it in the candidate."""
     p_value: _builtins.float
-    """Probability of shares at least as far apart if the versions did not differ. Traces of one
+    """Probability of shares or means at least as far apart if the versions did not differ. Traces of one
     session, and those of one window of time, count as dependent on each other.
     """
     adjusted_p_value: _builtins.float
@@ -1251,7 +1266,13 @@ class Difference(_message.Message):
     """
     @_builtins.property
     def difference(self) -> Global___Estimate:
-        """Share of the candidate's traces with it minus that of the baseline's; from -1 to 1."""
+        """Share of the candidate's traces with it minus that of the baseline's; from -1 to 1. Of a
+        number, the difference of means.
+        """
+
+    @_builtins.property
+    def averages(self) -> Global___Averages:
+        """Of a number: what it is in both versions."""
 
     def __init__(
         self,
@@ -1269,13 +1290,56 @@ class Difference(_message.Message):
         route: _builtins.str = ...,
         route_share: _builtins.float = ...,
         same_route_difference: _builtins.float | None = ...,
+        averages: Global___Averages | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference", "difference", b"difference", "same_route_difference", b"same_route_difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference", "averages", b"averages", "difference", b"difference", "same_route_difference", b"same_route_difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference", "adjusted_p_value", b"adjusted_p_value", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "change", b"change", "difference", b"difference", "example_trace_id", b"example_trace_id", "key", b"key", "kind", b"kind", "p_value", b"p_value", "route", b"route", "route_share", b"route_share", "same_route_difference", b"same_route_difference", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference", "adjusted_p_value", b"adjusted_p_value", "averages", b"averages", "baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "change", b"change", "difference", b"difference", "example_trace_id", b"example_trace_id", "key", b"key", "kind", b"kind", "p_value", b"p_value", "route", b"route", "route_share", b"route_share", "same_route_difference", b"same_route_difference", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__same_route_difference: _TypeAlias = _typing.Literal["same_route_difference"]  # noqa: Y015
     _WhichOneofArgType__same_route_difference: _TypeAlias = _typing.Literal["_same_route_difference", b"_same_route_difference"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__same_route_difference) -> _WhichOneofReturnType__same_route_difference | None: ...
 
 Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
+@_typing.final
+class Averages(_message.Message):
+    """Averages of an attribute that was measured, one value a trace: the mean of its spans."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_MEAN_FIELD_NUMBER: _builtins.int
+    CANDIDATE_MEAN_FIELD_NUMBER: _builtins.int
+    BASELINE_MEDIAN_FIELD_NUMBER: _builtins.int
+    CANDIDATE_MEDIAN_FIELD_NUMBER: _builtins.int
+    RELATIVE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    baseline_mean: _builtins.float
+    """Mean of the baseline's traces."""
+    candidate_mean: _builtins.float
+    """Mean of the candidate's traces."""
+    baseline_median: _builtins.float
+    """Median of the baseline's traces."""
+    candidate_median: _builtins.float
+    """Median of the candidate's traces."""
+    @_builtins.property
+    def relative_difference(self) -> Global___Estimate:
+        """The difference of means as a share of the baseline's: 0.3 means 30 % more. Absent where a mean
+        is 0 or less.
+        """
+
+    def __init__(
+        self,
+        *,
+        baseline_mean: _builtins.float = ...,
+        candidate_mean: _builtins.float = ...,
+        baseline_median: _builtins.float = ...,
+        candidate_median: _builtins.float = ...,
+        relative_difference: Global___Estimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["relative_difference", b"relative_difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_mean", b"baseline_mean", "baseline_median", b"baseline_median", "candidate_mean", b"candidate_mean", "candidate_median", b"candidate_median", "relative_difference", b"relative_difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Averages: _TypeAlias = Averages  # noqa: Y015

@@ -88,6 +88,53 @@ def test_models_attributes_and_exceptions_are_told_each_once(store, traces):
     }
 
 
+def answered(draw, traces, version, times=1.0, failing=0.0):
+    """300 traces of two answers each; who fails says so, in as many tokens."""
+    made = []
+    for fails in draw.random(300) < failing:
+        tokens = (draw.lognormal(5, 0.5, 2) * times).astype(int).tolist()
+        made.append(
+            (failed("no card") if fails else {})
+            | {
+                "attributes": {
+                    "gen_ai.usage.output_tokens": tokens[0],
+                    "score": float(draw.random()),
+                    "thread.id": int(draw.integers(30) + (300 if version == "B" else 0)),
+                    "http.response.status_code": 500 if fails else 200,
+                }
+            }
+        )
+    traces(version, made)
+
+
+def test_a_number_that_grew_is_one_difference_by_its_name(store, traces):
+    draw = np.random.default_rng(6)
+    answered(draw, traces, "A")
+    answered(draw, traces, "B", times=1.3)
+    [each] = differences.find(store, AB).differences
+    assert (each.kind, each.change) == (Kind.NUMBER, Change.MORE)
+    assert (each.key, each.value) == ("gen_ai.usage.output_tokens", "")
+    assert (each.baseline_count, each.candidate_count) == (300, 300)
+    of = each.averages
+    assert of.relative_difference.lower < 0.3 < of.relative_difference.upper
+    assert of.candidate_mean - of.baseline_mean == pytest.approx(each.difference.value)
+    assert of.candidate_median / of.baseline_median == pytest.approx(1.3, rel=0.1)
+    assert 301 <= int(each.example_trace_id, 16) <= 600
+    assert found(store, Kind.ATTRIBUTE) == {}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_release_with_errors_alone_is_not_blamed_for_numbers(store, traces, seed):
+    draw = np.random.default_rng(seed)
+    answered(draw, traces, "A")
+    answered(draw, traces, "B", failing=0.1)
+    assert found(store).keys() == {
+        (Kind.ERROR_MESSAGE, "", "no card"),
+        (Kind.ATTRIBUTE, "http.response.status_code", "200"),
+        (Kind.ATTRIBUTE, "http.response.status_code", "500"),
+    }
+
+
 def test_flags_are_told_however_they_came(store, traces):
     told_by = event(
         "feature_flag.evaluation",
@@ -109,7 +156,7 @@ def test_versions_that_do_not_differ_are_not_told_apart(store, traces):
         traces(
             version,
             [
-                {"name": f"step {draw.integers(20)}", "attributes": {"n": int(draw.integers(30))}}
+                {"name": f"step {draw.integers(20)}", "attributes": {"n": str(draw.integers(30))}}
                 for _ in range(300)
             ],
         )
@@ -349,7 +396,7 @@ def test_versions_without_a_difference_are_told_apart_in_one_of_twenty_sessions_
         sessions = np.repeat(np.arange(180), sizes)
         has = draw.random((len(sessions), 20)) < clustered(draw, 180, sizes, share, 0.4)
         rows, things = sample_of(has, sessions, (sessions >= 60).astype(int))
-        alarms += bool(apart.Sample.of(rows, [1, 1]).told_apart(things))
+        alarms += bool(apart.Sample.of(rows, [1, 1]).told_apart(things)[1])
     assert alarms / rounds < 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
 
 

@@ -11,6 +11,9 @@
 --
 -- Of each kind, and of each attribute, the hundred most frequent: what has more values than that
 -- is an identity and tells nothing. Nor does what is in one trace or two, and there is much of it.
+--
+-- NUMBER is an attribute that holds numbers: with their mean in each trace, and how many values
+-- they have, counted up to 21. Where these are few, each is a thing of its own.
 
 WITH
     (m -> substringUTF8(replaceRegexpAll(m, '[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*', '#'), 1, 200)) AS without_numbers,
@@ -111,13 +114,18 @@ WITH
             AND ({service_name:String} = '' OR s.service_name = {service_name:String})
             AND ({environment:String} = '' OR s.environment = {environment:String})
             AND (toStartOfMinute(s.start_time), s.trace_id) IN (SELECT minute, trace_id FROM places)
+        -- A span may be there twice until its rows are merged, and counts once in a mean.
+        LIMIT 1 BY s.trace_id, s.span_id
     )
 SELECT
     f.fact.1 AS kind,
     f.fact.2 AS key,
-    f.fact.3 AS value,
-    groupUniqArray(bitOr(bitAnd(cityHash64(f.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(f.is_candidate))) AS traces,
-    lower(hex(min((NOT f.is_example, f.trace_id)).2)) AS example_trace_id
+    if(f.fact.1 = 'NUMBER', '', f.fact.3) AS value,
+    groupUniqArray(bitOr(bitAnd(cityHash64(f.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(f.is_candidate)) AS trace) AS traces,
+    lower(hex(min((NOT f.is_example, f.trace_id)).2)) AS example_trace_id,
+    mapKeys(avgMapIf(map(trace, toFloat64OrZero(f.fact.3)), f.fact.1 = 'NUMBER') AS by_trace) AS measured_traces,
+    mapValues(by_trace) AS means,
+    uniqUpToIf(20)(f.fact.3, f.fact.1 = 'NUMBER') AS distinct_count
 FROM
 (
     SELECT
@@ -140,7 +148,10 @@ FROM
                     -- No bytes, nothing that only says which version it is or who asked, and
                     -- neither models nor flags, which are kinds of their own.
                     a -> a.3 < 5 AND NOT match(a.1, '^(?:service|deployment|vcs|vtrack|git|session|user|enduser|feature_flag|mlflow\\.(?:source|trace)|mlflow\\.traceTag)\\.|^(?:app_)?version$|^gen_ai\\.(?:request|response)\\.model$'),
-                    arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)))))) AS fact
+                    arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)) AS told),
+            arrayMap(
+                a -> ('NUMBER', toString(a.1), a.2),
+                arrayFilter(a -> a.3 IN (3, 4) AND isFinite(toFloat64OrZero(a.2)), told))))) AS fact
     FROM sampled AS s
     UNION ALL
     -- What is of a trace is of both versions, for it is not known here which of them are in it.
@@ -161,7 +172,7 @@ FROM
     WHERE startsWith(g.key, 'vtrack.flag.') AND g.deleted = 0
         AND g.trace_id IN (SELECT trace_id FROM chosen)
 ) AS f
-GROUP BY f.fact
+GROUP BY kind, key, value
 HAVING length(traces) > 2 OR kind IN ('', 'SESSION', 'MINUTE', 'ROUTE')
 ORDER BY length(traces) DESC, kind, key, value
 LIMIT 100 BY kind, key, if(kind IN ('SESSION', 'MINUTE', 'ROUTE'), value, '');
