@@ -111,13 +111,29 @@ def test_what_differs_because_other_routes_were_asked_for_says_so(run, send):
         send(
             *(
                 {"trace": number * 1000 + n, "span": n, "name": "pay" if n <= share else "look"}
-                | {"attributes": {"gen_ai.request.model": "m"} if n <= share else {}}
+                | {
+                    "attributes": {"gen_ai.request.model": "m", "bytes": 1000 + n}
+                    if n <= share
+                    else {"bytes": n}
+                }
                 for n in range(1, 101)
             ),
             service__version=version,
         )
     told = run("differences", "2.3.1", "2.4.0", "--kind", "model").stdout
     assert "pay (100%), a mix of routes" in told
+    told = run("differences", "2.3.1", "2.4.0", "--kind", "number").stdout
+    for word in (
+        "more",
+        "number",
+        "bytes",
+        "mean 250.5",
+        "mean 850.5",
+        "+240 [",
+        "a mix of routes",
+    ):
+        assert word in told
+    assert "`vtrack compare 2.3.1 2.4.0 --metric attribute:bytes`" in told
 
 
 def test_traces_are_searched_for_people_and_for_programs(run, send, trace_id):

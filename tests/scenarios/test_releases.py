@@ -108,6 +108,17 @@ def test_errors_on_one_route_are_told_by_their_message_with_an_example(play):
 
 
 @pytest.mark.slow
+def test_longer_answers_are_one_difference_and_not_as_many_as_they_have_lengths(play):
+    played = play(released("long", {"version": "2.4.0", "longer": 1.3}))
+    differences = played.differences("2.3.1", "2.4.0")
+    assert differences.keys() == {("more", "number", "gen_ai.usage.output_tokens=")}
+    change = differences["more", "number", "gen_ai.usage.output_tokens="].averages
+    assert change.relative_difference.lower < 0.3 < change.relative_difference.upper
+    said = played.vtrack("differences", "2.3.1", "2.4.0")
+    assert "vtrack compare 2.3.1 2.4.0 --metric attribute:gen_ai.usage.output_tokens" in said
+
+
+@pytest.mark.slow
 def test_one_route_that_became_slow_is_found_behind_a_median_that_did_not(play):
     played = play(released("one route", {"version": "2.4.0", "route": "/pay", "slower": 3}))
     found = played.compare("2.3.1", "2.4.0")
