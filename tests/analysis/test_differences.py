@@ -99,6 +99,7 @@ def answered(draw, traces, version, times=1.0, failing=0.0):
                 "attributes": {
                     "gen_ai.usage.output_tokens": tokens[0],
                     "score": float(draw.random()),
+                    "asked.at": 1_790_000_000_000 + 1000 * len(made) + (version == "B") * 10**7,
                     "thread.id": int(draw.integers(30) + (300 if version == "B" else 0)),
                     "http.response.status_code": 500 if fails else 200,
                 }
@@ -121,6 +122,37 @@ def test_a_number_that_grew_is_one_difference_by_its_name(store, traces):
     assert of.candidate_median / of.baseline_median == pytest.approx(1.3, rel=0.1)
     assert 301 <= int(each.example_trace_id, 16) <= 600
     assert found(store, Kind.ATTRIBUTE) == {}
+
+
+def test_a_number_counts_once_for_a_span_and_a_session(store, traces, send):
+    """12 of 60 traces have large ones: of 2 sessions of 10, or of as many as traces."""
+    for version, grown, each in (("A", 0, 1), ("few", 1000, 6), ("many", 1000, 1)):
+        traces(
+            version,
+            [
+                {
+                    "attributes": {
+                        "session.id": f"{version}{n // each}",
+                        "size": n + (grown if n < 12 else 0),
+                    }
+                }
+                for n in range(60)
+            ],
+        )
+    late = [
+        {"trace": n, "span": 900 + n, "parent": n, "at": n, "attributes": {"size": 0}}
+        for n in range(121, 181)
+    ]
+    send(*late, service__version="many")
+    few, many = (
+        Question(baseline_version="A", candidate_version=version) for version in ("few", "many")
+    )
+    assert found(store, Kind.NUMBER, question=few) == {}
+    once = found(store, Kind.NUMBER, question=many)
+    [told] = once.values()
+    assert told.averages.candidate_mean == pytest.approx((29.5 + 200) / 2)
+    send(*late[:30], service__version="many")
+    assert found(store, Kind.NUMBER, question=many) == once
 
 
 @pytest.mark.parametrize("seed", range(6))
