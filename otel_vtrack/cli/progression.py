@@ -31,7 +31,7 @@ _HEADINGS: Final = (
 )
 
 
-@click.command()
+@click.command("progression")
 @click.argument("version", default="")
 @click.option("--experiment", default="", help="Only of this experiment.")
 @click.option("--service", "service_name", default="", help="Only of this service.")

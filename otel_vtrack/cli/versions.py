@@ -118,7 +118,7 @@ def unalias(*, alias: str, server: str, as_json: bool, **given: Any) -> None:
         connection.print_json(versions_pb2.DeleteVersionAliasResponse())
 
 
-command.add_command(progression.command, "progression")
+command.add_command(progression.command)
 
 
 def _tell(version: versions_pb2.Version, *, as_json: bool) -> None:
