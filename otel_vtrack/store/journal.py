@@ -42,7 +42,8 @@ class Journal:
 
     Args:
         path: Of its file; made when there is none. One that cannot be read, which the death of
-            the machine may cause, is moved out of the way and said in the log.
+            the machine may cause, is moved out of the way, with its write-ahead log, and said in
+            the log.
         fsync: Whether an append waits for the disk.
     """
 
@@ -55,6 +56,11 @@ class Journal:
                 raise StoreUnavailable(f"{path} does not open ({error})") from error
             aside = path.with_suffix(f".unreadable-{time.time():.0f}")
             path.rename(aside)
+            for kind in ("-wal", "-shm"):
+                # Under the new name they belong to what is set aside; under the old one SQLite
+                # would take them for the new file's, and delete or replay them.
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{path}{kind}").rename(f"{aside}{kind}")
             _log.error("%s cannot be read (%s); it is %s now", path, error, aside)
             self._database = self._open(path, fsync=fsync)
         [(last,)] = self._database.execute(
@@ -66,8 +72,12 @@ class Journal:
     @staticmethod
     def _open(path: Path, *, fsync: bool) -> sqlite3.Connection:
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        database.executescript(_SCHEMA)
-        database.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'OFF'}")
+        try:
+            database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'OFF'}")
+        except sqlite3.Error:
+            database.close()
+            raise
         return database
 
     def append(self, payload: bytes) -> Entry:

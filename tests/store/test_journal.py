@@ -50,12 +50,17 @@ def test_what_is_set_aside_is_kept_with_the_reason_and_not_listed(path):
     again.close()
 
 
-def test_an_append_survives_the_end_of_its_process_at_once(path):
+def append_and_die(path, text):
     program = (
         "import os, pathlib, sys; from otel_vtrack.store.journal import Journal;"
-        "Journal(pathlib.Path(sys.argv[1])).append(b'kept'); os.kill(os.getpid(), 9)"
+        "Journal(pathlib.Path(sys.argv[1])).append(sys.argv[2].encode()); os.kill(os.getpid(), 9)"
     )
-    assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == -9
+    done = subprocess.run([sys.executable, "-c", program, path, text], check=False)
+    assert done.returncode == -9
+
+
+def test_an_append_survives_the_end_of_its_process_at_once(path):
+    append_and_die(path, "kept")
     assert payloads(path) == [b"kept"]
 
 
@@ -65,6 +70,23 @@ def test_a_file_that_is_no_journal_is_moved_out_of_the_way(path, caplog):
     assert "cannot be read" in caplog.text
     [aside] = path.parent.glob("journal.unreadable-*")
     assert aside.read_bytes().startswith(b"not a database")
+
+
+def test_a_file_that_is_moved_out_of_the_way_takes_its_write_ahead_log_along(path):
+    journal = Journal(path)
+    journal.append(b"in the file")
+    journal.close()
+    append_and_die(path, "in the log")
+    assert b"in the log" in path.with_name(f"{path.name}-wal").read_bytes()
+    header = path.read_bytes()[:100]
+    with path.open("r+b") as file:
+        file.write(bytes(100))
+    assert payloads(path) == []
+    [aside] = path.parent.glob("journal.unreadable-*[0-9]")
+    # Whoever repairs it finds all that was acknowledged.
+    with aside.open("r+b") as file:
+        file.write(header)
+    assert payloads(aside) == [b"in the file", b"in the log"]
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_may_pass(tmp_path):
