@@ -3,12 +3,14 @@
 The store is loaded only when there is one: who forwards and stores nothing has no engine.
 """
 
+import contextlib
 import functools
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_vtrack.errors import SettingsError
+from otel_vtrack.errors import SettingsError, VtrackError
 from otel_vtrack.forward.forwarder import Forwarder
 from otel_vtrack.ingest.backlog import Backlog
 from otel_vtrack.ingest.commit import GroupCommit
@@ -26,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 # How long a query waits for what was acknowledged before it: some ten times a large insert.
 _SETTLE_SECONDS: Final = 5.0
+# A merge that failed hides what it merged until it is found; see `store.losses`.
+_MEND_EVERY_SECONDS: Final = 5.0
 
 
 class Pipeline:
@@ -69,6 +73,10 @@ class Pipeline:
             if self.store:
                 self.store.close()
             raise
+        self._closing = threading.Event()
+        self._mender = threading.Thread(target=self._mend, name="mend", daemon=True)
+        if self.store:
+            self._mender.start()
 
     @property
     def signals(self) -> tuple[Signal, ...]:
@@ -105,8 +113,15 @@ class Pipeline:
             )
         if self.forwarder:
             self.forwarder.close(self._time_left())
+        self._closing.set()
         if self.store:
+            self._mender.join()
             self.store.close()
+
+    def _mend(self) -> None:
+        while self.store and not self._closing.wait(_MEND_EVERY_SECONDS):
+            with contextlib.suppress(VtrackError):
+                self.store.mend()
 
     def _time_left(self) -> float:
         """Seconds until the end that the first call sets."""

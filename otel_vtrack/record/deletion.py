@@ -192,6 +192,16 @@ def _begin(store: Store, folder: str, parameters: dict[str, Any]) -> list[str]:
 
 def _finish(store: Store, tables: list[str], deletion: dict[str, Any]) -> None:
     """Wait until the deletions are done, which go on whatever happens to this process."""
+    mended = -1
+    while mended != store.mended:
+        mended = store.mended
+        _wait(store, tables)
+        # What a full disk has undone is done again, for which what is doomed has to be there.
+        store.mend()
+    _run(store, "done/doomed_traces", deletion)
+
+
+def _wait(store: Store, tables: list[str]) -> None:
     while under_way := _select(store, "deletion/under_way", {"tables": tables}):
         for each in under_way:
             if each["reason"]:
@@ -200,7 +210,6 @@ def _finish(store: Store, tables: list[str], deletion: dict[str, Any]) -> None:
                     f" itself: {each['reason'][:200]}"
                 )
         time.sleep(_POLL_SECONDS)
-    _run(store, "done/doomed_traces", deletion)
 
 
 def _rewrite(store: Store) -> None:

@@ -4,8 +4,10 @@ Both are the same clickhouse-connect client, so nothing above this module knows 
 """
 
 import contextlib
+import logging
 import os
 import queue
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
@@ -23,7 +25,7 @@ from otel_vtrack.errors import (
     StoreLocked,
     StoreUnavailable,
 )
-from otel_vtrack.store import sql
+from otel_vtrack.store import losses, sql
 from otel_vtrack.store.gate import Gate
 from otel_vtrack.store.topology import Topology
 
@@ -31,6 +33,8 @@ try:
     import fcntl
 except ImportError:  # pragma: no cover - chDB has no Windows build either
     fcntl = None
+
+_log = logging.getLogger(__name__)
 
 _READERS: Final = 4
 
@@ -78,6 +82,7 @@ class Store:
             waits for everything acknowledged so far to be in the tables. It returns False
             where it gave up on that.
         gate: Open while telemetry is written; whoever deletes shuts it.
+        mended: How many times `mend` found something.
     """
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
@@ -104,6 +109,9 @@ class Store:
         self._lock_file: IO[bytes] | None = None
         self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
         self._all: list[Client] = []
+        self._mending = threading.Lock()
+        self._failed_writes = 0
+        self.mended = 0
         if self.embedded:
             if parts.netloc or not parts.path:
                 raise SettingsError(
@@ -133,6 +141,9 @@ class Store:
         try:
             for _ in range(_READERS):
                 self._clients.put(self.connect())
+            if self.embedded:
+                with translated(asks=False):
+                    self._failed_writes = losses.failed_writes(self._all[0])
         except BaseException:
             self.close()
             raise
@@ -233,7 +244,7 @@ class Store:
 
     def command(self, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing; raises as `insert` does."""
-        with self._reader() as client, translated(asks=False):
+        with self._reader() as client, self.written(client), translated(asks=False):
             client.command(statement, parameters=dict(parameters or {}))
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
@@ -243,8 +254,65 @@ class Store:
             StoreUnavailable: Not now, as when the disk or memory is full.
             StoreError: Any other fault.
         """
-        with self._reader() as client, translated(asks=False):
+        with self._reader() as client, self.written(client), translated(asks=False):
             client.insert(table, rows, column_names=list(columns))
+
+    @contextlib.contextmanager
+    def written(self, client: Client) -> Generator[None]:
+        """Fail unless the disk took all that was written inside.
+
+        Writes of others at the same time count as well: what is told to have failed may be there,
+        and what is told to be there is.
+
+        Raises:
+            StoreUnavailable: It did not, or the same call may succeed later.
+        """
+        if not self.embedded:
+            yield
+            return
+        with translated(asks=False):
+            before = losses.failed_writes(client)
+        yield
+        with translated(asks=False):
+            failed = losses.failed_writes(client) - before
+        if failed:
+            raise StoreUnavailable(f"the disk is full or fails: it did not take {failed} writes")
+
+    def lift_limits(self) -> None:
+        """Let no table of the embedded engine refuse to load for what a full disk broke in it."""
+        if self.embedded:
+            with self._reader() as client, self.written(client), translated(asks=False):
+                losses.lift_limits(client)
+
+    def mend(self) -> None:
+        """Rid the tables of what failed writes left in them, if any did since the last call.
+
+        Waits until nothing is read or written; not to be called by whoever has the gate.
+
+        Raises:
+            StoreUnavailable: Not now; the same call may succeed later.
+        """
+        if not self.embedded:
+            return
+        with self._mending:
+            with self._reader() as client, translated(asks=False):
+                if losses.failed_writes(client) == self._failed_writes:
+                    return
+            with self.gate.shut(), contextlib.ExitStack() as stack:
+                client, *_ = [stack.enter_context(self._reader()) for _ in range(_READERS)]
+                try:
+                    failed = losses.failed_writes(client)
+                    losses.reload(client)
+                except ClickHouseError as error:
+                    # Whatever it is: nothing may be written to tables that are not all there.
+                    raise StoreUnavailable(f"the tables do not load: {_why(error)}") from error
+                _log.warning(
+                    "the disk did not take %d writes: what they left half written is in folders"
+                    " named detached, and the tables have it from elsewhere or get it again",
+                    failed - self._failed_writes,
+                )
+                self._failed_writes = failed
+                self.mended += 1
 
     def close(self) -> None:
         """Close every client and let go of the folder; idempotent."""

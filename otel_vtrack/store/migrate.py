@@ -116,4 +116,5 @@ def apply(store: Store) -> list[File]:
             ],
             ["kind", "name", "sha256", "applied_at"],
         )
+    store.lift_limits()
     return ran

@@ -58,7 +58,7 @@ class Writer:
         else:
             self._schema = {"format_schema_source": "string", "format_schema": sql.view_proto()}
         self._embedded = store.embedded
-        self._gate = store.gate
+        self._store = store
         _set_fsync(store, on=durability == "fsync")
 
     def write_traces(self, payload: bytes) -> None:
@@ -90,7 +90,8 @@ class Writer:
             settings["format_schema_message_name"] = message
         client = self._clients.get()
         try:
-            with self._gate.open(), translated(asks=False):
+            self._store.mend()
+            with self._store.gate.open(), self._store.written(client), translated(asks=False):
                 client.raw_insert(inbox, insert_block=rows, fmt="Protobuf", settings=settings)
         finally:
             self._clients.put(client)

@@ -15,7 +15,7 @@ CREATE TABLE activity
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, environment, minute, version)
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE assessments
 (
@@ -45,7 +45,7 @@ CREATE TABLE assessments
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (trace_id, assessment_id, change_time, change_id)
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE VIEW current_assessments
 (
@@ -204,7 +204,7 @@ CREATE TABLE deployment_changes
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (experiment, service_name, environment, deployment_id, change_time, change_id)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE VIEW deployments
 (
@@ -367,7 +367,7 @@ CREATE TABLE doomed_traces
 ENGINE = MergeTree
 ORDER BY (deletion_id, trace_id)
 TTL doomed_at + toIntervalDay(1)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE evaluations_inbox
 (
@@ -394,7 +394,7 @@ CREATE TABLE experiment_changes
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (experiment, change_time, change_id)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE VIEW experiments
 (
@@ -551,7 +551,7 @@ CREATE TABLE log_records
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(time)
 ORDER BY (event_name, toStartOfMinute(time), record_id)
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192;
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE log_sources
 (
@@ -562,7 +562,7 @@ CREATE TABLE log_sources
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE otlp_evaluations_inbox
 (
@@ -746,7 +746,7 @@ CREATE TABLE schema_migrations
 )
 ENGINE = ReplacingMergeTree(applied_at)
 ORDER BY (kind, name)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE spans
 (
@@ -817,7 +817,7 @@ CREATE TABLE spans
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (toStartOfMinute(start_time), trace_id, start_time, span_id)
-SETTINGS index_granularity = 2048, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 20, merge_selector_base = 30;
+SETTINGS index_granularity = 2048, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 20, merge_selector_base = 30, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE tags_inbox
 (
@@ -843,7 +843,7 @@ CREATE TABLE tags_of_traces
 )
 ENGINE = ReplacingMergeTree(changed_at)
 ORDER BY (trace_id, key)
-SETTINGS index_granularity = 256, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
+SETTINGS index_granularity = 256, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE trace_roots
 (
@@ -862,7 +862,7 @@ CREATE TABLE trace_roots
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (start_time, trace_id, experiment)
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192;
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE trace_tags
 (
@@ -874,7 +874,7 @@ CREATE TABLE trace_tags
 )
 ENGINE = ReplacingMergeTree(changed_at)
 ORDER BY (key, trace_id)
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE traces
 (
@@ -914,7 +914,7 @@ CREATE TABLE traces
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (cityHash64(trace_id), trace_id, experiment)
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)';
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE version_aliases
 (
@@ -928,7 +928,7 @@ CREATE TABLE version_aliases
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (experiment, service_name, alias, change_time, change_id)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE version_changes
 (
@@ -941,7 +941,7 @@ CREATE TABLE version_changes
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (experiment, service_name, version, change_time, change_id)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE version_flags
 (
@@ -956,7 +956,7 @@ CREATE TABLE version_flags
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, version, environment, deployment_id)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE versions
 (
@@ -978,7 +978,7 @@ CREATE TABLE versions
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, version, environment, deployment_id)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE watch_deliveries
 (
@@ -991,7 +991,7 @@ CREATE TABLE watch_deliveries
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (experiment, event_id, channel)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE watch_events
 (
@@ -1019,7 +1019,7 @@ CREATE TABLE watch_events
 )
 ENGINE = ReplacingMergeTree(earliness)
 ORDER BY (experiment, event_id)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE VIEW whole_traces
 (
