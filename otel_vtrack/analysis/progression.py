@@ -8,11 +8,12 @@ The rules, for one service:
   conventions, and usual ones), then time.
 - A version is *stuck* in the last environment that it entered, if a version that entered that one
   later has gone on past it, or if it has been there for longer than some time without going on.
-- It *skipped* environments that come before that one, if it entered none of them.
+- It *skipped* environments that come before that one, if it entered none of them. Of one that was
+  in a later one when what is known of that one begins, nobody knows: it skipped nothing.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import groupby, pairwise
@@ -66,6 +67,7 @@ class Step:
     entered_ns: int
     main_from_ns: int | None
     live_ns: int
+    last_seen_ns: int | None
     still_live: bool
     trace_count: int
     instance_count: int
@@ -138,12 +140,32 @@ def order(entries: Entries) -> tuple[str, ...]:
 
 
 def standing(
-    version: str, entries: Entries, environments: Sequence[str], *, now_ns: int, stuck_after_ns: int
+    version: str,
+    entries: Entries,
+    environments: Sequence[str],
+    *,
+    now_ns: int,
+    stuck_after_ns: int,
+    came: Collection[str],
 ) -> Standing:
-    """Say where a version stands that entered one of these environments or more."""
+    """Say where a version stands that entered one of these environments or more.
+
+    Args:
+        version: Which.
+        entries: Of all versions.
+        environments: From the first to the last.
+        now_ns: Up to when is known.
+        stuck_after_ns: How long is too long.
+        came: Environments of which it is known that it was not there before.
+    """
     entered = entries[version]
     last = max(at for at, name in enumerate(environments) if name in entered)
-    skipped = tuple(name for name in environments[:last] if name not in entered)
+    skipped = tuple(
+        name
+        for at, name in enumerate(environments[:last])
+        if name not in entered
+        and all(each in came for each in environments[at + 1 :] if each in entered)
+    )
     if last == len(environments) - 1:
         return Standing(State.COMPLETE, skipped, "")
     here, beyond = environments[last], environments[last + 1 :]
@@ -179,6 +201,11 @@ class _Live(NamedTuple):
     @property
     def entered_ns(self) -> int:
         return min(each.start_time_ns for each in self.periods)
+
+    @property
+    def came(self) -> bool:
+        """Say whether it is known not to have been there before."""
+        return all(each.came for each in self.periods)
 
 
 def tell(
@@ -252,6 +279,7 @@ def tell(
                     sequence,
                     now_ns=now,
                     stuck_after_ns=STUCK_AFTER_NS if stuck_after_ns is None else stuck_after_ns,
+                    came={each.place.environment for each in own if each.came},
                 )
                 own.sort(key=lambda each: sequence.index(each.place.environment))
                 chosen.append((orders[-1], stands, own))
@@ -313,8 +341,8 @@ def _progressions(
 
 
 def _ended(period: timeline.Period, now_ns: int) -> int:
-    end = now_ns if period.end_time_ns is None else period.end_time_ns
-    return max(end, period.start_time_ns) + 1
+    ends = (period.end_time_ns, period.last_seen_ns, now_ns)
+    return max(next(each for each in ends if each is not None), period.start_time_ns) + 1
 
 
 def _values(known: Facts | None, sample: Sample) -> dict[str, frozenset[str]]:
@@ -324,11 +352,13 @@ def _values(known: Facts | None, sample: Sample) -> dict[str, frozenset[str]]:
 
 def _step(live: _Live, instances: Instances, window: Window, sample: Sample, now_ns: int) -> Step:
     mains = [each.main_from_ns for each in live.periods if each.main_from_ns is not None]
+    seen = [each.last_seen_ns for each in live.periods if each.last_seen_ns is not None]
     median, most, _ = statistics.quantiles(sample.durations, sample.trace_count)
     return Step(
         environment=live.place.environment,
         entered_ns=live.entered_ns,
         main_from_ns=min(mains, default=None),
+        last_seen_ns=max(seen, default=None),
         live_ns=sum(_ended(each, now_ns) - 1 - each.start_time_ns for each in live.periods),
         still_live=any(each.end_time_ns is None for each in live.periods),
         trace_count=sum(each.trace_count for each in live.periods),

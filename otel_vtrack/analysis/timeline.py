@@ -14,6 +14,7 @@ The rules, for one service in one environment:
 - A change of the main version to one that was the main one before is a *rollback* (Datadog's rule).
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -59,6 +60,8 @@ class Period:
         end_time_ns: When its last trace began; None if it is not gone.
         peak_share: The greatest share that it had of a bucket's traces, or of several buckets with
             50 traces together where there are fewer in one.
+        last_seen_ns: When its last trace began; None if it was declared and had none.
+        came: Whether it is known to have come then, and was not there before what is known.
         took_over: Whether it became the main version; else it is a canary.
         main_from_ns: When it did; None if it did not.
         main_until_ns: When another version took over; None if none did.
@@ -70,6 +73,8 @@ class Period:
     end_time_ns: int | None
     trace_count: int
     peak_share: float
+    last_seen_ns: int | None
+    came: bool
     took_over: bool
     main_from_ns: int | None = None
     main_until_ns: int | None = None
@@ -146,10 +151,22 @@ class _Traffic:
 
     def ahead(self, first: int, enough: int, end: int) -> int:
         """Return the bucket up to which there are enough traces, before `end` in any case."""
-        last = first
-        while last + 1 < end and self.total(first, last) < enough:
-            last += 1
-        return last
+        reached = bisect_left(self.totals, self.totals[first] + enough, first + 1)
+        return max(first, min(reached, end) - 1)
+
+    def behind(self, last: int, enough: int) -> int:
+        """Return the bucket from which there are enough traces, or the first."""
+        first = last
+        while first > 0 and self.total(first, last) < enough:
+            first -= 1
+        return first
+
+    def share(self, version: str, number: int) -> float:
+        """Return a version's share of the traces from a bucket on, of `ENOUGH` if there are."""
+        last = self.ahead(number, ENOUGH, len(self.buckets))
+        # Where what is known ends too soon, what came before is looked at too.
+        first = min(number, self.behind(last, ENOUGH))
+        return self.count(version, first, last) / self.total(first, last)
 
     def live(self, version: str, number: int) -> bool:
         """Say whether a version is not gone in a bucket."""
@@ -158,14 +175,21 @@ class _Traffic:
             for run in self.runs.get(version, ())
         )
 
+    def came(self, version: str) -> bool:
+        """Say whether a version is known not to have been there before: see `gone`, in reverse."""
+        run = self.runs[version][0]
+        share = min(
+            self.count(version, run.first, run.last) / self.total(run.first, run.last),
+            self.share(version, run.first),
+        )
+        return share * self.totals[run.first] >= MISSED
+
     def _runs(self, version: str) -> Iterable[_Run]:
         numbers = self.seen[version]
         first = numbers[0]
         end = len(self.buckets)
         for number, following in zip(numbers, (*numbers[1:], end), strict=True):
-            back = number
-            while back > 0 and self.total(back, number) < ENOUGH:
-                back -= 1
+            back = self.behind(number, ENOUGH)
             share = min(
                 self.count(version, start, number) / self.total(start, number)
                 for start in (first, back)
@@ -307,17 +331,20 @@ def _period(
     of = [traffic.buckets[number].of[version] for number in numbers]
     starts = [each.first_ns for each in of[:1]] + ([main.from_ns] if main else [])
     ends = [each.last_ns for each in of[-1:]] or [main.until_ns if main else None]
-    peak = 0.0
-    for number in numbers:
-        last = traffic.ahead(number, ENOUGH, len(traffic.buckets))
-        last = max(min(last, numbers[-1]), number)
-        peak = max(peak, traffic.count(version, number, last) / traffic.total(number, last))
+    first = of[0].first_ns if of else None
     return Period(
         version=version,
         start_time_ns=min(starts),
         end_time_ns=ends[0] if gone else None,
         trace_count=sum(each.trace_count for each in of),
-        peak_share=peak,
+        peak_share=max((traffic.share(version, number) for number in numbers), default=0.0),
+        last_seen_ns=of[-1].last_ns if of else None,
+        came=(
+            first is None
+            or min(starts) < first
+            or numbers[0] > traffic.seen[version][0]
+            or traffic.came(version)
+        ),
         took_over=main is not None,
         main_from_ns=main.from_ns if main else None,
         main_until_ns=main.until_ns if main else None,

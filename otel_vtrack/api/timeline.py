@@ -75,6 +75,7 @@ def _period(found: rollbacks.PlacedPeriod) -> timeline_pb2.LivePeriod:
     )
     for name, time in (
         ("end_time", period.end_time_ns),
+        ("last_seen", period.last_seen_ns),
         ("main_from", period.main_from_ns),
         ("main_until", period.main_until_ns),
     ):
@@ -181,8 +182,9 @@ def _step(found: progression.Step) -> timeline_pb2.ProgressionStep:
         tokens_per_trace=messages.estimate(found.tokens_per_trace),
         sampled_one_in=found.sampled_one_in,
     )
-    if found.main_from_ns is not None:
-        message.main_from.CopyFrom(messages.timestamp(found.main_from_ns))
+    for name, time in (("main_from", found.main_from_ns), ("last_seen", found.last_seen_ns)):
+        if time is not None:
+            getattr(message, name).CopyFrom(messages.timestamp(time))
     return message
 
 

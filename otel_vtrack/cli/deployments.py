@@ -1,6 +1,7 @@
 """`vtrack deployments`: what was put live, where and when."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -42,31 +43,39 @@ def _shares(bucket: timeline_pb2.TrafficBucket) -> str:
     )
 
 
-def _ended(period: timeline_pb2.LivePeriod) -> str:
-    return show.moment(period.end_time) if period.HasField("end_time") else "still live"
+def _ended(period: timeline_pb2.LivePeriod, end: datetime | None) -> str:
+    if period.HasField("end_time"):
+        return show.moment(period.end_time)
+    if period.HasField("last_seen") and show.quiet(period.last_seen, end):
+        return f"last seen {show.moment(period.last_seen)}"
+    return "still live"
 
 
 def _standing(period: timeline_pb2.LivePeriod) -> str:
     if not period.took_over:
         return "canary"
     since = show.moment(period.main_from)
-    until = show.moment(period.main_until) if period.HasField("main_until") else "now"
-    return f"main {since} to {until}"
+    if period.HasField("main_until"):
+        return f"main {since} to {show.moment(period.main_until)}"
+    return f"main since {since}"
 
 
-_PERIODS: Final = (
-    Shown("service_name", "service"),
-    Shown("environment"),
-    Shown("version"),
-    Shown("start_time", "live from (UTC)"),
-    Shown(_ended, "until (UTC)"),
-    Shown(_standing, "standing (UTC)"),
-    Shown("trace_count", "traces", spare=1),
-    Shown(_share, "peak share", spare=2),
-    Shown("instance_count", "instances", spare=3),
-    Shown("declared", spare=4),
-    Shown("experiment", spare=5),
-)
+def _periods(end: datetime | None) -> tuple[Shown, ...]:
+    return (
+        Shown("service_name", "service"),
+        Shown("environment"),
+        Shown("version"),
+        Shown("start_time", "live from (UTC)"),
+        Shown(partial(_ended, end=end), "until (UTC)"),
+        Shown(_standing, "standing (UTC)"),
+        Shown("trace_count", "traces", spare=1),
+        Shown(_share, "peak share", spare=2),
+        Shown("instance_count", "instances", spare=3),
+        Shown("declared", spare=4),
+        Shown("experiment", spare=5),
+    )
+
+
 _SHARES: Final = (
     Shown("start_time", "from (UTC)"),
     Shown("service_name", "service", spare=1),
@@ -176,7 +185,7 @@ def timeline(
         connection.print_json(found)
         return
     nothing = "No trace that matches tells a version."
-    show.listing(timeline_pb2.LivePeriod, found.periods, _PERIODS, nothing)
+    show.listing(timeline_pb2.LivePeriod, found.periods, _periods(until), nothing)
     console = show.console()
     for each in found.rollbacks:
         console.print(escape(_rolled_back(each)), soft_wrap=True)

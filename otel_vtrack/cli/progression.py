@@ -77,7 +77,7 @@ def command(
         return
     console = show.console()
     console.print(
-        show.table(_HEADINGS, (row for each in found.progressions for row in _rows(each)))
+        show.table(_HEADINGS, (row for each in found.progressions for row in _rows(each, until)))
     )
     for of in found.orders:
         how = "as most versions go" if of.derived else "as told"
@@ -88,15 +88,14 @@ def command(
             console.print(escape(said), soft_wrap=True)
 
 
-def _rows(found: timeline_pb2.Progression) -> Iterable[list[str]]:
+def _rows(found: timeline_pb2.Progression, end: datetime | None) -> Iterable[list[str]]:
     for each in found.steps:
         last = each.environment == found.steps[-1].environment
         yield [
             found.version,
             each.environment,
             show.moment(each.entered_at),
-            show.length(each.live_duration.ToNanoseconds())
-            + (", still" if each.still_live else ""),
+            _live(each, end),
             show.moment(each.main_from) if each.HasField("main_from") else "never",
             f"{each.trace_count:,}",
             f"{each.instance_count:,}" if each.instance_count else "",
@@ -106,6 +105,15 @@ def _rows(found: timeline_pb2.Progression) -> Iterable[list[str]]:
             _estimate(each, "tokens_per_trace"),
             _STATES.get(found.state, "") if last else "",
         ]
+
+
+def _live(step: timeline_pb2.ProgressionStep, end: datetime | None) -> str:
+    length = show.length(step.live_duration.ToNanoseconds())
+    if not step.still_live:
+        return length
+    if step.HasField("last_seen") and show.quiet(step.last_seen, end):
+        return f"{length}, last seen {show.moment(step.last_seen)}"
+    return f"{length}, still"
 
 
 def _estimate(step: timeline_pb2.ProgressionStep, name: str, scale: float = 1) -> str:

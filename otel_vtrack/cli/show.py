@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
 import click
@@ -18,6 +19,7 @@ from otel_vtrack.client.values import nanoseconds
 from otel_vtrack.v1 import traces_pb2
 
 _NO_END: Final = 100_000
+_QUIET_SECONDS: Final = 3600
 _PADDING: Final = 3
 _FOLDED: Final = 24
 """Cells of a terminal that a text takes before it is folded to spare a column."""
@@ -183,3 +185,9 @@ def moment(time: Timestamp) -> str:
 
 
 length = columns.length
+
+
+def quiet(last_seen: Timestamp, end: datetime | None) -> bool:
+    """Say whether what was seen last then was not seen for an hour up to an end, None for now."""
+    told = end or datetime.now(timezone.utc)
+    return told.timestamp() - nanoseconds(last_seen) / 1e9 >= _QUIET_SECONDS

@@ -20,6 +20,8 @@ from otel_vtrack.wire import anyvalue
 Read = Callable[[Any], Any]
 
 _PAIR: Final = 2
+_LONG: Final = ((3600, 24, "d", "h"), (60, 60, "h", "min"), (1, 60, "min", "s"))
+"""Units of long times: the seconds of the small one, and how many of it make the large one."""
 
 
 class Kind(Enum):
@@ -275,11 +277,12 @@ def moment(since_1970: int) -> str:
 
 
 def length(span: float) -> str:
-    """Write nanoseconds with three digits, in the unit that suits them."""
+    """Write nanoseconds with three digits, or in the two units that suit them."""
     milliseconds = span / 1e6
-    if milliseconds >= 60_000:
-        minutes, seconds = divmod(milliseconds / 1000, 60)
-        return f"{minutes:.0f} min {seconds:.0f} s"
+    for small, many, large_unit, unit in _LONG:
+        if milliseconds >= small * many * 1000:
+            large, rest = divmod(round(milliseconds / 1000 / small), many)
+            return f"{large} {large_unit} {rest} {unit}"
     if milliseconds >= 1_000:
         return f"{milliseconds / 1000:.3g} s"
     if milliseconds >= 1 or not milliseconds:

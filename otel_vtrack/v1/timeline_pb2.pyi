@@ -291,6 +291,7 @@ class LivePeriod(_message.Message):
     DECLARED_FIELD_NUMBER: _builtins.int
     INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
     PEAK_INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """The experiment."""
     service_name: _builtins.str
@@ -302,7 +303,9 @@ class LivePeriod(_message.Message):
     trace_count: _builtins.int
     """Its traces; an estimate within about 1 % above 65,536 in a bucket of time."""
     peak_share: _builtins.float
-    """The greatest share of the traffic that it had, from 0 to 1."""
+    """The greatest share of the traffic that it had, from 0 to 1: of a bucket of time, or of several
+    with 50 traces of all versions together where there are fewer in one.
+    """
     took_over: _builtins.bool
     """Whether it became the main version; else it is a canary."""
     declared: _builtins.bool
@@ -319,7 +322,7 @@ class LivePeriod(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When its last trace began; absent while it is still live."""
+        """When its last trace began; absent while it is not gone, even if nothing was seen for long."""
 
     @_builtins.property
     def main_from(self) -> _timestamp_pb2.Timestamp:
@@ -328,6 +331,10 @@ class LivePeriod(_message.Message):
     @_builtins.property
     def main_until(self) -> _timestamp_pb2.Timestamp:
         """When another version took over; absent if none did."""
+
+    @_builtins.property
+    def last_seen(self) -> _timestamp_pb2.Timestamp:
+        """When its last trace began, whether it is gone or not; absent if it was declared and had none."""
 
     def __init__(
         self,
@@ -346,10 +353,11 @@ class LivePeriod(_message.Message):
         declared: _builtins.bool = ...,
         instance_count: _builtins.int = ...,
         peak_instance_count: _builtins.int = ...,
+        last_seen: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "main_from", b"main_from", "main_until", b"main_until", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "last_seen", b"last_seen", "main_from", b"main_from", "main_until", b"main_until", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["declared", b"declared", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "instance_count", b"instance_count", "main_from", b"main_from", "main_until", b"main_until", "peak_instance_count", b"peak_instance_count", "peak_share", b"peak_share", "service_name", b"service_name", "start_time", b"start_time", "took_over", b"took_over", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["declared", b"declared", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "instance_count", b"instance_count", "last_seen", b"last_seen", "main_from", b"main_from", "main_until", b"main_until", "peak_instance_count", b"peak_instance_count", "peak_share", b"peak_share", "service_name", b"service_name", "start_time", b"start_time", "took_over", b"took_over", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -693,7 +701,9 @@ class Progression(_message.Message):
 
     @_builtins.property
     def skipped_environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Environments before the last one of these that it never entered."""
+        """Environments before the last one of these that it never entered; not those before one in which
+        it was when what is known of that one begins, for nobody knows where it was before.
+        """
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProgressionChange]:
@@ -739,10 +749,11 @@ class ProgressionStep(_message.Message):
     LATENCY_P95_FIELD_NUMBER: _builtins.int
     TOKENS_PER_TRACE_FIELD_NUMBER: _builtins.int
     SAMPLED_ONE_IN_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_FIELD_NUMBER: _builtins.int
     environment: _builtins.str
     """Which environment."""
     still_live: _builtins.bool
-    """Whether it still is."""
+    """Whether it is not gone, even if nothing was seen for long."""
     trace_count: _builtins.int
     """Its traces there, ever."""
     instance_count: _builtins.int
@@ -759,7 +770,7 @@ class ProgressionStep(_message.Message):
 
     @_builtins.property
     def live_duration(self) -> _duration_pb2.Duration:
-        """How long it was live there, all times together."""
+        """How long it was live there, from the first to the last trace, all times together."""
 
     @_builtins.property
     def error_rate(self) -> _analysis_pb2.Estimate:
@@ -777,6 +788,10 @@ class ProgressionStep(_message.Message):
     def tokens_per_trace(self) -> _analysis_pb2.Estimate:
         """Mean of traces that report usage and whose root is of this service."""
 
+    @_builtins.property
+    def last_seen(self) -> _timestamp_pb2.Timestamp:
+        """When its last trace there began; absent if it was declared and had none."""
+
     def __init__(
         self,
         *,
@@ -792,10 +807,11 @@ class ProgressionStep(_message.Message):
         latency_p95: _analysis_pb2.Estimate | None = ...,
         tokens_per_trace: _analysis_pb2.Estimate | None = ...,
         sampled_one_in: _builtins.int = ...,
+        last_seen: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "error_rate", b"error_rate", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "tokens_per_trace", b"tokens_per_trace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "error_rate", b"error_rate", "last_seen", b"last_seen", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "tokens_per_trace", b"tokens_per_trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "environment", b"environment", "error_rate", b"error_rate", "instance_count", b"instance_count", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "sampled_one_in", b"sampled_one_in", "still_live", b"still_live", "tokens_per_trace", b"tokens_per_trace", "trace_count", b"trace_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "environment", b"environment", "error_rate", b"error_rate", "instance_count", b"instance_count", "last_seen", b"last_seen", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "sampled_one_in", b"sampled_one_in", "still_live", b"still_live", "tokens_per_trace", b"tokens_per_trace", "trace_count", b"trace_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,8 +8,10 @@ from otel_vtrack.analysis.progression import Change, Standing, State
 ORDER = ("dev", "staging", "production")
 
 
-def stand(version, entries, *, now=10, patience=100):
-    return progression.standing(version, entries, ORDER, now_ns=now, stuck_after_ns=patience)
+def stand(version, entries, *, now=10, patience=100, came=ORDER):
+    return progression.standing(
+        version, entries, ORDER, now_ns=now, stuck_after_ns=patience, came=came
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,17 @@ def test_environments_are_in_the_order_in_which_most_versions_enter_them(entries
 def test_one_that_came_to_the_end_is_complete_whatever_it_skipped():
     entries = {"1": {"dev": 1, "production": 2}}
     assert stand("1", entries) == Standing(State.COMPLETE, ("staging",), "")
+
+
+def test_one_that_was_there_from_the_beginning_is_not_said_to_have_skipped():
+    only = {"1": {"production": 1}}
+    assert stand("1", only).skipped == ("dev", "staging")
+    assert stand("1", only, came=()).skipped == ()
+    # From staging it went on to production, and what was before that is not known.
+    assert stand("1", {"1": {"staging": 1, "production": 2}}, came=["production"]).skipped == ()
+    assert stand("1", {"1": {"dev": 1, "production": 2}}, came=["production"]).skipped == (
+        "staging",
+    )
 
 
 def test_one_that_waits_is_under_way_until_it_has_waited_too_long():

@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from otel_vtrack.analysis import timeline
 from otel_vtrack.analysis.timeline import Declared
 from otel_vtrack.query.timeline import Activity
@@ -111,6 +113,32 @@ def test_a_rollback_of_a_rollback_is_one_too():
 
 def test_a_rollback_over_two_versions_at_once():
     assert rollbacks(traffic(A, B, C, A)) == [(3, "c", "a", False)]
+
+
+def test_a_stray_trace_alone_in_its_time_has_a_small_share():
+    night = [None] * 60
+    activity = traffic(A, A, B, B, *night, {"a": 1}, *night, B, B)
+    found, _ = timeline.periods(activity)
+    [stray] = [each for each in found if each.trace_count == 1]
+    assert (stray.version, stray.took_over) == ("a", False)
+    assert stray.peak_share == pytest.approx(1 / 101)
+    # What is known ends with it: what came before tells.
+    found, _ = timeline.periods(traffic(A, A, B, B, *night, {"a": 1}))
+    assert found[-1].peak_share == pytest.approx(1 / 101)
+    assert found[1].peak_share == 1
+
+
+def test_what_is_there_from_the_beginning_is_not_known_to_have_come():
+    def came(*minutes):
+        return {each.version: each.came for each in timeline.periods(traffic(*minutes))[0]}
+
+    assert came(A, A, B) == {"a": False, "b": True}
+    # At its share, 9 or 10 traces of the canary would have been seen before.
+    assert came({"a": 95}, {"a": 95, "b": 5}, A) == {"a": False, "b": False}
+    assert came(A, A, {"a": 95, "b": 5}, A) == {"a": False, "b": True}
+    # Of one that went and came back it is known, and of one that was declared.
+    found, _ = timeline.periods(traffic(A, B, B, A), [Declared(MINUTE, "b")])
+    assert [each.came for each in found] == [False, True, True]
 
 
 def test_a_release_that_was_a_canary_before_is_no_rollback():

@@ -1,5 +1,9 @@
 import json
 
+import pytest
+
+from otel_vtrack.cli import show
+
 
 def test_the_timeline_is_told_in_a_table_and_sentences(run, send):
     for first, version in ((0, "1"), (100, "2"), (200, "1")):
@@ -10,7 +14,9 @@ def test_the_timeline_is_told_in_a_table_and_sentences(run, send):
         )
     result = run("deployments", "timeline", "--service", "shop", "--environment", "production")
     assert result.exit_code == 0, result.output
-    assert "still live" in result.stdout
+    assert "last seen 2026-09-21 14:17:39" in result.stdout
+    until = ("--until", "2026-09-21T14:30:00Z")
+    assert "still live" in run("deployments", "timeline", *until).stdout
     assert "shop in production was rolled back from 2 to 1." in result.stdout
     assert "It had 60 traces, 0 failed" in result.stdout
     answer = json.loads(run("deployments", "timeline", "--json").stdout)
@@ -52,9 +58,26 @@ def test_progression_is_told_in_a_table_and_sentences(run, send):
     assert "shop: dev -> prod, as most versions go." in shown
     assert "1 is stuck in dev: 2 went past it." in shown
     assert "3 skipped dev." in shown
+    assert "1 skipped" not in shown
+    assert "2 skipped" not in shown
+    assert "59 s, last seen 2026-09-21 14:19:19" in shown
     assert "0 (0 to " in shown
     told = json.loads(run("versions", "progression", "2", "--order", "prod,dev", "--json").stdout)
     [only] = told["progressions"]
     assert [each["environment"] for each in only["steps"]] == ["prod", "dev"]
     assert only["state"] == "PROGRESSION_STATE_COMPLETE"
     assert "No trace" in run("versions", "progression", "9").stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (59.9, "59.9 s"),
+        (119.7, "2 min 0 s"),
+        (3599, "59 min 59 s"),
+        (17_994, "5 h 0 min"),
+        (237_517, "2 d 18 h"),
+    ],
+)
+def test_long_times_are_written_in_two_units(seconds, expected):
+    assert show.length(seconds * 1e9) == expected

@@ -101,6 +101,13 @@ def test_what_is_stuck_or_skipped_something_is_told(store, three):
     assert only == two
 
 
+def test_where_what_was_there_from_the_beginning_was_before_is_not_told(store, three):
+    later = progression.tell(store, from_ns=START + 11 * HOUR * 1_000_000)
+    assert [each.environments for each in later.orders] == [("dev", "production")]
+    told = {each.version: each.standing.skipped for each in later.progressions}
+    assert told == {"1": (), "2": (), "3": ()}
+
+
 def test_an_order_that_is_given_holds_and_restricts(store, three):
     found = progression.tell(store, environments=["production", "dev"])
     assert [each.environments for each in found.orders] == [("production", "dev")]
