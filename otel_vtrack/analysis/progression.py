@@ -25,7 +25,7 @@ from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import progression as reading
 from otel_vtrack.query import timeline as activity
 from otel_vtrack.query.progression import Facts, Sample
-from otel_vtrack.query.timeline import Instances, Place, Time, Window
+from otel_vtrack.query.timeline import Instances, Place, Time
 from otel_vtrack.store.client import Store
 
 STUCK_AFTER_NS: Final = 7 * 86_400_000_000_000
@@ -314,7 +314,6 @@ def _progressions(
             zip(
                 lives,
                 activity.instances(store, whole),
-                activity.windows(store, late),
                 reading.samples(store, late, counts),
                 strict=True,
             ),
@@ -333,7 +332,7 @@ def _progressions(
                 stands,
                 [_step(*seen[key], now_ns) for key in keys],
                 changes(
-                    [(key[0].environment, _values(known.get(key), seen[key][3])) for key in keys]
+                    [(key[0].environment, _values(known.get(key), seen[key][2])) for key in keys]
                 ),
             )
         )
@@ -350,7 +349,7 @@ def _values(known: Facts | None, sample: Sample) -> dict[str, frozenset[str]]:
     return values | {"model": frozenset(sample.models)}
 
 
-def _step(live: _Live, instances: Instances, window: Window, sample: Sample, now_ns: int) -> Step:
+def _step(live: _Live, instances: Instances, sample: Sample, now_ns: int) -> Step:
     mains = [each.main_from_ns for each in live.periods if each.main_from_ns is not None]
     seen = [each.last_seen_ns for each in live.periods if each.last_seen_ns is not None]
     median, most, _ = statistics.quantiles(sample.durations, sample.trace_count)
@@ -363,7 +362,7 @@ def _step(live: _Live, instances: Instances, window: Window, sample: Sample, now
         still_live=any(each.end_time_ns is None for each in live.periods),
         trace_count=sum(each.trace_count for each in live.periods),
         instance_count=instances.instance_count,
-        error_rate=rollbacks.error_rate(window),
+        error_rate=rollbacks.error_rate(sample.window),
         latency_p50=median,
         latency_p95=most,
         tokens_per_trace=statistics.mean(

@@ -759,7 +759,9 @@ class ProgressionStep(_message.Message):
     instance_count: _builtins.int
     """Different instances of the service that ran it there; 0 where nothing tells."""
     sampled_one_in: _builtins.int
-    """Latency and tokens are those of one in so many of the traces, chosen by their ids."""
+    """Error rate, latency, tokens and models are those of one in so many of the traces, chosen by
+    their ids.
+    """
     @_builtins.property
     def entered_at(self) -> _timestamp_pb2.Timestamp:
         """When it was seen there first, or declared if that is earlier."""

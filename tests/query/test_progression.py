@@ -124,6 +124,21 @@ def test_of_many_traces_a_sample_is_looked_at(store, three, monkeypatch):
     assert (dev.sampled_one_in, production.sampled_one_in) == (1, 4)
     assert dev.latency_p50.value == pytest.approx(12.9)
     assert production.latency_p50.value == pytest.approx(40, abs=8)
+    assert production.error_rate.lower < 0.1 < production.error_rate.upper
+    assert production.tokens_per_trace.value == pytest.approx(30.5, abs=0.2)
+
+
+def test_of_many_times_less_of_each_is_looked_at(store, three, monkeypatch):
+    monkeypatch.setattr("otel_vtrack.query.progression.FEWEST_TRACES", 30)
+    monkeypatch.setattr("otel_vtrack.query.progression.ALL_TRACES", 240)
+    every = [step for each in progression.tell(store).progressions for step in each.steps]
+    assert [(each.trace_count, each.sampled_one_in) for each in every] == [
+        *((60, 2), (60, 2)),
+        (60, 2),
+        *((60, 2), (60, 2), (400, 10)),
+    ]
+    [one] = progression.tell(store, version="1").progressions
+    assert [each.sampled_one_in for each in one.steps] == [1, 1, 5]
 
 
 def test_at_most_so_many_versions_are_told(store, three):

@@ -28,9 +28,12 @@ FROM
         WHERE q.experiment IN {experiments:Array(String)}
             AND q.root.version IN {versions:Array(String)}
             AND q.root.service_name IN {service_names:Array(String)}
+            AND q.root.environment IN {environments:Array(String)}
             AND (empty({days:Array(Date)}) OR toDate(q.start_time) IN {days:Array(Date)})
             AND cityHash64(q.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
     )
+        -- Once more, so that all others are not read.
+        AND cityHash64(p.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
         AND p.total_tokens IS NOT NULL
         AND r.rank < 2
 ) AS t
