@@ -14,9 +14,18 @@ looks at once, whenever they are and however many:
   estimated, asymptotically.
 - C. Jennison and B. W. Turnbull, Group sequential analysis incorporating covariate information,
   Journal of the American Statistical Association 92 (1997): the canonical joint distribution.
-- A. Agresti and B. Caffo, Simple and effective confidence intervals for proportions, American
-  Statistician 54 (2000): a success and a failure more, so that no errors in few traces are no
-  proof.
+- O. E. Barndorff-Nielsen and D. R. Cox, Inference and Asymptotics (1994): the signed root of the
+  likelihood ratio, which is closer to a normal value than a difference by its standard error is,
+  where rates are rare or one is high.
+- O. Miettinen and M. Nurminen, Comparative analysis of two rates, Statistics in Medicine 4 (1985):
+  the likeliest two rates that are so far apart, in closed form.
+- J. N. K. Rao and A. J. Scott, A simple method for the analysis of clustered binary data,
+  Biometrics 48 (1992): rates of clusters as if of fewer independent values.
+- J. D. Angrist, Estimating the labor market impact of voluntary military service using social
+  security data on military applicants, Econometrica 66 (1998): that least squares with a level for
+  each group weighs groups by n0 n1 / (n0 + n1).
+- K.-Y. Liang and S. L. Zeger, Longitudinal data analysis using generalized linear models,
+  Biometrika 73 (1986): its variance by the scores of clusters.
 
 Units are clusters, as sessions are: traces of one are not independent. A cluster that grows between
 looks makes the looks more alike than the bound supposes, which errs on the side of silence.
@@ -28,53 +37,36 @@ from typing import Final, NamedTuple
 
 ALPHA: Final = 0.05
 """Of deployments without a change so many are alarmed at most, by whatever metric and look."""
-FEWEST_CLUSTERS: Final = 50
-"""Of each side, before anything is said: a variance of fewer is too uncertain."""
+FEWEST: Final = 50
+"""Clusters and values of each side, before anything is said: of fewer nothing is certain."""
 TIGHTEST_AT: Final = 500
 """With so many clusters of the candidate the bound is at its tightest."""
+
+_HALVINGS: Final = 40
+_SMALLEST: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What is to be known of one side's values, cluster by cluster.
+    """What is to be known of one side's values.
 
     Attributes:
         clusters: How many.
-        count: Values in all.
-        total: Their sum.
-        squares: Sum of the squares of the clusters' totals.
-        products: Sum of the products of the clusters' totals and counts.
-        count_squares: Sum of the squares of the clusters' counts.
+        count: Of how many values a plain mean would vary as much, were they independent.
+        mean: Weighted, so that both sides' routes are alike.
+        variance: Of the mean, of clusters that are independent.
     """
 
     clusters: int
     count: float
-    total: float
-    squares: float
-    products: float
-    count_squares: float
+    mean: float
+    variance: float
 
     @property
-    def mean(self) -> float:
-        """Mean of the values."""
-        return self.total / self.count if self.count else 0.0
-
-    def variance_of_mean(self, *, binary: bool) -> float:
-        """Return the variance of the mean, a ratio of sums, linearised; 0 if unknown.
-
-        Args:
-            binary: Whether values are 0 or 1: it is then no less than that of independent values
-                with a success and a failure more.
-        """
-        if self.clusters < 2:
-            return 0.0
-        mean = self.mean
-        spread = self.squares - 2 * mean * self.products + mean * mean * self.count_squares
-        found = max(spread, 0.0) / self.count**2 * self.clusters / (self.clusters - 1)
-        if binary:
-            rate = (self.total + 1) / (self.count + 2)
-            found = max(found, rate * (1 - rate) / self.count)
-        return found
+    def design_effect(self) -> float:
+        """How many times as much a rate varies as one of independent values; 1 at least."""
+        of_independent = self.mean * (1 - self.mean) / self.count
+        return max(1.0, self.variance / of_independent) if of_independent > 0 else 1.0
 
 
 class Bounded(NamedTuple):
@@ -122,13 +114,87 @@ def compare(
             of them together err no more often (Bonferroni).
         alpha: Probability that a bound ever does not hold, of any of the metrics.
     """
-    if min(baseline.clusters, candidate.clusters) < FEWEST_CLUSTERS:
+    if min(each for side in (baseline, candidate) for each in (side.clusters, side.count)) < FEWEST:
         return None
-    of_baseline = baseline.variance_of_mean(binary=binary)
-    variance = of_baseline + candidate.variance_of_mean(binary=binary)
+    variances = baseline.variance, candidate.variance
+    if binary:
+        # As if rates were equal: one that is high would widen its own bound by varying more. That
+        # errors come together shows only where there are some, so both sides are held alike in it.
+        effect = max(baseline.design_effect, candidate.design_effect)
+        variances = effect / baseline.count, effect / candidate.count
+    variance = sum(variances)
     if variance <= 0.0:
         return None
-    tightest = of_baseline * (1 + baseline.clusters / TIGHTEST_AT) or variance
-    width = boundary(1 / variance, 1 / tightest, alpha / comparisons) * math.sqrt(variance)
+    tightest = variances[0] + variances[1] * candidate.clusters / TIGHTEST_AT
+    errors = boundary(1 / variance, 1 / tightest, alpha / comparisons)
     difference = candidate.mean - baseline.mean
+    if binary:
+        rates = Rates((1 / variances[0], 1 / variances[1]), (baseline.mean, candidate.mean))
+        return Bounded(difference, rates.apart(errors), rates.apart(-errors))
+    width = errors * math.sqrt(variance)
     return Bounded(difference, difference - width, difference + width)
+
+
+class Rates(NamedTuple):
+    """The rates of two sides, the baseline's first.
+
+    Attributes:
+        counts: Independent values that tell as much.
+        found: The rates.
+    """
+
+    counts: tuple[float, float]
+    found: tuple[float, float]
+
+    def apart(self, errors: float) -> float:
+        """Return the difference of which the one found is so many standard errors too large."""
+        inner, outer = self.found[1] - self.found[0], -math.copysign(1.0, errors)
+        for _ in range(_HALVINGS):
+            middle = (inner + outer) / 2
+            if self.signed_root(middle) / errors < 1:
+                inner = middle
+            else:
+                outer = middle
+        return outer
+
+    def signed_root(self, difference: float) -> float:
+        """Return how many standard errors too large the difference found is, were it this one.
+
+        The root of twice the logarithm of how much likelier the rates found make what was found
+        than the likeliest rates that are so far apart.
+        """
+        first = self._likeliest(difference)
+        log_ratio = sum(
+            count * (_loss(rate, likeliest) - _loss(rate, rate))
+            for count, rate, likeliest in zip(
+                self.counts, self.found, (first, first + difference), strict=True
+            )
+        )
+        beyond = self.found[1] - self.found[0] - difference
+        return math.copysign(math.sqrt(max(0.0, 2 * log_ratio)), beyond)
+
+    def _likeliest(self, difference: float) -> float:
+        """Return the likeliest rate of the baseline, if that of the candidate is so much more.
+
+        Miettinen and Nurminen (1985), appendix: a root of a polynomial of the third degree.
+        """
+        # Divided by how many there are, so that numbers stay near 1.
+        share = self.counts[0] / sum(self.counts)
+        had = self.found[0] * share
+        events = had + self.found[1] * (1 - share)
+        square = (1 + share) * difference - 1 - events
+        linear = (share * difference - 1 - 2 * had) * difference + events
+        constant = had * difference * (1 - difference)
+        third = square / 3
+        cubic = third**3 - square * linear / 6 + constant / 2
+        root = math.copysign(math.sqrt(max(0.0, third**2 - linear / 3)), cubic)
+        cosine = cubic / root**3 if root else 0.0
+        angle = (math.pi + math.acos(min(1.0, max(-1.0, cosine)))) / 3
+        likeliest = 2 * root * math.cos(angle) - third
+        return min(1.0, 1.0 - difference, max(0.0, -difference, likeliest))
+
+
+def _loss(share: float, rate: float) -> float:
+    """Return how unlikely a share is by a rate: minus the mean logarithm of its likelihood."""
+    rate = min(max(rate, _SMALLEST), 1 - _SMALLEST)
+    return -share * math.log(rate) - (1 - share) * math.log1p(-rate)

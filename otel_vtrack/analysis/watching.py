@@ -87,7 +87,8 @@ class WatchedMetric:
     """What is known of one metric.
 
     Attributes:
-        baseline: Mean of the baseline's traces: a rate, or a geometric mean in ms.
+        baseline: Mean of the baseline's traces, routes held equal: a rate, or a geometric mean in
+            ms.
         candidate: The same of the deployment's.
         difference: Between rates, candidate minus baseline; of latency the relative change. None
             while there are too few traces for it.
@@ -114,9 +115,10 @@ class Look:
     Attributes:
         baseline_count: Traces looked at, which may be a sample.
         candidate_count: The same of the deployment.
-        baseline_cluster_count: Sessions in these, or single traces where none is told.
+        baseline_cluster_count: Sessions in these on routes that both have, or single traces where
+            no session is told.
         candidate_cluster_count: The same of the deployment.
-        metrics: Empty where a side has no traces.
+        metrics: Empty where there is no route of which both have traces.
         alarmed: Metrics of which an event is stored.
     """
 
@@ -212,7 +214,7 @@ def look(store: Store, deployment: WatchedDeployment) -> Look:
     that what is seen later does not change what was seen earlier.
     """
     pair = _pair(deployment)
-    if deployment.trace_count < sequential.FEWEST_CLUSTERS:
+    if deployment.trace_count < sequential.FEWEST:
         return Look(deployment=deployment, candidate_count=deployment.trace_count)
     baseline, candidate = watch.sums(store, pair, *_sampling(store, deployment, pair))
     if baseline is None or candidate is None:
@@ -223,10 +225,7 @@ def look(store: Store, deployment: WatchedDeployment) -> Look:
         candidate_count=candidate.trace_count,
         baseline_cluster_count=baseline.cluster_count,
         candidate_cluster_count=candidate.cluster_count,
-        metrics=tuple(
-            _metric(metric, _sums(baseline, number), _sums(candidate, number))
-            for number, metric in enumerate(METRICS)
-        ),
+        metrics=_metrics(baseline, candidate),
     )
 
 
@@ -280,14 +279,26 @@ def _one_in(count: int, most: int) -> int:
     return 1 << max(0, math.ceil(math.log2(max(count, 1) / most)))
 
 
-def _sums(side: Side, number: int) -> Sums:
+def _metrics(baseline: Side, candidate: Side) -> tuple[WatchedMetric, ...]:
+    if not baseline.route_count:
+        return ()
+    compared = baseline.compared_count + candidate.compared_count
+    return tuple(
+        _metric(metric, *(_sums(side, number, compared) for side in (baseline, candidate)))
+        for number, metric in enumerate(METRICS)
+    )
+
+
+def _sums(side: Side, number: int, compared_count: int) -> Sums:
+    # Liang and Zeger's variance, a little larger for what was estimated: a level for each route,
+    # and the difference.
+    left = max(1, compared_count - side.route_count - 1)
+    factor = side.cluster_count / max(1, side.cluster_count - 1) * compared_count / left
     return Sums(
         clusters=side.cluster_count,
-        count=side.trace_count,
-        total=side.totals[number],
-        squares=side.squares[number],
-        products=side.products[number],
-        count_squares=side.count_squares,
+        count=side.effective_count,
+        mean=side.means[number],
+        variance=side.squares[number] * factor,
     )
 
 
@@ -357,7 +368,7 @@ def _summary(deployment: WatchedDeployment, metric: WatchedMetric, change: Estim
     what = {
         "error_rate": "more traces fail",
         "latency": "traces take longer",
-        "slow_rate": "more traces are slower than 95 % of those before",
+        "slow_rate": "more traces are slower than 95 % of those before on their route",
     }[metric.metric]
     lower, upper = (100 * (each or 0.0) for each in (change.lower, change.upper))
     return (

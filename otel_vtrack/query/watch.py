@@ -9,6 +9,9 @@ from otel_vtrack.query import experiments, paging
 from otel_vtrack.query.timeline import EARLIEST_NS, LATEST_NS, Activity, Place
 from otel_vtrack.store.client import Store
 
+MOST_ROUTES: Final = 50
+"""So many routes are told apart, the most frequent of the baseline; the others are one."""
+
 _DAY_NS: Final = 86_400_000_000_000
 _WIDTH_NS: Final = 300_000_000_000
 _MOST_ROWS: Final = 200_000
@@ -40,16 +43,27 @@ class Pair:
     since_ns: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """Sums over the clusters of one version's traces, of each metric in the order of the query."""
+    """One version's traces, routes held equal; of each metric in the order of the query.
+
+    Attributes:
+        trace_count: All of its traces.
+        cluster_count: Clusters with a trace on a route that both versions have.
+        compared_count: Traces on such routes.
+        route_count: How many such routes there are.
+        effective_count: Of how many traces a plain mean would vary as much as the weighted one.
+        means: With the weights of routes.
+        squares: Sums of the squares of the clusters' scores.
+    """
 
     trace_count: int
     cluster_count: int
-    count_squares: float
-    totals: tuple[float, ...]
+    compared_count: int
+    route_count: int
+    effective_count: float
+    means: tuple[float, ...]
     squares: tuple[float, ...]
-    products: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +159,7 @@ def sums(
             **_bound(pair),
             "baseline_one_in": list(baseline_one_in),
             "candidate_one_in": list(candidate_one_in),
+            "most_routes": MOST_ROUTES,
             # Days are how the table is divided; a trace may have rows in the next one.
             "rows_from_ns": max(pair.from_ns - _DAY_NS, EARLIEST_NS),
             "rows_until_ns": min(pair.until_ns + _DAY_NS, LATEST_NS),
@@ -152,12 +167,9 @@ def sums(
     )
     sides: list[Side | None] = [None, None]
     for row in rows:
-        sides[row["of_candidate"]] = Side(
-            row["trace_count"],
-            row["cluster_count"],
-            row["count_squares"],
-            *(tuple(row[name]) for name in ("totals", "squares", "products")),
-        )
+        side = row.pop("of_candidate")
+        means, squares = (tuple(row.pop(name)) for name in ("means", "squares"))
+        sides[side] = Side(**row, means=means, squares=squares)
     return sides[0], sides[1]
 
 

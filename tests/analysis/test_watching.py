@@ -1,8 +1,8 @@
 """Deployments in a real store: which are watched, and what one look sees."""
 
-import math
 import random
 
+import numpy as np
 import pytest
 
 from otel_vtrack.analysis import watching
@@ -25,11 +25,12 @@ def feed(send):
     numbers = iter(range(1, 1_000_000))
     rng = random.Random(1)
 
-    def feed_(version, count, first, last, *, failing=0.01, ms=200.0, **resource):
+    def feed_(version, count, first, last, *, failing=0.01, ms=200.0, route="/buy", **resource):
         send(
             *(
                 {
                     "trace": next(numbers),
+                    "name": route,
                     "at": first * HOUR + n * (last - first) * HOUR / count,
                     "ms": ms * rng.lognormvariate(0, 0.5),
                     "status": 2 * (rng.random() < failing),
@@ -84,14 +85,29 @@ def test_a_bad_canary_is_found_and_what_it_is_compared_with_and_stays_one_event(
     assert 60 < sample.baseline_count < 300
 
 
-def test_sums_are_of_sessions_and_a_trace_that_came_twice_counts_once(store, send):
-    said = [("a", 10, 2), ("a", 20, 0), ("a", 40, 0), ("b", 80, 2), ("", 160, 0)]
-    spans = [
-        {"trace": n, "at": n, "ms": ms, "status": status, "attributes": {"session.id": session}}
-        for n, (session, ms, status) in enumerate(said, 1)
-    ]
-    send(*spans, service__version="1", **PRODUCTION)
-    send(*spans[:2], service__version="1", **PRODUCTION)
+def test_sums_are_those_of_least_squares_with_a_level_for_each_route(store, send, monkeypatch):
+    # /c and /d are the others; the candidate has no /old.
+    monkeypatch.setattr(watch, "MOST_ROUTES", 3)
+    rng = random.Random(2)
+    made = []
+    for number in range(1, 401):
+        version = 1 + (number > 300)
+        route = rng.choices(
+            ["/a", "/b", "/c", "/d"], (9, 5, 2, 1) if version == 1 else (1, 5, 2, 1)
+        )
+        ms = rng.lognormvariate(4 + 2 * (route == ["/b"]), 0.5)
+        failed, session = rng.random() < 0.2, f"{version} {rng.randrange(80)}"
+        made.append((number, version, route[0], failed, session, round(ms, 3)))
+    made += [(500 + n, 1, "/old", True, f"old {n}", 9) for n in range(60)]
+    for version in (1, 2):
+        spans = [
+            {"trace": number, "at": number, "name": name, "ms": ms, "status": 2 * failed}
+            | {"attributes": {"session.id": session}}
+            for number, of, name, failed, session, ms in made
+            if of == version
+        ]
+        send(*spans, service__version=f"{version}", **PRODUCTION)
+        send(*spans[:20], service__version=f"{version}", **PRODUCTION)
     pair = watch.Pair(
         place=Place("shop", "shop", "production"),
         baseline_version="1",
@@ -100,13 +116,43 @@ def test_sums_are_of_sessions_and_a_trace_that_came_twice_counts_once(store, sen
         until_ns=NOW,
         since_ns=[START],
     )
-    baseline, candidate = watch.sums(store, pair, [1], [1])
-    assert candidate is None
-    assert (baseline.trace_count, baseline.cluster_count, baseline.count_squares) == (5, 3, 11)
-    logs = [math.log(10 * 20 * 40), math.log(80), math.log(160)]
-    assert baseline.totals == pytest.approx((2, sum(logs), 0))
-    assert baseline.squares == pytest.approx((2, sum(each**2 for each in logs), 0))
-    assert baseline.products == pytest.approx((4, 3 * logs[0] + logs[1] + logs[2], 0))
+    sides = watch.sums(store, pair, [1], [1])
+    assert [each.trace_count for each in sides] == [360, 100]
+    assert {each.route_count for each in sides} == {3}
+    routes = {"/a": 0, "/b": 1, "/old": 2}
+    data = [(of - 1, routes.get(name, 3), *more) for _, of, name, *more in made]
+    shared = [each for each in data if each[1] != 2]
+    side, route, failed, session, ms = (np.array(each) for each in zip(*shared, strict=True))
+    route[route == 3] = 2
+    levels = [sorted(ms[(side == 0) & (route == each)]) for each in range(3)]
+    slow = ms >= np.array([each[int(0.95 * len(each))] for each in levels])[route]
+    design = np.column_stack([side, *(route == each for each in range(3))]).astype(float)
+    bread = np.linalg.inv(design.T @ design)[0]
+    for number, values in enumerate((failed, np.log(ms), slow)):
+        fitted = np.linalg.lstsq(design, values.astype(float), rcond=None)[0]
+        assert sides[1].means[number] - sides[0].means[number] == pytest.approx(fitted[0])
+        influence = design @ bread * (values - design @ fitted)
+        for each, told in enumerate(sides):
+            clusters = np.unique(session[side == each], return_inverse=True)[1]
+            scores = np.bincount(clusters, weights=influence[side == each])
+            assert told.squares[number] == pytest.approx((scores**2).sum())
+            assert (told.cluster_count, told.compared_count) == (len(scores), sum(side == each))
+
+
+def test_nobody_is_alarmed_by_a_version_that_got_the_slow_routes_and_is_faster_on_each(store, feed):
+    for version, begin, quick, slow in (("1", 0, 900, 100), ("2", 4, 60, 540)):
+        feed(version, quick, begin, begin + 1, ms=100, route="/quick", failing=0.01)
+        faster = 1.1 - begin / 20
+        feed(version, slow, begin, begin + 1, ms=800 * faster, route="/slow", failing=0.08)
+    [look] = looked(store)
+    assert not any(each.is_worse for each in look.metrics)
+    latency = look.metrics[1]
+    assert latency.difference.value == pytest.approx(-0.17, abs=0.09)
+    # What is new is compared with nothing.
+    feed("2", 300, 4, 5, ms=9000, route="/new", failing=1)
+    [again] = looked(store)
+    assert again.candidate_count == 900
+    assert again.metrics == look.metrics
 
 
 def test_nothing_is_found_of_a_clean_release_and_only_what_replaced_something_is_watched(
@@ -150,7 +196,7 @@ def test_a_look_reads_two_days_whatever_was_before(store, feed):
         pair = watching._pair(deployment)
         bound = watch._bound(pair)
         ones = [1] * len(pair.since_ns)
-        sample = {"baseline_one_in": ones, "candidate_one_in": ones}
+        sample = {"baseline_one_in": ones, "candidate_one_in": ones, "most_routes": 50}
         days = {"rows_from_ns": pair.from_ns - watch._DAY_NS, "rows_until_ns": pair.until_ns}
         return [
             sum(

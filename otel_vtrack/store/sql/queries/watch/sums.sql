@@ -1,74 +1,131 @@
--- What do means and their variances need of the traces of two versions? One row a version: sums
--- over clusters, which are sessions, or single traces where none is told.
+-- What do the means of two versions and their variances need, routes held equal? One row a version.
 --
 -- `trace_roots` tells which traces there are, without the rest of the table: of each period that
 -- begins at `since_ns` one in so many, by their hash, so that a trace once in the sample stays.
--- Then all rows of these traces are put together. Slow is what takes longer than 95 % of the
--- baseline's.
+-- Then all rows of these traces are put together.
+--
+-- A route is the name of the root: the most frequent of the baseline, and all others as one. Slow
+-- is what takes as long as the slowest twentieth of the baseline's on that route. Means and their
+-- difference weigh routes by n0 n1 / (n0 + n1): that is least squares with a level for each route,
+-- and `squares` are those of the scores of clusters, which are sessions, or single traces where
+-- none is told. A route that one version lacks weighs nothing.
 
 SELECT
-    s.of_candidate AS of_candidate,
-    toUInt64(sum(s.n)) AS trace_count,
-    count() AS cluster_count,
-    sum(s.n * s.n) AS count_squares,
-    [sum(s.errors), sum(s.logs), sum(s.slow)] AS totals,
-    [sum(s.errors * s.errors), sum(s.logs * s.logs), sum(s.slow * s.slow)] AS squares,
-    [sum(s.errors * s.n), sum(s.logs * s.n), sum(s.slow * s.n)] AS products
+    c.of_candidate AS of_candidate,
+    toUInt64(sum(c.trace_count)) AS trace_count,
+    countIf(c.compared_count > 0) AS cluster_count,
+    toUInt64(sum(c.compared_count)) AS compared_count,
+    any(c.route_count) AS route_count,
+    any(c.effective_count) AS effective_count,
+    any(c.means) AS means,
+    sumForEach(arrayMap(score -> score * score, c.scores)) AS squares
 FROM
 (
     SELECT
         each.1 AS of_candidate,
         each.2 AS cluster,
-        toFloat64(count()) AS n,
-        toFloat64(countIf(each.3)) AS errors,
-        sum(log(each.4)) AS logs,
-        toFloat64(countIf(each.4 > p.slow_ms)) AS slow
+        count() AS trace_count,
+        countIf(a.weight > 0) AS compared_count,
+        any(a.route_count) AS route_count,
+        any(if(a.route_count > 0, 1 / if(of_candidate, a.candidate_part, a.baseline_part), 0)) AS effective_count,
+        any(if(of_candidate, a.candidate_means, a.baseline_means)) AS means,
+        sumForEach(arrayMap(
+            (value, total, baseline_mean, candidate_mean) -> if(a.weight > 0, a.weight / a.weights / if(of_candidate, a.candidate_count, a.baseline_count) * (
+                -- The level of the route, if the difference is the same on each.
+                value - (total - a.candidate_count * (candidate_mean - baseline_mean)) / (a.baseline_count + a.candidate_count)
+                - of_candidate * (candidate_mean - baseline_mean)), 0),
+            [toFloat64(each.3), log(each.4), toFloat64(each.4 >= a.slow_ms)],
+            a.totals,
+            a.baseline_means,
+            a.candidate_means)) AS scores
     FROM
     (
         SELECT
-            groupArray((of_candidate, cluster, failed, ms)) AS traces,
-            quantileExactIf(0.95)(ms, NOT of_candidate) AS slow_ms
+            r.traces AS traces,
+            r.slow_ms AS slow_ms,
+            r.baseline_count AS baseline_count,
+            r.candidate_count AS candidate_count,
+            arrayMap((b, c) -> b + c, r.baseline_totals, r.candidate_totals) AS totals,
+            baseline_count * candidate_count / (baseline_count + candidate_count) AS weight,
+            -- It is no less than that if any route is shared.
+            greatest(sum(weight) OVER (), 0.5) AS weights,
+            sum(toUInt64(weight > 0)) OVER () AS route_count,
+            -- What a mean with these weights varies, if a trace varies by one.
+            sum(weight * candidate_count / (baseline_count + candidate_count)) OVER () / weights / weights AS baseline_part,
+            sum(weight * baseline_count / (baseline_count + candidate_count)) OVER () / weights / weights AS candidate_part,
+            arrayMap(total -> total / weights, sumForEach(arrayMap(total -> total * candidate_count / (baseline_count + candidate_count), r.baseline_totals)) OVER ()) AS baseline_means,
+            arrayMap(total -> total / weights, sumForEach(arrayMap(total -> total * baseline_count / (baseline_count + candidate_count), r.candidate_totals)) OVER ()) AS candidate_means
         FROM
         (
             SELECT
-                min(t.root) AS r,
-                r.version = {candidate_version:String} AS of_candidate,
-                if(r.session_id != '', r.session_id, max(t.session_id)) AS session,
-                if(session != '', cityHash64(session), cityHash64(t.trace_id)) AS cluster,
-                r.status_code = 2 AS failed,
-                greatest(toUnixTimestamp64Nano(max(t.end_time)) - toUnixTimestamp64Nano(min(t.start_time)), 1) / 1e6 AS ms
-            FROM traces AS t
-            WHERE (cityHash64(t.trace_id), t.trace_id) GLOBAL IN
+                if(n.number <= {most_routes:UInt64} AND n.baseline_count > 0, n.number, 0) AS route,
+                groupArrayArray(n.traces) AS traces,
+                arrayFilter(each -> NOT each.1, traces) AS of_baseline,
+                arrayFilter(each -> each.1, traces) AS of_candidate,
+                arrayReduce('quantileExact(0.95)', arrayMap(each -> each.4, of_baseline)) AS slow_ms,
+                length(of_baseline) AS baseline_count,
+                length(of_candidate) AS candidate_count,
+                arrayMap(values -> arraySum(values), [
+                    arrayMap(each -> toFloat64(each.3), of_baseline),
+                    arrayMap(each -> log(each.4), of_baseline),
+                    arrayMap(each -> toFloat64(each.4 >= slow_ms), of_baseline)]) AS baseline_totals,
+                arrayMap(values -> arraySum(values), [
+                    arrayMap(each -> toFloat64(each.3), of_candidate),
+                    arrayMap(each -> log(each.4), of_candidate),
+                    arrayMap(each -> toFloat64(each.4 >= slow_ms), of_candidate)]) AS candidate_totals
+            FROM
             (
-                SELECT cityHash64(r.trace_id), r.trace_id
-                FROM trace_roots AS r
-                WHERE r.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-                    AND r.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
-                    AND r.experiment = {experiment:String}
-                    AND r.root.rank < 2
-                    AND r.root.service_name = {service_name:String}
-                    AND r.root.environment = {environment:String}
-                    AND r.root.version IN ({baseline_version:String}, {candidate_version:String})
-                    -- Rows of no period may be asked before the times above are.
-                    AND cityHash64(r.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, greatest(1, if(
-                        r.root.version = {candidate_version:String},
-                        {candidate_one_in:Array(UInt64)},
-                        {baseline_one_in:Array(UInt64)})[arrayCount(since -> since <= toUnixTimestamp64Nano(r.start_time), {since_ns:Array(Int64)})]))
-            )
-                AND t.experiment = {experiment:String}
-                AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
-                AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
-            GROUP BY t.trace_id
-            HAVING r.rank < 2
-                AND r.service_name = {service_name:String}
-                AND r.environment = {environment:String}
-                AND r.version IN ({baseline_version:String}, {candidate_version:String})
-                AND r.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-                AND r.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
-        )
-    ) AS p
-    ARRAY JOIN p.traces AS each
+                SELECT
+                    name,
+                    groupArray((of_candidate, cluster, failed, ms)) AS traces,
+                    countIf(NOT of_candidate) AS baseline_count,
+                    row_number() OVER (ORDER BY baseline_count DESC, name) AS number
+                FROM
+                (
+                    SELECT
+                        min(t.root) AS r,
+                        r.version = {candidate_version:String} AS of_candidate,
+                        if(r.session_id != '', r.session_id, max(t.session_id)) AS session,
+                        if(session != '', cityHash64(session), cityHash64(t.trace_id)) AS cluster,
+                        r.name AS name,
+                        r.status_code = 2 AS failed,
+                        greatest(toUnixTimestamp64Nano(max(t.end_time)) - toUnixTimestamp64Nano(min(t.start_time)), 1) / 1e6 AS ms
+                    FROM traces AS t
+                    WHERE (cityHash64(t.trace_id), t.trace_id) GLOBAL IN
+                    (
+                        SELECT cityHash64(r.trace_id), r.trace_id
+                        FROM trace_roots AS r
+                        WHERE r.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+                            AND r.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+                            AND r.experiment = {experiment:String}
+                            AND r.root.rank < 2
+                            AND r.root.service_name = {service_name:String}
+                            AND r.root.environment = {environment:String}
+                            AND r.root.version IN ({baseline_version:String}, {candidate_version:String})
+                            -- Rows of no period may be asked before the times above are.
+                            AND cityHash64(r.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, greatest(1, if(
+                                r.root.version = {candidate_version:String},
+                                {candidate_one_in:Array(UInt64)},
+                                {baseline_one_in:Array(UInt64)})[arrayCount(since -> since <= toUnixTimestamp64Nano(r.start_time), {since_ns:Array(Int64)})]))
+                    )
+                        AND t.experiment = {experiment:String}
+                        AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+                        AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+                    GROUP BY t.trace_id
+                    HAVING r.rank < 2
+                        AND r.service_name = {service_name:String}
+                        AND r.environment = {environment:String}
+                        AND r.version IN ({baseline_version:String}, {candidate_version:String})
+                        AND r.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+                        AND r.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+                )
+                GROUP BY name
+            ) AS n
+            GROUP BY route
+        ) AS r
+    ) AS a
+    ARRAY JOIN a.traces AS each
     GROUP BY of_candidate, cluster
-) AS s
+) AS c
 GROUP BY of_candidate
 SETTINGS max_execution_time = 20, max_memory_usage = 2000000000, max_threads = 1;
