@@ -65,8 +65,15 @@ class Sums:
     @property
     def design_effect(self) -> float:
         """How many times as much a rate varies as one of independent values; 1 at least."""
-        of_independent = self.mean * (1 - self.mean) / self.count
-        return max(1.0, self.variance / of_independent) if of_independent > 0 else 1.0
+        alone = self.mean * (1 - self.mean)
+        return max(1.0, self.variance * self.count / alone) if alone > _SMALLEST else 1.0
+
+    def independent_count(self, effect: float) -> float:
+        """Return how many independent values of 0 or 1 tell as much, by a design effect."""
+        if self.mean * (1 - self.mean) <= _SMALLEST:
+            # None failed: it does not show whether those of a cluster would fail together.
+            effect = max(effect, self.count / self.clusters)
+        return self.count / effect
 
 
 class Bounded(NamedTuple):
@@ -117,11 +124,13 @@ def compare(
     if min(each for side in (baseline, candidate) for each in (side.clusters, side.count)) < FEWEST:
         return None
     variances = baseline.variance, candidate.variance
+    counts = baseline.count, candidate.count
     if binary:
-        # As if rates were equal: one that is high would widen its own bound by varying more. That
-        # errors come together shows only where there are some, so both sides are held alike in it.
+        # As if rates were equal: one that is high would widen its own bound by varying more. Few
+        # errors do not show whether they come together, so the greater effect holds for both.
         effect = max(baseline.design_effect, candidate.design_effect)
-        variances = effect / baseline.count, effect / candidate.count
+        counts = baseline.independent_count(effect), candidate.independent_count(effect)
+        variances = 1 / counts[0], 1 / counts[1]
     variance = sum(variances)
     if variance <= 0.0:
         return None
@@ -129,7 +138,7 @@ def compare(
     errors = boundary(1 / variance, 1 / tightest, alpha / comparisons)
     difference = candidate.mean - baseline.mean
     if binary:
-        rates = Rates((1 / variances[0], 1 / variances[1]), (baseline.mean, candidate.mean))
+        rates = Rates(counts, (baseline.mean, candidate.mean))
         return Bounded(difference, rates.apart(errors), rates.apart(-errors))
     width = errors * math.sqrt(variance)
     return Bounded(difference, difference - width, difference + width)

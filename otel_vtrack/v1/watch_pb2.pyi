@@ -294,7 +294,7 @@ class WatchedDeployment(_message.Message):
     candidate_count: _builtins.int
     """Traces of the deployment, likewise."""
     baseline_cluster_count: _builtins.int
-    """Sessions in the baseline's traces, or single traces where none is told."""
+    """Sessions in the baseline's traces on routes that both have; single traces where none is told."""
     candidate_cluster_count: _builtins.int
     """The same of the deployment."""
     @_builtins.property
@@ -307,7 +307,7 @@ class WatchedDeployment(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchedMetric]:
-        """Empty while there are too few traces to look at."""
+        """Empty while there are too few traces to look at, or none on a route that both have."""
 
     def __init__(
         self,
@@ -348,10 +348,11 @@ class WatchedMetric(_message.Message):
     ALARMED_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """`error_rate`: share of traces whose root failed. `latency`: geometric mean of durations.
-    `slow_rate`: share of traces that take longer than 95 % of the baseline's.
+    `slow_rate`: share of traces that take as long as the slowest twentieth of the baseline's on
+    the same route.
     """
     baseline: _builtins.float
-    """Of the baseline: a share from 0 to 1, or milliseconds."""
+    """Of the baseline: a share from 0 to 1, or milliseconds; routes weighted alike for both."""
     candidate: _builtins.float
     """Of the deployment."""
     threshold: _builtins.float

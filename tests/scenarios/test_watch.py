@@ -23,10 +23,12 @@ def released(name, *effects):
 
 def watched(played):
     """Wait until the server has looked at all there is, and return what it watches."""
+    periods = played.timeline().periods
+    there = sum(each.trace_count for each in periods if each.version == "2.4.0")
     deadline = time.monotonic() + 30
     while True:
         found = played.client.list_watched_deployments(experiment=played.experiment).deployments
-        if found and found[0].candidate_count == 2000:
+        if found and found[0].candidate_count == there:
             [only] = found
             return only
         assert time.monotonic() < deadline, found
@@ -71,3 +73,43 @@ def test_of_a_clean_release_the_server_says_nothing(play):
     said = played.vtrack("watch", "events")
     assert said == "Nothing was found of a deployment that matches.\n"
     assert "worse" not in played.vtrack("watch", "status").lower()
+
+
+def test_of_a_canary_that_fails_often_the_server_warns_though_few_saw_it(play):
+    phases = [
+        {"hours": [0, 24], "traces": 3000, "versions": {"2.3.1": 1}},
+        {"hours": [24, 44], "traces": 1200, "versions": {"2.3.1": 0.9, "2.4.0": 0.1}},
+    ]
+    bad = {"version": "2.4.0", "fails": 0.15, "message": "no such column", "type": "OSError"}
+    played = play(
+        {"name": "watched canary", "services": {"shop": {"phases": phases}}, "effects": [bad]},
+        until_now=True,
+    )
+    found = watched(played)
+    assert 80 < found.candidate_count < 180
+    assert "error_rate" in {each.metric for each in found.metrics if each.alarmed}
+
+
+def test_of_a_release_that_got_the_slow_routes_the_server_says_nothing(play):
+    routes = {
+        "/search": {"share": 1, "ms": 120, "errors": 0.005},
+        "/report": {"share": 1, "ms": 600, "errors": 0.05},
+    }
+    phases = [
+        {"hours": hours, "traces": 2000, "versions": {version: 1}, "mix": {version: mix}}
+        for hours, version, mix in (
+            ([0, 24], "2.3.1", {"/search": 0.8, "/report": 0.2}),
+            ([24, 44], "2.4.0", {"/search": 0.3, "/report": 0.7}),
+        )
+    ]
+    shop = {"routes": routes, "phases": phases}
+    effect = {"version": "2.4.0", "slower": 0.9}
+    played = play(
+        {"name": "watched mix", "services": {"shop": shop}, "effects": [effect]}, until_now=True
+    )
+    found = watched(played)
+    latency = next(each for each in found.metrics if each.metric == "latency")
+    # Taken together it is twice as slow; on each route it is faster.
+    assert -0.15 < latency.difference.value < -0.05
+    assert not any(each.alarmed for each in found.metrics)
+    assert not played.client.list_watch_events(experiment=played.experiment).fetch()
