@@ -25,7 +25,7 @@ from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import progression as reading
 from otel_vtrack.query import timeline as activity
 from otel_vtrack.query.progression import Facts, Sample
-from otel_vtrack.query.timeline import Instances, Place, Time
+from otel_vtrack.query.timeline import Activities, Instances, Place, Time
 from otel_vtrack.store.client import Store
 
 STUCK_AFTER_NS: Final = 7 * 86_400_000_000_000
@@ -285,7 +285,7 @@ def tell(
                 chosen.append((orders[-1], stands, own))
     chosen.sort(key=lambda each: min(live.entered_ns for live in each[2]), reverse=True)
     return Progressions(
-        orders, _progressions(store, chosen[: max_versions or DEFAULT_VERSIONS], now)
+        orders, _progressions(store, found, chosen[: max_versions or DEFAULT_VERSIONS], now)
     )
 
 
@@ -297,7 +297,10 @@ def _by_version(
 
 
 def _progressions(
-    store: Store, chosen: Sequence[tuple[Order, Standing, list[_Live]]], now_ns: int
+    store: Store,
+    known_of: Activities,
+    chosen: Sequence[tuple[Order, Standing, list[_Live]]],
+    now_ns: int,
 ) -> list[Progression]:
     """Ask the store for what the versions did and were, of all of them at once."""
     lives = [live for _, _, own in chosen for live in own]
@@ -307,7 +310,7 @@ def _progressions(
         for live, end in zip(lives, ends, strict=True)
     ]
     late = [each._replace(from_ns=max(each.from_ns, each.until_ns - LONGEST_NS)) for each in whole]
-    counts = [sum(each.trace_count for each in live.periods) for live in lives]
+    counts = [_count(known_of, each) for each in late]
     seen = dict(
         zip(
             [(live.place, live.version) for live in lives],
@@ -337,6 +340,17 @@ def _progressions(
             )
         )
     return found
+
+
+def _count(found: Activities, time: Time) -> int:
+    """Count the traces of a time by the buckets that it touches."""
+    return sum(
+        each.trace_count
+        for each in found.places[time.place]
+        if each.version == time.version
+        and each.bucket_ns + found.width_ns > time.from_ns
+        and each.bucket_ns < time.until_ns
+    )
 
 
 def _ended(period: timeline.Period, now_ns: int) -> int:

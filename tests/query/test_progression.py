@@ -128,6 +128,14 @@ def test_of_many_traces_a_sample_is_looked_at(store, three, monkeypatch):
     assert production.tokens_per_trace.value == pytest.approx(30.5, abs=0.2)
 
 
+def test_the_sample_is_of_the_last_days_and_not_of_what_was_before(store, release, monkeypatch):
+    monkeypatch.setattr("otel_vtrack.query.progression.MOST_TRACES", 60)
+    release("1", "dev", 0, count=600, failing=600)
+    release("1", "dev", 24 * 9)
+    [[only]] = [each.steps for each in progression.tell(store).progressions]
+    assert (only.trace_count, only.sampled_one_in, only.error_rate.value) == (660, 1, 0)
+
+
 def test_of_many_times_less_of_each_is_looked_at(store, three, monkeypatch):
     monkeypatch.setattr("otel_vtrack.query.progression.FEWEST_TRACES", 30)
     monkeypatch.setattr("otel_vtrack.query.progression.ALL_TRACES", 240)
