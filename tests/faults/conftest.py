@@ -32,11 +32,15 @@ class Senders:
         self._threads = []
         self._stopping = threading.Event()
 
-    def start(self, served):
-        """Send to this process until `join`; a sender gives up at the first failed call."""
+    def start(self, served, *, patient=False):
+        """Send to this process until `join`.
+
+        A sender gives up at the first failed call, or tries again when it is patient.
+        """
         self._stopping.clear()
         self._threads = [
-            threading.Thread(target=self._run, args=[served.grpc]) for _ in range(self._count)
+            threading.Thread(target=self._run, args=[served.grpc, patient])
+            for _ in range(self._count)
         ]
         for thread in self._threads:
             thread.start()
@@ -76,14 +80,17 @@ class Senders:
                     raise
             time.sleep(0.1)
 
-    def _run(self, target):
+    def _run(self, target, patient):
         with grpc.insecure_channel(target) as channel:
             export = channel.unary_unary(_EXPORT)
             while not self._stopping.is_set():
                 with self._lock:
                     first = next(self._numbers)
                 try:
-                    export(self.request(first), timeout=60)
+                    if patient:
+                        self._until_taken(export, first)
+                    else:
+                        export(self.request(first), timeout=60)
                 except grpc.RpcError as error:
                     with self._lock:
                         self.unanswered.append(first)
