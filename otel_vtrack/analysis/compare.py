@@ -148,6 +148,8 @@ class MetricComparison:
 
     Attributes:
         candidate_is_greater: Which way the test points; None if neither.
+        findings: The figures of the tests that show a difference which may matter, the bulk's
+            first.
     """
 
     metric: str
@@ -170,6 +172,7 @@ class MetricComparison:
     effect_size: float | None = None
     deciding_figure: str = ""
     deciding_change: Estimate | None = None
+    findings: tuple[str, ...] = ()
     tail: Tail | None = None
     stratified: Stratified | None = None
     verdict: Verdict = Verdict.NOT_ENOUGH_DATA

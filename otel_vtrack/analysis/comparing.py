@@ -1,5 +1,6 @@
 """Compares two versions: takes a sample, tests each metric in each group, and gives verdicts."""
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -259,7 +260,8 @@ def verdict(found: MetricComparison) -> MetricComparison:
 
     A finding is a test that shows a difference whose interval is not wholly within the smallest
     change: what is shown to be too small is none, however sure it is. Both the bulk and the tail
-    may be found to differ, and the worse of the two is the verdict.
+    may be found to differ: the verdict is by the one that is worse, and of two by the one that
+    is worse by more, or a slow route that few take would pass for the little it does to p50.
     """
     if found.adjusted_p_value is None:
         return replace(found, verdict=Verdict.NOT_ENOUGH_DATA)
@@ -291,11 +293,21 @@ def verdict(found: MetricComparison) -> MetricComparison:
         bad = found.direction is Direction.LESS
         worse = [each for each, up in ways.items() if up is bad]
         said = Verdict.REGRESSED if worse else Verdict.IMPROVED
-        part = worse[0] if worse else next(iter(ways))
-    found = replace(found, verdict=said, more_needed=0)
+        changes = {"bulk": found.deciding_change, "tail": tail.change if tail else None}
+        part = max(worse or list(ways)[:1], key=lambda each: _size(changes[each], up=bad))
+    figures = {"bulk": found.deciding_figure, "tail": "p95"}
+    findings = tuple(figures[each] for each in ways)
+    found = replace(found, verdict=said, findings=findings, more_needed=0)
     if part == "bulk" or tail is None:
         return found
     return replace(found, deciding_figure="p95", deciding_change=tail.change)
+
+
+def _size(change: Estimate | None, *, up: bool) -> float:
+    """Return how far a change goes one way; what was nothing before goes farther than all."""
+    if change is None:
+        return math.inf
+    return change.value if up else -change.value
 
 
 def _is_greater(found: MetricComparison) -> bool | None:

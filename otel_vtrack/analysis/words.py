@@ -64,7 +64,7 @@ def summary(
         up = _is_up(found)
         if up is None:
             said = f"{name} differs between {baseline} and {candidate}{where}"
-        elif _of_tail(found):
+        elif _of_tail_alone(found):
             direction = "slower" if up else "faster"
             what = name.removeprefix("latency of ") if name != "latency" else "traces"
             said = f"{candidate}'s slowest {what} are {direction} than {baseline}'s{where}"
@@ -103,6 +103,14 @@ def _judged(found: "MetricComparison") -> str:
 
 def _of_tail(found: "MetricComparison") -> bool:
     return found.deciding_figure == "p95"
+
+
+def _of_tail_alone(found: "MetricComparison") -> bool:
+    """Say whether the verdict is on the tail, and the bulk does not go the same way."""
+    if not _of_tail(found) or found.tail is None:
+        return False
+    both = len(found.findings) > 1
+    return not (both and found.candidate_is_greater is found.tail.candidate_is_greater)
 
 
 def _is_up(found: "MetricComparison") -> bool | None:
@@ -166,23 +174,29 @@ def _bulk(found: "MetricComparison") -> str:
 def _figures(found: "MetricComparison") -> str:
     if found.categories:
         return _categories(found)
-    shown = next((each for each in found.figures if each.figure == found.deciding_figure), None)
+    # Where bulk and tail differ, each for itself would tell half of it.
+    named = found.findings if len(found.findings) > 1 else (found.deciding_figure,)
+    told = ", ".join(filter(None, (_figure(found, each) for each in named)))
+    like = found.stratified
+    return f"{told} like for like" if told and like is not None and like.decides else told
+
+
+def _figure(found: "MetricComparison", name: str) -> str:
+    shown = next((each for each in found.figures if each.figure == name), None)
     if shown is None or shown.baseline is None or shown.candidate is None:
         return ""
     like = found.stratified
     if like is not None and like.decides:
-        if _of_tail(found):
-            return f"p95 {_decided(found)} like for like"
-        change = _by(found, like.difference, like.change)
-        return f"{change} like for like" if change else ""
+        if name == "p95" and found.tail is not None:
+            return f"p95 {_of_p95(found, found.tail.change)}"
+        return _by(found, like.difference, like.change)
     values = [amount(found.unit, each.value) for each in (shown.baseline, shown.candidate)]
     change = _by(found, shown.difference, shown.change)
     label = "" if shown.figure == "rate" else f"{shown.figure} "
     return f"{label}{values[0]} -> {values[1]}" + (f" ({change})" if change else "")
 
 
-def _decided(found: "MetricComparison") -> str:
-    change = found.deciding_change
+def _of_p95(found: "MetricComparison", change: Estimate | None) -> str:
     if change is None:
         return "?"
     relative = found.smallest_relative_change is not None

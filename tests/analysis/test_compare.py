@@ -1,4 +1,6 @@
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -238,6 +240,28 @@ def test_a_slower_tail_alone_is_found_and_said_to_be_that(store, fill):
     # Of one route what is weighed is all there is.
     assert like.deciding_change.value == pytest.approx(found.deciding_change.value)
     assert "p95 +" in like.summary
+
+
+def test_where_bulk_and_tail_are_worse_the_one_that_is_so_by_more_decides(store, fill):
+    a, b = lognormal(1500, seed=23), lognormal(1500, seed=24)
+    routes = ["/pay" if n % 10 == 0 else "/" for n in range(1500)]
+    b[::10] *= 3
+    fill("A", a, says={"name": routes})
+    fill("B", b, says={"name": routes})
+    found = one(store, asking("latency"))
+    _, p50, _, p95, _ = found.figures
+    assert found.verdict is Verdict.REGRESSED
+    assert (found.adjusted_p_value < 0.05, p50.change.value < 0.1) == (True, True)
+    assert (found.deciding_figure, found.deciding_change) == ("p95", p95.change)
+    assert found.summary.startswith("B is slower than A: p50 ")
+    assert f", p95 {p95.baseline.value:.0f} ms -> {p95.candidate.value:.0f} ms (+" in found.summary
+    like = one(store, asking("latency", stratify_by=["route"]))
+    assert (like.verdict, like.deciding_figure) == (Verdict.REGRESSED, "p95")
+    assert re.search(r": \+\d+ % \[.*\], p95 \+\d+ % like for like, p < ", like.summary)
+    # What is slower all over is so by its bulk.
+    fill("C", a * 1.5)
+    asked = replace(asking("latency"), candidate_version="C")
+    assert one(store, asked).deciding_figure == "p50"
 
 
 def test_turns_of_a_session_are_not_taken_for_independent(store, fill):

@@ -37,10 +37,15 @@ def gate(tmp_path, vtrack_on, make_spans):
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    def fill(version, ms, count=60):
+    def fill(version, ms, count=60, slower=1):
+        """Write traces, of which one in ten is so many times slower."""
         nonlocal number
         spans = [
-            {"trace": number + n, "span": number + n, "ms": ms + n % 10}
+            {
+                "trace": number + n,
+                "span": number + n,
+                "ms": (ms + n * 7 % 50) * (1 if n % 10 else slower),
+            }
             for n in range(1, count + 1)
         ]
         number += count
@@ -104,6 +109,15 @@ def test_a_planted_regression_stops_a_release_and_its_absence_does_not(gate, tmp
     assert gate("1", "3", "--junit", "none/x.xml").returncode == 2
     assert gate("1", "3", "--markdown", "/dev/null").returncode == 2
     assert gate("1", "3", "--wait", "2d").returncode == 2
+
+
+def test_a_release_that_is_slow_for_one_in_ten_is_stopped_although_half_are_not(gate):
+    gate.fill("1", 100, 600)
+    gate.fill("2", 102, 600, slower=3)
+    stopped = gate("1", "2", "--json", policy="{latency: {smallest_change: 5 %}}")
+    assert stopped.returncode == 3, stopped
+    [latency] = json.loads(stopped.stdout)["metrics"]
+    assert latency["reason"].startswith("worse by 5 % or more, and by more than chance: p95 ")
 
 
 def test_waiting_ends_when_a_canary_has_its_traces_or_the_time_is_over(gate):
