@@ -237,7 +237,7 @@ def _skewness(pulled: Floats, weighed: Floats, of: Units) -> tuple[float, float]
         squares = side * side
         square = float(squares.sum())
         if square > 0:
-            skewed += count**1.5 * float(squares @ side) / square**1.5
+            skewed += count**1.5 * float((squares * side).sum()) / square**1.5
     total = sum(counts)
     candidate, baseline = counts[1] / total, counts[0] / total
     skewness = _SKEWNESS_COUNTED * skewed / total
@@ -372,10 +372,11 @@ def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
 def share_between(residuals: Floats, clusters: Ints, count: int) -> float:
     """Return which share of the residuals' variance is between clusters, from 0 to 1."""
     sizes = np.bincount(clusters, minlength=count)
-    pairs = float(sizes @ sizes) - len(clusters)
-    squares = float(residuals @ residuals)
+    pairs = float((sizes * sizes).sum()) - len(clusters)
+    # Not `@`: of as many numbers BLAS starts threads, and waits for them longer than it adds up.
+    squares = float((residuals * residuals).sum())
     if pairs <= 0 or squares <= 0:
         return 0.0
     sums = np.bincount(clusters, residuals, count)
-    alike = (float(sums @ sums) - squares) / pairs
+    alike = (float((sums * sums).sum()) - squares) / pairs
     return min(1.0, max(0.0, alike / (squares / len(clusters))))

@@ -111,8 +111,9 @@ def mean_of(values: Floats, clusters: Ints, count: int) -> Contrast:
         between * sizes * sizes + (1 - between) * sizes,
         known=limit == 0 and count > 1,
     )
-    square = float(sums @ sums)
-    return replace(found, skewness=float((sums * sums) @ sums) / square**1.5 if square else 0.0)
+    squares = sums * sums
+    square = float(squares.sum())
+    return replace(found, skewness=float((squares * sums).sum()) / square**1.5 if square else 0.0)
 
 
 def effective(successes: Floats, share: float, clusters: Ints, count: int) -> float:

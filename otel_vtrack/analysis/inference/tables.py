@@ -146,7 +146,7 @@ def _design(levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float) 
     sums *= scale
     indicators = matrix.T @ matrix
     cross = matrix.T @ sums
-    square, along = float(sums @ sums), float(roots @ cross)
+    square, along = float((sums * sums).sum()), float(roots @ cross)
     lengths = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel() - sums * sums
     trace = float(lengths.sum())
     by_roots = indicators @ roots
@@ -159,14 +159,14 @@ def _design(levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float) 
         + 2 * square * float(roots @ by_roots)
     )
     # A cluster's product with itself says nothing of how all of them may add up.
-    squared -= float(lengths @ lengths)
+    squared -= float((lengths * lengths).sum())
     if trace <= 0 or groups < _LEAST_GROUPS:
         return _Design(1.0, count - 1.0, 0.0, 1.0)
     if squared <= 1e-9 * trace * trace / count:
         # No two clusters have anything in common.
         return _Design(trace / (count - 1), count - 1.0, groups, 0.0)
     share = lengths / trace
-    freedom = trace * trace / squared * max(1e-12, 1 - float(share @ share))
+    freedom = trace * trace / squared * max(1e-12, 1 - float((share * share).sum()))
     freedom = min(count - 1.0, max(1.0, freedom))
     stretch = trace / math.sqrt(freedom * squared)
     return _Design(trace / (count - 1), freedom, groups, stretch)
