@@ -8,6 +8,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from otel_vtrack.analysis import compare
 from otel_vtrack.analysis.compare import Presence, Question
-from otel_vtrack.analysis.metrics import Direction, Metric, Shape, Unit
+from otel_vtrack.analysis.metrics import DEFAULT, Direction, Metric, Shape, Unit
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import partial, tokens
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
@@ -163,6 +164,25 @@ class Units:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Used:
+    """What traces used.
+
+    Attributes:
+        rows: The traces.
+        tokens: Of each; NaN where none are reported.
+        dollars: Likewise; NaN where a model has no price.
+        costed: Of which a cost can be asked.
+        unknown_models: The models without a price.
+    """
+
+    rows: Rows
+    tokens: NDArray[np.float64]
+    dollars: NDArray[np.float64]
+    costed: NDArray[np.bool_]
+    unknown_models: tuple[str, ...]
+
+
 def check_dimensions(names: Iterable[str]) -> None:
     """Refuse what is no dimension.
 
@@ -197,6 +217,8 @@ class Source:
         self._texts: dict[str, dict[int, str]] = {}
         self._densest = max(compare.rates(self._counts, self._limit))
         self._traces: Traces | None = None
+        self._used: _Used | None = None
+        self._using = Lock()
 
     def _count(self) -> tuple[int, int]:
         """Count what there is in the time asked for, unless that is few in any case."""
@@ -258,7 +280,7 @@ class Source:
         if metric.measured is Unit.ASSESSMENT:
             return self._assessments(metric)
         if metric.kind == "tokens":
-            return self._tokens(metric)
+            return self._tokens(metric, table)
         if metric.kind == "cost":
             return self._costs(metric, table)
         rows = self.traces().rows
@@ -277,38 +299,65 @@ class Source:
         further = compare.rates((counts[0], counts[1]), most)
         return one_in[0] * further[0], one_in[1] * further[1]
 
-    def _tokens(self, metric: Metric) -> Units:
+    def _tokens(self, metric: Metric, table: Prices) -> Units:
+        asked = [each.metric for each in self._question.metrics] or DEFAULT
+        if "cost" in asked:
+            # What the cost is made of has the tokens in it.
+            used = self._use(table)
+            told = np.isfinite(used.tokens)
+            return Units(metric, used.tokens[told], used.rows[told])
         bound = self._bound | _one_in(self._sparse())
         found = self._array("analysis/tokens", _TOKENS, bound, self._parts)
         at, there = self.traces().find(found["trace_hash"])
         return Units(metric, found["tokens"][there], self.traces().rows[at[there]])
 
     def _costs(self, metric: Metric, table: Prices) -> Units:
-        bound = self._bound | _one_in(self._sparse())
-        reader = Reader(self._store.binary("analysis/billing", bound, self._parts))
-        hashes: list[int] = []
-        dollars: list[float] = []
-        models: set[str] = set()
-        while reader.more:
-            trace_hash, at_ns = reader.uint64(), reader.uint64()
-            edges = reader.numbers("Q")
-            cost = tokens.cost(
-                partial.usage(reader), edges, partial.billing(reader), table, _signed(at_ns)
-            )
-            if cost is not None:
-                hashes.append(trace_hash)
-                dollars.append(math.nan if cost.unknown_models else cost.total_cost)
-                models.update(cost.unknown_models)
-        order = np.argsort(np.array(hashes, np.uint64))
-        at, there = self.traces().find(np.array(hashes, np.uint64)[order])
-        rows = self.traces().rows[at[there]]
-        values = np.array(dollars, np.float64)[order][there]
+        used = self._use(table)
+        rows, values = used.rows[used.costed], used.dollars[used.costed]
         priced = np.isfinite(values)
         return Units(
             metric,
             values[priced],
             rows[priced],
-            unpriced=(rows["side"][~priced], tuple(sorted(models))),
+            unpriced=(rows["side"][~priced], used.unknown_models),
+        )
+
+    def _use(self, table: Prices) -> "_Used":
+        """Sum what traces used, once: whoever asks meanwhile waits."""
+        with self._using:
+            if self._used is None:
+                self._used = self._read_used(table)
+            return self._used
+
+    def _read_used(self, table: Prices) -> "_Used":
+        bound = self._bound | _one_in(self._sparse())
+        reader = Reader(self._store.binary("analysis/billing", bound, self._parts))
+        hashes: list[int] = []
+        counts: list[float] = []
+        dollars: list[float] = []
+        costed: list[bool] = []
+        models: set[str] = set()
+        while reader.more:
+            trace_hash, at_ns = reader.uint64(), reader.uint64()
+            edges = reader.numbers("Q")
+            reported, billing = partial.usage(reader), partial.billing(reader)
+            usage = tokens.usage(reported, edges)
+            cost = tokens.cost(reported, edges, billing, table, _signed(at_ns))
+            hashes.append(trace_hash)
+            counts.append(math.nan if usage is None else usage.total_tokens)
+            costed.append(cost is not None)
+            known = cost is not None and not cost.unknown_models
+            dollars.append(cost.total_cost if cost is not None and known else math.nan)
+            models.update(cost.unknown_models if cost is not None else ())
+        order = np.argsort(np.array(hashes, np.uint64))
+        at, there = self.traces().find(np.array(hashes, np.uint64)[order])
+        order = order[there]
+        return _Used(
+            rows=self.traces().rows[at[there]],
+            tokens=np.array(counts, np.float64)[order],
+            dollars=np.array(dollars, np.float64)[order],
+            costed=np.array(costed, np.bool_)[order],
+            unknown_models=tuple(sorted(models)),
         )
 
     # Spans

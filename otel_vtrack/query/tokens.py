@@ -34,6 +34,9 @@ class Cost(NamedTuple):
     unknown_models: tuple[str, ...] = ()
 
 
+_NOTHING: Final = Cost(0, 0, 0)
+
+
 class Bill(NamedTuple):
     """What `traces.billing` holds of a span: what its tokens are priced by."""
 
@@ -98,7 +101,9 @@ def cost(
     """
     bills = {bill.span: bill for bill in sorted(billing)}
     used = {each[0]: each[1:] for each in sorted(reported)}
-    nodes = set(used) | {span for span, bill in bills.items() if prices.told(bill.told)}
+    nodes = set(used) | {
+        span for span, bill in bills.items() if bill.told and prices.told(bill.told)
+    }
     if not nodes:
         return None
     below, tops = _tree(nodes, edges)
@@ -108,7 +113,7 @@ def cost(
     sums: dict[int, Cost] = {}
     for span in reversed(order):
         inner = below.get(span, ())
-        known = total([sums[each] for each in inner])
+        known = total([sums[each] for each in inner]) if inner else _NOTHING
         bill = bills.get(span, Bill(span, "", "", 0, 0, ""))
         own = _priced(used.get(span, (0, 0, 0)), bill, table, at_ns)
         by_parts = bool(inner) and not known.unknown_models and _same(span, inner, used)
@@ -144,6 +149,8 @@ def _priced(used: tuple[int, ...], bill: Bill, table: Prices, at_ns: int) -> Cos
 
 def total(costs: Sequence[Cost]) -> Cost:
     """Add costs up; of none it is nothing."""
+    if len(costs) == 1:
+        return costs[0]
     unknown = {model for each in costs for model in each.unknown_models}
     return Cost(
         sum(each.input_cost for each in costs),
@@ -161,9 +168,9 @@ def _parents(edges: Iterable[int]) -> dict[int, int]:
 def _tree(nodes: set[int], edges: Iterable[int]) -> tuple[dict[int, list[int]], list[int]]:
     """Return what of `nodes` hangs right below each of them, and those that hang below none."""
     below: dict[int, list[int]] = {}
-    if len(nodes) == 1:
-        return below, list(nodes)
-    parents = _parents(edges)
+    parents = _parents(edges) if len(nodes) > 1 else {}
+    if not parents:
+        return below, sorted(nodes)
     ancestry = _Ancestry(parents, nodes)
     nearest: dict[int, int] = {}
     tops: list[int] = []
