@@ -201,6 +201,8 @@ class Mix:
     cramers_v: float
     levels: tuple[Level, ...]
     level_count: int
+    baseline_count: int
+    candidate_count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,8 @@ def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
                     tested.cramers_v,
                     _levels(source, of, rows, sides),
                     of.level_count,
+                    int(np.count_nonzero(~sides)),
+                    int(np.count_nonzero(sides)),
                 )
             )
     return tuple(sorted(found, key=lambda each: -each.cramers_v))

@@ -85,6 +85,8 @@ def comparison(found: compare.Comparison) -> analysis_pb2.Comparison:
                     for level in each.levels
                 ],
                 level_count=each.level_count,
+                baseline_count=each.baseline_count,
+                candidate_count=each.candidate_count,
             )
             for each in found.mix
         ],

@@ -1,7 +1,7 @@
 """`vtrack compare`: two versions side by side."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -177,7 +177,7 @@ def _print(found: analysis_pb2.Comparison) -> None:
     for metric in found.metrics:
         _say(console, metric)
     for mix in found.mix:
-        console.print(f"[yellow]{escape(_mixed(mix, found))}[/]", soft_wrap=True)
+        console.print(f"[yellow]{escape(_mixed(mix))}[/]", soft_wrap=True)
     columns = [
         ("", False),
         ("", False),
@@ -197,8 +197,16 @@ def _print(found: analysis_pb2.Comparison) -> None:
             _say(console, metric, indent="  ")
     if found.groups_left_out:
         console.print(f"{found.groups_left_out:,} groups with fewer traces are left out.")
-    for sample in (found.baseline, found.candidate):
-        console.print(escape(_described(sample)), soft_wrap=True)
+    for sample, count in (
+        (found.baseline, "baseline_count"),
+        (found.candidate, "candidate_count"),
+    ):
+        of_spans = {
+            metric.metric: getattr(metric, count)
+            for metric in found.metrics
+            if metric.unit_of_analysis == "span"
+        }
+        console.print(escape(_described(sample, of_spans)), soft_wrap=True)
 
 
 def _say(console: Console, metric: analysis_pb2.MetricComparison, indent: str = "") -> None:
@@ -206,11 +214,14 @@ def _say(console: Console, metric: analysis_pb2.MetricComparison, indent: str = 
     console.print(f"{indent}[{colour}]{escape(metric.summary)}[/]", soft_wrap=True)
 
 
-def _mixed(mix: analysis_pb2.MixDifference, found: analysis_pb2.Comparison) -> str:
+def _mixed(mix: analysis_pb2.MixDifference) -> str:
     """Say in what the traces of the versions differ, and which of it the most."""
-    totals = found.baseline.trace_count, found.candidate.trace_count
     shares = [
-        (each.value, each.baseline_count / totals[0], each.candidate_count / totals[1])
+        (
+            each.value,
+            each.baseline_count / mix.baseline_count,
+            each.candidate_count / mix.candidate_count,
+        )
         for each in mix.levels
     ]
     shares.sort(key=lambda each: -abs(each[2] - each[1]))
@@ -320,7 +331,11 @@ def _estimate(unit: str, found: analysis_pb2.Estimate) -> str:
     return f"{words.amount(unit, found.value)} [{bounds[0]}, {bounds[1]}]"
 
 
-def _described(sample: analysis_pb2.VersionSample) -> str:
+def _described(sample: analysis_pb2.VersionSample, of_spans: Mapping[str, int]) -> str:
+    """Say what a version was judged by: where it began no traces, by its spans in others'."""
+    if not sample.trace_count and not sample.in_progress_count and any(of_spans.values()):
+        told = ", ".join(f"{metric} by {count:,}" for metric, count in of_spans.items())
+        return f"{sample.version}: began no traces here, compared by its spans: {told}"
     said = f"{sample.version}: {sample.trace_count:,} traces, {sample.error_count:,} failed"
     if sample.in_progress_count:
         said += f", {sample.in_progress_count:,} unfinished left out"

@@ -422,6 +422,8 @@ class MixDifference(_message.Message):
     CRAMERS_V_FIELD_NUMBER: _builtins.int
     LEVELS_FIELD_NUMBER: _builtins.int
     LEVEL_COUNT_FIELD_NUMBER: _builtins.int
+    BASELINE_COUNT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
     dimension: _builtins.str
     """`route`, `model`, `environment`, `service` or `user`."""
     p_value: _builtins.float
@@ -430,6 +432,12 @@ class MixDifference(_message.Message):
     """How far apart they are, from 0 (the same) to 1 (nothing in common): Cramer's V."""
     level_count: _builtins.int
     """How many values there are."""
+    baseline_count: _builtins.int
+    """Of how many traces of the baseline these are shares; of spans, where only spans are compared
+    and their traces were begun by others.
+    """
+    candidate_count: _builtins.int
+    """The same of the candidate."""
     @_builtins.property
     def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___MixLevel]:
         """The values with most traces, at most ten."""
@@ -442,10 +450,12 @@ class MixDifference(_message.Message):
         cramers_v: _builtins.float = ...,
         levels: _abc.Iterable[Global___MixLevel] | None = ...,
         level_count: _builtins.int = ...,
+        baseline_count: _builtins.int = ...,
+        candidate_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cramers_v", b"cramers_v", "dimension", b"dimension", "level_count", b"level_count", "levels", b"levels", "p_value", b"p_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "candidate_count", b"candidate_count", "cramers_v", b"cramers_v", "dimension", b"dimension", "level_count", b"level_count", "levels", b"levels", "p_value", b"p_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

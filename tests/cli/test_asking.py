@@ -77,6 +77,21 @@ def test_a_comparison_says_in_words_which_version_is_slower(run, send):
         assert says in wrong.stderr
 
 
+def test_a_version_that_began_no_traces_is_said_to_be_compared_by_its_spans(run, send):
+    for base, version, pays in ((0, "5", 45), (1000, "6", 15)):
+        traces = [{"trace": base + n, "name": "pay" if n <= pays else "look"} for n in range(1, 61)]
+        send(*({**each, "span": 1} for each in traces), service__version="front")
+        entries = [{**each, "span": 2, "parent": 1, "kind": 2} for each in traces]
+        send(*entries, service__version=version)
+    told = run("compare", "5", "6", "--metric", "entry_latency").stdout
+    assert told.endswith(
+        "5: began no traces here, compared by its spans: entry_latency by 60\n"
+        "6: began no traces here, compared by its spans: entry_latency by 60\n"
+    )
+    assert "a different mix of routes" in told
+    assert "pay 75 % -> 25 %" in told
+
+
 def test_what_tells_two_versions_apart_is_listed_with_an_example(run, send, trace_id):
     for number, (version, failing) in enumerate((("2.3.1", 0), ("2.4.0", 30))):
         send(
