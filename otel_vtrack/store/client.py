@@ -83,6 +83,7 @@ class Store:
             where it gave up on that.
         gate: Open while telemetry is written; whoever deletes shuts it.
         mended: How many times `mend` found something.
+        doubtful: Whether an insert found that writes failed, and `mend` is due before the next.
     """
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
@@ -112,6 +113,7 @@ class Store:
         self._mending = threading.Lock()
         self._failed_writes = 0
         self.mended = 0
+        self.doubtful = False
         if self.embedded:
             if parts.netloc or not parts.path:
                 raise SettingsError(
@@ -261,21 +263,19 @@ class Store:
     def written(self, client: Client) -> Generator[None]:
         """Fail unless the disk took all that was written inside.
 
-        Writes of others at the same time count as well: what is told to have failed may be there,
-        and what is told to be there is.
+        Writes of others since `mend` looked last count as well: what is told to have failed may be
+        there, and what is told to be there is.
 
         Raises:
             StoreUnavailable: It did not, or the same call may succeed later.
         """
+        yield
         if not self.embedded:
-            yield
             return
         with translated(asks=False):
-            before = losses.failed_writes(client)
-        yield
-        with translated(asks=False):
-            failed = losses.failed_writes(client) - before
+            failed = losses.failed_writes(client) - self._failed_writes
         if failed:
+            self.doubtful = True
             raise StoreUnavailable(f"the disk is full or fails: it did not take {failed} writes")
 
     def lift_limits(self) -> None:
@@ -297,6 +297,7 @@ class Store:
         with self._mending:
             with self._reader() as client, translated(asks=False):
                 if losses.failed_writes(client) == self._failed_writes:
+                    self.doubtful = False
                     return
             with self.gate.shut(), contextlib.ExitStack() as stack:
                 client, *_ = [stack.enter_context(self._reader()) for _ in range(_READERS)]
@@ -312,6 +313,7 @@ class Store:
                     failed - self._failed_writes,
                 )
                 self._failed_writes = failed
+                self.doubtful = False
                 self.mended += 1
 
     def close(self) -> None:

@@ -90,7 +90,8 @@ class Writer:
             settings["format_schema_message_name"] = message
         client = self._clients.get()
         try:
-            self._store.mend()
+            if self._store.doubtful:
+                self._store.mend()
             with self._store.gate.open(), self._store.written(client), translated(asks=False):
                 client.raw_insert(inbox, insert_block=rows, fmt="Protobuf", settings=settings)
         finally:
