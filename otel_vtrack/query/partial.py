@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from otel_vtrack.query.rowbinary import Reader, as_text
+from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
 
@@ -105,9 +105,9 @@ def billing(reader: Reader) -> set[Bill]:
 
 def _bill(reader: Reader) -> Bill:
     span = reader.uint32()
-    model, provider = as_text(reader.string()), as_text(reader.string())
+    model, provider = reader.text(), reader.text()
     cache_read, cache_creation = reader.fields(_CACHED)
-    return Bill(span, model, provider, cache_read, cache_creation, as_text(reader.string()))
+    return Bill(span, model, provider, cache_read, cache_creation, reader.text())
 
 
 def _merge(known: Whole, row: Whole) -> None:

@@ -82,7 +82,8 @@ class Reader:
 
     def text(self) -> str:
         """Read a String that ought to hold text; see `as_text`."""
-        return as_text(self._take(self.length()))
+        data = self._take(self.length())
+        return as_text(data) if data else ""
 
     def strings(self) -> list[bytes]:
         """Read an Array(String)."""

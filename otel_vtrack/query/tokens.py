@@ -66,8 +66,10 @@ def usage(
     found = list(reported)
     if not found:
         return None
-    ancestry = _Ancestry(_parents(edges), {each[0] for each in found})
-    counted = [each for each in found if not ancestry.reports(each[0])]
+    counted = found
+    if parents := _parents(edges):
+        ancestry = _Ancestry(parents, {each[0] for each in found})
+        counted = [each for each in found if not ancestry.reports(each[0])]
     spans = {each[0] for each in counted}
     bills = [bill for bill in billing if bill.span in spans]
     return TokenUsage(
@@ -114,7 +116,7 @@ def cost(
     for span in reversed(order):
         inner = below.get(span, ())
         known = total([sums[each] for each in inner]) if inner else _NOTHING
-        bill = bills.get(span, Bill(span, "", "", 0, 0, ""))
+        bill = bills.get(span) or Bill(span, "", "", 0, 0, "")
         own = _priced(used.get(span, (0, 0, 0)), bill, table, at_ns)
         by_parts = bool(inner) and not known.unknown_models and _same(span, inner, used)
         if own is None or (by_parts and not bill.told):
@@ -151,13 +153,14 @@ def total(costs: Sequence[Cost]) -> Cost:
     """Add costs up; of none it is nothing."""
     if len(costs) == 1:
         return costs[0]
-    unknown = {model for each in costs for model in each.unknown_models}
-    return Cost(
-        sum(each.input_cost for each in costs),
-        sum(each.output_cost for each in costs),
-        sum(each.total_cost for each in costs),
-        tuple(sorted(unknown)),
-    )
+    taken = given = both = 0.0
+    unknown: set[str] = set()
+    for each in costs:
+        taken += each.input_cost
+        given += each.output_cost
+        both += each.total_cost
+        unknown.update(each.unknown_models)
+    return Cost(taken, given, both, tuple(sorted(unknown)))
 
 
 def _parents(edges: Iterable[int]) -> dict[int, int]:
