@@ -276,7 +276,9 @@ class Store:
             failed = losses.failed_writes(client) - self._failed_writes
         if failed:
             self.doubtful = True
-            raise StoreUnavailable(f"the disk is full or fails: it did not take {failed} writes")
+            raise StoreUnavailable(
+                f"the disk did not take {failed} writes: free space on it, or see whether it fails"
+            )
 
     def lift_limits(self) -> None:
         """Let no table of the embedded engine refuse to load for what a full disk broke in it."""
