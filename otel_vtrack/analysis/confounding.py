@@ -89,15 +89,18 @@ def dimension(source: Source, name: str, rows: Rows) -> Dimension:
 
 def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
     """Return the dimensions of which the versions saw a different mix, the most different first."""
-    sides = rows["side"] == 2
-    if not sides.any() or sides.all():
-        return ()
-    _, clusters = np.unique(rows["cluster"], return_inverse=True)
+    _, every_cluster = np.unique(rows["cluster"], return_inverse=True)
     found: list[Mix] = []
     for name in DIMENSIONS:
-        if name == "user" and not _known_users(rows, sides):
+        # A trace that failed before it asked a model says nothing of which one is asked.
+        which = rows["model"] != 0 if name == "model" else slice(None)
+        told, clusters = rows[which], every_cluster[which]
+        sides = told["side"] == 2
+        if not sides.any() or sides.all():
             continue
-        of = dimension(source, name, rows)
+        if name == "user" and not _known_users(told, sides):
+            continue
+        of = dimension(source, name, told)
         if len(of.hashes) < 2:
             continue
         tested = tests.mix(of.codes, sides, clusters)
@@ -109,7 +112,7 @@ def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
                     name,
                     tested.p_value,
                     tested.cramers_v,
-                    _levels(source, of, rows, sides),
+                    _levels(source, of, told, sides),
                     of.level_count,
                     int(np.count_nonzero(~sides)),
                     int(np.count_nonzero(sides)),

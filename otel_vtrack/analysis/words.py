@@ -283,7 +283,8 @@ def amount(unit: str, value: float) -> str:
         places = 2 if size >= 1 or not size else min(9, 2 - math.floor(math.log10(size)))
         return f"{'-' if value < 0 else ''}${size:,.{places}f}"
     if unit == "tokens":
-        return f"{value:,.0f}"
+        # Not "-0".
+        return f"{round(value):,}"
     return f"{value:,.0f}" if size >= 10_000 else f"{value:.4g}"
 
 

@@ -239,6 +239,8 @@ def _rows(metric: analysis_pb2.MetricComparison) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     unit = metric.unit
     for figure in metric.figures:
+        if not figure.HasField("baseline") and not figure.HasField("candidate"):
+            continue
         cells = [
             _estimate(unit, getattr(figure, field)) if figure.HasField(field) else ""
             for field in ("baseline", "candidate", "difference")

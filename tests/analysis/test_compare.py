@@ -339,6 +339,17 @@ def test_more_of_the_slow_route_is_not_slower(store, simpson, trace_id):
     assert "where route is fast" in within.groups[0].metrics[0].summary
 
 
+def test_traces_that_failed_before_they_asked_a_model_are_no_other_mix(store, fill):
+    says = {"gen_ai__request__model": "small"}
+    for version, failures in (("A", 5), ("B", 60)):
+        fill(version, lognormal(400 - failures), tokens=[5] * 400, says=says)
+        fill(version, lognormal(failures, seed=failures), failed=range(failures))
+    found = compare.compare(store, asking("error_rate"))
+    assert found.mix == ()
+    assert found.metrics[0].stratified is None
+    assert found.metrics[0].verdict is Verdict.REGRESSED
+
+
 def test_a_model_is_the_version_s_own_choice_and_is_shown_only(store, fill):
     fill("A", lognormal(200), tokens=[5] * 200, says={"gen_ai__request__model": "small"})
     fill("B", lognormal(20), tokens=[5] * 20, says={"gen_ai__request__model": "small"})
