@@ -28,6 +28,7 @@ def test_sigterm_under_load_ends_with_0_and_loses_nothing(vtrack, senders, reope
     senders.check(reopened(restarted(vtrack)))
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once_and_loses_nothing(vtrack, senders, reopened):
     served = vtrack()
     senders.start(served)

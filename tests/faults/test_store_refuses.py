@@ -154,6 +154,7 @@ def test_a_kill_while_the_disk_is_full_loses_nothing(serve_on_disk, fill, sender
     senders.check(reopened(served))
 
 
+@pytest.mark.slow
 def test_a_stop_while_the_disk_is_full_is_in_order_and_loses_nothing(
     serve_on_disk, fill, senders, reopened
 ):

@@ -68,6 +68,7 @@ def test_a_bomb_over_http_costs_no_more_than_the_limit_allows(process, encoding,
     assert process.peak_mib() - before < 3 * LIMIT / MIB
 
 
+@pytest.mark.slow
 def test_a_bomb_over_grpc_costs_no_more_than_the_limit_allows(process):
     before = process.peak_mib()
     options = [("grpc.max_send_message_length", -1)]

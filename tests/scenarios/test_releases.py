@@ -22,6 +22,7 @@ def policy(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_of_a_clean_release_nothing_is_said_against(play, policy):
     played = play(released("clean"))
     found = played.compare("2.3.1", "2.4.0")

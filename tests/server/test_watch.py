@@ -113,6 +113,7 @@ def wait_until(holds, why, timeout=40):
     return found
 
 
+@pytest.mark.slow
 def test_a_bad_deployment_is_told_of_once_whatever_fails_and_a_clean_one_is_not(
     vtrack, tmp_path, make_spans, endpoint
 ):
