@@ -41,7 +41,7 @@ def rotel(rotel_command, live):
                 f"--otlp-exporter-protocol={protocol}",
                 "--otlp-exporter-custom-headers=x-vtrack-experiment=rotel",
                 "--otlp-exporter-retry-initial-backoff=100ms",
-                "--batch-timeout=500ms",
+                "--batch-timeout=2s",
             ],
             env=environment,
             stdout=subprocess.DEVNULL,
