@@ -120,6 +120,7 @@ def test_a_release_that_is_slow_for_one_in_ten_is_stopped_although_half_are_not(
     assert latency["reason"].startswith("worse by 5 % or more, and by more than chance: p95 ")
 
 
+@pytest.mark.slow
 def test_waiting_ends_when_a_canary_has_its_traces_or_the_time_is_over(gate):
     gate.fill("1", 100)
     over = gate("1", "2", "--wait", "100ms")

@@ -18,6 +18,7 @@ def restarted(vtrack):
     return served
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_ends_with_0_and_loses_nothing(vtrack, senders, reopened):
     served = vtrack()
     senders.start(served)
@@ -73,6 +74,7 @@ def test_kill_9_ten_times_under_load_loses_and_repeats_nothing(vtrack, senders, 
     senders.check(reopened(served))
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_is_there_when_nobody_retries(vtrack, senders, reopened):
     served = vtrack("--durability", "fsync")
     senders.start(served)

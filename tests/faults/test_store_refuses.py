@@ -139,6 +139,7 @@ def test_a_disk_that_fills_under_load_loses_nothing(serve_on_disk, fill, senders
     senders.check(reopened(served))
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_disk_is_full_loses_nothing(serve_on_disk, fill, senders, reopened):
     served = serve_on_disk()
     senders.start(served)
