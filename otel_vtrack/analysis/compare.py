@@ -346,10 +346,11 @@ def rates(counts: tuple[int, int], limit: int) -> tuple[int, int]:
     Of the smaller version as many as may be, for it is what limits the answer.
     """
     half = limit / 2
-    return tuple(  # pyright: ignore[reportReturnType]
-        max(1, math.ceil(count / max(half, limit - other)))
-        for count, other in (counts, counts[::-1])
-    )
+
+    def one_in(count: int, other: int) -> int:
+        return max(1, math.ceil(count / max(half, limit - other)))
+
+    return one_in(*counts), one_in(*counts[::-1])
 
 
 def unknown(version: str) -> NotFound:

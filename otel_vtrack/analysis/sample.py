@@ -233,14 +233,15 @@ class Source:
         """Return the traces of both versions, those without a finished root among them."""
         if self._traces is None:
             one_in = compare.rates(self._counts, self._limit)
-            for _ in range(_AGAIN):
-                found = self._read_traces(one_in, self._parts)
+            found = self._read_traces(one_in, self._parts)
+            for _ in range(_AGAIN - 1):
                 wanted = min(self._limit, sum(self._counts)) / 2
                 denser = max(wanted, 1) / max(len(found.rows), 1)
                 if not self._question.filter or max(one_in) == 1 or denser <= 1:
                     break
                 one_in = max(1, int(one_in[0] / denser)), max(1, int(one_in[1] / denser))
-            self._traces = found  # pyright: ignore[reportPossiblyUnboundVariable]
+                found = self._read_traces(one_in, self._parts)
+            self._traces = found
         return self._traces
 
     def _read_traces(

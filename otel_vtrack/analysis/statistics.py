@@ -123,7 +123,7 @@ def change(baseline: Estimate | None, candidate: Estimate | None) -> Estimate | 
     ratio = difference(_log(baseline), _log(candidate))
     if ratio is None:
         return None
-    return Estimate(math.expm1(ratio.value), _expm1(ratio.lower), _expm1(ratio.upper))
+    return Estimate(math.expm1(ratio.value), expm1(ratio.lower), expm1(ratio.upper))
 
 
 def _log(estimate: Estimate) -> Estimate:
@@ -134,7 +134,8 @@ def _log(estimate: Estimate) -> Estimate:
     return Estimate(math.log(estimate.value), *bounds)
 
 
-def _expm1(number: float | None) -> float | None:
+def expm1(number: float | None) -> float | None:
+    """Return a ratio minus 1 of its logarithm; None where it has none, or is beyond numbers."""
     # Intervals of a handful of values may be as wide as numbers go.
     return None if number is None or number > 700 else math.expm1(number)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 from rich.markup import escape
@@ -116,8 +116,11 @@ def _live(step: timeline_pb2.ProgressionStep, end: datetime | None) -> str:
     return f"{length}, still"
 
 
-def _estimate(step: timeline_pb2.ProgressionStep, name: str, scale: float = 1) -> str:
-    if not step.HasField(name):  # type: ignore[arg-type]
+_Estimated = Literal["error_rate", "latency_p50", "latency_p95", "tokens_per_trace"]
+
+
+def _estimate(step: timeline_pb2.ProgressionStep, name: _Estimated, scale: float = 1) -> str:
+    if not step.HasField(name):
         return ""
     found: analysis_pb2.Estimate = getattr(step, name)
     bounds = [

@@ -6,7 +6,6 @@ Sources: OTLP specification 1.11.0, sections "OTLP/gRPC Response" (failures, thr
 
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Final
 
@@ -14,6 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from otel_vtrack.wire.retry_after import seconds
 from otel_vtrack.wire.signals import Signal
 
 _LONGEST: Final = 1_000
@@ -108,27 +108,14 @@ def of_grpc(code: grpc.StatusCode, message: str, trailers: dict[str, str | bytes
 
 def of_http(status: int, retry_after: str, body: bytes) -> Outcome:
     """Judge a status of HTTP outside of 200 to 299."""
+    pause = seconds(retry_after, time.time()) or 0.0
     return Outcome(
         Verdict.AGAIN if status in _AGAIN_HTTP else Verdict.REFUSED,
         f"HTTP {status}",
         _status_message(body),
-        seconds_of(retry_after) if status in _THROTTLED_HTTP else 0.0,
+        pause if status in _THROTTLED_HTTP else 0.0,
         about_body=status not in _NOT_THE_BODY_HTTP,
     )
-
-
-def seconds_of(retry_after: str) -> float:
-    """Read a Retry-After header: seconds or a date; anything else is none.
-
-    Source: RFC 9110 section 10.2.3.
-    """
-    text = retry_after.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 def one_line(text: str) -> str:

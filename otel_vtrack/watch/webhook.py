@@ -5,12 +5,11 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 import base64
 import binascii
-import email.utils
 import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Final
@@ -19,6 +18,7 @@ import urllib3
 
 from otel_vtrack.query.watch import WatchEvent
 from otel_vtrack.watch.delivery import Outcome
+from otel_vtrack.wire.retry_after import seconds
 
 PREFIX: Final = "whsec_"
 
@@ -99,20 +99,9 @@ class Webhook:
         return Outcome(
             delivered=False,
             why=f"it answered {status}",
-            retry_after=retry_after(said, self._clock()),
+            retry_after=seconds(said.get("retry-after", ""), self._clock()),
             final=status == _GONE,
         )
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Read Retry-After, seconds or a date (RFC 9110, 10.2.3); None if there is none."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _kind(error: Any) -> str:

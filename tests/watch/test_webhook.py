@@ -12,6 +12,7 @@ from otel_vtrack.query.watch import WatchEvent
 from otel_vtrack.record import watch as record
 from otel_vtrack.watch import delivery, webhook
 from otel_vtrack.watch.delivery import Delivery, Outcome
+from otel_vtrack.wire import retry_after
 
 NOW = 1_790_000_000_000_000_000
 DAY = 86_400_000_000_000
@@ -69,7 +70,7 @@ def test_what_is_no_secret_is_said_so_without_telling_it(secret):
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text, seconds):
-    assert webhook.retry_after({"retry-after": text}, NOW / 1e9) == seconds
+    assert retry_after.seconds(text, NOW / 1e9) == seconds
 
 
 def test_an_address_that_nobody_answers_is_not_told_in_what_went_wrong():

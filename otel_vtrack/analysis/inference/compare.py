@@ -128,7 +128,7 @@ def ratio_of_means(
     statistic, p_value = student(log, found, [of], bend)
     bounds = contrasts.interval(log, found, bend)
     return Tested(
-        Estimate(math.expm1(log), _expm1(bounds.lower), _expm1(bounds.upper)),
+        Estimate(math.expm1(log), statistics.expm1(bounds.lower), statistics.expm1(bounds.upper)),
         found.error,
         statistic,
         p_value,
@@ -263,10 +263,6 @@ def _share(share: float, found: Contrast, of: Units) -> Estimate:
 
 def _expit(logit: float) -> float:
     return 1 / (1 + math.exp(min(700.0, -logit)))
-
-
-def _expm1(number: float | None) -> float | None:
-    return None if number is None or number > 700 else math.expm1(number)
 
 
 def _spread(part: Contrast, clusters: npt.NDArray[np.int64], count: int) -> Contrast:
