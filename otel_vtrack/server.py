@@ -28,12 +28,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from typing_extensions import Self, override
 
-from otel_vtrack import questions
+from otel_vtrack import access, questions
+from otel_vtrack.certificates import Certificates
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
 from otel_vtrack.listening import listen, not_had, require_free
 from otel_vtrack.pipeline import Pipeline
-from otel_vtrack.settings import Settings, join_address, split_address
+from otel_vtrack.settings import Settings, flag, is_loopback, join_address, split_address
+from otel_vtrack.tokens import Tokens
 
 _log = logging.getLogger(__name__)
 
@@ -62,17 +64,21 @@ class Server:
         self.http_address = ""
         self.ready = False
         self.asked_to_stop = False
+        self._certificates: Certificates | None = None
+        self._tokens: Tokens | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         """Open the store and both ports; returns once requests are answered.
 
         Raises:
-            SettingsError: A port cannot be had, or the prices or the secret make no sense.
+            SettingsError: A port cannot be had, a certificate or the tokens cannot be used, or
+                the prices or the secret make no sense.
             StoreError: The store cannot be used; the message says why and what to do.
         """
         async with contextlib.AsyncExitStack() as stack:
             asked = questions.asked_as(self.settings)
+            self._lock()
             # Before the store, because a second server usually finds both taken, and the port
             # is what its user can change most easily.
             require_free("grpc", self.settings.grpc)
@@ -103,6 +109,34 @@ class Server:
         """Take no more, store and answer what was taken, close everything; idempotent."""
         await self._stack.aclose()
 
+    def _lock(self) -> None:
+        """Read what is asked of who connects, and warn where that is less than it should be."""
+        settings = self.settings
+        if settings.tls_cert_file and settings.tls_key_file:
+            self._certificates = Certificates(
+                settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
+            )
+        if settings.token_file:
+            self._tokens = Tokens(settings.token_file)
+        reached = [each for each in (settings.grpc, settings.http) if not is_loopback(each)]
+        if not reached:
+            return
+        if not (self._tokens or settings.tls_client_ca_file):
+            _log.warning(
+                "whoever reaches %s can read, write and delete: set %s or %s",
+                " and ".join(reached),
+                flag("token_file"),
+                flag("tls_client_ca_file"),
+            )
+        if self._tokens and not self._certificates:
+            _log.warning(
+                "tokens and data go to %s in clear: set %s and %s, unless something in front"
+                " speaks TLS",
+                " and ".join(reached),
+                flag("tls_cert_file"),
+                flag("tls_key_file"),
+            )
+
     async def _recover(self, pipeline: Pipeline) -> None:
         # What the last run left is there before anyone asks.
         deadline = time.monotonic() + _RECOVERY_SECONDS
@@ -121,6 +155,7 @@ class Server:
         server = grpc.aio.server(
             migration_thread_pool=pool,
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
+            interceptors=[access.Interceptor(self._tokens)] if self._tokens else None,
         )
         otlp_grpc.add_otlp(server, pipeline.receiver)
         asked.add_to(server)
@@ -130,7 +165,11 @@ class Server:
         reflection.enable_server_reflection(served, server)
         host, _ = split_address(self.settings.grpc)
         try:
-            port = server.add_insecure_port(self.settings.grpc)
+            port = (
+                server.add_secure_port(self.settings.grpc, self._certificates.grpc_credentials())
+                if self._certificates
+                else server.add_insecure_port(self.settings.grpc)
+            )
         except RuntimeError as error:
             raise SettingsError(not_had("grpc", self.settings.grpc, error)) from error
         await server.start()
@@ -159,6 +198,8 @@ class Server:
                 Route("/statusz", functools.partial(self._answer_status, pipeline)),
             ]
         )
+        if self._tokens:
+            app.add_middleware(access.Middleware, tokens=self._tokens)
         config = uvicorn.Config(
             app,
             http="h11",
@@ -169,6 +210,10 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=int(_GRACE_SECONDS),
         )
+        if self._certificates:
+            # Older releases take files only, which they read once.
+            config.load()
+            config.ssl = self._certificates.ssl_context()
         web = _Web(config)
         serving = asyncio.create_task(web.serve(sockets=[listener]))
 
@@ -198,6 +243,7 @@ class Server:
         def look() -> dict[str, Any]:
             return {
                 "mode": self.settings.mode,
+                "unauthenticated": self._tokens.refused if self._tokens else 0,
                 "received": {
                     name: dataclasses.asdict(commit.snapshot())
                     for name, commit in pipeline.commits.items()

@@ -10,6 +10,7 @@ two together.
 """
 
 import difflib
+import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,15 @@ def split_address(address: str) -> tuple[str, int]:
 def join_address(host: str, port: int) -> str:
     """Put an address together so that `split_address` takes it apart again."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is reached from this machine only."""
+    host, _ = split_address(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _address(address: str) -> str:
@@ -177,6 +187,23 @@ class Settings(BaseSettings):
     http: Address = Field(
         default="127.0.0.1:4318",
         description="HOST:PORT of OTLP/HTTP, /readyz and /livez; port 0 is any.",
+    )
+    tls_cert_file: Path | None = Field(
+        default_factory=lambda: None,
+        description="Certificate of both ports and its chain, PEM; with it they speak TLS only. "
+        "Read again when it changes.",
+    )
+    tls_key_file: Path | None = Field(
+        default_factory=lambda: None, description="Its key, PEM, without a password."
+    )
+    tls_client_ca_file: Path | None = Field(
+        default_factory=lambda: None,
+        description="Authorities, PEM: who connects must show a certificate of one of them.",
+    )
+    token_file: Path | None = Field(
+        default_factory=lambda: None,
+        description="Bearer tokens, one a line: requests need one of them. Read again when it "
+        "changes.",
     )
     durability: Annotated[Literal["process", "fsync"], BeforeValidator(_lower)] = Field(
         default="process",
@@ -294,6 +321,19 @@ class Settings(BaseSettings):
             raise ValueError(
                 "store: without a store there must be somewhere to forward to; give --forward or "
                 "destinations"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _safe_as_asked(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError(
+                "tls_cert_file: a certificate needs its key: give both --tls-cert-file and "
+                "--tls-key-file"
+            )
+        if self.tls_client_ca_file and not self.tls_cert_file:
+            raise ValueError(
+                "tls_client_ca_file: only TLS asks for certificates: give --tls-cert-file as well"
             )
         return self
 

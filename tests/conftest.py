@@ -191,7 +191,7 @@ class Served:
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
             time.sleep(0.01)
-        found = re.search(r"gRPC ([^,]+), HTTP http://([^,]+),", self.printed[0])
+        found = re.search(r"gRPC ([^,]+), HTTP https?://([^,]+),", self.printed[0])
         self.grpc, self.http = found.groups()
         return time.monotonic() - self.started_at
 
@@ -267,6 +267,61 @@ def vtrack(tmp_path, vtrack_on):
     for served in started:
         served.process.kill()
         served.wait()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """An authority's `ca`, and `server` and `client` signed by it, each a `chain` and a `key`.
+
+    `other` signs itself.
+    """
+    import datetime as dt  # noqa: PLC0415
+    import ipaddress  # noqa: PLC0415
+    from types import SimpleNamespace  # noqa: PLC0415
+
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("certificates")
+    now = dt.datetime.now(dt.timezone.utc)
+    day = dt.timedelta(days=1)
+
+    def named(name):
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+    def make(name, issuer=None, issuer_key=None):
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(named(name))
+            .issuer_name(named(issuer or name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - day)
+            .not_valid_after(now + day)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+                critical=False,
+            )
+            .add_extension(
+                x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True
+            )
+            .sign(issuer_key or key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        found = SimpleNamespace(chain=folder / f"{name}.pem", key=folder / f"{name}.key")
+        found.chain.write_bytes(made.public_bytes(pem))
+        found.key.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+        return found, key
+
+    authority, key = make("ca")
+    server, _ = make("server", "ca", key)
+    client, _ = make("client", "ca", key)
+    other, _ = make("other")
+    return SimpleNamespace(ca=authority.chain, server=server, client=client, other=other)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import click
@@ -31,12 +32,14 @@ _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 FAILED: Final = 1
 USAGE: Final = 2
 
+_HOW: Final = f"{__name__}.how"
+
 # Somebody sits in front of it.
 _RETRY_SECONDS: Final = 0.5
 
 
 def asks(command: _Command) -> _Command:
-    """Give a command `--server` and `--json`, and make errors one line and an exit code."""
+    """Give a command what says whom to ask, and `--json`; make errors one line and an exit code."""
 
     @click.option(
         "--server",
@@ -45,11 +48,26 @@ def asks(command: _Command) -> _Command:
         envvar="OTEL_VTRACK_SERVER",
         show_default=True,
         show_envvar=True,
-        help="Where `vtrack serve` answers gRPC.",
+        help="Where `vtrack serve` answers gRPC; https:// before it says TLS.",
+    )
+    @click.option(
+        "--token-file",
+        metavar="FILE",
+        help="File whose first line is the token that it asks for."
+        "  [env var: OTEL_VTRACK_TOKEN_FILE, or OTEL_VTRACK_TOKEN]",
+    )
+    @click.option(
+        "--ca-file",
+        metavar="FILE",
+        help="Authorities to trust, PEM, instead of the usual ones; it says TLS as well."
+        "  [env var: OTEL_VTRACK_CA_FILE]",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, named as in the protos.")
     @functools.wraps(command)
     def asking(*args: Any, **keywords: Any) -> Any:
+        # For `client`, so that no command has to hand them on.
+        context = click.get_current_context()
+        context.meta[_HOW] = {name: keywords.pop(name) for name in ("token_file", "ca_file")}
         with _explained(keywords["server"]):
             return command(*args, **keywords)
 
@@ -105,9 +123,18 @@ def limited(limit: int = 20) -> Callable[[_Command], _Command]:
 
 
 def client(server: str) -> Client:
-    """Connect to a server as variables of the environment say; whoever calls closes it."""
+    """Connect as options and variables of the environment say; whoever calls closes it."""
+    how: dict[str, Any] = {"target": server, "retry_seconds": _RETRY_SECONDS}
+    given = click.get_current_context().meta[_HOW]
+    if given["token_file"]:
+        how["token_file"] = given["token_file"]
     try:
-        return Client.from_env(target=server, retry_seconds=_RETRY_SECONDS)
+        if given["ca_file"]:
+            how["root_certificates"] = Path(given["ca_file"]).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"--ca-file {given['ca_file']}: {error.strerror}") from None
+    try:
+        return Client.from_env(**how)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -119,7 +146,18 @@ def _explained(server: str) -> Generator[None]:
     except grpc.RpcError as error:
         code = cast("grpc.Call", error).code()
         said = cast("grpc.Call", error).details() or code.name
-        if code is grpc.StatusCode.UNAVAILABLE and "store" not in said:
+        if code is grpc.StatusCode.UNAVAILABLE and "handshake" in said:
+            said = (
+                f"no TLS with {server}: it speaks none, or is not trusted, or asks for a"
+                " certificate (--ca-file, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE and _KEY_FILE)"
+            )
+        elif code is grpc.StatusCode.UNAVAILABLE and said.endswith("Socket closed"):
+            said = (
+                f"{server} answers, but no gRPC in clear: if it speaks TLS, write https://{server}"
+            )
+        elif code is grpc.StatusCode.UNAUTHENTICATED:
+            said = f"{server} asks for a token that it knows: name its file with --token-file"
+        elif code is grpc.StatusCode.UNAVAILABLE and "store" not in said:
             said = (
                 f"no server answers at {server}: start one with `vtrack serve`, or say where it is"
                 " with --server HOST:PORT or OTEL_VTRACK_SERVER"

@@ -30,14 +30,18 @@ def command(config: Path | None, **given: Any) -> None:
 
 
 def _say_ready(server: Any) -> None:
+    scheme = "https" if server.settings.tls_cert_file else "http"
     click.echo(
         f"otel-vtrack is ready: OTLP gRPC {server.grpc_address}, "
-        f"HTTP http://{server.http_address}, {'; '.join(_places(server.settings))}"
+        f"HTTP {scheme}://{server.http_address}, {'; '.join(_places(server.settings))}"
     )
 
 
 def _places(settings: Settings) -> Iterator[str]:
     if settings.store:
         yield f"store {settings.store_shown}"
-    if names := [each.name for each in settings.all_destinations]:
+    names = [each.name for each in settings.destinations]
+    # That of --forward has a name nobody chose.
+    names += [each.address for each in settings.all_destinations[len(names) :]]
+    if names:
         yield f"forwards to {', '.join(names)}"

@@ -25,6 +25,8 @@ from otel_vtrack.client.call import Call
 from otel_vtrack.client.connection import LOCAL, OPTIONS, Connection, exists, from_environment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
 
 T = TypeVar("T")
@@ -38,9 +40,10 @@ class Client:
     asked twice without harm is asked again while the server is away.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC.
-        token: Sent as `authorization: Bearer`, for a proxy in front that asks for one. Refused
+        target: `HOST:PORT` of the server's gRPC; `https://` before it says TLS.
+        token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one. Refused
             where it would leave this machine in clear, unless `send_token_in_clear`.
+        token_file: File whose first line is the token, instead; read again for each call.
         tls: Whether to speak TLS; any of the certificates says so as well.
         root_certificates: PEM of the authorities to trust, instead of the usual ones.
         client_certificate: PEM of the chain that says who is asking.
@@ -58,6 +61,7 @@ class Client:
         target: str = LOCAL,
         *,
         token: str | None = None,
+        token_file: "Path | str | None" = None,
         tls: bool = False,
         root_certificates: bytes | None = None,
         client_certificate: bytes | None = None,
@@ -69,6 +73,7 @@ class Client:
         self._connection = Connection(
             target=target,
             token=token,
+            token_file=token_file,
             tls=tls,
             root_certificates=root_certificates,
             client_certificate=client_certificate,
@@ -77,7 +82,7 @@ class Client:
             retry_seconds=retry_seconds,
             send_token_in_clear=send_token_in_clear,
         )
-        credentials = self._connection.credentials
+        target, credentials = self._connection.target, self._connection.credentials
         self._channel: grpc.Channel = (
             grpc.insecure_channel(target, OPTIONS)
             if credentials is None
@@ -90,13 +95,13 @@ class Client:
         """Connect as variables say; arguments win over them.
 
         OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false),
-        OTEL_VTRACK_TIMEOUT (seconds), and names of PEM files: OTEL_VTRACK_CA_FILE,
-        OTEL_VTRACK_CLIENT_CERTIFICATE_FILE, OTEL_VTRACK_CLIENT_KEY_FILE.
+        OTEL_VTRACK_TIMEOUT (seconds), OTEL_VTRACK_TOKEN_FILE, and names of PEM files:
+        OTEL_VTRACK_CA_FILE, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE, OTEL_VTRACK_CLIENT_KEY_FILE.
 
         Raises:
             ValueError: A variable makes no sense, or its file cannot be read.
         """
-        return cls(**(dict(from_environment()) | arguments))
+        return cls(**from_environment(arguments))
 
     create_experiment = methods.asks(experiments.create_experiment)
     get_experiment = methods.asks(experiments.get_experiment)

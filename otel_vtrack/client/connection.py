@@ -36,8 +36,9 @@ class Connection:
     """What both clients know of the server.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC.
-        token: Sent as `authorization: Bearer`, for a proxy in front that asks for one.
+        target: `HOST:PORT` of the server's gRPC; `https://` before it says TLS.
+        token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one.
+        token_file: File whose first line is the token, instead; read again for each call.
         tls: Whether to speak TLS; any of the certificates says so as well.
         root_certificates: PEM of the authorities to trust, instead of the usual ones.
         client_certificate: PEM of the chain that says who is asking.
@@ -52,6 +53,7 @@ class Connection:
 
     target: str = LOCAL
     token: str | None = field(default=None, repr=False)
+    token_file: "Path | str | None" = None
     tls: bool = False
     root_certificates: bytes | None = field(default=None, repr=False)
     client_certificate: bytes | None = field(default=None, repr=False)
@@ -61,15 +63,23 @@ class Connection:
     send_token_in_clear: bool = False
 
     def __post_init__(self) -> None:
+        scheme, separator, rest = self.target.partition("://")
+        if separator and scheme in {"http", "https"}:
+            object.__setattr__(self, "target", rest.rstrip("/"))
+            if scheme == "https":
+                object.__setattr__(self, "tls", True)
+            elif self.is_secure:
+                raise ValueError("http:// is without TLS: write https://, or HOST:PORT")
         if (self.client_certificate is None) != (self.client_key is None):
             raise ValueError("a client certificate and its key go together: give both or none")
-        if self.token and not (self.is_secure or self.send_token_in_clear or self.is_local):
+        if self.token and self.token_file:
+            raise ValueError("a token and a file that has one: give one of them")
+        token = self._token()
+        if token and not (self.is_secure or self.send_token_in_clear or self.is_local):
             raise ValueError(
                 f"the token would go to {self.target} for everybody to read: say tls=True, or"
                 " send_token_in_clear=True if the network is safe"
             )
-        if self.token and not (self.token.isascii() and self.token.isprintable()):
-            raise ValueError("the token has characters that cannot be sent: is it cut or quoted?")
 
     @property
     def is_secure(self) -> bool:
@@ -106,7 +116,25 @@ class Connection:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Sent with every call."""
-        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+        token = self._token()
+        return (("authorization", f"Bearer {token}"),) if token else ()
+
+    def _token(self) -> str | None:
+        token = self.token
+        if self.token_file:
+            try:
+                text = Path(self.token_file).expanduser().read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                said = getattr(error, "strerror", None) or "it is not UTF-8"
+                raise ValueError(f"token file {self.token_file}: {said}") from None
+            # So that the file of a server will do, which may have several.
+            lines = [line.strip() for line in text.splitlines()]
+            token = next((line for line in lines if line and not line.startswith("#")), None)
+            if not token:
+                raise ValueError(f"token file {self.token_file}: it is empty")
+        if token and not (token.isascii() and token.isprintable()):
+            raise ValueError("the token has characters that cannot be sent: is it cut or quoted?")
+        return token
 
     def attempts(self, call: Call[Any]) -> "Attempts":
         """Begin to count the attempts of a call."""
@@ -149,19 +177,29 @@ def exists(error: grpc.RpcError) -> bool:
     return error.code() is grpc.StatusCode.ALREADY_EXISTS  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def from_environment(environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments of a `Connection` that variables tell.
+def from_environment(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to the arguments of a `Connection` what variables tell.
 
     OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false), OTEL_VTRACK_TIMEOUT
-    (seconds), and files: OTEL_VTRACK_CA_FILE, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE,
-    OTEL_VTRACK_CLIENT_KEY_FILE.
+    (seconds), and files: OTEL_VTRACK_TOKEN_FILE, OTEL_VTRACK_CA_FILE,
+    OTEL_VTRACK_CLIENT_CERTIFICATE_FILE, OTEL_VTRACK_CLIENT_KEY_FILE.
+
+    Args:
+        given: Arguments, which win; a token also over the file of one, and the other way round.
 
     Raises:
         ValueError: One makes no sense, or its file cannot be read.
     """
-    known = os.environ if environment is None else environment
+    if given.keys() & _TOKENS:
+        given = {**dict.fromkeys(_TOKENS), **given}
+    return {**dict(_told(given)), **given}
+
+
+def _told(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for variable, argument in _VARIABLES.items():
-        text = known.get(variable, "").strip()
+        if argument in given:
+            continue
+        text = os.environ.get(variable, "").strip()
         if not text:
             continue
         try:
@@ -173,12 +211,14 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Iterator[t
 _VARIABLES: Final = {
     "OTEL_VTRACK_SERVER": "target",
     "OTEL_VTRACK_TOKEN": "token",
+    "OTEL_VTRACK_TOKEN_FILE": "token_file",
     "OTEL_VTRACK_TLS": "tls",
     "OTEL_VTRACK_CA_FILE": "root_certificates",
     "OTEL_VTRACK_CLIENT_CERTIFICATE_FILE": "client_certificate",
     "OTEL_VTRACK_CLIENT_KEY_FILE": "client_key",
     "OTEL_VTRACK_TIMEOUT": "timeout",
 }
+_TOKENS: Final = frozenset({"token", "token_file"})
 
 
 def _switch(text: str) -> bool:

@@ -446,6 +446,37 @@ def test_a_token_does_not_leave_the_machine_in_clear_unless_told(client):
         client(token="a\n")
 
 
+def test_a_token_comes_from_one_place_and_a_file_may_change(late, monkeypatch, tmp_path):
+    served = late("ExperimentService/GetExperiment")
+    file = tmp_path / "token"
+    file.write_text("# of the server\nfirst\nof another\n")
+    monkeypatch.setenv("OTEL_VTRACK_TOKEN_FILE", str(file))
+    with Client.from_env(target=f"http://127.0.0.1:{served.start()}/") as client:
+        client.get_experiment("a")
+        file.write_text("second")
+        client.get_experiment("a")
+        file.write_text("")
+        with pytest.raises(ValueError, match="it is empty"):
+            client.get_experiment("a")
+    assert [metadata["authorization"] for _, metadata in served.seen] == [
+        "Bearer first",
+        "Bearer second",
+    ]
+    for given in ({"token": "x", "token_file": file}, {"token_file": tmp_path / "none"}):
+        with pytest.raises(ValueError, match=r"give one|No such file"):
+            Client(**given)
+    file.write_text("x")
+    monkeypatch.setenv("OTEL_VTRACK_TOKEN", "y")
+    with pytest.raises(ValueError, match="give one"):
+        Client.from_env()
+    # What is said in code wins, whichever of the two it is.
+    Client.from_env(token="z").close()
+    with pytest.raises(ValueError, match="everybody to read"):
+        Client("elsewhere:1", token_file=file)
+    with pytest.raises(ValueError, match="http:// is without TLS"):
+        Client("http://elsewhere:1", tls=True)
+
+
 def test_certificates_without_key_are_refused():
     with pytest.raises(ValueError, match="both or none"):
         Client(client_certificate=b"x")

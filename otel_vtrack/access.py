@@ -1,0 +1,116 @@
+"""Lets in on both transports who has a token: before a body is read, and whatever is asked.
+
+Probes stay open: /readyz and /livez, and gRPC's health.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf import json_format
+from google.rpc import status_pb2
+from grpc_health.v1 import health
+from starlette.types import ASGIApp, Receive, Scope, Send
+from typing_extensions import override
+
+from otel_vtrack.tokens import Tokens
+
+_SAID: Final = (
+    "this server asks for a token, and none that it knows came along: send authorization:"
+    " Bearer TOKEN"
+)
+_HEALTH: Final = f"/{health.SERVICE_NAME}/"
+_OPEN_PATHS: Final = frozenset({"/readyz", "/livez"})
+# A sender that is still sending would not read the answer.
+_DISCARD_SECONDS: Final = 5.0
+_DISCARD_BYTES: Final = 8 << 20
+
+
+class Interceptor(grpc.aio.ServerInterceptor):
+    """Answers UNAUTHENTICATED to everybody else over gRPC."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    @override
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Pass a call on, or not."""
+        details: Any = handler_call_details
+        if details.method.startswith(_HEALTH) or self._tokens.admit(
+            value for name, value in details.invocation_metadata or () if name == "authorization"
+        ):
+            return await continuation(handler_call_details)
+        return _REFUSAL
+
+
+async def _refuse(_: Any, context: Any) -> None:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, _SAID)
+
+
+# Whatever the method is: a handler of streams is called before any message has come.
+_REFUSAL: Final = grpc.stream_stream_rpc_method_handler(_refuse)
+
+
+class Middleware:
+    """Answers 401 to everybody else over HTTP.
+
+    Source: RFC 6750 section 3 (WWW-Authenticate).
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
+        self._app = app
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or not."""
+        if scope["type"] != "http" or scope["path"] in _OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if self._tokens.admit(given):
+            await self._app(scope, receive, send)
+            return
+        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(_discard(receive), _DISCARD_SECONDS)
+        media_type, body = _answer(scope)
+        challenge = b'Bearer realm="otel-vtrack"'
+        headers = [
+            (b"content-type", media_type),
+            (b"content-length", str(len(body)).encode()),
+            (b"www-authenticate", challenge + b', error="invalid_token"' if given else challenge),
+            # What may be left of a body would look like the next request.
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": 401, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _discard(receive: Receive) -> None:
+    seen, more = 0, True
+    while more and seen <= _DISCARD_BYTES:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message.get("more_body", False)
+
+
+def _answer(scope: Scope) -> tuple[bytes, bytes]:
+    """Say it as OTLP does (a google.rpc.Status in the request's encoding), as Connect, or so."""
+    path: str = scope["path"]
+    if path.startswith("/otel_vtrack."):
+        said = json.dumps({"code": "unauthenticated", "message": _SAID})
+        return b"application/json", said.encode()
+    if path.startswith("/v1/"):
+        status = status_pb2.Status(code=grpc.StatusCode.UNAUTHENTICATED.value[0], message=_SAID)
+        kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+        if kind.partition(b";")[0].strip().lower() == b"application/json":
+            return b"application/json", json_format.MessageToJson(status, indent=None).encode()
+        return b"application/x-protobuf", status.SerializeToString()
+    return b"text/plain; charset=utf-8", f"{_SAID}\n".encode()

@@ -1,0 +1,113 @@
+"""Who may ask: bearer tokens in a file, read anew when it changes."""
+
+import hashlib
+import hmac
+import logging
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from otel_vtrack.certificates import stamp
+from otel_vtrack.errors import SettingsError
+
+_log = logging.getLogger(__name__)
+
+# RFC 6750 section 2.1, b64token. Shorter ones can be guessed.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")
+_LOG_EVERY_SECONDS: Final = 60.0
+
+
+class Tokens:
+    """Those that are let in; belongs to one thread.
+
+    While the file cannot be read, or has something else in it, those from before hold.
+
+    Args:
+        file: Tokens, one a line; empty lines and those that begin with # are passed over.
+
+    Attributes:
+        refused: How many requests came without one.
+
+    Raises:
+        SettingsError: The file cannot be read or has no token.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.refused = 0
+        self._said_at = -_LOG_EVERY_SECONDS
+        self._seen = stamp(file)
+        try:
+            self._known = _read(file)
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"{file} has no tokens ({_said(error)}): write one a line, for instance that of"
+                " `openssl rand -hex 32`, and name the file with --token-file"
+            ) from None
+
+    def admit(self, authorizations: Iterable[str | bytes]) -> bool:
+        """Tell whether a request may pass, and count it if not.
+
+        Args:
+            authorizations: All values of its header `authorization`; more than one is none.
+        """
+        given = list(authorizations)
+        if len(given) == 1 and self._knows(given[0]):
+            return True
+        self.refused += 1
+        now = time.monotonic()
+        if now - self._said_at >= _LOG_EVERY_SECONDS:
+            self._said_at = now
+            _log.warning(
+                "requests without a valid token were refused: %d since the start", self.refused
+            )
+        return False
+
+    def _knows(self, authorization: str | bytes) -> bool:
+        self._renew()
+        raw = authorization.encode() if isinstance(authorization, str) else authorization
+        scheme, _, token = raw.partition(b" ")
+        # Hashed, so that not even its length tells; and all are looked at, whichever it is.
+        digest = hashlib.sha256(token.strip()).digest()
+        found = False
+        for known in self._known:
+            found |= hmac.compare_digest(digest, known)
+        return found and scheme.lower() == b"bearer"
+
+    def _renew(self) -> None:
+        seen = stamp(self._file)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._known = _read(self._file)
+        except (OSError, ValueError) as error:
+            _log.error(
+                "%s changed and has no tokens (%s): those from before hold",
+                self._file,
+                _said(error),
+            )
+        else:
+            _log.info("%s changed: %d tokens hold", self._file, len(self._known))
+
+
+def _read(file: Path) -> tuple[bytes, ...]:
+    """Return the digests of what is in a file."""
+    lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise ValueError("it is empty")
+    # Which one is not told.
+    if not all(map(_TOKEN.fullmatch, found)):
+        raise ValueError(
+            "each has 16 characters or more, which are letters, digits and -._~+/ with = at the end"
+        )
+    return tuple(hashlib.sha256(line.encode()).digest() for line in found)
+
+
+def _said(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
