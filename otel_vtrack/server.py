@@ -123,8 +123,9 @@ class Server:
             return
         if not (self._tokens or settings.tls_client_ca_file):
             _log.warning(
-                "whoever reaches %s can read, write and delete: set %s or %s",
+                "whoever reaches %s can %s: set %s or %s",
                 " and ".join(reached),
+                "read, write and delete" if settings.store else "send to all destinations",
                 flag("token_file"),
                 flag("tls_client_ca_file"),
             )
