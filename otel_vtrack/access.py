@@ -78,8 +78,10 @@ class Middleware:
         if self._tokens.admit(given):
             await self._app(scope, receive, send)
             return
-        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(_discard(receive), _DISCARD_SECONDS)
+        # Who asks before sending is told before sending.
+        if not any(name == b"expect" for name, _ in scope["headers"]):
+            with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+                await asyncio.wait_for(_discard(receive), _DISCARD_SECONDS)
         media_type, body = _answer(scope)
         challenge = b'Bearer realm="otel-vtrack"'
         headers = [

@@ -195,7 +195,7 @@ def test_over_http_the_refusal_is_of_the_form_that_the_sender_reads(locked, ask)
     assert told.headers["www-authenticate"] == 'Bearer realm="otel-vtrack", error="invalid_token"'
     assert b"send authorization: Bearer TOKEN" in told.content
     assert told.content[:2] == b"\x08\x10"  # UNAUTHENTICATED in a google.rpc.Status
-    told = ask(locked, "/v1/logs", None, b"{}", JSON)
+    told = ask(locked, "/v1/logs", None, b"{}", JSON | {"expect": "100-continue"})
     assert told.headers["www-authenticate"] == 'Bearer realm="otel-vtrack"'
     assert json.loads(told.content)["code"] == 16
     told = ask(locked, ASK, None, b"{}", JSON)
