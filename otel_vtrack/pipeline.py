@@ -15,6 +15,7 @@ from otel_vtrack.forward.forwarder import Forwarder
 from otel_vtrack.ingest.backlog import Backlog
 from otel_vtrack.ingest.commit import GroupCommit
 from otel_vtrack.ingest.receiver import Receiver
+from otel_vtrack.process.processor import Processor
 from otel_vtrack.settings import Settings
 from otel_vtrack.store.journal import Journal
 from otel_vtrack.wire.signals import LOGS, SIGNALS, TRACES, Signal
@@ -38,6 +39,7 @@ class Pipeline:
     Attributes:
         store: Tables up to date; None when nothing is stored.
         forwarder: None when nothing is forwarded.
+        processor: What is done with traces and logs before.
         commits: By the signals that are taken.
         receiver: Takes requests for all of them.
     """
@@ -48,13 +50,14 @@ class Pipeline:
         Raises:
             StoreError: The store cannot be used; the message says why and what to do.
             SettingsError: Its tables are behind, and nobody asked to bring them up to date; or
-                a destination cannot be used as it is.
+                a destination, or the key to hash with, cannot be used as it is.
         """
         self._settings = settings
         self._backlogs: list[Backlog] = []
         self._stop_by: float | None = None
         self.store: Store | None = None
         self.forwarder: Forwarder | None = None
+        self.processor = Processor(settings.enrich, settings.redact)
         try:
             writes = self._open_store() if settings.store else {}
             if settings.all_destinations:
@@ -64,7 +67,9 @@ class Pipeline:
                     fsync=settings.durability == "fsync",
                 )
             self.commits = self._commits(writes)
-            self.receiver = Receiver(*(self.commits.get(signal.name) for signal in SIGNALS))
+            self.receiver = Receiver(
+                *(self.commits.get(signal.name) for signal in SIGNALS), process=self.processor
+            )
         except BaseException:
             for backlog in self._backlogs:
                 backlog.close(0)

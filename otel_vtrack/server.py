@@ -249,6 +249,7 @@ class Server:
                     name: dataclasses.asdict(commit.snapshot())
                     for name, commit in pipeline.commits.items()
                 },
+                "processed": pipeline.processor.status(),
                 "forwarded": pipeline.forwarder.status() if pipeline.forwarder else {},
             }
 

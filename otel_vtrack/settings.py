@@ -40,6 +40,8 @@ from typing_extensions import Self
 
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.forward.destination import Destination, checked_headers, header_list
+from otel_vtrack.process.enrichment import Enrich
+from otel_vtrack.process.redaction import Redact
 
 PREFIX: Final = "OTEL_VTRACK_"
 FILE_VARIABLE: Final = PREFIX + "CONFIG"
@@ -120,7 +122,7 @@ def _from_json(value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError:
-        raise ValueError("write a list of objects in JSON, or use the file") from None
+        raise ValueError("write it in JSON, or use the file") from None
 
 
 def _from_header_list(value: Any) -> Any:
@@ -256,6 +258,15 @@ class Settings(BaseSettings):
         default_factory=lambda: None,
         description="Where what is to be forwarded waits. Default: in the folder of the embedded "
         "store, else a folder of this user's.",
+    )
+    enrich: Annotated[Enrich, NoDecode, BeforeValidator(_from_json)] = Field(
+        default_factory=Enrich,
+        description="Attributes that Resources get where they lack them; usually from the file.",
+    )
+    redact: Annotated[Redact, NoDecode, BeforeValidator(_from_json)] = Field(
+        default_factory=Redact,
+        description="What of traces and logs is hidden before it is stored or passed on; usually "
+        "from the file. Default: credentials in URLs.",
     )
     prices: Path | None = Field(
         default_factory=lambda: None,

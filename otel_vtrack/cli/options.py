@@ -15,6 +15,8 @@ _METAVARS = {
     "forward": "URL",
     "forward_headers": "NAME=VALUE,...",
     "destinations": "JSON",
+    "enrich": "JSON",
+    "redact": "JSON",
 }
 
 

@@ -1,6 +1,5 @@
 """One backend in the settings: where it is, what it takes, and how much may wait for it."""
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +9,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
+from otel_vtrack.variables import expanded
+
 SignalName = Literal["traces", "logs", "metrics"]
 Size = Annotated[ByteSize, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _GRPC_PORT: Final = 4317
 _DEFAULT_PORTS: Final = {"grpc": _GRPC_PORT, "http": 80, "https": 443}
-_VARIABLE: Final = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 # RFC 9110 section 5.1 and gRPC's HTTP/2 mapping, whose names are in lower case.
 _HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _OURS: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "te"})
@@ -218,25 +218,3 @@ def header_list(text: str) -> dict[str, str]:
     if not all(equals for _, equals, _ in pairs):
         raise ValueError("write name=value,name=value")
     return checked_headers({unquote(name): unquote(value) for name, _, value in pairs})
-
-
-def expanded(value: Any) -> Any:
-    """Put variables of the environment into texts that name them, `${env:NAME:-default}`.
-
-    Raises:
-        ValueError: There is no variable of a name, and no default.
-    """
-    if isinstance(value, str):
-        return _VARIABLE.sub(_of_environment, value)
-    if isinstance(value, dict):
-        return {key: expanded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [expanded(each) for each in value]
-    return value
-
-
-def _of_environment(found: re.Match[str]) -> str:
-    value = os.environ.get(found[1]) or found[2]
-    if value is None:
-        raise ValueError(f"the environment has no variable {found[1]}: set it, or give a default")
-    return value

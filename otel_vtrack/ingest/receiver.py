@@ -1,7 +1,7 @@
 """What both transports do with a request: check it, queue it, answer once it is stored."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from typing import Final
 
@@ -18,6 +18,11 @@ gRPC's metadata is ASCII, except where the name ends in `-bin`.
 """
 
 _LONGEST_EXPERIMENT: Final = 250
+# A request beyond this is processed in a thread, so that others get their turns.
+_LARGE: Final = 1 << 20
+
+Process = Callable[[Signal, bytes], bytes]
+"""Returns what of a checked request of traces or logs is to be stored and passed on."""
 
 
 class Receiver:
@@ -27,6 +32,7 @@ class Receiver:
         traces: Where traces go; what has nowhere to go is not taken.
         logs: Where log records go.
         metrics: Where metrics go.
+        process: What is done with traces and logs before.
     """
 
     def __init__(
@@ -34,9 +40,11 @@ class Receiver:
         traces: GroupCommit | None,
         logs: GroupCommit | None,
         metrics: GroupCommit | None = None,
+        process: Process | None = None,
     ) -> None:
         given = {TRACES.name: traces, LOGS.name: logs, METRICS.name: metrics}
         self._commits = {name: commit for name, commit in given.items() if commit}
+        self._process = process
 
     async def export(self, signal: Signal, payload: bytes, experiment: str = "") -> bytes:
         """Store a request and return the serialized answer: empty when all of it was taken.
@@ -53,14 +61,19 @@ class Receiver:
             return b""
         checked = validate.traces(payload) if signal is TRACES else validate.logs(payload)
         if checked.items:
-            stored = checked.payload
+            stored = forwarded = await self._processed(signal, checked.payload)
             if experiment:
                 stored = framing.with_experiment(stored, experiment)
-            done = commit.submit(
-                stored, checked.items, forwarded=checked.payload, experiment=experiment
-            )
+            done = commit.submit(stored, checked.items, forwarded=forwarded, experiment=experiment)
             await asyncio.wrap_future(done)
         return _answer(signal, checked) if checked.message else b""
+
+    async def _processed(self, signal: Signal, payload: bytes) -> bytes:
+        if not self._process:
+            return payload
+        if len(payload) > _LARGE:
+            return await asyncio.to_thread(self._process, signal, payload)
+        return self._process(signal, payload)
 
     def drain(self, timeout: float) -> bool:
         """Take no more, store what waits, and say whether that was done in time.

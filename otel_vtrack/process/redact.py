@@ -1,0 +1,293 @@
+"""Hides secrets in traces and logs, wherever OTLP has text.
+
+A request is searched as the bytes it is. Only spans, log records, Resources and scopes in which
+something may be are parsed, and only those in which something is are written anew.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.descriptor import FieldDescriptor
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from otel_vtrack.errors import SettingsError
+from otel_vtrack.process.pieces import Kind, Spans, Wanted, rewrite
+from otel_vtrack.process.redaction import Redact, hashed
+from otel_vtrack.process.rules import Rule, Rules
+from otel_vtrack.process.urls import HIDDEN
+from otel_vtrack.wire.signals import LOGS, TRACES, Signal
+
+_MOST_KNOWN: Final = 10_000
+_PAIR: Final = "opentelemetry.proto.common.v1.KeyValue"
+_VALUE: Final = "opentelemetry.proto.common.v1.AnyValue"
+_NESTED: Final = frozenset({"array_value", "kvlist_value"})
+_CLASSES: Final[dict[str, dict[Kind, Any]]] = {
+    TRACES.name: {"resource": Resource, "scope": InstrumentationScope, "item": Span},
+    LOGS.name: {"resource": Resource, "scope": InstrumentationScope, "item": LogRecord},
+}
+
+
+class _Plan(NamedTuple):
+    """The fields of a message that have text below, by number."""
+
+    texts: frozenset[int]
+    pairs: frozenset[int]
+    values: frozenset[int]
+    messages: "dict[int, _Plan]"
+
+
+class _Dropped(Exception):
+    """No error: how a rule says that the attribute around what it found goes."""
+
+
+class Redactor:
+    """Hides what the settings say; thread-safe.
+
+    Args:
+        settings: What, and how.
+
+    Raises:
+        SettingsError: The key to hash with cannot be read.
+    """
+
+    def __init__(self, settings: Redact) -> None:
+        try:
+            self._key = settings.key()
+        except (OSError, ValueError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            raise SettingsError(
+                f"redact.hash_key_file {settings.hash_key_file} cannot be used: {said}"
+            ) from None
+        self._rules = Rules(settings)
+        # Names come again and again: the rule about all of their values, and the names that have
+        # nothing to hide themselves.
+        self._named: dict[str, Rule | None] = {}
+        self._clean: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def __call__(self, signal: Signal, payload: bytes) -> tuple[bytes, Counter[str]]:
+        """Return a checked request without what is to be hidden, and how often each rule hid."""
+        counts: Counter[str] = Counter()
+        found = [Wanted(screen(payload)) for screen in self._rules.screens]
+        wanted = list(filter(None, found))
+        if not wanted:
+            return payload, counts
+
+        def change(kind: Kind, raw: bytes, at: int) -> bytes:
+            there = [each.overlaps(at, at + len(raw)) for each in found]
+            rules = tuple(rule for rule in self._rules.everywhere if there[rule.screen])
+            if kind == "text":
+                return self._text(raw, rules, counts) or raw
+            before = counts.total()
+            message = _CLASSES[signal.name][kind].FromString(raw)
+            self._message(message, _PLANS[signal.name, kind], rules, counts)
+            return message.SerializeToString() if counts.total() > before else raw
+
+        return rewrite(payload, wanted, change), counts
+
+    def _message(
+        self, message: Any, plan: _Plan, rules: Sequence[Rule], counts: Counter[str]
+    ) -> None:
+        for field, value in message.ListFields():
+            number = field.number
+            if number in plan.pairs:
+                self._pairs(value, rules, counts)
+            elif number in plan.values:
+                self._lone_value(value, rules, counts)
+            elif number in plan.messages:
+                for each in value if field.is_repeated else (value,):
+                    self._message(each, plan.messages[number], rules, counts)
+            elif rules and number in plan.texts:
+                self._field(message, field, value, rules, counts)
+
+    def _field(
+        self, message: Any, field: Any, value: Any, rules: Sequence[Rule], counts: Counter[str]
+    ) -> None:
+        """Take care of a text, or texts, that are no attribute's."""
+        for index, text in enumerate(value if field.is_repeated else (value,)):
+            new = self._text(text.encode(), rules, counts)
+            if new is None:
+                continue
+            if field.is_repeated:
+                value[index] = new.decode()
+            else:
+                setattr(message, field.name, new.decode())
+
+    def _pairs(self, pairs: Any, rules: Sequence[Rule], counts: Counter[str]) -> None:
+        going: list[int] = []
+        # Most attributes are none of a rule's business, so these lines decide what it costs.
+        to_read = bool(rules or self._rules.within)
+        for index, pair in enumerate(pairs):
+            key = pair.key
+            if (rule := self._about(key)) or to_read:
+                if self._goes(pair, key, rule, rules, counts):
+                    going.append(index)
+            elif (value := pair.value).WhichOneof("value") in _NESTED:
+                self._value(value, rules, counts)
+        for index in reversed(going):
+            del pairs[index]
+
+    def _goes(
+        self, pair: Any, key: str, rule: Rule | None, rules: Sequence[Rule], counts: Counter[str]
+    ) -> bool:
+        """Take care of an attribute, and say whether to drop it."""
+        try:
+            if rule:
+                self._by_name(pair, rule, counts)
+            elif pair.HasField("value"):
+                more = self._within(key, rules) if self._rules.within else ()
+                self._value(pair.value, (*rules, *more) if more else rules, counts)
+        except _Dropped:
+            return True
+        if rules and key not in self._clean:
+            new = self._text(key.encode(), self._rules.everywhere, counts)
+            if new is not None:
+                pair.key = new.decode()
+            elif len(self._clean) < _MOST_KNOWN:
+                self._clean.add(key)
+        return False
+
+    def _about(self, key: str) -> Rule | None:
+        """Find the rule about all values of a name."""
+        if not self._rules.by_name:
+            return None
+        if key in self._named:
+            return self._named[key]
+        found = next((r for r in self._rules.by_name if r.keys and r.keys.match(key)), None)
+        if len(self._named) < _MOST_KNOWN:
+            self._named[key] = found
+        return found
+
+    def _within(self, key: str, rules: Sequence[Rule]) -> list[Rule]:
+        """List the rules about texts that a name adds to those that count already."""
+        return [
+            rule
+            for rule in self._rules.within
+            if rule.keys and rule.keys.match(key) and rule not in rules
+        ]
+
+    def _by_name(self, pair: Any, rule: Rule, counts: Counter[str]) -> None:
+        if rule.action == "drop":
+            counts[rule.name] += 1
+            raise _Dropped
+        if not pair.HasField("value") or pair.value.WhichOneof("value") is None:
+            return
+        if rule.action == "hash":
+            self._hash(pair.value, rule, counts)
+        elif pair.value.string_value.encode() != HIDDEN:
+            counts[rule.name] += 1
+            pair.value.string_value = HIDDEN.decode()
+
+    def _hash(self, value: Any, rule: Rule, counts: Counter[str]) -> None:
+        """Hash what is not made of others, so that lists of equal things stay comparable."""
+        kind = value.WhichOneof("value")
+        if kind == "array_value":
+            for each in value.array_value.values:
+                self._hash(each, rule, counts)
+        elif kind == "kvlist_value":
+            for each in value.kvlist_value.values:
+                self._hash(each.value, rule, counts)
+        elif kind:
+            counts[rule.name] += 1
+            value.string_value = hashed(self._key, _written(getattr(value, kind))).decode()
+
+    def _lone_value(self, value: Any, rules: Sequence[Rule], counts: Counter[str]) -> None:
+        """Take care of a value that is no attribute's and so cannot go: a log record's body."""
+        try:
+            self._value(value, rules, counts)
+        except _Dropped:
+            value.string_value = HIDDEN.decode()
+
+    def _value(self, value: Any, rules: Sequence[Rule], counts: Counter[str]) -> None:
+        kind = value.WhichOneof("value")
+        if kind == "array_value":
+            for each in value.array_value.values:
+                self._value(each, rules, counts)
+        elif kind == "kvlist_value":
+            self._pairs(value.kvlist_value.values, rules, counts)
+        elif rules and kind == "string_value":
+            new = self._text(value.string_value.encode(), rules, counts, droppable=True)
+            if new is not None:
+                value.string_value = new.decode()
+        elif rules and kind == "bytes_value":
+            new = self._text(value.bytes_value, rules, counts, droppable=True)
+            if new is not None:
+                value.bytes_value = new
+
+    def _text(
+        self,
+        text: bytes,
+        rules: Sequence[Rule],
+        counts: Counter[str],
+        *,
+        droppable: bool = False,
+    ) -> bytes | None:
+        """Return a text without what rules find in it; None if they find nothing."""
+        new = text
+        may_have: bool | None = None
+        for rule in rules:
+            if rule.built_in:
+                if may_have is None:
+                    may_have = self._rules.may_have(text)
+                if not may_have:
+                    continue
+            spans = rule.find(new) if rule.find else []
+            if spans is None:
+                spans = [(0, len(new))]
+            if not spans:
+                continue
+            counts[rule.name] += len(spans)
+            if rule.action == "drop":
+                if droppable:
+                    raise _Dropped
+                return HIDDEN
+            new = self._without(new, spans, rule)
+        return None if new is text else new
+
+    def _without(self, text: bytes, spans: Spans, rule: Rule) -> bytes:
+        parts: list[bytes] = []
+        at = 0
+        for start, end in spans:
+            secret = text[start:end]
+            parts += (
+                text[at:start],
+                hashed(self._key, secret) if rule.action == "hash" else HIDDEN,
+            )
+            at = end
+        parts.append(text[at:])
+        return b"".join(parts)
+
+
+def _written(value: Any) -> bytes:
+    """Write a scalar as the store shows it, so that 7 and "7" have one hash."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    return str(value).encode()
+
+
+def _plan(kind: Any) -> _Plan:
+    texts = {each.number for each in kind.fields if each.type == FieldDescriptor.TYPE_STRING}
+    below = {each.number: each.message_type for each in kind.fields if each.message_type}
+    pairs = {number for number, inner in below.items() if inner.full_name == _PAIR}
+    values = {number for number, inner in below.items() if inner.full_name == _VALUE}
+    messages = {
+        number: _plan(inner)
+        for number, inner in below.items()
+        if number not in pairs and number not in values
+    }
+    return _Plan(frozenset(texts), frozenset(pairs), frozenset(values), messages)
+
+
+_PLANS: Final = {
+    (signal, kind): _plan(found.DESCRIPTOR)
+    for signal, classes in _CLASSES.items()
+    for kind, found in classes.items()
+}

@@ -1,0 +1,147 @@
+"""What of telemetry is to be hidden, as the settings say it."""
+
+import difflib
+import hmac
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import Self
+
+from otel_vtrack.process.detectors import DETECTORS
+from otel_vtrack.process.patterns import Pattern
+from otel_vtrack.variables import expanded
+
+Action = Literal["mask", "hash", "drop"]
+
+URL_CREDENTIALS: Final = "url_credentials"
+_SHORTEST_KEY: Final = 16
+
+
+class RedactRule(BaseModel):
+    """One rule.
+
+    Attributes:
+        name: In counts.
+        keys: Of attributes, at any depth of a value; `*`, `?` and `[...]` match as in file names.
+        pattern: Of what is to be hidden, in RE2's syntax; its group, if it has one. With keys, in
+            their values only.
+        detectors: The same by what is built in.
+        action: What becomes of a value, or of what was found in it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    keys: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    pattern: str | None = None
+    detectors: tuple[str, ...] = ()
+    action: Action = "mask"
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            Pattern(pattern)
+        return pattern
+
+    @field_validator("detectors")
+    @classmethod
+    def _known(cls, detectors: tuple[str, ...]) -> tuple[str, ...]:
+        return known(detectors)
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if not (self.keys or self.pattern or self.detectors):
+            raise ValueError(f"{self.name} hides nothing: give it keys, a pattern or detectors")
+        if self.pattern and self.detectors:
+            raise ValueError(f"{self.name} has both a pattern and detectors: make it two rules")
+        return self
+
+
+class Redact(BaseModel):
+    """All of it.
+
+    Attributes:
+        url_credentials: Mask what is before the `@` in URLs.
+        detectors: What is built in and masks everywhere.
+        rules: Beside that, in this order.
+        hash_key: Of `action: hash`, at least 16 bytes.
+        hash_key_file: File that has it, instead.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url_credentials: bool = True
+    detectors: tuple[str, ...] = ()
+    rules: tuple[RedactRule, ...] = ()
+    hash_key: str | None = Field(default=None, repr=False)
+    hash_key_file: Path | None = None
+
+    @field_validator("hash_key", mode="before")
+    @classmethod
+    def _from_environment(cls, given: Any) -> Any:
+        return expanded(given)
+
+    @field_validator("detectors")
+    @classmethod
+    def _known(cls, detectors: tuple[str, ...]) -> tuple[str, ...]:
+        return known(detectors)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        for name in names:
+            if names.count(name) > 1 or name == URL_CREDENTIALS or name in self.detectors:
+                raise ValueError(
+                    f"rules: {name} is there twice, or is a detector's name; "
+                    "give each a name of its own"
+                )
+        if self.hash_key and self.hash_key_file:
+            raise ValueError("hash_key: hash_key_file is given too; leave one of the two out")
+        if self.hash_key and len(self.hash_key.encode()) < _SHORTEST_KEY:
+            raise ValueError(f"hash_key: it has less than {_SHORTEST_KEY} bytes")
+        hashes = any(rule.action == "hash" for rule in self.rules)
+        if hashes and not (self.hash_key or self.hash_key_file):
+            raise ValueError(
+                "rules: to hash needs a key, or short values can be guessed; give hash_key_file"
+            )
+        return self
+
+    def key(self) -> bytes:
+        """Return what to hash with.
+
+        Raises:
+            OSError: Its file cannot be read.
+            ValueError: It is too short.
+        """
+        if not self.hash_key_file:
+            return (self.hash_key or "").encode()
+        found = self.hash_key_file.read_bytes().rstrip(b"\r\n")
+        if len(found) < _SHORTEST_KEY:
+            raise ValueError(f"it has less than {_SHORTEST_KEY} bytes")
+        return found
+
+
+def known(detectors: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of a list in the settings, where `all` is each of them.
+
+    Raises:
+        ValueError: There is none of a name.
+    """
+    if "all" in detectors:
+        return tuple(DETECTORS)
+    for name in detectors:
+        if name not in DETECTORS:
+            near = difflib.get_close_matches(name.lower(), DETECTORS, n=1)
+            hint = f", did you mean {near[0]}" if near else ""
+            raise ValueError(
+                f"there is no detector {name[:40]!r}{hint}: there are {', '.join(DETECTORS)}"
+            )
+    # In the order in which they are there.
+    return tuple(name for name in DETECTORS if name in detectors)
+
+
+def hashed(key: bytes, value: bytes) -> bytes:
+    """Return half of the HMAC-SHA256 of a value, in hexadecimal: 128 bits."""
+    return hmac.digest(key, value, "sha256").hex()[:32].encode()

@@ -1,0 +1,219 @@
+"""Where attributes come from beside the settings: this process's environment, and mounted files.
+
+Files are looked at once a second at most, when something is received. One that is half written or
+wrong changes nothing: what was read last goes on to count.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+from urllib.parse import unquote
+
+import pydantic
+import yaml
+
+from otel_vtrack import semconv
+from otel_vtrack.process.enrichment import SHORT_NAMES, DeploymentFile
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_PREFIX: Final = "OTEL_VTRACK_"
+_NAMES: Final = {_PREFIX + name.upper(): name for name in SHORT_NAMES}
+_TAGS: Final = _PREFIX + "TAGS"
+_LARGEST_FILE: Final = 1 << 20
+# A file that was written this recently may not be whole.
+_SETTLES_AFTER_SECONDS: Final = 1.0
+_ASSIGNMENT: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_./-]*)\s*=\s*(.*)")
+_ANNOTATION: Final = "resource.opentelemetry.io/"
+_LABELS: Final = {
+    # The last one counts that is there.
+    "controller-revision-hash": semconv.DEPLOYMENT_ID,
+    "pod-template-hash": semconv.DEPLOYMENT_ID,
+    "app.kubernetes.io/version": semconv.SERVICE_VERSION,
+}
+
+
+class Watched(Generic[_T]):
+    """What files say, read again when one of them changes.
+
+    Args:
+        paths: Of the files.
+        read: Makes something of their texts, of which a file that is not there has none. Raises
+            ValueError, with no text of theirs, when there is something wrong.
+        nothing: What counts until they could be read.
+
+    Attributes:
+        value: What they said last.
+    """
+
+    def __init__(
+        self, paths: tuple[Path, ...], read: Callable[[list[str | None]], _T], nothing: _T
+    ) -> None:
+        self._paths = paths
+        self._read = read
+        self._seen: object = None
+        self._said = ""
+        self.value = nothing
+        self.look(settled=True)
+
+    def look(self, *, settled: bool = False) -> bool:
+        """Read them if they changed, and say whether they now say something else.
+
+        Args:
+            settled: Take them for whole, even if they were written just now.
+        """
+        stats = self._stats()
+        if stats == self._seen:
+            return False
+        now = time.time()
+        if not settled and any(
+            stat and 0 <= now - stat[2] / 1e9 < _SETTLES_AFTER_SECONDS for stat in stats
+        ):
+            return False
+        try:
+            texts = [
+                self._text(path) if stat else None
+                for path, stat in zip(self._paths, stats, strict=True)
+            ]
+            if self._stats() != stats:
+                return False
+            found = self._read(texts)
+        except (OSError, ValueError) as error:
+            # Not to be read again before it is another one.
+            self._seen = stats
+            self._say(error.strerror or "" if isinstance(error, OSError) else str(error))
+            return False
+        self._seen = stats
+        self._said = ""
+        changed, self.value = found != self.value, found
+        if changed:
+            _log.info("enrich: read %s", ", ".join(map(str, self._paths)))
+        return changed
+
+    def _stats(self) -> list[tuple[int, int, int, int] | None]:
+        return [_stat(path) for path in self._paths]
+
+    @staticmethod
+    def _text(path: Path) -> str:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise ValueError("it is larger than 1 MiB")
+        return text
+
+    def _say(self, reason: str) -> None:
+        if reason != self._said:
+            self._said = reason
+            _log.warning(
+                "enrich: %s: %s; what was read before goes on to count",
+                ", ".join(map(str, self._paths)),
+                reason,
+            )
+
+
+def _stat(path: Path) -> tuple[int, int, int, int] | None:
+    """Return what changes with a file, also where a symbolic link on the way is swapped."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def of_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes that OTEL_VTRACK_VERSION and its like say, and OTEL_VTRACK_TAGS.
+
+    No others: what a CI system or a platform says of this process, it does not say of those that
+    send to it.
+    """
+    found: dict[str, str] = {}
+    for member in environment.get(_TAGS, "").split(","):
+        name, equals, value = member.partition("=")
+        if equals and name.strip() and value.strip():
+            found[unquote(name.strip())] = unquote(value.strip())
+    for variable, name in _NAMES.items():
+        if value := environment.get(variable, "").strip():
+            found[SHORT_NAMES[name]] = value
+    return found
+
+
+def podinfo(folder: Path) -> Watched[dict[str, str]]:
+    """Watch `labels` and `annotations` in a folder of Kubernetes' downward API."""
+    return Watched((folder / "labels", folder / "annotations"), _of_podinfo, {})
+
+
+def _of_podinfo(texts: list[str | None]) -> dict[str, str]:
+    labels, annotations = (_downward(text or "") for text in texts)
+    if texts == [None, None]:
+        raise ValueError("there are no such files yet")
+    found = {name: labels[label] for label, name in _LABELS.items() if labels.get(label)}
+    for annotation, value in annotations.items():
+        if annotation.startswith(_ANNOTATION) and value:
+            found[annotation.removeprefix(_ANNOTATION)] = value
+    return found
+
+
+def _downward(text: str) -> dict[str, str]:
+    """Read lines of `key="value"`, whose values are quoted as in Go; others are skipped."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if not equals:
+            continue
+        try:
+            found[key] = str(json.loads(value))
+        except ValueError:
+            # What JSON cannot read of that is no version.
+            continue
+    return found
+
+
+def deployment_file(path: Path) -> Watched[DeploymentFile]:
+    """Watch a file that says what is deployed: YAML, JSON, or lines of `KEY=VALUE`."""
+    return Watched((path,), _of_deployment_file, DeploymentFile())
+
+
+def _of_deployment_file(texts: list[str | None]) -> DeploymentFile:
+    [text] = texts
+    if text is None:
+        raise ValueError("there is no such file yet")
+    given = _assignments(text)
+    if given is None:
+        try:
+            # Its values are texts: 1.10 is a version.
+            given = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes texts only
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f" at line {mark.line + 1}" if mark else ""
+            raise ValueError(f"it is neither YAML, JSON nor KEY=VALUE{place}") from None
+    try:
+        found = DeploymentFile.of(given, _NAMES)
+    except pydantic.ValidationError as error:
+        mistake = error.errors()[0]
+        where = ".".join(map(str, mistake["loc"]))
+        raise ValueError(f"{where}: {mistake['msg']}") from None
+    return found
+
+
+def _assignments(text: str) -> dict[str, str] | None:
+    """Read lines of `KEY=VALUE`, in quotes or not; None where the first line is none."""
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if line.startswith("#"):
+            continue
+        match = _ASSIGNMENT.fullmatch(line)
+        if not match:
+            if found:
+                raise ValueError("a line is not KEY=VALUE, though the first is")
+            return None
+        name, value = match[1], match[2].strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        found[name] = value
+    return found or None
