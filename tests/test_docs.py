@@ -77,3 +77,27 @@ def test_every_call_of_the_api_is_documented_and_every_documented_one_exists():
 def test_every_command_says_what_it_does(command):
     found = group.get_command(None, command)
     assert found.get_short_help_str()
+
+
+def test_every_key_of_processing_is_documented_and_every_documented_one_exists():
+    from otel_vtrack.process import enrichment, redaction  # noqa: PLC0415
+    from otel_vtrack.process.detectors import DETECTORS  # noqa: PLC0415
+
+    page = (DOCS / "processing.md").read_text()
+    tables = re.findall(r"(?m)^\| (?:key|detector|name)[^\n]*\n\|[-|]+\|\n((?:\|[^\n]*\n)+)", page)
+    keys = [re.findall(r"(?m)^\| `(\w+)` \|(?: `?([^|]*?)`? \|)?", table) for table in tables]
+    models = (enrichment.Enrich, enrichment.EnrichRule, redaction.Redact, redaction.RedactRule)
+    for model, rows in zip(models, keys[:4], strict=True):
+        assert [key for key, _ in rows] == list(model.model_fields)
+        for key, default in rows:
+            field = model.model_fields[key]
+            assert (default == "needed") == field.is_required(), key
+            if isinstance(field.default, bool):
+                assert default == str(field.default).lower(), key
+    about = re.findall(r"(?m)^\| `(\w+)` \| (.*) \|$", tables[4])
+    assert about == [(name, detector.about) for name, detector in DETECTORS.items()]
+    status = {"enriched_resources", "redacted"}
+    assert {key for key, _ in keys[5]} == status
+    for short, name in enrichment.SHORT_NAMES.items():
+        assert f"`{short}`" in page
+        assert f"`{name}`" in page

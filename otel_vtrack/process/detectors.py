@@ -46,7 +46,7 @@ def is_token(text: bytes) -> bool:
 
 DETECTORS: Final[Mapping[str, Detector]] = {
     "authorization": Detector(
-        "what follows `Bearer` or `Basic`",
+        "what follows `Bearer` or `Basic`, of 12 characters at least",
         r"(?i:bearer|basic)(?:\s|\+|%20)+([A-Za-z0-9._~+/-]{12,}=*)",
         r"(?i:bearer|basic)",
         is_token,

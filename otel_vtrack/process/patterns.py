@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _MOST_MEMORY: Final = 32 << 20
+# Of a look at all matches of a pattern from the settings: some seconds at worst.
+_MOST_STEPS: Final = 200_000_000
+_FEWEST: Final = 16
 # Where a match depends on what is around it, which is other bytes inside a serialized message.
 _ANCHOR: Final = re.compile(r"(?<!\[)\^|\$|\\[AzZbBQ]")
 
@@ -20,12 +23,13 @@ class Pattern:
 
     Args:
         text: In RE2's syntax.
+        built_in: It never looks far beyond what it matches.
 
     Raises:
         ValueError: It is none, or matches the empty text; the message says so.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, built_in: bool = False) -> None:
         try:
             engine: Any = importlib.import_module("re2")
         except ImportError:
@@ -44,6 +48,7 @@ class Pattern:
             raise ValueError(f"no regular expression in RE2's syntax ({said})") from None
         if self._compiled.search(b""):
             raise ValueError("it matches the empty text, and with that everything")
+        self._built_in = built_in
         self.anywhere = not _ANCHOR.search(text)
         """Whether it matches in a message wherever it matches in a text of it."""
 
@@ -68,6 +73,8 @@ class Pattern:
     def _found(
         self, text: bytes, most: int, span: Callable[[Any], tuple[int, int]]
     ) -> list[tuple[int, int]] | None:
-        # Each of many matches may mean a look at all that is left, so they are few.
+        if not self._built_in and text:
+            # Each match may mean a look at all that is left.
+            most = min(most, max(_FEWEST, _MOST_STEPS // len(text)))
         matches = list(itertools.islice(self._compiled.finditer(text), most + 1))
         return [span(match) for match in matches] if len(matches) <= most else None

@@ -125,11 +125,11 @@ def _nowhere(_: bytes) -> Spans | None:
 
 def _any_of(patterns: Iterable[str]) -> Pattern | None:
     text = "|".join(f"(?:{each})" for each in patterns)
-    return Pattern(text) if text else None
+    return Pattern(text, built_in=True) if text else None
 
 
 def _secrets(detector: Detector) -> Callable[[bytes], Spans | None]:
-    pattern, holds = Pattern(detector.pattern), detector.holds
+    pattern, holds = Pattern(detector.pattern, built_in=True), detector.holds
 
     def find(text: bytes) -> Spans | None:
         spans = pattern.spans(text, _MOST_IN_A_TEXT)

@@ -258,3 +258,38 @@ def test_the_example_of_a_sidecar_is_what_it_says(monkeypatch, tmp_path):
     assert vendor.headers_file
     assert len(gateway.files) == 3
     assert gateway.secure
+    # So are the blocks about processing.
+    blocks = re.findall(r"(?m)^# (?:enrich|redact):\n(?:#.*\n)+", text)
+    path.write_text(re.sub(r"(?m)^# ", "", "".join(blocks)))
+    found = settings.load(file=path)
+    assert found.enrich.rules[0].attributes == {"team": "payments"}
+    assert found.enrich.attributes == {"deployment.environment.name": "production"}
+    assert found.redact.url_credentials
+    assert [rule.name for rule in found.redact.rules] == ["people", "bodies"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"enrich": {"rule": []}}, "no setting rule in enrich, did you mean rules"),
+        ({"enrich": {"rules": [{"service": "a"}]}}, r"enrich\.rules\[0\]\.attributes: "),
+        ({"redact": {"rules": [{"name": "r", "patern": "a"}]}}, "did you mean pattern"),
+        ({"redact": {"rules": [{"name": "r", "pattern": "(a"}]}}, r"redact\.rules\[0\]\.pattern: "),
+        ({"redact": {"detectors": ["jwd"]}}, r"redact\.detectors: .*did you mean jwt"),
+        ({"redact": {"hash_key": "hunter2"}}, r"--redact .*hash_key: it has less than 16 bytes"),
+        ({"redact": "{'hunter2'"}, "--redact .*write it in JSON"),
+    ],
+)
+def test_processing_that_makes_no_sense_is_said_so_without_its_secrets(given, says):
+    with pytest.raises(SettingsError, match=says) as error:
+        settings.load(given)
+    assert "hunter2" not in str(error.value)
+
+
+def test_processing_comes_from_the_environment_too(monkeypatch):
+    monkeypatch.setenv("OTEL_VTRACK_ENRICH", '{"variables": true}')
+    monkeypatch.setenv("OTEL_VTRACK_REDACT", '{"url_credentials": false, "detectors": ["all"]}')
+    found = settings.load()
+    assert found.enrich.variables
+    assert not found.redact.url_credentials
+    assert len(found.redact.detectors) > 10
