@@ -34,7 +34,7 @@ def length_delimited(field: int, value: bytes) -> bytes:
     return b"".join((varint(field << 3 | _LENGTH), varint(len(value)), value))
 
 
-def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
+def _read_varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
     number = shift = 0
     while at < len(raw) and shift < 70:
         byte = raw[at]
@@ -46,19 +46,30 @@ def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
     raise WireError("a protobuf number does not end; send the request as its encoder made it")
 
 
-def fields(raw: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+def fields(raw: bytes | memoryview) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield number, wire type, start, start of value and end of each top-level field.
 
     A group is one field that ends with its end tag.
     """
-    at = 0
-    while at < len(raw):
+    at, size = 0, len(raw)
+    while at < size:
+        tag = raw[at]
+        if tag & 0x87 == _LENGTH and at + 2 < size:
+            # Nearly all there are: a number below 16, and a length below 16,384.
+            length, value = raw[at + 1], at + 2
+            if length > 0x7F:
+                length, value = length & 0x7F | raw[value] << 7, value + 1
+            end = value + length
+            if raw[value - 1] < 0x80 and end <= size:
+                yield tag >> 3, _LENGTH, at, value, end
+                at = end
+                continue
         number, wire_type, value, end = _field(raw, at)
         yield number, wire_type, at, value, end
         at = end
 
 
-def _field(raw: bytes, at: int) -> tuple[int, int, int, int]:
+def _field(raw: bytes | memoryview, at: int) -> tuple[int, int, int, int]:
     tag, value = _read_varint(raw, at)
     wire_type = tag & 7
     end = value
