@@ -22,6 +22,7 @@ from otel_vtrack.process.urls import HIDDEN
 from otel_vtrack.wire.signals import LOGS, TRACES, Signal
 
 _MOST_KNOWN: Final = 10_000
+_SHORT: Final = 100
 _PAIR: Final = "opentelemetry.proto.common.v1.KeyValue"
 _VALUE: Final = "opentelemetry.proto.common.v1.AnyValue"
 _NESTED: Final = frozenset({"array_value", "kvlist_value"})
@@ -63,10 +64,10 @@ class Redactor:
                 f"redact.hash_key_file {settings.hash_key_file} cannot be used: {said}"
             ) from None
         self._rules = Rules(settings)
-        # Names come again and again: the rule about all of their values, and the names that have
-        # nothing to hide themselves.
+        # Names come again and again, with the rule about all of their values, and so do texts that
+        # have nothing to hide.
         self._named: dict[str, Rule | None] = {}
-        self._clean: set[str] = set()
+        self._clean: set[bytes] = set()
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -145,12 +146,10 @@ class Redactor:
                 self._value(pair.value, (*rules, *more) if more else rules, counts)
         except _Dropped:
             return True
-        if rules and key not in self._clean:
+        if rules:
             new = self._text(key.encode(), self._rules.everywhere, counts)
             if new is not None:
                 pair.key = new.decode()
-            elif len(self._clean) < _MOST_KNOWN:
-                self._clean.add(key)
         return False
 
     def _about(self, key: str) -> Rule | None:
@@ -229,17 +228,31 @@ class Redactor:
         droppable: bool = False,
     ) -> bytes | None:
         """Return a text without what rules find in it; None if they find nothing."""
-        new = text
+        if text in self._clean:
+            return None
+        new = self._searched(text, rules, counts, droppable=droppable)
+        if new is not text:
+            return new
+        # What rules are left out here have nothing to find in it; those within names may be more.
+        if len(text) <= _SHORT and not self._rules.within:
+            if len(self._clean) >= _MOST_KNOWN:
+                self._clean.clear()
+            self._clean.add(text)
+        return None
+
+    def _searched(
+        self, text: bytes, rules: Sequence[Rule], counts: Counter[str], *, droppable: bool
+    ) -> bytes:
+        """Return the same text if nothing is found in it."""
         may_have: bool | None = None
         for rule in rules:
             if rule.built_in:
-                if may_have is None:
-                    may_have = self._rules.may_have(text)
+                may_have = self._rules.may_have(text) if may_have is None else may_have
                 if not may_have:
                     continue
-            spans = rule.find(new) if rule.find else []
+            spans = rule.find(text) if rule.find else []
             if spans is None:
-                spans = [(0, len(new))]
+                spans = [(0, len(text))]
             if not spans:
                 continue
             counts[rule.name] += len(spans)
@@ -247,8 +260,8 @@ class Redactor:
                 if droppable:
                     raise _Dropped
                 return HIDDEN
-            new = self._without(new, spans, rule)
-        return None if new is text else new
+            text = self._without(text, spans, rule)
+        return text
 
     def _without(self, text: bytes, spans: Spans, rule: Rule) -> bytes:
         parts: list[bytes] = []
