@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-_WILDCARDS: Final = re.compile(r"\[[^\]]*\]|[*?\[\]]+")
+_WILDCARDS: Final = re.compile(r"\[!?\]?[^\]]*\]|[*?\[\]]+")
 _MOST_KNOWN: Final = 10_000
 _SHORTEST_LITERAL: Final = 3
 

@@ -1,18 +1,20 @@
 """What is hidden, where, and that nothing else changes."""
 
+import fnmatch
 import hmac
 import time
 
 import pydantic
 import pytest
 from google.protobuf.descriptor import FieldDescriptor as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.process.detectors import DETECTORS
+from otel_vtrack.process.keys import Keys
 from otel_vtrack.process.redact import Redactor
 from otel_vtrack.process.redaction import Redact
 from otel_vtrack.wire import framing
@@ -202,6 +204,17 @@ def test_names_count_at_any_depth_and_for_values_of_any_type():
     # What is masked already is not masked again.
     masked = record("***").SerializeToString()
     assert by_action["mask"](LOGS, masked) == (masked, {})
+
+
+@given(st.text("ab.[]!*?^-", min_size=1, max_size=8), st.text("ab.[]!^-", max_size=8))
+@example("[]aab]", "b")
+@example("[!]aaa]", "b")
+@example("x.*.aab", "x.y.aab")
+def test_a_name_that_matches_has_what_requests_are_searched_for(glob, name):
+    keys = Keys([glob, "plain"])
+    assert keys.match(name) == fnmatch.fnmatchcase(name, glob)
+    if keys.match(name) and keys.literals is not None:
+        assert any(literal in name for literal in keys.literals)
 
 
 def everything(kind, text, depth=0):
