@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -28,6 +29,7 @@ def on_disk(folder, *secrets):
     return found, len(files)
 
 
+@pytest.mark.slow
 def test_what_is_hidden_reaches_neither_store_nor_disk_nor_backends(
     vtrack, backend, endpoint, make_spans, until, reopened, tmp_path
 ):

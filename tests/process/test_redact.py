@@ -369,13 +369,13 @@ def test_pieces_with_nothing_to_hide_stay_byte_for_byte():
 
 def test_texts_and_patterns_that_mean_harm_take_no_longer():
     began = time.process_time()
-    assert hide("a" * 200_000 + "!", rules=[{"name": "r", "pattern": "(a+)+$"}])
+    assert hide("a" * 100_000 + "!", rules=[{"name": "r", "pattern": "(a+)+$"}])
     # Each of very many matches may mean a look at all that is left.
-    assert hide("a" * 20_000, rules=[{"name": "r", "pattern": "a.*b|a"}]) == "***"
+    assert hide("a" * 10_000, rules=[{"name": "r", "pattern": "a.*b|a"}]) == "***"
     many = {"detectors": ["all"]}
     for part in ("@", "://", "://a", "eyJ", "a@a.", "4111 ", "-----BEGIN PRIVATE KEY-----", "u:p@"):
-        hide(part * (200_000 // len(part)), **many)
-    assert time.process_time() - began < 4
+        hide(part * (100_000 // len(part)), **many)
+    assert time.process_time() - began < 3
     many_spans = span_with("TCK-1")
     [span] = many_spans.resource_spans[0].scope_spans[0].spans
     for _ in range(100):
