@@ -45,7 +45,9 @@ class Pattern:
         except engine.error as error:
             said = error.args[0] if error.args else ""
             said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-            raise ValueError(f"no regular expression in RE2's syntax ({said})") from None
+            # Behind the colon it quotes the pattern.
+            kind = said.partition(":")[0]
+            raise ValueError(f"no regular expression in RE2's syntax ({kind})") from None
         if self._compiled.search(b""):
             raise ValueError("it matches the empty text, and with that everything")
         self._built_in = built_in

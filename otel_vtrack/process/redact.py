@@ -52,7 +52,7 @@ class Redactor:
         settings: What, and how.
 
     Raises:
-        SettingsError: The key to hash with cannot be read.
+        SettingsError: The key to hash with cannot be read, or RE2 is not installed.
     """
 
     def __init__(self, settings: Redact) -> None:
@@ -63,7 +63,10 @@ class Redactor:
             raise SettingsError(
                 f"redact.hash_key_file {settings.hash_key_file} cannot be used: {said}"
             ) from None
-        self._rules = Rules(settings)
+        try:
+            self._rules = Rules(settings)
+        except ValueError as error:
+            raise SettingsError(f"redact: {error}") from None
         # Names come again and again, with the rule about all of their values, and so do texts that
         # have nothing to hide.
         self._named: dict[str, Rule | None] = {}
