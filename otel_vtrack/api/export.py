@@ -59,6 +59,7 @@ def _export_telemetry(
                 experiment=batch.experiment,
                 otlp=batch.otlp.SerializeToString(),
                 item_count=batch.item_count,
+                adjusted_count=batch.adjusted_count,
             )
             for batch in page.batches
         ],

@@ -42,6 +42,7 @@ def trace_info(found: TraceInfo) -> traces_pb2.TraceInfo:
         deployment_id=found.deployment_id,
         trace_metadata=found.trace_metadata,
         tags=found.tags,
+        adjusted_count=found.adjusted_count,
     )
     if found.token_usage is not None:
         message.token_usage.CopyFrom(token_usage(found.token_usage))

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from otel_vtrack.ingest import faults
-from otel_vtrack.ingest.receiver import Receiver, experiment_of
+from otel_vtrack.ingest.receiver import Receiver, adjusted_count_of, experiment_of
 from otel_vtrack.wire.signals import SIGNALS, Signal
 
 MAX_MESSAGE_BYTES: Final = 64 << 20
@@ -59,8 +59,9 @@ def _export(
 ) -> Callable[[bytes, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[bytes]]:
     async def export(request: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         try:
-            experiment = experiment_of(context.invocation_metadata() or ())
-            return await receiver.export(signal, request, experiment)
+            headers = context.invocation_metadata() or ()
+            experiment, count = experiment_of(headers), adjusted_count_of(headers)
+            return await receiver.export(signal, request, experiment, count)
         except Exception as error:  # noqa: BLE001 - uncaught it is UNKNOWN: lost data
             fault = faults.fault_of(error)
         trailers = [(_STATUS_TRAILER, fault.status().SerializeToString())]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from otel_vtrack.ingest import body, faults
 from otel_vtrack.ingest.otlp_grpc import MAX_MESSAGE_BYTES
-from otel_vtrack.ingest.receiver import Receiver, experiment_of
+from otel_vtrack.ingest.receiver import Receiver, adjusted_count_of, experiment_of
 from otel_vtrack.wire import otlp_json
 from otel_vtrack.wire.signals import SIGNALS, Signal
 
@@ -64,11 +64,12 @@ def _export(
             )
         payload: bytes | None = None
         try:
-            experiment = experiment_of(request.headers.items())
+            headers = request.headers.items()
+            experiment, count = experiment_of(headers), adjusted_count_of(headers)
             payload = await _payload(request, limit, timeout)
             if media_type == JSON:
                 payload = await _from_json(signal, payload)
-            answer = await receiver.export(signal, payload, experiment)
+            answer = await receiver.export(signal, payload, experiment, count)
         except ClientDisconnect:
             # Nobody is there to read this; the sender sends the request again.
             return Response(status_code=400)

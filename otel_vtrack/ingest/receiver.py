@@ -17,7 +17,12 @@ EXPERIMENT_HEADERS: Final = ("x-vtrack-experiment", _UTF_8, "x-mlflow-experiment
 gRPC's metadata is ASCII, except where the name ends in `-bin`.
 """
 
+ADJUSTED_COUNT_HEADER: Final = "x-vtrack-adjusted-count"
+"""Header of spans that were sampled elsewhere, as an import has them: each stands for so many."""
+
 _LONGEST_EXPERIMENT: Final = 250
+# What OpenTelemetry's 56 bits of a threshold can say.
+_GREATEST_COUNT: Final = 2.0**56
 # A request beyond this is processed in a thread, so that others get their turns.
 _LARGE: Final = 1 << 20
 
@@ -46,8 +51,20 @@ class Receiver:
         self._commits = {name: commit for name, commit in given.items() if commit}
         self._process = process
 
-    async def export(self, signal: Signal, payload: bytes, experiment: str = "") -> bytes:
+    async def export(
+        self,
+        signal: Signal,
+        payload: bytes,
+        experiment: str = "",
+        adjusted_count: float = 0.0,
+    ) -> bytes:
         """Store a request and return the serialized answer: empty when all of it was taken.
+
+        Args:
+            signal: Which kind of request.
+            payload: The request.
+            experiment: Which one its header names; empty for none.
+            adjusted_count: How many spans each stands for by its header; 0 for none.
 
         Raises:
             Exception: Why it was not; `faults.fault_of` puts it in the sender's terms.
@@ -62,8 +79,10 @@ class Receiver:
         checked = validate.traces(payload) if signal is TRACES else validate.logs(payload)
         if checked.items:
             stored = forwarded = await self._processed(signal, checked.payload)
-            if experiment:
-                stored = framing.with_experiment(stored, experiment)
+            if signal is not TRACES:
+                adjusted_count = 0.0
+            if experiment or adjusted_count:
+                stored = framing.with_experiment(stored, experiment, adjusted_count)
             done = commit.submit(stored, checked.items, forwarded=forwarded, experiment=experiment)
             await asyncio.wrap_future(done)
         return _answer(signal, checked) if checked.message else b""
@@ -104,6 +123,24 @@ def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
                 raise faults.bad_data(f"{key} is longer than 250 characters; send a shorter name")
             return text
     return ""
+
+
+def adjusted_count_of(headers: Iterable[tuple[str, str | bytes]]) -> float:
+    """Return the adjusted count that headers in lower case tell; 0 when none does.
+
+    Raises:
+        Refused: It is no number from 1 to 2^56.
+    """
+    for key, value in headers:
+        if key == ADJUSTED_COUNT_HEADER:
+            try:
+                number = float(value)
+            except ValueError:
+                number = 0.0
+            if not 1 <= number <= _GREATEST_COUNT:
+                raise faults.bad_data(f"{key} is no number from 1 to 2^56; correct it")
+            return number
+    return 0.0
 
 
 def _answer(signal: Signal, checked: validate.Checked) -> bytes:

@@ -20,7 +20,7 @@ _NO_PARENT: Final = bytes(8)
 _MINUTE_NS: Final = 60_000_000_000
 _LATEST_MINUTE: Final = ((1 << 32) - 1) // 60 * 60
 _BOUNDS: Final = struct.Struct("<qq")
-_FIXED: Final = struct.Struct("<8s8sIiqqiIIIII")
+_FIXED: Final = struct.Struct("<8s8sIiqqiIIIIIf")
 _UINT64: Final = 1 << 64
 
 
@@ -63,6 +63,7 @@ class SpanRow(NamedTuple):
         attributes: Its own.
         events: In the order sent.
         links: Each the bytes of a Span.Link.
+        adjusted_count: How many spans it stands for.
     """
 
     span_id: bytes
@@ -88,6 +89,7 @@ class SpanRow(NamedTuple):
     attributes: Attributes
     events: list[Event]
     links: list[bytes]
+    adjusted_count: float
 
 
 def trace_id_from_text(text: str) -> str:
@@ -166,7 +168,7 @@ def _start(span: SpanRow) -> tuple[int, bytes]:
 
 def read_span(row: Reader) -> SpanRow:
     """Read a row of `spans/list`."""
-    *fixed, scope_dropped, resource_dropped = row.fields(_FIXED)
+    *fixed, scope_dropped, resource_dropped, adjusted_count = row.fields(_FIXED)
     texts = [row.text() for _ in range(8)]
     resource = ResourceRow(row.attributes(), tuple(row.strings()), resource_dropped, row.text())
     name, version = row.text(), row.text()
@@ -175,7 +177,9 @@ def read_span(row: Reader) -> SpanRow:
     events = [
         Event(row.uint64(), row.text(), row.key_values(), row.uint32()) for _ in range(row.length())
     ]
-    return SpanRow._make((*fixed, *texts, resource, scope, attributes, events, row.strings()))
+    return SpanRow._make(
+        (*fixed, *texts, resource, scope, attributes, events, row.strings(), adjusted_count)
+    )
 
 
 def traces_data(trace_id: str, spans: list[SpanRow]) -> TracesData:

@@ -57,11 +57,12 @@ class What:
 
 
 class Batch(NamedTuple):
-    """Telemetry of one experiment, as OTLP."""
+    """Telemetry of one experiment, as OTLP, and how many spans each one stands for."""
 
     experiment: str
     otlp: Message
     item_count: int
+    adjusted_count: float = 0.0
 
 
 class Page(NamedTuple):
@@ -179,21 +180,22 @@ def _each_span(rows: Reader) -> Iterator[tuple[bytes, export.SpanRow]]:
 
 
 def _span_batches(spans: Iterator[tuple[bytes, export.SpanRow]]) -> Iterator[Batch]:
-    data: dict[str, TracesData] = {}
-    counts: dict[str, int] = {}
+    data: dict[tuple[str, float], TracesData] = {}
+    counts: dict[tuple[str, float], int] = {}
     groups: dict[Any, Any] = {}
     for trace_id, span in spans:
-        outer = (span.experiment, span.resource)
+        key = (span.experiment, span.adjusted_count)
+        outer = (*key, span.resource)
         if outer not in groups:
-            whole = data.setdefault(span.experiment, TracesData())
+            whole = data.setdefault(key, TracesData())
             groups[outer] = export.add_resource(whole.resource_spans, span.resource)
         inner = (*outer, span.scope)
         if inner not in groups:
             groups[inner] = export.add_scope(groups[outer].scope_spans, span.scope)
         export.add_span(groups[inner], trace_id, span)
-        counts[span.experiment] = counts.get(span.experiment, 0) + 1
-    for experiment, otlp in data.items():
-        yield Batch(experiment, otlp, counts[experiment])
+        counts[key] = counts.get(key, 0) + 1
+    for key, otlp in data.items():
+        yield Batch(key[0], otlp, counts[key], key[1])
 
 
 def _each_record(rows: Reader) -> Iterator[_Record]:

@@ -17,6 +17,7 @@ _HEAD: Final = struct.Struct("<16sqqBq8s")
 _STATUS: Final = struct.Struct("<i")
 _USAGE: Final = struct.Struct("<IQQQ")
 _CACHED: Final = struct.Struct("<QQ")
+_COUNT: Final = struct.Struct("<f")
 
 
 class Root(NamedTuple):
@@ -46,6 +47,7 @@ class Whole:
         errors: Short ids of failed spans.
         usage: Short id and input, output and total tokens of each span that reports any.
         billing: What their tokens are priced by, and of those that tell a cost.
+        adjusted_count: How many traces it stands for.
     """
 
     trace_id: str
@@ -59,6 +61,7 @@ class Whole:
     errors: set[int] = field(default_factory=set[int])
     usage: set[tuple[int, int, int, int]] = field(default_factory=set[tuple[int, int, int, int]])
     billing: set[Bill] = field(default_factory=set[Bill])
+    adjusted_count: float = 1.0
 
 
 def traces(store: Store, trace_ids: Sequence[str]) -> list[Whole]:
@@ -90,6 +93,7 @@ def _row(reader: Reader) -> Whole:
         errors=set(reader.numbers("I")),
         usage=usage(reader),
         billing=billing(reader),
+        adjusted_count=reader.fields(_COUNT)[0],
     )
 
 
@@ -120,3 +124,4 @@ def _merge(known: Whole, row: Whole) -> None:
     known.errors |= row.errors
     known.usage |= row.usage
     known.billing |= row.billing
+    known.adjusted_count = max(known.adjusted_count, row.adjusted_count)

@@ -36,6 +36,7 @@ class TraceInfo:
         execution_duration_ns: Never negative.
         token_usage: None if no span reports any.
         cost: None if no span reports usage or cost.
+        adjusted_count: How many traces it stands for; 1 where nothing was sampled.
         assessments: Valid or not, oldest first; those of its session are among them.
     """
 
@@ -59,6 +60,7 @@ class TraceInfo:
     deployment_id: str
     trace_metadata: dict[str, str]
     tags: dict[str, str]
+    adjusted_count: float
     assessments: tuple[Assessment, ...] = ()
 
 
@@ -201,4 +203,5 @@ def _info(
             environment=environment,
             deployment_id=deployment_id,
         ),
+        adjusted_count=trace.adjusted_count,
     )

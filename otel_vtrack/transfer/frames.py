@@ -1,7 +1,7 @@
 """OTLP protobuf files: messages, each after its length as four big-endian bytes.
 
-That is how the Collector's file exporter writes `format: proto`. The experiment is a field of the
-message that OTLP does not have, at its beginning: other readers skip it.
+That is how the Collector's file exporter writes `format: proto`. The experiment and the adjusted
+count are fields of the message that OTLP does not have, at its beginning: other readers skip them.
 """
 
 import struct
@@ -20,12 +20,16 @@ _LENGTH: Final = struct.Struct(">I")
 _LARGEST: Final = 256 << 20
 # Field 2047 of wire type 2, as a varint.
 _TAG: Final = bytes(((2047 << 3 | 2) & 0x7F | 0x80, (2047 << 3 | 2) >> 7))
+# Field 2046 of wire type 5, and what is behind it.
+_COUNT_TAG: Final = bytes(((2046 << 3 | 5) & 0x7F | 0x80, (2046 << 3 | 5) >> 7))
+_COUNT: Final = struct.Struct("<f")
 
 
 def write(item: Telemetry) -> bytes:
     """Write a message with its length."""
     name = item.experiment.encode()
-    whole = _TAG + _varint(len(name)) + name + item.otlp
+    count = _COUNT_TAG + _COUNT.pack(item.adjusted_count) if item.adjusted_count else b""
+    whole = _TAG + _varint(len(name)) + name + count + item.otlp
     return _LENGTH.pack(len(whole)) + whole
 
 
@@ -43,18 +47,19 @@ def read(file: IO[bytes]) -> Iterator[Telemetry]:
         body = file.read(size)
         if len(body) < size:
             raise WireError("the file is cut off in its last message: export it again")
-        experiment, otlp = _apart(body)
+        experiment, adjusted_count, otlp = _apart(body)
         signal = signal or _signal(otlp)
         kind = TracesData if signal == SPANS else LogsData
         try:
-            yield Telemetry(signal, experiment, otlp, count(kind.FromString(otlp)))
+            items = count(kind.FromString(otlp))
         except DecodeError:
             raise WireError("a message of the file is no OTLP") from None
+        yield Telemetry(signal, experiment, otlp, items, adjusted_count)
 
 
-def _apart(body: bytes) -> tuple[str, bytes]:
+def _apart(body: bytes) -> tuple[str, float, bytes]:
     if not body.startswith(_TAG):
-        return "", body
+        return "", 0.0, body
     at, size, shift = len(_TAG), 0, 0
     while True:
         byte = body[at]
@@ -63,7 +68,11 @@ def _apart(body: bytes) -> tuple[str, bytes]:
         shift += 7
         if byte < 0x80:
             break
-    return body[at : at + size].decode(), body[at + size :]
+    experiment, rest = body[at : at + size].decode(), body[at + size :]
+    if not rest.startswith(_COUNT_TAG):
+        return experiment, 0.0, rest
+    (adjusted_count,) = _COUNT.unpack_from(rest, len(_COUNT_TAG))
+    return experiment, adjusted_count, rest[len(_COUNT_TAG) + _COUNT.size :]
 
 
 def _signal(otlp: bytes) -> str:

@@ -24,6 +24,7 @@ from otel_vtrack.transfer.items import SPANS, Changes, Counts, Telemetry
 from otel_vtrack.v1 import export_pb2
 
 _EXPERIMENT_HEADER: Final = "x-vtrack-experiment"
+_COUNT_HEADER: Final = "x-vtrack-adjusted-count"
 _LONGEST_EXPERIMENT: Final = 250
 _CHUNK_BYTES: Final = 4 << 20
 _CHUNK_CHANGES: Final = 1_000
@@ -82,7 +83,7 @@ class _Sender:
         self.counts = Counts()
         self._client = client
         self._on_send = on_send
-        self._chunks: dict[tuple[str, str], _Chunk] = {}
+        self._chunks: dict[tuple[str, str, float], _Chunk] = {}
         self._waiting = 0
         self._changes: list[export_pb2.Change] = []
 
@@ -93,7 +94,7 @@ class _Sender:
             if len(self._changes) >= _CHUNK_CHANGES:
                 self._send_changes()
             return
-        key = (item.signal, item.experiment)
+        key = (item.signal, item.experiment, item.adjusted_count)
         chunk = self._chunks.setdefault(key, _Chunk())
         if chunk.size + len(item.otlp) > _CHUNK_BYTES and chunk.parts:
             self._send(key)
@@ -115,10 +116,10 @@ class _Sender:
             self._send(key)
         self._send_changes()
 
-    def _send(self, key: tuple[str, str]) -> None:
+    def _send(self, key: tuple[str, str, float]) -> None:
         chunk = self._chunks.pop(key)
         self._waiting -= chunk.size
-        signal, experiment = key
+        signal, experiment, adjusted_count = key
         # Serialized messages one after the other are one message with all of their parts.
         whole = b"".join(chunk.parts)
         if signal == SPANS:
@@ -129,7 +130,7 @@ class _Sender:
                 read=_rejected_spans,
                 repeatable=True,
                 timeout=_CALL_SECONDS,
-                metadata=_experiment(experiment),
+                metadata=(*_experiment(experiment), *_adjusted_count(adjusted_count)),
             )
         else:
             call = _Otlp(
@@ -198,6 +199,11 @@ def _experiment(name: str) -> tuple[tuple[str, str | bytes], ...]:
     if name.isascii() and name.isprintable():
         return ((_EXPERIMENT_HEADER, name),)
     return ((f"{_EXPERIMENT_HEADER}-bin", name.encode()),)
+
+
+def _adjusted_count(number: float) -> tuple[tuple[str, str], ...]:
+    # Sent also where it is 1: whoever samples is not to sample what was kept elsewhere.
+    return ((_COUNT_HEADER, f"{number:.9g}"),) if number else ()
 
 
 def _rejected_spans(answer: Any) -> int:

@@ -20,12 +20,14 @@ class Telemetry(NamedTuple):
         experiment: What telemetry calls it; empty for what the resource says.
         otlp: TracesData or LogsData, serialized.
         items: How many are in it.
+        adjusted_count: How many spans each one stands for; 0 where nobody says.
     """
 
     signal: str
     experiment: str
     otlp: bytes
     items: int
+    adjusted_count: float = 0.0
 
 
 class Changes(NamedTuple):

@@ -16,6 +16,9 @@ from otel_vtrack.wire import otlp_json
 EXPERIMENT: Final = "vtrackExperiment"
 """Beside `resourceSpans`: readers of OTLP JSON ignore a key that they do not know."""
 
+ADJUSTED_COUNT: Final = "vtrackAdjustedCount"
+"""Likewise."""
+
 CHANGE: Final = "vtrackChange"
 
 
@@ -26,7 +29,10 @@ def of_otlp(item: Item) -> Iterator[str]:
             yield _dumps({CHANGE: _change(change)})
         return
     data = message(item.signal, item.otlp)
-    yield _dumps(otlp_json.as_object(data) | {EXPERIMENT: item.experiment})
+    beside: dict[str, Any] = {EXPERIMENT: item.experiment}
+    if item.adjusted_count:
+        beside[ADJUSTED_COUNT] = item.adjusted_count
+    yield _dumps(otlp_json.as_object(data) | beside)
 
 
 def of_entities(item: Item) -> Iterator[str]:
@@ -40,6 +46,8 @@ def of_entities(item: Item) -> Iterator[str]:
     kind, field = ("span", "span") if is_span else ("log_record", "logRecord")
     for group in data.resource_spans if is_span else data.resource_logs:
         outer: dict[str, Any] = {"type": kind, "experiment": item.experiment}
+        if item.adjusted_count:
+            outer["adjusted_count"] = item.adjusted_count
         outer |= _around("resource", group)
         for scoped in group.scope_spans if is_span else group.scope_logs:
             inner = outer | _around("scope", scoped)
@@ -62,7 +70,7 @@ def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of li
     known = cast("dict[str, Any]", found)
     experiment = str(known.get(EXPERIMENT, "") or known.get("experiment", ""))
     if "resourceSpans" in known:
-        return _telemetry(SPANS, experiment, known, TracesData())
+        return _spans(known, experiment, known)
     if "resourceLogs" in known:
         return _telemetry(LOG_RECORDS, experiment, known, LogsData())
     if CHANGE in known:
@@ -72,7 +80,7 @@ def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of li
             return None
         case "span":
             whole = _whole(known, "scopeSpans", {"spans": [known.get("span")]})
-            return _telemetry(SPANS, experiment, {"resourceSpans": [whole]}, TracesData())
+            return _spans(known, experiment, {"resourceSpans": [whole]})
         case "log_record":
             whole = _whole(known, "scopeLogs", {"logRecords": [known.get("logRecord")]})
             return _telemetry(LOG_RECORDS, experiment, {"resourceLogs": [whole]}, LogsData())
@@ -105,6 +113,14 @@ def _whole(line: dict[str, Any], scopes: str, items: dict[str, Any]) -> dict[str
     inner = {"scope": line.get("scope"), "schemaUrl": line.get("scopeSchemaUrl"), **items}
     outer = {"resource": line.get("resource"), "schemaUrl": line.get("resourceSchemaUrl")}
     return {**outer, scopes: [inner]}
+
+
+def _spans(line: dict[str, Any], experiment: str, document: Any) -> Telemetry:
+    told = line.get(ADJUSTED_COUNT, line.get("adjusted_count", 0))
+    if not isinstance(told, (int, float)) or isinstance(told, bool):
+        raise WireError("the adjusted count is a number")
+    found = _telemetry(SPANS, experiment, document, TracesData())
+    return found._replace(adjusted_count=float(told))
 
 
 def _telemetry(signal: str, experiment: str, document: Any, data: Any) -> Telemetry:

@@ -74,7 +74,8 @@ def _page(client: Client, what: What, stage: str, token: str) -> tuple[list[Item
         )
     )
     items: list[Item] = [
-        Telemetry(stage, batch.experiment, batch.otlp, batch.item_count) for batch in found.batches
+        Telemetry(stage, it.experiment, it.otlp, it.item_count, it.adjusted_count)
+        for it in found.batches
     ]
     return items, found.next_page_token
 

@@ -76,6 +76,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
     SPANS: pa.schema(
         [
             ("experiment", pa.string()),
+            ("adjusted_count", pa.float32()),
             ("trace_id", pa.string()),
             ("span_id", pa.string()),
             ("parent_span_id", pa.string()),
@@ -205,6 +206,7 @@ def _rows_of(item: Telemetry) -> Iterator[Row]:
     for group in data.resource_spans if is_span else data.resource_logs:
         outer = {
             "experiment": item.experiment,
+            **({"adjusted_count": item.adjusted_count} if is_span else {}),
             **_of_attributes(group.resource, "resource_"),
             "resource_entity_refs": [otlp_json.write(it) for it in group.resource.entity_refs],
             "resource_schema_url": group.schema_url,
@@ -320,14 +322,14 @@ def _text(value: AnyValue) -> tuple[int, str]:  # noqa: PLR0911 - one for each k
 
 
 def _telemetry(signal: str, rows: list[Row]) -> Iterator[Telemetry]:
-    data: dict[str, Any] = {}
-    counts: dict[str, int] = {}
+    data: dict[tuple[str, float], Any] = {}
+    counts: dict[tuple[str, float], int] = {}
     groups: dict[Any, Any] = {}
     is_span = signal == SPANS
     for row in rows:
-        experiment = row["experiment"]
-        whole = data.setdefault(experiment, TracesData() if is_span else LogsData())
-        outer = (experiment, *_key(row, "resource_"), tuple(row["resource_entity_refs"]))
+        key = (row["experiment"], row.get("adjusted_count") or 0.0)
+        whole = data.setdefault(key, TracesData() if is_span else LogsData())
+        outer = (*key, *_key(row, "resource_"), tuple(row["resource_entity_refs"]))
         if outer not in groups:
             group = (whole.resource_spans if is_span else whole.resource_logs).add(
                 schema_url=row["resource_schema_url"]
@@ -351,9 +353,9 @@ def _telemetry(signal: str, rows: list[Row]) -> Iterator[Telemetry]:
             _fill_span(groups[inner].spans.add(), row)
         else:
             _fill_record(groups[inner].log_records.add(), row)
-        counts[experiment] = counts.get(experiment, 0) + 1
-    for experiment, whole in data.items():
-        yield Telemetry(signal, experiment, whole.SerializeToString(), counts[experiment])
+        counts[key] = counts.get(key, 0) + 1
+    for key, whole in data.items():
+        yield Telemetry(signal, key[0], whole.SerializeToString(), counts[key], key[1])
 
 
 def _key(row: Row, prefix: str) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1botel_vtrack/v1/export.proto\x12\x0eotel_vtrack.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x01\n\x16\x45xportTelemetryRequest\x12/\n\x06signal\x18\x01 \x01(\x0e\x32\x1f.otel_vtrack.v1.TelemetrySignal\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10start_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x11\n\tmax_bytes\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\t\"F\n\x0eTelemetryBatch\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04otlp\x18\x02 \x01(\x0c\x12\x12\n\nitem_count\x18\x03 \x01(\r\"c\n\x17\x45xportTelemetryResponse\x12/\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x1e.otel_vtrack.v1.TelemetryBatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcc\x01\n\x14\x45xportChangesRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10start_time_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"Y\n\x15\x45xportChangesResponse\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.otel_vtrack.v1.Change\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x14ImportChangesRequest\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.otel_vtrack.v1.Change\"-\n\x15ImportChangesResponse\x12\x14\n\x0c\x63hange_count\x18\x01 \x01(\r\"\xcb\x02\n\x06\x43hange\x12\x33\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.otel_vtrack.v1.AssessmentRowH\x00\x12\x30\n\ttrace_tag\x18\x02 \x01(\x0b\x32\x1b.otel_vtrack.v1.TraceTagRowH\x00\x12\x33\n\nexperiment\x18\x03 \x01(\x0b\x32\x1d.otel_vtrack.v1.ExperimentRowH\x00\x12\x33\n\ndeployment\x18\x04 \x01(\x0b\x32\x1d.otel_vtrack.v1.DeploymentRowH\x00\x12-\n\x07version\x18\x05 \x01(\x0b\x32\x1a.otel_vtrack.v1.VersionRowH\x00\x12\x38\n\rversion_alias\x18\x06 \x01(\x0b\x32\x1f.otel_vtrack.v1.VersionAliasRowH\x00\x42\x07\n\x05\x61\x62out\"\xa6\x04\n\rAssessmentRow\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x15\n\rassessment_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x03 \x01(\x10\x12\x11\n\tchange_id\x18\x04 \x01(\x06\x12\x11\n\toperation\x18\x05 \x01(\t\x12\x12\n\nexperiment\x18\x06 \x01(\t\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x1c\n\x0f\x61ssessment_name\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05value\x18\t \x01(\tH\x01\x88\x01\x01\x12\x12\n\nerror_code\x18\n \x01(\t\x12\x15\n\rerror_message\x18\x0b \x01(\t\x12\x13\n\x0bstack_trace\x18\x0c \x01(\t\x12\x16\n\trationale\x18\r \x01(\tH\x02\x88\x01\x01\x12=\n\x08metadata\x18\x0e \x03(\x0b\x32+.otel_vtrack.v1.AssessmentRow.MetadataEntry\x12\x0f\n\x07span_id\x18\x0f \x01(\t\x12\x17\n\x0f\x61ssessment_type\x18\x10 \x01(\t\x12\x13\n\x0bsource_type\x18\x11 \x01(\t\x12\x11\n\tsource_id\x18\x12 \x01(\t\x12\x11\n\toverrides\x18\x13 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_assessment_nameB\x08\n\x06_valueB\x0c\n\n_rationale\"`\n\x0bTraceTagRow\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x12\n\nchanged_at\x18\x04 \x01(\x10\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\"\xa0\x02\n\rExperimentRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x02 \x01(\x10\x12\x11\n\tchange_id\x18\x03 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\x12\x11\n\x04name\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08\x61rchived\x18\x06 \x01(\x08H\x01\x88\x01\x01\x12<\n\x08set_tags\x18\x07 \x03(\x0b\x32*.otel_vtrack.v1.ExperimentRow.SetTagsEntry\x12\x14\n\x0c\x64\x65leted_tags\x18\x08 \x03(\t\x1a.\n\x0cSetTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_nameB\x0b\n\t_archived\"\xed\x03\n\rDeploymentRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\x15\n\rdeployment_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x05 \x01(\x10\x12\x11\n\tchange_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63reated\x18\x0f \x01(\x08\x12\x11\n\twithdrawn\x18\x07 \x01(\x08\x12\x14\n\x07version\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06status\x18\t \x01(\tH\x01\x88\x01\x01\x12\x17\n\nstart_time\x18\n \x01(\x10H\x02\x88\x01\x01\x12\x15\n\x08\x65nd_time\x18\x0b \x01(\x10H\x03\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x0c \x01(\tH\x04\x88\x01\x01\x12<\n\x08set_tags\x18\r \x03(\x0b\x32*.otel_vtrack.v1.DeploymentRow.SetTagsEntry\x12\x14\n\x0c\x64\x65leted_tags\x18\x0e \x03(\t\x1a.\n\x0cSetTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_versionB\t\n\x07_statusB\r\n\x0b_start_timeB\x0b\n\t_end_timeB\x0e\n\x0c_description\"\x8b\x01\n\nVersionRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x04 \x01(\x10\x12\x11\n\tchange_id\x18\x05 \x01(\t\x12\x11\n\x04note\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_note\"\x94\x01\n\x0fVersionAliasRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x04 \x01(\x10\x12\x11\n\tchange_id\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08*q\n\x0fTelemetrySignal\x12 \n\x1cTELEMETRY_SIGNAL_UNSPECIFIED\x10\x00\x12\x1a\n\x16TELEMETRY_SIGNAL_SPANS\x10\x01\x12 \n\x1cTELEMETRY_SIGNAL_LOG_RECORDS\x10\x02\x32\xaf\x02\n\rExportService\x12\x62\n\x0f\x45xportTelemetry\x12&.otel_vtrack.v1.ExportTelemetryRequest\x1a\'.otel_vtrack.v1.ExportTelemetryResponse\x12\\\n\rExportChanges\x12$.otel_vtrack.v1.ExportChangesRequest\x1a%.otel_vtrack.v1.ExportChangesResponse\x12\\\n\rImportChanges\x12$.otel_vtrack.v1.ImportChangesRequest\x1a%.otel_vtrack.v1.ImportChangesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1botel_vtrack/v1/export.proto\x12\x0eotel_vtrack.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x01\n\x16\x45xportTelemetryRequest\x12/\n\x06signal\x18\x01 \x01(\x0e\x32\x1f.otel_vtrack.v1.TelemetrySignal\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10start_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x11\n\tmax_bytes\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\t\"^\n\x0eTelemetryBatch\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0c\n\x04otlp\x18\x02 \x01(\x0c\x12\x12\n\nitem_count\x18\x03 \x01(\r\x12\x16\n\x0e\x61\x64justed_count\x18\x04 \x01(\x02\"c\n\x17\x45xportTelemetryResponse\x12/\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x1e.otel_vtrack.v1.TelemetryBatch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcc\x01\n\x14\x45xportChangesRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10start_time_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"Y\n\x15\x45xportChangesResponse\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.otel_vtrack.v1.Change\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x14ImportChangesRequest\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.otel_vtrack.v1.Change\"-\n\x15ImportChangesResponse\x12\x14\n\x0c\x63hange_count\x18\x01 \x01(\r\"\xcb\x02\n\x06\x43hange\x12\x33\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.otel_vtrack.v1.AssessmentRowH\x00\x12\x30\n\ttrace_tag\x18\x02 \x01(\x0b\x32\x1b.otel_vtrack.v1.TraceTagRowH\x00\x12\x33\n\nexperiment\x18\x03 \x01(\x0b\x32\x1d.otel_vtrack.v1.ExperimentRowH\x00\x12\x33\n\ndeployment\x18\x04 \x01(\x0b\x32\x1d.otel_vtrack.v1.DeploymentRowH\x00\x12-\n\x07version\x18\x05 \x01(\x0b\x32\x1a.otel_vtrack.v1.VersionRowH\x00\x12\x38\n\rversion_alias\x18\x06 \x01(\x0b\x32\x1f.otel_vtrack.v1.VersionAliasRowH\x00\x42\x07\n\x05\x61\x62out\"\xa6\x04\n\rAssessmentRow\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x15\n\rassessment_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x03 \x01(\x10\x12\x11\n\tchange_id\x18\x04 \x01(\x06\x12\x11\n\toperation\x18\x05 \x01(\t\x12\x12\n\nexperiment\x18\x06 \x01(\t\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x1c\n\x0f\x61ssessment_name\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05value\x18\t \x01(\tH\x01\x88\x01\x01\x12\x12\n\nerror_code\x18\n \x01(\t\x12\x15\n\rerror_message\x18\x0b \x01(\t\x12\x13\n\x0bstack_trace\x18\x0c \x01(\t\x12\x16\n\trationale\x18\r \x01(\tH\x02\x88\x01\x01\x12=\n\x08metadata\x18\x0e \x03(\x0b\x32+.otel_vtrack.v1.AssessmentRow.MetadataEntry\x12\x0f\n\x07span_id\x18\x0f \x01(\t\x12\x17\n\x0f\x61ssessment_type\x18\x10 \x01(\t\x12\x13\n\x0bsource_type\x18\x11 \x01(\t\x12\x11\n\tsource_id\x18\x12 \x01(\t\x12\x11\n\toverrides\x18\x13 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_assessment_nameB\x08\n\x06_valueB\x0c\n\n_rationale\"`\n\x0bTraceTagRow\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x12\n\nchanged_at\x18\x04 \x01(\x10\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\"\xa0\x02\n\rExperimentRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x02 \x01(\x10\x12\x11\n\tchange_id\x18\x03 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\x12\x11\n\x04name\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08\x61rchived\x18\x06 \x01(\x08H\x01\x88\x01\x01\x12<\n\x08set_tags\x18\x07 \x03(\x0b\x32*.otel_vtrack.v1.ExperimentRow.SetTagsEntry\x12\x14\n\x0c\x64\x65leted_tags\x18\x08 \x03(\t\x1a.\n\x0cSetTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_nameB\x0b\n\t_archived\"\xed\x03\n\rDeploymentRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\x15\n\rdeployment_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x05 \x01(\x10\x12\x11\n\tchange_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63reated\x18\x0f \x01(\x08\x12\x11\n\twithdrawn\x18\x07 \x01(\x08\x12\x14\n\x07version\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06status\x18\t \x01(\tH\x01\x88\x01\x01\x12\x17\n\nstart_time\x18\n \x01(\x10H\x02\x88\x01\x01\x12\x15\n\x08\x65nd_time\x18\x0b \x01(\x10H\x03\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x0c \x01(\tH\x04\x88\x01\x01\x12<\n\x08set_tags\x18\r \x03(\x0b\x32*.otel_vtrack.v1.DeploymentRow.SetTagsEntry\x12\x14\n\x0c\x64\x65leted_tags\x18\x0e \x03(\t\x1a.\n\x0cSetTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_versionB\t\n\x07_statusB\r\n\x0b_start_timeB\x0b\n\t_end_timeB\x0e\n\x0c_description\"\x8b\x01\n\nVersionRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x04 \x01(\x10\x12\x11\n\tchange_id\x18\x05 \x01(\t\x12\x11\n\x04note\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_note\"\x94\x01\n\x0fVersionAliasRow\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x13\n\x0b\x63hange_time\x18\x04 \x01(\x10\x12\x11\n\tchange_id\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08*q\n\x0fTelemetrySignal\x12 \n\x1cTELEMETRY_SIGNAL_UNSPECIFIED\x10\x00\x12\x1a\n\x16TELEMETRY_SIGNAL_SPANS\x10\x01\x12 \n\x1cTELEMETRY_SIGNAL_LOG_RECORDS\x10\x02\x32\xaf\x02\n\rExportService\x12\x62\n\x0f\x45xportTelemetry\x12&.otel_vtrack.v1.ExportTelemetryRequest\x1a\'.otel_vtrack.v1.ExportTelemetryResponse\x12\\\n\rExportChanges\x12$.otel_vtrack.v1.ExportChangesRequest\x1a%.otel_vtrack.v1.ExportChangesResponse\x12\\\n\rImportChanges\x12$.otel_vtrack.v1.ImportChangesRequest\x1a%.otel_vtrack.v1.ImportChangesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,42 +38,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPERIMENTROW_SETTAGSENTRY']._serialized_options = b'8\001'
   _globals['_DEPLOYMENTROW_SETTAGSENTRY']._loaded_options = None
   _globals['_DEPLOYMENTROW_SETTAGSENTRY']._serialized_options = b'8\001'
-  _globals['_TELEMETRYSIGNAL']._serialized_start=2986
-  _globals['_TELEMETRYSIGNAL']._serialized_end=3099
+  _globals['_TELEMETRYSIGNAL']._serialized_start=3010
+  _globals['_TELEMETRYSIGNAL']._serialized_end=3123
   _globals['_EXPORTTELEMETRYREQUEST']._serialized_start=81
   _globals['_EXPORTTELEMETRYREQUEST']._serialized_end=336
   _globals['_TELEMETRYBATCH']._serialized_start=338
-  _globals['_TELEMETRYBATCH']._serialized_end=408
-  _globals['_EXPORTTELEMETRYRESPONSE']._serialized_start=410
-  _globals['_EXPORTTELEMETRYRESPONSE']._serialized_end=509
-  _globals['_EXPORTCHANGESREQUEST']._serialized_start=512
-  _globals['_EXPORTCHANGESREQUEST']._serialized_end=716
-  _globals['_EXPORTCHANGESRESPONSE']._serialized_start=718
-  _globals['_EXPORTCHANGESRESPONSE']._serialized_end=807
-  _globals['_IMPORTCHANGESREQUEST']._serialized_start=809
-  _globals['_IMPORTCHANGESREQUEST']._serialized_end=872
-  _globals['_IMPORTCHANGESRESPONSE']._serialized_start=874
-  _globals['_IMPORTCHANGESRESPONSE']._serialized_end=919
-  _globals['_CHANGE']._serialized_start=922
-  _globals['_CHANGE']._serialized_end=1253
-  _globals['_ASSESSMENTROW']._serialized_start=1256
-  _globals['_ASSESSMENTROW']._serialized_end=1806
-  _globals['_ASSESSMENTROW_METADATAENTRY']._serialized_start=1715
-  _globals['_ASSESSMENTROW_METADATAENTRY']._serialized_end=1762
-  _globals['_TRACETAGROW']._serialized_start=1808
-  _globals['_TRACETAGROW']._serialized_end=1904
-  _globals['_EXPERIMENTROW']._serialized_start=1907
-  _globals['_EXPERIMENTROW']._serialized_end=2195
-  _globals['_EXPERIMENTROW_SETTAGSENTRY']._serialized_start=2127
-  _globals['_EXPERIMENTROW_SETTAGSENTRY']._serialized_end=2173
-  _globals['_DEPLOYMENTROW']._serialized_start=2198
-  _globals['_DEPLOYMENTROW']._serialized_end=2691
-  _globals['_DEPLOYMENTROW_SETTAGSENTRY']._serialized_start=2127
-  _globals['_DEPLOYMENTROW_SETTAGSENTRY']._serialized_end=2173
-  _globals['_VERSIONROW']._serialized_start=2694
-  _globals['_VERSIONROW']._serialized_end=2833
-  _globals['_VERSIONALIASROW']._serialized_start=2836
-  _globals['_VERSIONALIASROW']._serialized_end=2984
-  _globals['_EXPORTSERVICE']._serialized_start=3102
-  _globals['_EXPORTSERVICE']._serialized_end=3405
+  _globals['_TELEMETRYBATCH']._serialized_end=432
+  _globals['_EXPORTTELEMETRYRESPONSE']._serialized_start=434
+  _globals['_EXPORTTELEMETRYRESPONSE']._serialized_end=533
+  _globals['_EXPORTCHANGESREQUEST']._serialized_start=536
+  _globals['_EXPORTCHANGESREQUEST']._serialized_end=740
+  _globals['_EXPORTCHANGESRESPONSE']._serialized_start=742
+  _globals['_EXPORTCHANGESRESPONSE']._serialized_end=831
+  _globals['_IMPORTCHANGESREQUEST']._serialized_start=833
+  _globals['_IMPORTCHANGESREQUEST']._serialized_end=896
+  _globals['_IMPORTCHANGESRESPONSE']._serialized_start=898
+  _globals['_IMPORTCHANGESRESPONSE']._serialized_end=943
+  _globals['_CHANGE']._serialized_start=946
+  _globals['_CHANGE']._serialized_end=1277
+  _globals['_ASSESSMENTROW']._serialized_start=1280
+  _globals['_ASSESSMENTROW']._serialized_end=1830
+  _globals['_ASSESSMENTROW_METADATAENTRY']._serialized_start=1739
+  _globals['_ASSESSMENTROW_METADATAENTRY']._serialized_end=1786
+  _globals['_TRACETAGROW']._serialized_start=1832
+  _globals['_TRACETAGROW']._serialized_end=1928
+  _globals['_EXPERIMENTROW']._serialized_start=1931
+  _globals['_EXPERIMENTROW']._serialized_end=2219
+  _globals['_EXPERIMENTROW_SETTAGSENTRY']._serialized_start=2151
+  _globals['_EXPERIMENTROW_SETTAGSENTRY']._serialized_end=2197
+  _globals['_DEPLOYMENTROW']._serialized_start=2222
+  _globals['_DEPLOYMENTROW']._serialized_end=2715
+  _globals['_DEPLOYMENTROW_SETTAGSENTRY']._serialized_start=2151
+  _globals['_DEPLOYMENTROW_SETTAGSENTRY']._serialized_end=2197
+  _globals['_VERSIONROW']._serialized_start=2718
+  _globals['_VERSIONROW']._serialized_end=2857
+  _globals['_VERSIONALIASROW']._serialized_start=2860
+  _globals['_VERSIONALIASROW']._serialized_end=3008
+  _globals['_EXPORTSERVICE']._serialized_start=3126
+  _globals['_EXPORTSERVICE']._serialized_end=3429
 # @@protoc_insertion_point(module_scope)

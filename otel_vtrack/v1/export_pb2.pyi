@@ -109,22 +109,28 @@ class TelemetryBatch(_message.Message):
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     OTLP_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    ADJUSTED_COUNT_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """What telemetry calls the experiment. To import it send it along as `x-vtrack-experiment`."""
     otlp: _builtins.bytes
     """OTLP's TracesData or LogsData, serialized; a request to export is the same on the wire."""
     item_count: _builtins.int
     """Spans or log records in it."""
+    adjusted_count: _builtins.float
+    """How many spans each one stands for. To import it send it along as `x-vtrack-adjusted-count`.
+    0 for log records.
+    """
     def __init__(
         self,
         *,
         experiment: _builtins.str = ...,
         otlp: _builtins.bytes = ...,
         item_count: _builtins.int = ...,
+        adjusted_count: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "item_count", b"item_count", "otlp", b"otlp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_count", b"adjusted_count", "experiment", b"experiment", "item_count", b"item_count", "otlp", b"otlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

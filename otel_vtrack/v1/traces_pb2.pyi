@@ -195,6 +195,7 @@ class TraceInfo(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     ASSESSMENTS_FIELD_NUMBER: _builtins.int
+    ADJUSTED_COUNT_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.str
     """32 lower-case hexadecimal digits."""
     experiment: _builtins.str
@@ -225,6 +226,8 @@ class TraceInfo(_message.Message):
     """Environment of the root."""
     deployment_id: _builtins.str
     """Deployment of the root."""
+    adjusted_count: _builtins.float
+    """How many traces it stands for, where what is stored was sampled; 1 where it was not."""
     @_builtins.property
     def request_time(self) -> _timestamp_pb2.Timestamp:
         """Start of the earliest span."""
@@ -286,10 +289,11 @@ class TraceInfo(_message.Message):
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         cost: Global___Cost | None = ...,
         assessments: _abc.Iterable[_assessments_pb2.Assessment] | None = ...,
+        adjusted_count: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "execution_duration", b"execution_duration", "request_time", b"request_time", "token_usage", b"token_usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessments", b"assessments", "cost", b"cost", "deployment_id", b"deployment_id", "environment", b"environment", "error_count", b"error_count", "execution_duration", b"execution_duration", "experiment", b"experiment", "name", b"name", "request_preview", b"request_preview", "request_time", b"request_time", "response_preview", b"response_preview", "service_name", b"service_name", "session_id", b"session_id", "span_count", b"span_count", "state", b"state", "tags", b"tags", "token_usage", b"token_usage", "trace_id", b"trace_id", "trace_metadata", b"trace_metadata", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_count", b"adjusted_count", "assessments", b"assessments", "cost", b"cost", "deployment_id", b"deployment_id", "environment", b"environment", "error_count", b"error_count", "execution_duration", b"execution_duration", "experiment", b"experiment", "name", b"name", "request_preview", b"request_preview", "request_time", b"request_time", "response_preview", b"response_preview", "service_name", b"service_name", "session_id", b"session_id", "span_count", b"span_count", "state", b"state", "tags", b"tags", "token_usage", b"token_usage", "trace_id", b"trace_id", "trace_metadata", b"trace_metadata", "user_id", b"user_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

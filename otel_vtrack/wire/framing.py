@@ -4,6 +4,7 @@ Functions here expect bytes that a protobuf parser has accepted; on others they 
 `WireError`, but never loop or read past the end.
 """
 
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +16,11 @@ EXPERIMENT_FIELD: Final = 1001
 OTLP numbers its fields from 1; the store's view of a request declares
 `optional string experiment = 1001`.
 """
+
+ADJUSTED_COUNT_FIELD: Final = 1002
+"""Private field of ResourceSpans: how many spans each of its spans stands for, a float."""
+
+PRIVATE_FIELDS: Final = frozenset({EXPERIMENT_FIELD, ADJUSTED_COUNT_FIELD})
 
 _VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
 
@@ -98,17 +104,25 @@ def _field(raw: bytes | memoryview, at: int) -> tuple[int, int, int, int]:
     return tag >> 3, wire_type, value, end
 
 
-def with_experiment(payload: bytes, experiment: str) -> bytes:
-    """Write the experiment into every ResourceSpans or ResourceLogs of a request.
+def adjusted_count(number: float) -> bytes:
+    """Encode the private field of that name; to be appended to a ResourceSpans."""
+    return varint(ADJUSTED_COUNT_FIELD << 3 | _FIXED32) + struct.pack("<f", number)
 
-    One already there is taken out first: it comes from outside, where the field does not
-    exist. Nothing below the top two levels is read.
+
+def with_experiment(payload: bytes, experiment: str, count: float = 0.0) -> bytes:
+    """Write our private fields into every ResourceSpans or ResourceLogs of a request.
+
+    Those already there are taken out first: they come from outside, where they do not exist.
+    Nothing below the top two levels is read.
 
     Args:
         payload: A serialized ExportTraceServiceRequest or ExportLogsServiceRequest.
         experiment: What to write; empty only takes out.
+        count: Adjusted count of all spans; 0 only takes out.
     """
-    mark = length_delimited(EXPERIMENT_FIELD, experiment.encode()) if experiment else b""
+    marks = length_delimited(EXPERIMENT_FIELD, experiment.encode()) if experiment else b""
+    if count:
+        marks += adjusted_count(count)
     out: list[bytes] = []
     for number, wire_type, start, value, end in fields(payload):
         if number != 1 or wire_type != _LENGTH:
@@ -118,7 +132,7 @@ def with_experiment(payload: bytes, experiment: str) -> bytes:
         kept = [
             inner[first:last]
             for number, _, first, _, last in fields(inner)
-            if number != EXPERIMENT_FIELD
+            if number not in PRIVATE_FIELDS
         ]
-        out.append(length_delimited(1, b"".join([*kept, mark])))
+        out.append(length_delimited(1, b"".join([*kept, marks])))
     return b"".join(out)

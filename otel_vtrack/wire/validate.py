@@ -176,7 +176,7 @@ def _parsed(payload: bytes, kind: Any, parse: Callable[[bytes], Any]) -> Any:
 
 
 def _without_private_field(payload: bytes, group: Any) -> bytes:
-    if any(field.field_number == framing.EXPERIMENT_FIELD for field in UnknownFieldSet(group)):
+    if any(field.field_number in framing.PRIVATE_FIELDS for field in UnknownFieldSet(group)):
         return framing.with_experiment(payload, "")
     return payload
 

@@ -480,7 +480,7 @@ def test_the_experiment_in_the_metadata_reaches_every_resource(
 def test_an_experiment_smuggled_in_as_a_field_is_taken_out(live, make_request):
     request = make_request()
     clean = request.SerializeToString()
-    for smuggled in (b"\xca\x3e\x04evil", b"\xc8\x3e\x01"):
+    for smuggled in (b"\xca\x3e\x04evil", b"\xc8\x3e\x01", b"\xd5\x3e\x00\x00\x80\x40"):
         live.traces.payloads.clear()
         inner = request.resource_spans[0].SerializeToString() + smuggled
         assert live.export(b"\x0a" + bytes([len(inner)]) + inner) == b""
@@ -493,6 +493,26 @@ def test_an_experiment_of_more_than_250_characters_is_bad_data(live, make_reques
     )
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "x-vtrack-experiment is longer than 250 characters" in error.details()
+
+
+def test_the_adjusted_count_in_the_metadata_reaches_the_spans(live, make_request, signals):
+    metadata = [("x-vtrack-adjusted-count", "4"), ("x-vtrack-experiment", "cart")]
+    live.export(make_request().SerializeToString(), metadata=metadata)
+    mark = b"\xca\x3e\x04cart" + b"\xd5\x3e\x00\x00\x80\x40"
+    assert live.traces.payloads[0].count(mark) == 1
+    logs = ExportLogsServiceRequest()
+    logs.resource_logs.add().scope_logs.add().log_records.add(event_name="e")
+    live.export(logs.SerializeToString(), signal=signals["logs"], metadata=metadata)
+    assert b"\xd5\x3e" not in live.logs.payloads[0]
+
+
+@pytest.mark.parametrize("told", ["0", "0.5", "-1", "nan", "inf", "1e18", "many"])
+def test_an_adjusted_count_that_is_none_is_bad_data(live, make_request, told):
+    error = refused(
+        live, make_request().SerializeToString(), metadata=[("x-vtrack-adjusted-count", told)]
+    )
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "is no number from 1 to 2^56" in error.details()
 
 
 def test_a_client_that_keeps_alive_eagerly_is_not_sent_away(live, make_request):

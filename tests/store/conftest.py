@@ -107,7 +107,8 @@ _RECORDS = "SELECT toString(tuple(*)) AS row FROM log_records FINAL ORDER BY row
 _TRACES = """
     SELECT hex(trace_id) AS id, experiment, toString(min(start_time)) AS start,
         toString(max(end_time)) AS end, toString(min(root)) AS root, max(session_id) AS session,
-        max(user_id) AS user, arraySort(groupUniqArrayArray(edges)) AS edges,
+        max(user_id) AS user, max(adjusted_count) AS adjusted_count,
+        arraySort(groupUniqArrayArray(edges)) AS edges,
         arraySort(groupUniqArrayArray(errors)) AS errors,
         toString(arraySort(groupUniqArrayArray(usage))) AS usage
     FROM traces GROUP BY trace_id, experiment ORDER BY ALL

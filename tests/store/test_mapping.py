@@ -352,6 +352,56 @@ def test_a_log_record_belongs_to_the_same_experiment_as_the_spans(store, writer,
     assert [row["experiment"] for row in found] == ["header", "n/s"]
 
 
+# Adjusted counts
+
+
+@pytest.mark.parametrize(
+    ("count", "trace_state", "expected"),
+    [
+        (0, "", 1),
+        (10, "", 10),
+        (0, "ot=th:8", 2),
+        (0, "ot=th:0", 1),
+        (0, "vendor=th:c , ot=rv:123456789abcde;th:c\t,other=1", 4),
+        (0, "ot=th:ffffffffffffff", 2.0**56),
+        (0, "ot=th:e6666666666666", 10),
+        # The stricter of two samplers that ask the same randomness decides.
+        (3, "ot=th:8", 3),
+        (1, "ot=th:c", 4),
+        # What is no threshold says nothing.
+        (0, "ot=th:", 1),
+        (0, "ot=th:C", 1),
+        (0, "ot=th:123456789abcdef", 1),
+        (0, "ot=xth:8", 1),
+        (0, "bot=th:8", 1),
+        (7, "ot=th:8x", 7),
+    ],
+)
+def test_a_trace_stands_for(store, writer, otlp, count, *, trace_state, expected):
+    spans = (otlp.span(trace_state=trace_state), otlp.span(2, trace_state=trace_state))
+    payload = otlp.request(*spans).SerializeToString()
+    writer.write_traces(framing.with_experiment(payload, "", count))
+    for table in ("spans", "traces"):
+        [row] = store.select(f"SELECT DISTINCT adjusted_count AS n FROM {table}")
+        assert row["n"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_each_resource_has_its_own_count_and_one_span_that_was_not_sampled_counts_least(
+    store, writer, otlp
+):
+    def sent(trace, count, number=1):
+        payload = otlp.request(otlp.span(number, trace=trace)).SerializeToString()
+        return framing.with_experiment(payload, "", count)
+
+    writer.write_traces(sent(1, 8) + sent(2, 0) + sent(3, 2))
+    writer.write_traces(sent(1, 0, number=2))
+    found = store.select(
+        "SELECT toUInt8(reinterpretAsUInt64(reverse(t.trace_id))) AS trace, t.adjusted_count AS n"
+        " FROM whole_traces AS t ORDER BY trace"
+    )
+    assert [(row["trace"], row["n"]) for row in found] == [(1, 8), (2, 1), (3, 2)]
+
+
 # Traces
 
 _TRACE = """

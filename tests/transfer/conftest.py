@@ -203,7 +203,7 @@ def full(empty):
     group.scope_spans.add().spans.add(
         trace_id=b"\x90" * 16, span_id=b"\x90" * 8, start_time_unix_nano=START_NS
     )
-    served.export(umlaut)
+    served.export(umlaut, metadata=(("x-vtrack-adjusted-count", "3.3333333"),))
     answer = ExportTraceServiceResponse.FromString(served.export(absurd_spans()))
     served.rejected = answer.partial_success.rejected_spans
     served.export(full_logs(), "logs")

@@ -72,6 +72,9 @@ def test_something_of_everything_is_exported(full, original):
         "version_alias": 3,
     }
     assert full.rejected < 3
+    sampled = [each["adjusted_count"] for each in map(json.loads, lines) if "span" in each]
+    assert sorted(set(sampled)) == [1, pytest.approx(10 / 3)]
+    assert sum("adjusted_count: 3.33" in text for text in found["traces"]) == 1
     assert all(found.values())
 
 

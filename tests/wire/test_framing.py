@@ -1,5 +1,7 @@
 """Framing by hand agrees with protobuf's own, and never runs past the end."""
 
+import struct
+
 import pytest
 from google.protobuf.internal.encoder import _VarintBytes
 from hypothesis import given
@@ -36,6 +38,17 @@ def test_the_experiment_is_appended_to_every_resource_and_nothing_else_changes()
     assert read == plain
 
 
+def test_the_adjusted_count_stands_beside_the_experiment():
+    payload = a_request().SerializeToString()
+    marked = framing.with_experiment(payload, "cart", 2.5)
+    count = b"\xd5\x3e" + struct.pack("<f", 2.5)
+    assert framing.adjusted_count(2.5) == count
+    for group in ExportTraceServiceRequest.FromString(marked).resource_spans:
+        assert group.SerializeToString().endswith(MARK + count)
+    assert framing.with_experiment(marked, "cart") == framing.with_experiment(payload, "cart")
+    assert framing.with_experiment(marked, "") == payload
+
+
 def test_marking_twice_leaves_the_last_mark_only():
     payload = a_request().SerializeToString()
     twice = framing.with_experiment(framing.with_experiment(payload, "first"), "cart")
@@ -51,6 +64,9 @@ FORGED = [
     b"\xcb\x3e\x0a\x01x\x13\x14\xcc\x3e",
     b"\xcd\x3e" + bytes(4),
     b"\xca\xbe\x00\x01x",
+    # Number 1002 as fixed32 and varint.
+    b"\xd5\x3e" + bytes(4),
+    b"\xd0\x3e\x01",
 ]
 
 

@@ -733,7 +733,8 @@ CREATE TABLE otlp_traces_inbox
     `scope_spans.spans.dropped_links_count` Array(Array(UInt32)),
     `scope_spans.spans.status` Array(Array(Tuple(
         message String,
-        code Int32)))
+        code Int32))),
+    `adjusted_count` Float32
 )
 ENGINE = `Null`;
 
@@ -812,6 +813,7 @@ CREATE TABLE spans
     `cache_creation_input_tokens` Nullable(UInt64),
     `cost` String CODEC(ZSTD(1)),
     `type` LowCardinality(String) MATERIALIZED multiIf((attributes['mlflow.spanType']) != '', trimBoth(attributes['mlflow.spanType'], '"'), (attributes['openinference.span.kind']) != '', upper(attributes['openinference.span.kind']), (attributes['gen_ai.operation.name']) != '', transform(attributes['gen_ai.operation.name'], ['chat', 'create_agent', 'invoke_agent', 'embeddings', 'execute_tool', 'generate_content', 'text_completion', 'response', 'retrieval', 'invoke_workflow'], ['CHAT_MODEL', 'AGENT', 'AGENT', 'EMBEDDING', 'TOOL', 'LLM', 'LLM', 'LLM', 'RETRIEVER', 'WORKFLOW'], ''), (attributes['traceloop.span.kind']) != '', upper(attributes['traceloop.span.kind']), (attributes['ai.operationId']) != '', multiIf(startsWith(attributes['ai.operationId'], 'ai.embed'), 'EMBEDDING', startsWith(attributes['ai.operationId'], 'ai.toolCall'), 'TOOL', startsWith(attributes['ai.operationId'], 'ai.'), 'LLM', ''), ((attributes['lmnr.span.type']) NOT IN ('', 'DEFAULT')), upper(attributes['lmnr.span.type']), ((attributes['langfuse.observation.type']) NOT IN ('', 'span', 'event')), if((attributes['langfuse.observation.type']) = 'generation', 'LLM', upper(attributes['langfuse.observation.type'])), (attributes['span.type']) != '', upper(attributes['span.type']), upper(attributes['entity.type'])),
+    `adjusted_count` Float32 DEFAULT 1,
     INDEX attribute_values mapValues(attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree
@@ -909,7 +911,8 @@ CREATE TABLE traces
         provider String,
         cache_read_input_tokens UInt64,
         cache_creation_input_tokens UInt64,
-        cost String))) CODEC(ZSTD(1))
+        cost String))) CODEC(ZSTD(1)),
+    `adjusted_count` SimpleAggregateFunction(max, Float32) DEFAULT 1
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(start_time)
@@ -1048,7 +1051,8 @@ CREATE VIEW whole_traces
     `output_tokens` Nullable(UInt64),
     `total_tokens` Nullable(UInt64),
     `cache_read_input_tokens` UInt64,
-    `cache_creation_input_tokens` UInt64
+    `cache_creation_input_tokens` UInt64,
+    `adjusted_count` SimpleAggregateFunction(max, Float32)
 )
 AS WITH
     4294967295 AS low,
@@ -1076,7 +1080,8 @@ SELECT
     if(empty(reported), NULL, arraySum(u -> (u.3), counted)) AS output_tokens,
     if(empty(reported), NULL, arraySum(u -> (u.4), counted)) AS total_tokens,
     arraySum(b -> (b.4), billed) AS cache_read_input_tokens,
-    arraySum(b -> (b.5), billed) AS cache_creation_input_tokens
+    arraySum(b -> (b.5), billed) AS cache_creation_input_tokens,
+    max(p.adjusted_count) AS adjusted_count
 FROM traces AS p
 GROUP BY
     p.trace_id,
@@ -1455,13 +1460,15 @@ CREATE MATERIALIZED VIEW spans_from_otlp TO spans
     `cache_creation_input_tokens` Nullable(UInt64),
     `model` String,
     `provider` String,
-    `cost` String
+    `cost` String,
+    `adjusted_count` Float32
 )
 AS WITH
     (v -> multiIf(v.value = 'string_value', v.string_value, v.value = 'int_value', toString(v.int_value), v.value = 'double_value', toString(v.double_value), v.value = 'bool_value', toString(v.bool_value), concat(v.array_value, v.kvlist_value, v.bytes_value))) AS text_of,
     (name -> transform(name, ['service.version', 'app_version', 'app.version', 'version', 'traceloop.entity.version', 'gen_ai.agent.version', 'container.image.tags', 'deployment.environment.name', 'deployment.environment', 'environment', 'env', 'deployment.id', 'deployment_id', 'deployment.name', 'cicd.pipeline.run.id', 'vcs.ref.head.revision', 'vcs.repository.ref.revision', 'git.commit.sha', 'git.commit', 'heroku.release.commit', 'mlflow.source.git.commit', 'vcs.ref.head.name', 'vcs.repository.ref.name', 'mlflow.source.git.branch', 'vcs.repository.url.full', 'git.repository_url', 'mlflow.source.git.repoURL', 'vtrack.vcs.dirty', 'mlflow.source.git.dirty', 'session.id', 'gen_ai.conversation.id', 'traceloop.association.properties.session_id', 'langfuse.session.id', 'mlflow.trace.session', 'user.id', 'enduser.id', 'enduser.pseudo.id', 'user.hash', 'gen_ai.user', 'llm.user', 'traceloop.association.properties.user_id', 'langfuse.user.id', 'mlflow.trace.user', 'gen_ai.usage.input_tokens', 'gen_ai.usage.prompt_tokens', 'llm.token_count.prompt', 'llm.usage.prompt_tokens', 'gen_ai.usage.output_tokens', 'gen_ai.usage.completion_tokens', 'llm.token_count.completion', 'llm.usage.completion_tokens', 'gen_ai.usage.total_tokens', 'llm.token_count.total', 'llm.usage.total_tokens', 'vtrack.experiment', 'mlflow.chat.tokenUsage', 'gen_ai.response.model', 'gen_ai.request.model', 'llm.response.model_name', 'llm.model_name', 'llm.request.model_name', 'embedding.model_name', 'mlflow.llm.model', 'gen_ai.provider.name', 'gen_ai.system', 'llm.provider', 'llm.system', 'mlflow.llm.provider', 'gen_ai.usage.cache_read.input_tokens', 'gen_ai.usage.cache_read_input_tokens', 'llm.token_count.prompt_details.cache_read', 'gen_ai.usage.cache_write.input_tokens', 'gen_ai.usage.cache_creation.input_tokens', 'gen_ai.usage.cache_creation_input_tokens', 'llm.token_count.prompt_details.cache_write', 'mlflow.llm.cost', 'gen_ai.usage.cost', 'llm.cost.total'], CAST('[\n        16, 17, 18, 19,\n        32, 33, 34,\n        48, 49, 50, 51,\n        64, 65, 66, 67,\n        80, 81, 82, 83,\n        84, 85,\n        96, 97, 98,\n        112, 113, 114,\n        128, 129,\n        144, 145, 146,\n        147, 148,\n        160, 161, 162, 163, 164, 165,\n        166, 167, 168,\n        176, 177, 178, 179,\n        192, 193, 194, 195,\n        208, 209, 210,\n        224,\n        240,\n        256, 257, 258, 259,\n        260, 261, 262,\n        272, 273, 274, 275, 276,\n        288, 289, 290,\n        304, 305,\n        306, 307,\n        320, 321, 322\n    ]', 'Array(UInt16)'), CAST('0', 'UInt16'))) AS code_of,
     ((names, texts) -> arraySort(arrayFilter(p -> (((p.1) > 0) AND ((p.2) != '')), arrayZip(arrayMap(n -> code_of(n), names), texts)))) AS told_by,
     extract(f[2], '(?s)^(?:\n.\n.)?([^\n]+)') AS weak_version,
+    reinterpretAsUInt64(reverse(unhex(rightPad(extract(s_trace_state, '(?:^|,)[ \\t]*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})[ \\t]*(?:[;,]|$)'), 16, '0')))) AS threshold,
     JSONExtract(f[15], 'Tuple(input_tokens Nullable(UInt64), output_tokens Nullable(UInt64), total_tokens Nullable(UInt64), cache_read_input_tokens Nullable(UInt64), cache_creation_input_tokens Nullable(UInt64))') AS counted
 SELECT
     toFixedString(s_trace_id, 16) AS trace_id,
@@ -1510,7 +1517,8 @@ SELECT
     coalesce(toUInt64OrNull(f[19]), counted.5) AS cache_creation_input_tokens,
     trimBoth(f[16], '"') AS model,
     trimBoth(f[17], '"') AS provider,
-    f[20] AS cost
+    f[20] AS cost,
+    toFloat32(greatest(told_count, 1, 18446744073709552000. / (bitNot(threshold) + 1.))) AS adjusted_count
 FROM
 (
     SELECT
@@ -1541,6 +1549,7 @@ FROM
         resource_dropped_attributes_count,
         resource_entity_refs,
         resource_schema_url,
+        told_count,
         named_experiment,
         service
     FROM
@@ -1553,6 +1562,7 @@ FROM
             resource.dropped_attributes_count AS resource_dropped_attributes_count,
             resource.entity_refs AS resource_entity_refs,
             schema_url AS resource_schema_url,
+            adjusted_count AS told_count,
             told_by(rnames, rtexts) AS rtold,
             mapFromArrays(arrayMap(p -> intDiv(p.1, 16), rtold), rtold.2) AS resource_facts,
             rtexts[indexOf(rnames, 'service.name')] AS service,
@@ -1757,7 +1767,8 @@ CREATE MATERIALIZED VIEW traces_from_spans TO traces
         String,
         UInt64,
         UInt64,
-        String))
+        String)),
+    `adjusted_count` Float32
 )
 AS WITH
     toUnixTimestamp64Nano(s.start_time) AS start_ns,
@@ -1774,7 +1785,8 @@ SELECT
     groupUniqArray((short_id * 4294967296) + xxHash32(s.parent_span_id)) AS edges,
     groupUniqArrayIf(short_id, s.status_code = 2) AS errors,
     groupUniqArrayIf((short_id, ifNull(s.input_tokens, 0), ifNull(s.output_tokens, 0), ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0))), has_usage) AS usage,
-    groupUniqArrayIf((short_id, s.model, s.provider, ifNull(s.cache_read_input_tokens, 0), ifNull(s.cache_creation_input_tokens, 0), s.cost), has_usage OR (s.cost != '')) AS billing
+    groupUniqArrayIf((short_id, s.model, s.provider, ifNull(s.cache_read_input_tokens, 0), ifNull(s.cache_creation_input_tokens, 0), s.cost), has_usage OR (s.cost != '')) AS billing,
+    max(s.adjusted_count) AS adjusted_count
 FROM spans AS s
 GROUP BY
     s.trace_id,

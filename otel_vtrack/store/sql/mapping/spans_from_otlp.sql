@@ -79,6 +79,9 @@ WITH
         p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap(n -> code_of(n), names), texts)))) AS told_by,
     -- An image's tags are an array, hence bytes: its first text follows two tags and lengths.
     extract(f[2], '(?s)^(?:\n.\n.)?([^\n]+)') AS weak_version,
+    -- "ot=th:c" of a tracestate: hexadecimal digits of which zeros at the end are left out. Here
+    -- of 64 bits, where OpenTelemetry's has the first 56; 0 if there is none.
+    reinterpretAsUInt64(reverse(unhex(rightPad(extract(s_trace_state, '(?:^|,)[ \\t]*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})[ \\t]*(?:[;,]|$)'), 16, '0')))) AS threshold,
     JSONExtract(f[15], 'Tuple(input_tokens Nullable(UInt64), output_tokens Nullable(UInt64), total_tokens Nullable(UInt64), cache_read_input_tokens Nullable(UInt64), cache_creation_input_tokens Nullable(UInt64))') AS counted
 SELECT
     toFixedString(s_trace_id, 16) AS trace_id,
@@ -128,7 +131,10 @@ SELECT
     -- MLflow writes its attributes as JSON, so a text has quotes around it.
     trimBoth(f[16], '"') AS model,
     trimBoth(f[17], '"') AS provider,
-    f[20] AS cost
+    f[20] AS cost,
+    -- 0 says nothing. Samplers that follow OpenTelemetry ask the same randomness of a trace, so
+    -- that of two the stricter one decides: docs/sampling.md.
+    toFloat32(greatest(told_count, 1, 18446744073709551616 / (bitNot(threshold) + 1.))) AS adjusted_count
 FROM
 (
     -- Down to the spans.
@@ -161,6 +167,7 @@ FROM
         resource_dropped_attributes_count,
         resource_entity_refs,
         resource_schema_url,
+        told_count,
         named_experiment,
         service
     FROM
@@ -174,6 +181,7 @@ FROM
             resource.dropped_attributes_count AS resource_dropped_attributes_count,
             resource.entity_refs AS resource_entity_refs,
             schema_url AS resource_schema_url,
+            adjusted_count AS told_count,
             told_by(rnames, rtexts) AS rtold,
             mapFromArrays(arrayMap(p -> intDiv(p.1, 16), rtold), rtold.2) AS resource_facts,
             rtexts[indexOf(rnames, 'service.name')] AS service,

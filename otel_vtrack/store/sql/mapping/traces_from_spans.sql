@@ -37,6 +37,7 @@ SELECT
         s.provider,
         ifNull(s.cache_read_input_tokens, 0),
         ifNull(s.cache_creation_input_tokens, 0),
-        s.cost), has_usage OR s.cost != '') AS billing
+        s.cost), has_usage OR s.cost != '') AS billing,
+    max(s.adjusted_count) AS adjusted_count
 FROM spans/*@_local*/ AS s
 GROUP BY s.trace_id, s.experiment;

@@ -22,6 +22,7 @@ SELECT
     s.dropped_links_count,
     s.scope_dropped_attributes_count,
     s.resource_dropped_attributes_count,
+    s.adjusted_count,
     s.trace_state,
     s.name,
     s.status_message,

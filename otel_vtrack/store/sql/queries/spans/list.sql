@@ -17,6 +17,7 @@ SELECT
     dropped_links_count,
     scope_dropped_attributes_count,
     resource_dropped_attributes_count,
+    adjusted_count,
     trace_state,
     name,
     status_message,

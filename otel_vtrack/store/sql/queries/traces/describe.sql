@@ -14,7 +14,8 @@ SELECT
     edges,
     errors,
     usage,
-    billing
+    billing,
+    adjusted_count
 FROM traces
 -- By `has` and by the hash first: only so does the engine find the place in the key.
 WHERE has(arrayMap(id -> cityHash64(toFixedString(unhex(id), 16)), {trace_ids:Array(String)}), cityHash64(trace_id))
