@@ -16,14 +16,17 @@ from otel_vtrack.ingest.backlog import Backlog
 from otel_vtrack.ingest.commit import GroupCommit
 from otel_vtrack.ingest.receiver import Receiver
 from otel_vtrack.process.processor import Processor
+from otel_vtrack.ingest.window import Window
+from otel_vtrack.sample.sampler import NOTES_BYTES, Sampler
 from otel_vtrack.settings import Settings
-from otel_vtrack.store.journal import Journal
+from otel_vtrack.store.journal import Entry, Journal
 from otel_vtrack.wire.signals import LOGS, SIGNALS, TRACES, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from otel_vtrack.store.client import Store
+    from otel_vtrack.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class Pipeline:
         processor: What is done with traces and logs before.
         commits: By the signals that are taken.
         receiver: Takes requests for all of them.
+        sampler: None when all is stored.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -55,6 +59,8 @@ class Pipeline:
         self._settings = settings
         self._backlogs: list[Backlog] = []
         self._stop_by: float | None = None
+        self._window: Window | None = None
+        self.sampler = Sampler(settings.sample) if settings.sample else None
         self.store: Store | None = None
         self.forwarder: Forwarder | None = None
         self.processor = Processor(settings.enrich, settings.redact)
@@ -87,6 +93,13 @@ class Pipeline:
     def signals(self) -> tuple[Signal, ...]:
         """What is taken."""
         return tuple(signal for signal in SIGNALS if signal.name in self.commits)
+
+    def sampled(self) -> "dict[str, Any]":
+        """Return what was stored of traces and what was not; nothing when all is."""
+        if not self.sampler:
+            return {}
+        waiting = self._window.waiting_spans if self._window else 0
+        return self.sampler.counts() | {"waiting_spans": waiting}
 
     def recover(self, timeout: float) -> bool:
         """Wait until what the last run left in the journals is in the tables.
@@ -152,19 +165,36 @@ class Pipeline:
         writer = Writer(store, durability=self._settings.durability)
         writes = {TRACES.name: writer.write_traces, LOGS.name: writer.write_logs}
         if store.folder is None:
+            if self.sampler:
+                writes[TRACES.name] = functools.partial(_write_sampled, self.sampler, writer)
             return writes
         for name, write in writes.items():
             fsync = self._settings.durability == "fsync"
-            backlog = Backlog(
-                Journal(store.folder / f"journal-{name}.sqlite", fsync=fsync),
-                write,
-                name=name,
-                max_bytes=self._settings.backlog_max_bytes,
-            )
+            journal = Journal(store.folder / f"journal-{name}.sqlite", fsync=fsync)
+            window: Any = None
+            max_bytes: int = self._settings.backlog_max_bytes
+            if name == TRACES.name and (sample := self._settings.sample):
+                window = functools.partial(self._hold_back, journal)
+                max_bytes += sample.window_max_bytes
+            backlog = Backlog(journal, write, name=name, max_bytes=max_bytes, window=window)
             self._backlogs.append(backlog)
             writes[name] = backlog.append
         store.settle = lambda: self._wait(_SETTLE_SECONDS)
         return writes
+
+    def _hold_back(self, journal: Journal, release: "Callable[[list[Entry]], None]") -> Window:
+        assert self.sampler  # noqa: S101 - for the type checker
+        settings = self.sampler.settings
+        self._window = Window(
+            self.sampler,
+            journal,
+            release,
+            seconds=settings.window_seconds,
+            max_bytes=settings.window_max_bytes,
+            notes_bytes=NOTES_BYTES,
+            name=TRACES.name,
+        )
+        return self._window
 
     def _migrate(self, store: "Store") -> None:
         from otel_vtrack.store import migrate  # noqa: PLC0415 - loads the engine
@@ -198,3 +228,10 @@ class Pipeline:
                     forward=forward,
                 )
         return commits
+
+
+def _write_sampled(sampler: Sampler, writer: "Writer", payload: bytes) -> None:
+    """Write what a sampler keeps of a request, where there is no journal to wait in."""
+    stored, tally = sampler.at_once(payload)
+    writer.write_traces(stored)
+    sampler.count(tally)

@@ -250,6 +250,7 @@ class Server:
                     for name, commit in pipeline.commits.items()
                 },
                 "processed": pipeline.processor.status(),
+                "sampled": pipeline.sampled(),
                 "forwarded": pipeline.forwarder.status() if pipeline.forwarder else {},
             }
 

@@ -42,6 +42,7 @@ from otel_vtrack.errors import SettingsError
 from otel_vtrack.forward.destination import Destination, checked_headers, header_list
 from otel_vtrack.process.enrichment import Enrich
 from otel_vtrack.process.redaction import Redact
+from otel_vtrack.sample.settings import Sample
 
 PREFIX: Final = "OTEL_VTRACK_"
 FILE_VARIABLE: Final = PREFIX + "CONFIG"
@@ -268,6 +269,11 @@ class Settings(BaseSettings):
         description="What of traces and logs is hidden before it is stored or passed on; usually "
         "from the file. Default: credentials in URLs.",
     )
+    sample: Annotated[Sample | None, NoDecode, BeforeValidator(_from_json)] = Field(
+        default_factory=lambda: None,
+        description="Which traces are stored of those received, forwarded or not; usually from "
+        "the file. Default: all.",
+    )
     prices: Path | None = Field(
         default_factory=lambda: None,
         description="TOML file of what tokens cost, instead of the prices that come along.",
@@ -333,6 +339,8 @@ class Settings(BaseSettings):
                 "store: without a store there must be somewhere to forward to; give --forward or "
                 "destinations"
             )
+        if self.sample and not self.store:
+            raise ValueError("sample: without a store there is nothing to sample; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ _METAVARS = {
     "destinations": "JSON",
     "enrich": "JSON",
     "redact": "JSON",
+    "sample": "JSON",
 }
 
 

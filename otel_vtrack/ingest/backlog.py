@@ -4,7 +4,8 @@
 Threads take what has gathered, insert it as one, and take it out of the journal. After the
 death of the process the next one finds it there and goes on.
 
-Whoever asks must not miss what was acknowledged before, so a query first calls `wait`.
+Whoever asks must not miss what was acknowledged before, so a query first calls `wait`. What a
+sampler holds back is not due yet, and is not waited for.
 """
 
 import logging
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from otel_vtrack.errors import StoreUnavailable, WireError
+from otel_vtrack.ingest.window import Window
 from otel_vtrack.store.journal import Entry, Journal
 
 _log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Backlog:
             fixed cost of an insert is a tenth.
         writers: Inserts at a time.
         patience_seconds: How long `append` waits for room.
+        window: Makes what holds entries back, out of what releases them again.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Backlog:
         batch_bytes: int = 24 << 20,
         writers: int = 2,
         patience_seconds: float = 10.0,
+        window: Callable[[Callable[[list[Entry]], None]], Window] | None = None,
     ) -> None:
         self._journal = journal
         self._write = write
@@ -61,23 +65,28 @@ class Backlog:
         self._batch_bytes = batch_bytes
         self._patience_seconds = patience_seconds
         self._changed = threading.Condition()
-        self._queue: deque[Entry] = deque(journal.entries())
-        self._pending = {entry.number: len(entry.payload) for entry in self._queue}
+        left = journal.entries()
+        self._window = window(self._released) if window else None
+        self._queue: deque[Entry] = deque(() if self._window else left)
+        self._pending = {entry.number: len(entry.payload) for entry in left}
+        self._held = set(self._pending) if self._window else set[int]()
         self._bytes = sum(self._pending.values())
-        self._last = max(self._pending, default=0)
         self._refusal = ""
         self._refusals = 0
         self._nudged = False
         self._said_at = -_LOG_EVERY_SECONDS
         self._stopping = False
-        if self._queue:
-            _log.info("%s: %d requests of the last run are being stored", name, len(self._queue))
+        if left:
+            _log.info("%s: %d requests of the last run are being stored", name, len(left))
         self._threads = [
             threading.Thread(target=self._run, name=f"backlog-{name}-{n}", daemon=True)
             for n in range(writers)
         ]
         for thread in self._threads:
             thread.start()
+        if self._window:
+            for entry in left:
+                self._window.put(entry)
 
     def append(self, payload: bytes) -> None:
         """Make a payload safe, and have it inserted soon.
@@ -101,10 +110,21 @@ class Backlog:
                 raise StoreUnavailable(self._refusal or "the store is slower than its senders")
         entry = self._journal.append(payload)
         with self._changed:
-            self._queue.append(entry)
             self._pending[entry.number] = size
             self._bytes += size
-            self._last = max(self._last, entry.number)
+            if self._window:
+                self._held.add(entry.number)
+            else:
+                self._queue.append(entry)
+                self._changed.notify_all()
+        if self._window:
+            self._window.put(entry)
+
+    def _released(self, entries: list[Entry]) -> None:
+        """Take back what was held back, with what is to be stored of it."""
+        with self._changed:
+            self._held.difference_update(entry.number for entry in entries)
+            self._queue += entries
             self._changed.notify_all()
 
     def _try_again_now(self) -> None:
@@ -125,16 +145,14 @@ class Backlog:
         return bool(self._refusal)
 
     def wait(self, timeout: float) -> bool:
-        """Wait until all that was appended before this call is in the tables.
+        """Wait until all that was appended before this call, and is due, is in the tables.
 
         Returns:
             Whether it is; else it still was not after `timeout` seconds.
         """
         with self._changed:
-            target = self._last
-            return self._changed.wait_for(
-                lambda: all(number > target for number in self._pending), timeout
-            )
+            due = self._pending.keys() - self._held
+            return self._changed.wait_for(lambda: due.isdisjoint(self._pending), timeout)
 
     def close(self, timeout: float) -> bool:
         """Insert what waits, stop, and close the journal, which keeps what is left.
@@ -142,6 +160,8 @@ class Backlog:
         Returns:
             Whether nothing is left after `timeout` seconds.
         """
+        if self._window:
+            self._window.close()
         done = self.wait(timeout)
         with self._changed:
             self._stopping = True

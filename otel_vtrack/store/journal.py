@@ -27,6 +27,7 @@ PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS set_aside (
     number INTEGER PRIMARY KEY, payload BLOB NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS notes (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 """
 
 
@@ -122,6 +123,28 @@ class Journal:
                 self._database.execute("DELETE FROM entries WHERE number = ?", (number,))
             finally:
                 self._database.execute("COMMIT")
+
+    def note(self, payload: bytes, max_bytes: int) -> None:
+        """Keep what whoever reads the entries has to remember: of it some `max_bytes`, the last."""
+        with self._lock, _translated():
+            self._database.execute("BEGIN")
+            try:
+                self._database.execute("INSERT INTO notes (payload) VALUES (?)", (payload,))
+                self._database.execute(
+                    "DELETE FROM notes WHERE number <= (SELECT max(number) FROM"
+                    " (SELECT number, sum(length(payload)) OVER (ORDER BY number DESC ROWS"
+                    " BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later FROM notes)"
+                    " WHERE later >= ?)",
+                    (max_bytes,),
+                )
+            finally:
+                self._database.execute("COMMIT")
+
+    def notes(self) -> list[bytes]:
+        """Return what was noted, oldest first."""
+        with self._lock, _translated():
+            rows = self._database.execute("SELECT payload FROM notes ORDER BY number")
+            return [payload for (payload,) in rows]
 
     def close(self) -> None:
         """Close the file; idempotent."""
