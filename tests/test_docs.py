@@ -101,3 +101,19 @@ def test_every_key_of_processing_is_documented_and_every_documented_one_exists()
     for short, name in enrichment.SHORT_NAMES.items():
         assert f"`{short}`" in page
         assert f"`{name}`" in page
+
+
+def test_every_key_of_sampling_is_documented_with_its_default():
+    from otel_vtrack.cli import options  # noqa: PLC0415
+    from otel_vtrack.sample.settings import Sample  # noqa: PLC0415
+
+    text = (DOCS / "sampling.md").read_text()
+    defaults = {
+        name: "needed" if field.is_required() else options.shown(field.default)
+        for name, field in Sample.model_fields.items()
+    }
+    told = re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \| \S", text, re.MULTILINE)
+    assert [name for name, _ in told] == list(defaults)
+    for name, default in told:
+        shown = defaults[name].removesuffix(".0").replace(".0MiB", "MiB").replace("None", "none")
+        assert default == shown, name

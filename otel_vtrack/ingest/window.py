@@ -98,7 +98,7 @@ class Window:
 
     @property
     def waiting_spans(self) -> int:
-        """Spans that are held back."""
+        """Spans that are held back, of what was looked at so far."""
         return self._spans
 
     def put(self, entry: Entry) -> None:
@@ -147,16 +147,15 @@ class Window:
         self._spans += spans
 
     def _end(self, ended: _Round) -> None:
-        notes = self._sampler.decide(ended.trace_ids)
-        if notes:
-            try:
+        try:
+            if notes := self._sampler.decide(ended.trace_ids):
                 self._journal.note(notes, self._notes_bytes)
-            except StoreUnavailable as error:
-                _log.warning(
-                    "%s: decisions are not kept, and may differ after a restart: %s",
-                    self._name,
-                    error,
-                )
+        except StoreUnavailable as error:
+            _log.warning(
+                "%s: decisions are not kept, and may differ after a restart: %s", self._name, error
+            )
+        except Exception:  # noqa: BLE001 - what is not decided on is left to the probability
+            _log.exception("%s: a round can't be decided on", self._name)
         released: list[Entry] = []
         size = spans = 0
         for entry, observed in ended.entries:

@@ -7,6 +7,7 @@ import pytest
 
 from otel_vtrack import settings
 from otel_vtrack.errors import SettingsError
+from otel_vtrack.sample.settings import Sample
 
 
 @pytest.fixture(autouse=True)
@@ -293,3 +294,39 @@ def test_processing_comes_from_the_environment_too(monkeypatch):
     assert found.enrich.variables
     assert not found.redact.url_credentials
     assert len(found.redact.detectors) > 10
+
+
+def test_what_is_stored_is_sampled_if_told(monkeypatch, file, tmp_path):
+    assert settings.load().sample is None
+    monkeypatch.setenv("OTEL_VTRACK_SAMPLE", '{"probability": 0.25, "slow_seconds": 2}')
+    assert settings.load().sample.slow_seconds == 2
+    found = settings.load({"sample": '{"probability": 1}'}, file("[sample]\nprobability = 0.5"))
+    assert found.sample.probability == 1
+    # The example shows every key.
+    example = Path(__file__).parents[2] / "collector-config" / "vtrack-sidecar.yaml"
+    block = re.search(r"(?m)^# sample:\n(?:#   .+\n)+", example.read_text())[0]
+    path = tmp_path / "vtrack.yaml"
+    path.write_text(re.sub("(?m)^# ", "", block))
+    monkeypatch.delenv("OTEL_VTRACK_SAMPLE")
+    assert settings.load(file=path).sample.model_fields_set == set(Sample.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{}", "sample.probability: field required"),
+        ('{"probability": 2}', "sample.probability: input should be less than or equal to 1"),
+        ('{"probability": 1, "slow": 2}', "no setting slow in sample, did you mean slow_seconds"),
+        ('{"probability": 1, "window_seconds": 601}', "sample.window_seconds"),
+        ("0.1 or so", "write it in JSON, or use the file"),
+    ],
+)
+def test_what_says_nothing_about_sampling_is_said_so(given, said):
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        settings.load({"sample": given})
+
+
+def test_without_a_store_there_is_nothing_to_sample():
+    given = {"store": False, "forward": "http://here:4318", "sample": '{"probability": 1}'}
+    with pytest.raises(SettingsError, match="nothing to sample; leave it out"):
+        settings.load(given)
