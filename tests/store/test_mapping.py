@@ -354,36 +354,39 @@ def test_a_log_record_belongs_to_the_same_experiment_as_the_spans(store, writer,
 
 # Adjusted counts
 
+STANDS_FOR = [
+    (0, "", 1),
+    (10, "", 10),
+    (0, "ot=th:8", 2),
+    (0, "ot=th:0", 1),
+    (0, "vendor=th:c , ot=rv:123456789abcde;th:c\t,other=1", 4),
+    (0, "ot=th:ffffffffffffff", 2.0**56),
+    (0, "ot=th:e6666666666666", 10),
+    # The stricter of two samplers that ask the same randomness decides.
+    (3, "ot=th:8", 3),
+    (1, "ot=th:c", 4),
+    # What is no threshold says nothing.
+    (0, "ot=th:", 1),
+    (0, "ot=th:C", 1),
+    (0, "ot=th:123456789abcdef", 1),
+    (0, "ot=xth:8", 1),
+    (0, "bot=th:8", 1),
+    (7, "ot=th:8x", 7),
+]
 
-@pytest.mark.parametrize(
-    ("count", "trace_state", "expected"),
-    [
-        (0, "", 1),
-        (10, "", 10),
-        (0, "ot=th:8", 2),
-        (0, "ot=th:0", 1),
-        (0, "vendor=th:c , ot=rv:123456789abcde;th:c\t,other=1", 4),
-        (0, "ot=th:ffffffffffffff", 2.0**56),
-        (0, "ot=th:e6666666666666", 10),
-        # The stricter of two samplers that ask the same randomness decides.
-        (3, "ot=th:8", 3),
-        (1, "ot=th:c", 4),
-        # What is no threshold says nothing.
-        (0, "ot=th:", 1),
-        (0, "ot=th:C", 1),
-        (0, "ot=th:123456789abcdef", 1),
-        (0, "ot=xth:8", 1),
-        (0, "bot=th:8", 1),
-        (7, "ot=th:8x", 7),
-    ],
-)
-def test_a_trace_stands_for(store, writer, otlp, count, *, trace_state, expected):
-    spans = (otlp.span(trace_state=trace_state), otlp.span(2, trace_state=trace_state))
-    payload = otlp.request(*spans).SerializeToString()
-    writer.write_traces(framing.with_experiment(payload, "", count))
+
+def test_a_trace_stands_for_what_its_sampler_or_its_tracestate_says(store, writer, otlp):
+    for trace, (count, state, _) in enumerate(STANDS_FOR, 1):
+        spans = (otlp.span(n, trace=trace, trace_state=state) for n in (1, 2))
+        payload = otlp.request(*spans).SerializeToString()
+        writer.write_traces(framing.with_experiment(payload, "", count))
     for table in ("spans", "traces"):
-        [row] = store.select(f"SELECT DISTINCT adjusted_count AS n FROM {table}")
-        assert row["n"] == pytest.approx(expected, rel=1e-6)
+        found = store.select(
+            f"SELECT DISTINCT trace_id, adjusted_count AS n FROM {table} ORDER BY 1"
+        )
+        assert [row["n"] for row in found] == [
+            pytest.approx(expected, rel=1e-6) for _, _, expected in STANDS_FOR
+        ]
 
 
 def test_each_resource_has_its_own_count_and_one_span_that_was_not_sampled_counts_least(
