@@ -283,6 +283,8 @@ def _headline(info: traces_pb2.TraceInfo) -> str:
     if info.HasField("cost"):
         unknown = ", ".join(info.cost.unknown_models)
         said.append(f"cost unknown: no price of {unknown}" if unknown else f"${_cost(info)}")
+    if info.adjusted_count > 1:
+        said.append(f"stands for {info.adjusted_count:,.4g} traces")
     return ", ".join(said)
 
 

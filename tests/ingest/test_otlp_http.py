@@ -329,6 +329,11 @@ def test_the_experiment_in_a_header_reaches_the_store(
     assert b"\xca\x3e" + bytes([len(expected)]) + expected in live.traces.payloads[0]
 
 
+def test_the_adjusted_count_in_a_header_reaches_the_store(live, make_request):
+    live.post(make_request().SerializeToString(), {"X-Vtrack-Adjusted-Count": "4"})
+    assert b"\xd5\x3e\x00\x00\x80\x40" in live.traces.payloads[0]
+
+
 def raw_request(body: bytes, extra: str = "") -> bytes:
     head = (
         f"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {PROTOBUF}\r\n"
