@@ -209,8 +209,9 @@ class Sampler:
             return {}
         now = self._clock()
         round_: dict[Version, _Bucket] = {}
+        known_as: dict[Version, Version] = {}
         for trace in traces:
-            for version in trace.versions:
+            for version in {self._known_as(each, known_as, now) for each in trace.versions}:
                 if (bucket := round_.get(version)) is None:
                     bucket = round_[version] = self._bucket(version, now, most)
                 bucket.seen += 1
@@ -229,16 +230,21 @@ class Sampler:
                 found[version] = min(bucket.largest[0] + 1, randomness.MOST - 1)
                 bucket.left -= allowed
             bucket.largest, bucket.seen = [], 0
-        return found
+        return {version: found[known] for version, known in known_as.items()}
+
+    def _known_as(self, version: Version, known_as: dict[Version, Version], now: float) -> Version:
+        """Return what a version's minimum is counted under; with too many they share one."""
+        if version not in known_as:
+            if version not in self._buckets and len(self._buckets) >= _MOST_VERSIONS:
+                self._forget_versions(now)
+            room = version in self._buckets or len(self._buckets) < _MOST_VERSIONS
+            # Else one that is told a version a request would store everything.
+            known_as[version] = version if room else _OTHERS
+        return known_as[version]
 
     def _bucket(self, version: Version, now: float, most: int) -> _Bucket:
         bucket = self._buckets.get(version)
         if bucket is None:
-            if len(self._buckets) >= _MOST_VERSIONS:
-                self._forget_versions(now)
-            if len(self._buckets) >= _MOST_VERSIONS and version is not _OTHERS:
-                # A version a request would keep everything.
-                return self._bucket(_OTHERS, now, most)
             bucket = self._buckets[version] = _Bucket(float(most), now)
         bucket.left = min(float(most), bucket.left + (now - bucket.at) * most / _MINUTE)
         bucket.at = now

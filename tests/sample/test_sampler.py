@@ -160,6 +160,19 @@ def test_a_new_version_is_stored_whole_up_to_its_minimum_and_counts_stay_right(t
     assert sum(by_trace(other).values()) == pytest.approx(1_000, rel=0.4)
 
 
+def test_a_canary_behind_a_busy_service_has_its_minimum_as_well(traces):
+    one = sampler(probability=0, minimum_per_minute=20)
+    ids = traces.ids(500)
+    behind = traces.request(ids[:10], version="canary", spans=(1,), service__name="back")
+    for span in behind.resource_spans[0].scope_spans[0].spans:
+        span.kind = 2
+    front, back = sampled(one, traces.request(ids, spans=(0,)), behind)
+    assert by_trace(back) == dict.fromkeys(ids[:10], 1)
+    counts = by_trace(front)
+    assert counts.items() >= by_trace(back).items(), "the same in all its parts"
+    assert 20 <= len(counts) <= 30
+
+
 def test_the_minimum_fills_again_as_time_goes(traces):
     now = [0.0]
     one = sampler(lambda: now[0], probability=0, minimum_per_minute=60)
@@ -267,8 +280,10 @@ def test_memory_is_bounded_by_the_last_traces_and_versions(traces, monkeypatch):
         (found,) = sampled(one, traces.request(traces.ids(30), version=str(number)))
         kept += len(by_trace(found))
         assert len(one._decided) + len(one._decided_before) <= 1_000
-    # What is beyond them shares one minimum.
+    # What is beyond them shares one minimum, which is used up, also where many come at once.
     assert kept == len(one._buckets) == 51
+    several = [traces.request(traces.ids(30), version=f"new {n}") for n in range(9)]
+    assert not any(sampled(one, *several))
     assert not one._open
 
 
