@@ -37,14 +37,82 @@ def empty_store(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def store(tmp_path, empty_store):
-    """An embedded store with every table, empty."""
-    from otel_vtrack.store.client import Store  # noqa: PLC0415
+class _Kept:
+    """The store of the last test that asked for one: to empty it takes a tenth of a new one."""
 
-    folder = shutil.copytree(empty_store, tmp_path / "store", symlinks=True)
-    with Store(f"chdb://{folder}") as opened:
-        yield opened
+    def __init__(self):
+        self._store = None
+        self._clients = 0
+        self._definitions_at_first = ([], [])
+
+    def fresh(self, empty, folders):
+        """Return an open store with every table of `empty`, and nothing in them."""
+        from otel_vtrack.store.client import Store  # noqa: PLC0415
+
+        if self._store is None:
+            copy = shutil.copytree(empty, folders.mktemp("kept") / "store", symlinks=True)
+            self._store = Store(f"chdb://{copy}")
+            self._clients = len(self._store._all)
+            self._definitions_at_first = self._definitions()
+        return self._store
+
+    def empty(self):
+        """Make it as it was when it was new, or let go of it where that cannot be done."""
+        store = self._store
+        if store is None:
+            return
+        if store.mended or store.doubtful or not store._all:
+            self.close()
+            return
+        store.settle = lambda: None
+        for client in store._all[self._clients :]:
+            client.close()
+        del store._all[self._clients :]
+        if self._definitions() != self._definitions_at_first:
+            self.close()
+            return
+        client = store._all[0]
+        filled = client.query(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() "
+            "AND total_rows > 0 AND name != 'schema_migrations'"
+        )
+        for (name,) in filled.result_rows:
+            client.command(f"TRUNCATE TABLE {name}")
+
+    def _definitions(self):
+        """Return what tests of migrations change."""
+        ask = self._store._all[0].query
+        tables = ask(
+            "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
+        )
+        applied = ask("SELECT * FROM schema_migrations")
+        return sorted(tables.result_rows), sorted(applied.result_rows)
+
+    def close(self):
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+_kept = _Kept()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    # The engine has one folder open at a time, and whoever does not ask may open another.
+    if "store" not in item.fixturenames:
+        _kept.close()
+
+
+def pytest_sessionfinish():
+    _kept.close()
+
+
+@pytest.fixture
+def store(tmp_path_factory, empty_store):
+    """An embedded store with every table, empty."""
+    yield _kept.fresh(empty_store, tmp_path_factory)
+    _kept.empty()
 
 
 @pytest.fixture

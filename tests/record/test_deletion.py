@@ -233,14 +233,14 @@ def test_notes_aliases_and_flags_of_versions_go_with_their_experiment(store, sen
     assert set(rows(store).values()) == {0}
 
 
-def test_what_is_deleted_stays_deleted_after_a_restart_and_a_merge(store, send, tmp_path):
+def test_what_is_deleted_stays_deleted_after_a_restart_and_a_merge(store, send):
     for number in range(4):
         send({"trace": number + 1}, service__name="a")
         send({"trace": number + 11}, service__name="b")
     deletion.delete_experiment(store, "a")
     kept = found(store)
     store.close()
-    with Store(f"chdb://{tmp_path / 'store'}") as again:
+    with Store(f"chdb://{store.folder}") as again:
         assert found(again) == kept == [(number, "b") for number in range(11, 15)]
         deadline = time.monotonic() + 60
         while (left := _parts(again)) != {"rows": 8, "masked": 0}:

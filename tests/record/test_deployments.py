@@ -189,11 +189,11 @@ def test_deployments_go_with_their_experiment(store, send):
     assert query.search(store).deployments == []
 
 
-def test_all_of_it_survives_a_restart(store, tmp_path):
+def test_all_of_it_survives_a_restart(store):
     declare(store, deployment_id="d1", set_tags={"a": "b"})
     before = deployments.update(store, "d1", status=DeploymentStatus.FAILED)
     store.close()
-    with Store(f"chdb://{tmp_path / 'store'}") as again:
+    with Store(f"chdb://{store.folder}") as again:
         assert query.get(again, "d1") == before
 
 

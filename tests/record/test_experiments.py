@@ -196,10 +196,10 @@ def test_of_two_processes_that_claim_a_name_the_first_has_it(store, send):
     ]
 
 
-def test_all_of_it_survives_a_restart(store, send, tmp_path):
+def test_all_of_it_survives_a_restart(store, send):
     send({}, service__name="a")
     experiments.update(store, "a", name="b", set_tags={"k": "v"}, archived=True)
     before = query.get(store, "b")
     store.close()
-    with Store(f"chdb://{tmp_path / 'store'}") as again:
+    with Store(f"chdb://{store.folder}") as again:
         assert query.get(again, "b") == before
