@@ -15,8 +15,8 @@ from otel_vtrack.forward.forwarder import Forwarder
 from otel_vtrack.ingest.backlog import Backlog
 from otel_vtrack.ingest.commit import GroupCommit
 from otel_vtrack.ingest.receiver import Receiver
-from otel_vtrack.process.processor import Processor
 from otel_vtrack.ingest.window import Window
+from otel_vtrack.process.processor import Processor
 from otel_vtrack.sample.sampler import NOTES_BYTES, Sampler
 from otel_vtrack.settings import Settings
 from otel_vtrack.store.journal import Entry, Journal
