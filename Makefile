@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-slow lint format proto published schema constraints bench wheel clean
+.PHONY: help demo serve test test-slow test-collectors lint format proto published schema constraints bench wheel clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # Installed once, and again whenever what is installed changes.
 $(READY): pyproject.toml constraints.txt
@@ -28,6 +28,11 @@ test: $(READY)  ## run the test suite
 
 test-slow: $(READY)  ## run what takes long: SDK versions, other vendors' set-ups, kill -9 under load
 	$(BIN)/pytest -m slow --timeout 900
+
+# Go, Node, a JDK and Maven must be on PATH; what they build is kept in ~/.cache/otel-vtrack.
+test-collectors: $(READY)  ## build the Go Collector once, and test its configurations and chains with it
+	$(BIN)/python tests/collectors/toolbox.py
+	$(BIN)/pytest -m collectors --timeout 300
 
 lint: $(READY)  ## ruff, pyright (strict), import-linter
 	$(BIN)/ruff check .
