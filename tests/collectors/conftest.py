@@ -19,6 +19,8 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from otel_vtrack.store.client import Store
+
 HERE = Path(__file__).parent
 CONFIGS = HERE.parents[1] / "collector-config"
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -103,9 +105,7 @@ class Collector:
         self._command = [
             str(program), *(word for config in configs for word in ("--config", str(config)))
         ]  # fmt: skip
-        self.grpc, self.http, health, self._metrics = (
-            f"127.0.0.1:{free_port()}" for _ in range(4)
-        )
+        self.grpc, self.http, health, self._metrics = (f"127.0.0.1:{free_port()}" for _ in range(4))
         self._health = f"http://{health}/"
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -134,15 +134,18 @@ class Collector:
                 stderr=log,
             )
         deadline = time.monotonic() + timeout
-        while True:
-            try:
-                with urllib.request.urlopen(self._health, timeout=5) as answer:
-                    assert answer.status == 200
-                    return self
-            except OSError:
-                assert self.process.poll() is None, self.log[-3000:]
-                assert time.monotonic() < deadline, self.log[-3000:]
-                time.sleep(0.05)
+        while not self._healthy():
+            assert self.process.poll() is None, self.log[-3000:]
+            assert time.monotonic() < deadline, self.log[-3000:]
+            time.sleep(0.05)
+        return self
+
+    def _healthy(self):
+        try:
+            with urllib.request.urlopen(self._health, timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def validate(self):
         """Return what `validate` says, and its exit code."""
@@ -169,7 +172,9 @@ class Collector:
         with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         total = 0.0
-        for line in re.findall(rf"^otelcol_{metric}(?:_total)?(?:{{.*}})? \S+$", text, re.MULTILINE):
+        for line in re.findall(
+            rf"^otelcol_{metric}(?:_total)?(?:{{.*}})? \S+$", text, re.MULTILINE
+        ):
             if all(f'{name}="{value}"' in line for name, value in labels.items()):
                 total += float(line.rpartition(" ")[2])
         return total
@@ -177,10 +182,13 @@ class Collector:
 
 @pytest.fixture
 def collector(tmp_path, toolbox, secrets, certificates, free_port):
-    """Make a Collector of files of collector-config/; keywords are variables of its environment."""
+    """Make a Collector of files of collector-config/, and of what overrides them in YAML.
+
+    Keywords are variables of its environment.
+    """
     made = []
 
-    def make(name, *configs, **environment) -> Collector:
+    def make(name, *configs, overrides=(), **environment) -> Collector:
         files = {
             "CERT_FILE": certificates.server.chain,
             "KEY_FILE": certificates.server.key,
@@ -190,11 +198,10 @@ def collector(tmp_path, toolbox, secrets, certificates, free_port):
             "VTRACK_TOKEN_FILE": secrets.vtrack.file,
             "BACKEND_TOKEN_FILE": secrets.backend.file,
         }
-        paths = [CONFIGS / each if str(each).endswith(".yaml") else each for each in configs]
+        paths = [CONFIGS / each for each in configs]
         settings = {key: str(value) for key, value in files.items()} | environment
-        made.append(
-            Collector(toolbox("collector"), tmp_path, name, paths, settings, free_port)
-        )
+        paths += [f"yaml:{text}" for text in overrides]
+        made.append(Collector(toolbox("collector"), tmp_path, name, paths, settings, free_port))
         return made[-1]
 
     yield make
@@ -295,9 +302,7 @@ def vtrack_at(tmp_path, vtrack_on, secrets, certificates, free_port):
     made = []
 
     def make(name="store", **settings) -> Vtrack:
-        made.append(
-            Vtrack(vtrack_on, tmp_path / name, settings, secrets, certificates, free_port)
-        )
+        made.append(Vtrack(vtrack_on, tmp_path / name, settings, secrets, certificates, free_port))
         return made[-1]
 
     yield make
@@ -311,7 +316,7 @@ def vtrack_at(tmp_path, vtrack_on, secrets, certificates, free_port):
 def destination(certificates, secrets):
     """The settings of a destination of vtrack that asks for a token."""
 
-    def build(name, port, token="senders", protocol="grpc", **more):  # noqa: S107
+    def build(name, port, token="senders", protocol="grpc", **more):
         return {
             "name": name,
             "endpoint": f"https://127.0.0.1:{port}",
@@ -338,8 +343,10 @@ class Load:
 
     SPANS = 32
 
-    def __init__(self, target, threads=2, pause=0.05, pad=0):
+    def __init__(self, target, threads=2, pause=0.05, pad=0, credentials=None, token=None):
         self._target, self._pause, self._pad = target, pause, pad
+        self._credentials = credentials
+        self._metadata = (("authorization", token),) if token else ()
         self._next = 1
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -377,9 +384,9 @@ class Load:
         numbers = range(first, first + self.SPANS)
         while True:
             # A channel of its own for each try: none keeps an old connection's pauses.
-            with grpc.insecure_channel(self._target) as channel:
+            with self._channel() as channel:
                 try:
-                    channel.unary_unary(EXPORT)(request, timeout=15)
+                    channel.unary_unary(EXPORT)(request, metadata=self._metadata, timeout=15)
                 except grpc.RpcError as error:
                     if error.code() in {
                         grpc.StatusCode.UNAVAILABLE,
@@ -395,6 +402,11 @@ class Load:
                     self.acknowledged.update(numbers)
                     return
             time.sleep(0.3)
+
+    def _channel(self):
+        if self._credentials:
+            return grpc.secure_channel(self._target, self._credentials)
+        return grpc.insecure_channel(self._target)
 
     def request(self, first):
         """Make the request whose first span has this number: the same one each time."""
@@ -458,15 +470,17 @@ def arrived():
     return count
 
 
-@pytest.fixture
-def stored(reopened):
+@pytest.fixture(scope="session")
+def stored():
     """Numbers of the spans of a `Load` that a stopped vtrack has, each once."""
 
     def count(vtrack):
-        rows = reopened(vtrack.served).select(
-            "SELECT reinterpretAsUInt32(reverse(substring(span_id, 1, 4))) AS number,"
-            " count() AS n FROM spans FINAL GROUP BY number"
-        )
+        # One folder at a time may be open.
+        with Store(f"chdb://{vtrack.folder}") as store:
+            rows = store.select(
+                "SELECT reinterpretAsUInt32(reverse(substring(span_id, 1, 4))) AS number,"
+                " count() AS n FROM spans FINAL GROUP BY number"
+            )
         assert {row["n"] for row in rows} == {1}
         return {row["number"] for row in rows}
 

@@ -1,7 +1,7 @@
 """Telemetry of real SDKs through chains of real processes, to the last attribute.
 
-What an application sent is written down here by hand; what a vtrack stored is compared with that, and
-with what came out at the end of the chain.
+What an application sent is written down here by hand; what a vtrack stored is compared with that,
+and with what came out at the end of the chain.
 """
 
 import json

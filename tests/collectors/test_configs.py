@@ -32,7 +32,9 @@ SIGNALS = {
 
 
 def test_there_is_no_other_configuration():
-    assert {path.name for path in CONFIGS.glob("otelcol-*.yaml")} == set(sum(FILES.values(), []))
+    assert {path.name for path in CONFIGS.glob("otelcol-*.yaml")} == {
+        name for names in FILES.values() for name in names
+    }
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -130,8 +132,7 @@ AS_ATTRIBUTES = {
         (
             ALL,
             {"service__version": "1.0", "deployment__environment": "dev"},
-            AS_ATTRIBUTES
-            | {"service.version": "1.0", "deployment.environment.name": "dev"},
+            AS_ATTRIBUTES | {"service.version": "1.0", "deployment.environment.name": "dev"},
         ),
     ],
     ids=["all are set", "none is set", "all are empty", "the application knows better"],
