@@ -168,12 +168,12 @@ class Collector:
         assert self.process.wait(60) == 0, self.log[-3000:]
 
     def count(self, metric, **labels):
-        """Sum what /metrics says of a metric, `otelcol_` and `_total` left out."""
+        """Sum what /metrics says of a metric, whose name is given without `otelcol_`."""
         with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         total = 0.0
         for line in re.findall(
-            rf"^otelcol_{metric}(?:_total)?(?:{{.*}})? \S+$", text, re.MULTILINE
+            rf"^otelcol_{metric}(?:{{.*}})? \S+$", text, re.MULTILINE
         ):
             if all(f'{name}="{value}"' in line for name, value in labels.items()):
                 total += float(line.rpartition(" ")[2])

@@ -46,7 +46,22 @@ def chain(sidecar, gateway, vtrack_at, sink, destination):
     return Chain()
 
 
-def test_every_process_is_killed_in_turn(chain, load, arrived, stored, until):
+@pytest.fixture
+def all_arrive(arrived, until):
+    """Wait until everything that was acknowledged is at these backends."""
+
+    def wait(sender, *backends):
+        for backend in backends:
+            until(
+                lambda backend=backend: not sender.missing(arrived(backend)),
+                90,
+                lambda backend=backend: sender.missing(arrived(backend)),
+            )
+
+    return wait
+
+
+def test_every_process_is_killed_in_turn(chain, load, arrived, stored, all_arrive):
     chain.start()
     sender = load(chain.first.grpc)
     for each in (chain.vtrack, chain.second, chain.first) * 2:
@@ -57,12 +72,7 @@ def test_every_process_is_killed_in_turn(chain, load, arrived, stored, until):
     time.sleep(1)
     sender.finish()
     assert sender.again, "nobody noticed that the first process was away"
-    for backend in (chain.beside, chain.central, chain.at_end):
-        until(
-            lambda backend=backend: not sender.missing(arrived(backend)),
-            60,
-            lambda backend=backend: sender.missing(arrived(backend)),
-        )
+    all_arrive(sender, chain.beside, chain.central, chain.at_end)
     status = chain.vtrack.forwarded("gateway")
     assert status["dropped_items"] == status["dead_lettered_items"] == status["rejected_items"] == 0
     chain.stop()
@@ -153,19 +163,18 @@ def link(free_port):
         each.cut()
 
 
+def refuse_some(backend):
+    """Let a backend refuse requests by their size, which is the same however often they come."""
+    backend.answer = lambda signal, body: None if len(body) % 5 else backend.refused()
+
+
 def test_backends_are_away_for_a_minute_or_refuse(
-    sidecar, gateway, vtrack_at, sink, destination, link, load, arrived, stored, until
+    sidecar, gateway, vtrack_at, sink, destination, link, load, arrived, stored, all_arrive, until
 ):
     beside, central, at_end, short, strict = (sink() for _ in range(5))
 
-    def refuse_some(backend):
-        # By its size, which is the same however often it comes.
-        def answer(signal, body):
-            return backend.refused() if len(body) % 5 == 0 else None
-
-        return answer
-
-    beside.answer, strict.answer = refuse_some(beside), refuse_some(strict)
+    for backend in (beside, strict):
+        refuse_some(backend)
     second = gateway(f"127.0.0.1:{central.grpc_port}", at_end)
     to_second = link(port_of(second.grpc))
     to_short = link(short.grpc_port)
@@ -206,12 +215,7 @@ def test_backends_are_away_for_a_minute_or_refuse(
         return first.count("exporter_queue_size", exporter=exporter, data_type="traces")
 
     until(lambda: not behind("otlp_grpc/vtrack") and not behind("otlp_grpc/backend"), 90)
-    for backend in (central, at_end):
-        until(
-            lambda backend=backend: not sender.missing(arrived(backend)),
-            90,
-            lambda backend=backend: sender.missing(arrived(backend)),
-        )
+    all_arrive(sender, central, at_end)
     for name in ("gateway", "short", "strict"):
         until(lambda name=name: not vtrack.forwarded(name)["queued_bytes"], 60)
     status = {name: vtrack.forwarded(name) for name in ("gateway", "short", "strict")}
@@ -264,7 +268,7 @@ def disk(tmp_path):
 
 
 def test_the_queues_of_a_collector_are_full(
-    sidecar, vtrack_at, sink, load, disk, arrived, stored, until
+    sidecar, vtrack_at, sink, load, disk, stored, all_arrive, until
 ):
     beside = sink()
     beside.stop()
@@ -284,7 +288,7 @@ def test_the_queues_of_a_collector_are_full(
     # It takes more than the queues hold, without being told that there is room again.
     until(lambda: len(sender.acknowledged) > taken + 10_000, 90, lambda: str(sender.again))
     sender.finish()
-    until(lambda: not sender.missing(arrived(beside)), 60, lambda: sender.missing(arrived(beside)))
+    all_arrive(sender, beside)
     until(lambda: not first.count("exporter_queue_size"), 60)
     first.stop()
     vtrack.stop()
@@ -292,7 +296,7 @@ def test_the_queues_of_a_collector_are_full(
 
 
 def test_the_disk_of_vtracks_queue_is_full(
-    gateway, vtrack_at, sink, destination, load, disk, arrived, stored, until
+    gateway, vtrack_at, sink, destination, load, disk, stored, all_arrive, until
 ):
     central, at_end = sink(), sink()
     second = gateway(f"127.0.0.1:{central.grpc_port}", at_end)
@@ -309,12 +313,7 @@ def test_the_disk_of_vtracks_queue_is_full(
     taken = len(sender.acknowledged)
     until(lambda: len(sender.acknowledged) > taken + 5_000, 90)
     sender.finish()
-    for backend in (central, at_end):
-        until(
-            lambda backend=backend: not sender.missing(arrived(backend)),
-            60,
-            lambda backend=backend: sender.missing(arrived(backend)),
-        )
+    all_arrive(sender, central, at_end)
     vtrack.stop()
     second.stop()
     assert not sender.missing(stored(vtrack))
