@@ -172,9 +172,7 @@ class Collector:
         with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         total = 0.0
-        for line in re.findall(
-            rf"^otelcol_{metric}(?:{{.*}})? \S+$", text, re.MULTILINE
-        ):
+        for line in re.findall(rf"^otelcol_{metric}(?:{{.*}})? \S+$", text, re.MULTILINE):
             if all(f'{name}="{value}"' in line for name, value in labels.items()):
                 total += float(line.rpartition(" ")[2])
         return total
