@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import analysis, receive, sdk_cost, whole
+from benchmarks import analysis, forwarding, receive, sdk_cost, whole
 
 
 def main() -> None:
     for title, run in (
         ("What stamping costs an application", sdk_cost.main),
         ("The receive path, with a store that costs nothing", receive.main),
+        ("Forwarding, beside other agents", forwarding.main),
         ("The whole path, 10 M spans", whole.main),
         ("The analysis of versions, 10 M spans", analysis.main),
     ):

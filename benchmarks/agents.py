@@ -1,0 +1,211 @@
+"""The agents whose forwarding is compared, each as a process in front of a sink.
+
+Each has the same pipeline: OTLP over gRPC in, OTLP over gRPC out to one destination, without
+compression. What differs is where requests wait:
+
+- vtrack: on disk, its only way.
+- rotel, from PyPI: in memory, its only way.
+- collector: in memory, its default; collector-disk: in `file_storage`.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+ROTEL: Final = "rotel==0.0.1a15"
+# One flow-control window of backpressure is no limit of a batch: as much as OTLP's default.
+_LARGEST_MIB: Final = 64
+
+_HERE: Final = Path(__file__).parent
+_BUILT_BY: Final = _HERE.parent / "collector-config" / "builder.yaml"
+
+
+class NotHere(Exception):
+    """An agent cannot be run on this machine; the text says why."""
+
+
+class Agent:
+    """A process under test.
+
+    Attributes:
+        target: HOST:PORT it takes spans at.
+    """
+
+    def __init__(self, command: list[str], target: str, folder: Path, **environment: str) -> None:
+        self.target = target
+        self._log = folder / "log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ) | environment,
+                cwd=folder,
+            )
+
+    def stop(self) -> None:
+        """End it; what it has to say when it does not end well is raised."""
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def said(self) -> str:
+        """Return the end of its log."""
+        return self._log.read_text(errors="replace")[-2_000:]
+
+
+def vtrack(sink: str, folder: Path) -> Agent:
+    """Start `vtrack serve` that only forwards, with the settings it has by itself."""
+    return _vtrack(sink, folder, store=False)
+
+
+def vtrack_store(sink: str, folder: Path) -> Agent:
+    """Start `vtrack serve` that stores and forwards."""
+    return _vtrack(sink, folder, store=True)
+
+
+def _vtrack(sink: str, folder: Path, *, store: bool) -> Agent:
+    target = f"127.0.0.1:{_free_port()}"
+    settings = {
+        "grpc": target,
+        "http": "127.0.0.1:0",
+        "store": store,
+        "store_url": f"chdb://{folder / 'store'}",
+        "forward_folder": str(folder / "queue"),
+        "destinations": [{"name": "sink", "endpoint": f"http://{sink}", "protocol": "grpc"}],
+    }
+    path = folder / "vtrack.yaml"
+    # JSON is YAML.
+    path.write_text(json.dumps(settings))
+    return Agent(
+        [sys.executable, "-m", "otel_vtrack", "serve", "--config", str(path)], target, folder
+    )
+
+
+def rotel(sink: str, folder: Path) -> Agent:
+    """Start Rotel as it comes."""
+    agent, libraries = _rotel()
+    target = f"127.0.0.1:{_free_port()}"
+    return Agent(
+        [
+            *(str(agent), "start"),
+            f"--otlp-grpc-endpoint={target}",
+            f"--otlp-http-endpoint=127.0.0.1:{_free_port()}",
+            f"--otlp-grpc-max-recv-msg-size-mib={_LARGEST_MIB}",
+            "--exporter=otlp",
+            f"--otlp-exporter-endpoint=http://{sink}",
+            "--otlp-exporter-protocol=grpc",
+            "--otlp-exporter-compression=none",
+        ],
+        target,
+        folder,
+        LD_LIBRARY_PATH=libraries,
+    )
+
+
+def collector(sink: str, folder: Path) -> Agent:
+    """Start the Collector with its queue in memory."""
+    return _collector(sink, folder, on_disk=False)
+
+
+def collector_disk(sink: str, folder: Path) -> Agent:
+    """Start the Collector with its queue on disk."""
+    return _collector(sink, folder, on_disk=True)
+
+
+AGENTS: Final[dict[str, Callable[[str, Path], Agent]]] = {
+    "vtrack": vtrack,
+    "rotel": rotel,
+    "collector": collector,
+    "collector-disk": collector_disk,
+    "vtrack-store": vtrack_store,
+}
+"""How each is started: (sink, folder of its own)."""
+
+
+def _collector(sink: str, folder: Path, *, on_disk: bool) -> Agent:
+    binary = _collector_binary()
+    target = f"127.0.0.1:{_free_port()}"
+    queue: dict[str, object] = {"storage": "file_storage/queue"} if on_disk else {}
+    storage: dict[str, object] = {"directory": str(folder), "create_directory": True}
+    config = {
+        "extensions": {"file_storage/queue": storage} if on_disk else {},
+        "receivers": {
+            "otlp": {
+                "protocols": {"grpc": {"endpoint": target, "max_recv_msg_size_mib": _LARGEST_MIB}}
+            }
+        },
+        "exporters": {
+            "otlp_grpc": {
+                "endpoint": sink,
+                "tls": {"insecure": True},
+                "compression": "none",
+                "sending_queue": queue,
+            }
+        },
+        "service": {
+            "extensions": ["file_storage/queue"] if on_disk else [],
+            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["otlp_grpc"]}},
+        },
+    }
+    path = folder / "collector.yaml"
+    path.write_text(json.dumps(config))
+    return Agent([str(binary), "--config", str(path)], target, folder)
+
+
+def _collector_binary() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "otel-vtrack" / "collector"
+    if _BUILT_BY.exists():
+        wanted = hashlib.sha256(_BUILT_BY.read_bytes()).hexdigest()
+        for made in sorted(folder.glob("*")):
+            if made.is_dir() and wanted.startswith(made.name):
+                for binary in made.iterdir():
+                    if binary.is_file() and os.access(binary, os.X_OK):
+                        return binary
+    raise NotHere(f"no Collector of {_BUILT_BY.name} in {folder}; make test-collectors builds it")
+
+
+def _rotel() -> tuple[Path, str]:
+    """Return Rotel's agent, installed into a folder of its own, and where its Python is."""
+    if sys.version_info[:2] != (3, 11):
+        raise NotHere("this build of Rotel needs Python 3.11")
+    folder = _HERE.parent / ".cache" / "rotel"
+    pattern = "lib/python3.11/site-packages/rotel/rotel-agent"
+    if not list(folder.glob(pattern)):
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(folder)],
+            [str(folder / "bin" / "pip"), "install", "--quiet", ROTEL],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode:
+                raise NotHere(f"{ROTEL} does not install: {done.stderr[-200:]}")
+    [agent] = folder.glob(pattern)
+    libraries = sysconfig.get_config_var("LIBDIR") or ""
+    tried = subprocess.run(
+        [str(agent), "version"],
+        env={"LD_LIBRARY_PATH": libraries},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tried.returncode:
+        raise NotHere(f"Rotel does not start (apt install libpython3.11): {tried.stderr[-200:]}")
+    return agent, libraries
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
