@@ -1,7 +1,9 @@
 """What waits for the destinations of one signal, on disk: each body once, and a place for each.
 
-SQLite keeps it, as it keeps the store's journal: its write-ahead log survives the end of this
-process at any instruction, and that of the machine as well with `synchronous = FULL`.
+SQLite keeps what is known of the bodies, as it keeps the store's journal: its write-ahead log
+survives the end of this process at any instruction, and that of the machine as well with
+`synchronous = FULL`. The bodies themselves are in files beside it, and are there before it knows
+of them.
 
 A body's position is the number of bytes that were appended before it, ever. So bodies follow on
 one another, how much waits for a destination is a difference, and to drop the oldest is to move
@@ -21,22 +23,22 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_vtrack.errors import SettingsError, StoreUnavailable
+from otel_vtrack.forward.body_files import BodyFiles
 
 _log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS: Final = 60.0
 # A file that was once larger than this is made anew when nothing waits.
-_SMALL_FILE_BYTES: Final = 64 << 20
+_SMALL_FILE_BYTES: Final = 16 << 20
 # Destinations that keep up get what was just appended without reading it back.
 _RECENT_BYTES: Final = 2 << 20
 _SCHEMA: Final = """
-PRAGMA page_size = 65536;
+PRAGMA page_size = 4096;
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
-PRAGMA wal_autocheckpoint = 256;
 CREATE TABLE IF NOT EXISTS bodies (
     position INTEGER PRIMARY KEY, at REAL NOT NULL, items INTEGER NOT NULL,
-    experiment TEXT NOT NULL, payload BLOB NOT NULL);
+    experiment TEXT NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS places (
     destination TEXT PRIMARY KEY, position INTEGER NOT NULL, counts TEXT NOT NULL);
 """
@@ -83,8 +85,8 @@ class DiskQueue:
     """A queue that each destination reads at its own pace; thread-safe.
 
     Args:
-        path: Of its file; made when there is none. One that cannot be read, which the death of
-            the machine may cause, is moved out of the way and said in the log.
+        path: Of its database; made when there is none. One that cannot be read, which the death
+            of the machine may cause, is moved out of the way and said in the log.
         signal: What is in it; for log lines.
         destinations: Most bytes that may wait for each. One that is new gets what comes from
             now on; what waits for one that is gone is dropped.
@@ -102,14 +104,16 @@ class DiskQueue:
         self._recent_bytes = 0
         self._unsaved = False
         self._failed_at = -_LOG_EVERY_SECONDS
+        self._files = BodyFiles(path, fsync=fsync)
         self._open: sqlite3.Connection | None = self._opened()
         self._end = 0
         self._places: dict[str, _Place] = {}
         self.closed = False
         try:
             self._load(destinations)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._open.close()
+            self._files.close()
             raise StoreUnavailable(f"{path} cannot be written ({error})") from error
 
     def append(self, requests: Sequence[tuple[bytes, int, str]]) -> None:
@@ -131,9 +135,16 @@ class DiskQueue:
             if self.closed:
                 raise StoreUnavailable("the server is stopping; send again in a moment")
             try:
+                checksums = self._files.write(self._end, [body.payload for body in bodies])
                 with self._transaction(safe=True) as database:
-                    database.executemany("INSERT INTO bodies VALUES (?, ?, ?, ?, ?)", bodies)
-            except sqlite3.Error as error:
+                    database.executemany(
+                        "INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?)",
+                        [
+                            (*body[:4], len(body.payload), checksum)
+                            for body, checksum in zip(bodies, checksums, strict=True)
+                        ],
+                    )
+            except (sqlite3.Error, OSError) as error:
                 raise StoreUnavailable(
                     f"the queue of what is forwarded cannot be written for now: {error}"
                 ) from error
@@ -147,18 +158,14 @@ class DiskQueue:
     def read(self, destination: str, max_bytes: int, max_requests: int = 1 << 30) -> list[Body]:
         """Return what is next for a destination: requests of one experiment, or none waits."""
         with self._changed:
-            if self.closed:
-                return []
-            found: list[Body] = []
-            size = 0
-            for body in self._from(self._places[destination].position):
-                size += len(body.payload)
-                if found and (size > max_bytes or body.experiment != found[0].experiment):
-                    break
-                found.append(body)
-                if len(found) == max_requests:
-                    break
-            return found
+            place = self._places[destination]
+            while not self.closed:
+                found, lost = self._next(place.position, max_bytes, max_requests)
+                if found or not lost:
+                    return found
+                self._drop(destination, place, lost, "the end of the machine, which lost them")
+                self._save()
+            return []
 
     def done(self, destination: str, bodies: Sequence[Body], **counted: int) -> None:
         """Move a destination's place behind what was read, and add to its counts."""
@@ -238,6 +245,7 @@ class DiskQueue:
             if self._open:
                 self._open.close()
                 self._open = None
+            self._files.close()
             self._changed.notify_all()
 
     # What follows is called with the lock held.
@@ -258,6 +266,7 @@ class DiskQueue:
             # It would be taken for the new file's.
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}-wal").rename(f"{aside}-wal")
+            self._files.set_aside(aside)
             _log.error("%s cannot be read (%s); it is %s now", self._path, error, aside)
             return self._connected()
 
@@ -277,7 +286,7 @@ class DiskQueue:
         database = self._database()
         rows = database.execute("SELECT destination, position, counts FROM places")
         known = {name: (position, json.loads(counts)) for name, position, counts in rows}
-        [(end,)] = database.execute("SELECT max(position + length(payload)) FROM bodies")
+        [(end,)] = database.execute("SELECT max(position + size) FROM bodies")
         self._end = max([end or 0, *(position for position, _ in known.values())])
         for name, max_bytes in destinations.items():
             place = self._places[name] = _Place(self._end, max_bytes)
@@ -295,6 +304,7 @@ class DiskQueue:
                 )
         with self._transaction() as database:
             database.executemany("DELETE FROM places WHERE destination = ?", [(n,) for n in known])
+        self._files.begin(self._end)
         self._save()
 
     def _database(self) -> sqlite3.Connection:
@@ -322,20 +332,41 @@ class DiskQueue:
         row = self._database().execute(statement, (place.position, *more)).fetchone()
         return row[0] if row else None
 
-    def _from(self, position: int) -> Generator[Body]:
-        """Yield bodies from a position on; from memory where they are there."""
+    def _next(
+        self, position: int, max_bytes: int, max_requests: int
+    ) -> tuple[list[Body], int | None]:
+        """Return what is next, or the end of what should be and is lost."""
+        found: list[Body] = []
+        size = 0
+        for body, end in self._from(position):
+            if body.end != end:
+                return found, end
+            size += len(body.payload)
+            if found and (size > max_bytes or body.experiment != found[0].experiment):
+                break
+            found.append(body)
+            if len(found) == max_requests:
+                break
+        return found, None
+
+    def _from(self, position: int) -> Generator[tuple[Body, int]]:
+        """Yield bodies from a position on, and where each ends unless it was lost.
+
+        They come from memory where they are there.
+        """
         if position < self._end and position not in self._recent:
             cursor = self._database().execute(
-                "SELECT position, at, items, experiment, payload FROM bodies WHERE position >= ?"
-                " ORDER BY position",
+                "SELECT position, at, items, experiment, size, checksum FROM bodies"
+                " WHERE position >= ? ORDER BY position",
                 (position,),
             )
             with contextlib.closing(cursor):
-                for row in cursor:
-                    yield Body(*row)
+                for *known, size, checksum in cursor:
+                    body = Body(*known, self._files.read(known[0], size, checksum))
+                    yield body, body.position + size
             return
         while body := self._recent.get(position):
-            yield body
+            yield body, body.end
             position = body.end
 
     def _remember(self, bodies: Iterable[Body]) -> None:
@@ -392,6 +423,7 @@ class DiskQueue:
         try:
             self._write_places(first)
             self._unsaved = False
+            self._files.forget(first)
             is_large = self._path.stat().st_size > _SMALL_FILE_BYTES
         except (sqlite3.Error, OSError) as error:
             self._say_failed(error)
@@ -403,7 +435,8 @@ class DiskQueue:
         rows = [
             (name, place.position, json.dumps(place.counts)) for name, place in self._places.items()
         ]
-        with self._transaction() as database:
+        # A file that is let go must not be asked for by places of before.
+        with self._transaction(safe=self._files.frees(first)) as database:
             database.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", rows)
             database.execute("DELETE FROM bodies WHERE position < ?", (first,))
 
@@ -420,6 +453,7 @@ class DiskQueue:
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             self._write_places(self._end)
             self._unsaved = False
+            self._files.forget(self._end)
         except (sqlite3.Error, OSError) as error:
             self._say_failed(error)
 

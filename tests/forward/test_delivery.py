@@ -284,22 +284,53 @@ def test_a_second_process_does_not_share_the_queue(forwarder, backend, endpoint)
         forwarder(endpoint(backend))
 
 
-def test_a_file_that_grew_is_given_back_when_nothing_waits(
+def test_what_the_disk_was_needed_for_is_given_back_and_used_again(
     forwarder, backend, endpoint, until, tmp_path, monkeypatch
 ):
     from otel_vtrack.forward import disk_queue  # noqa: PLC0415
 
-    monkeypatch.setattr(disk_queue, "_SMALL_FILE_BYTES", 4 << 20)
-    backend.answer = lambda *_: backend.unavailable()
+    # Its file is made anew whenever nothing waits.
+    monkeypatch.setattr(disk_queue, "_SMALL_FILE_BYTES", 1)
+    folder = tmp_path / "queue"
     forwards = forwarder(endpoint(backend, "http/protobuf", signals=["logs"]))
-    body = b"\x0a\x80\x80\x40" + bytes(1 << 20)
-    for _ in range(24):
-        forwards.append("logs", [(body, 1, "")])
-    file = tmp_path / "queue" / "queue-logs.sqlite"
-    assert file.stat().st_size > 4 << 20
-    backend.answer = lambda *_: None
-    until(lambda: counts(forwards, signal="logs")["sent_requests"] == 24)
-    assert backend.taken["logs"] == body * 24
-    until(lambda: file.stat().st_size < 1 << 20)
-    forwards.append("logs", [(body, 1, "")])
-    until(lambda: counts(forwards, signal="logs")["sent_requests"] == 25)
+
+    def size():
+        return sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+
+    bodies = [b"\x0a\x80\x80\x40" + bytes([number]) * (1 << 20) for number in range(40)]
+    for rest in (bodies, bodies[::-1]):
+        backend.reset()
+        backend.answer = lambda *_: backend.unavailable()
+        for number, body in enumerate(rest):
+            forwards.append("logs", [(body, 1, "")])
+            if number == 10:
+                # The others are written over what these leave behind.
+                backend.answer = lambda *_: None
+                until(lambda: backend.bodies["logs"][10:])
+                backend.answer = lambda *_: backend.unavailable()
+        assert size() > 28 << 20
+        backend.answer = lambda *_: None
+        until(lambda rest=rest: backend.taken["logs"] == b"".join(rest))
+        until(lambda: not counts(forwards, signal="logs")["queued_bytes"])
+        assert size() < 20 << 20
+        assert len(list(folder.glob("*.bodies"))) <= 2
+
+
+def test_what_the_death_of_the_machine_took_is_counted_and_what_is_left_arrives(
+    forwarder, backend, endpoint, numbered, until, tmp_path, caplog
+):
+    backend.stop()
+    forwards = forwarder(endpoint(backend))
+    for number in range(1, 4):
+        forwards.append("traces", [(numbered(number), 1, "")])
+    forwards.close(0)
+    (file,) = (tmp_path / "queue").glob("*.bodies")
+    with file.open("r+b") as bodies:
+        bodies.seek(len(numbered(1)))
+        bodies.write(bytes(20))
+    backend.start()
+    forwards = forwarder(endpoint(backend))
+    until(lambda: backend.spans() == names([1, 3]))
+    found = until(lambda: (c := counts(forwards))["sent_items"] == 2 and c)
+    assert (found["dropped_requests"], found["dropped_items"]) == (1, 1)
+    assert "the end of the machine" in caplog.text

@@ -50,8 +50,8 @@ def senders(make_spans):
     return Senders(make_spans)
 
 
-def killed_under_load(served, senders, seconds):
-    threads = senders.run(served, 60)
+def killed_under_load(served, senders, seconds, pad=0):
+    threads = senders.run(served, 60, pad=pad)
     time.sleep(seconds)
     assert served.stop(signal.SIGKILL) == -signal.SIGKILL
     for thread in threads:
@@ -67,13 +67,14 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(
         endpoint(fast, signals=["traces"]),
         endpoint(slow, "http/protobuf", "slow", signals=["traces"]),
     )
-    killed_under_load(forwarding(*destinations), senders, 1.0)
+    # Much, so that files of the queue are written over.
+    killed_under_load(forwarding(*destinations), senders, 1.0, pad=100_000)
     slow.answer = lambda *_: None
     served = forwarding(*destinations)
     for name, backend in (("backend", fast), ("slow", slow)):
-        until(lambda backend=backend: senders.acknowledged <= set(backend.spans()))
-        # Each span counts once as sent, though the last of them may have come twice.
         until(lambda name=name: not counts(served, name)["queued_bytes"])
+        assert senders.acknowledged <= set(backend.spans())
+        # Each span counts once as sent, though the last of them may have come twice.
         found = counts(served, name)
         assert len(senders.acknowledged) <= found["sent_items"] <= len(backend.spans())
         assert found["dropped_items"] == found["dead_lettered_items"] == 0
