@@ -361,9 +361,9 @@ class DiskQueue:
                 (position,),
             )
             with contextlib.closing(cursor):
-                for *known, size, checksum in cursor:
-                    body = Body(*known, self._files.read(known[0], size, checksum))
-                    yield body, body.position + size
+                for at, received, items, experiment, size, checksum in cursor:
+                    payload = self._files.read(at, size, checksum)
+                    yield Body(at, received, items, experiment, payload), at + size
             return
         while body := self._recent.get(position):
             yield body, body.end

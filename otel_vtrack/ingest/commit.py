@@ -132,6 +132,11 @@ class GroupCommit:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def stores(self) -> bool:
+        """Whether requests are stored, and not only passed on."""
+        return self._write is not None
+
     def submit(
         self,
         payload: bytes,

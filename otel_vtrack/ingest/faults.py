@@ -11,6 +11,7 @@ from typing import Final
 
 import grpc
 from google.protobuf import duration_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from otel_vtrack.errors import Overloaded, StoreUnavailable, VtrackError, WireError
@@ -97,6 +98,9 @@ def fault_of(error: BaseException) -> Fault:
             return _unavailable(error, error.retry_after_seconds)
         case StoreUnavailable():
             return _unavailable(error, _RETRY_SECONDS)
+        case DecodeError():
+            message = "the request is not OTLP throughout; send the bytes an OTLP encoder made"
+            return Fault(grpc.StatusCode.INVALID_ARGUMENT, 400, message)
         case WireError():
             return Fault(grpc.StatusCode.INVALID_ARGUMENT, 400, str(error)[:_LONGEST_MESSAGE])
         case _:

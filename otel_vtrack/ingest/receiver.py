@@ -60,6 +60,8 @@ class Receiver:
     ) -> bytes:
         """Store a request and return the serialized answer: empty when all of it was taken.
 
+        What is only passed on is looked at no further than to count it.
+
         Args:
             signal: Which kind of request.
             payload: The request.
@@ -72,23 +74,22 @@ class Receiver:
         commit = self._commits.get(signal.name)
         if not commit:
             raise faults.not_served(signal.name)
-        if signal is METRICS:
-            if items := validate.metrics(payload):
-                await asyncio.wrap_future(commit.submit(payload, items))
-            return b""
-        checked = validate.traces(payload) if signal is TRACES else validate.logs(payload)
+        if not commit.stores:
+            checked = validate.Checked(payload, validate.outline(signal, payload))
+        else:
+            checked = validate.traces(payload) if signal is TRACES else validate.logs(payload)
         if checked.items:
             stored = forwarded = await self._processed(signal, checked.payload)
             if signal is not TRACES:
                 adjusted_count = 0.0
-            if experiment or adjusted_count:
+            if commit.stores and (experiment or adjusted_count):
                 stored = framing.with_experiment(stored, experiment, adjusted_count)
             done = commit.submit(stored, checked.items, forwarded=forwarded, experiment=experiment)
             await asyncio.wrap_future(done)
         return _answer(signal, checked) if checked.message else b""
 
     async def _processed(self, signal: Signal, payload: bytes) -> bytes:
-        if not self._process:
+        if signal is METRICS or not self._process:
             return payload
         if len(payload) > _LARGE:
             return await asyncio.to_thread(self._process, signal, payload)

@@ -17,12 +17,14 @@ from typing import Any, Final
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 from google.protobuf.descriptor import FileDescriptor
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 _Field = descriptor_pb2.FieldDescriptorProto
 
 TRACES: Final = trace_service_pb2.ExportTraceServiceRequest.DESCRIPTOR
 LOGS: Final = logs_service_pb2.ExportLogsServiceRequest.DESCRIPTOR
+METRICS: Final = metrics_service_pb2.ExportMetricsServiceRequest.DESCRIPTOR
 
 # Scalars of which all values are wanted, not the last one.
 _COLLECTED: Final = frozenset(
@@ -87,7 +89,7 @@ def message_class(
     """Make the folded twin of a request's message class.
 
     Args:
-        request: Descriptor of the message, `TRACES` or `LOGS`.
+        request: Descriptor of the message, `TRACES`, `LOGS` or `METRICS`.
         opaque: By message name, the message fields kept as a list of their raw bytes.
         check_utf8: Whether text that is not UTF-8 fails the parse, as protobuf wants it.
     """

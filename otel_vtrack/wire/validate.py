@@ -1,9 +1,11 @@
 """Which spans and log records of a request are acceptable, and how many are not.
 
-Every request is parsed whole, once, before it joins others (see `otel_vtrack.wire.folded`).
-One with nothing to object to is passed on byte for byte.
+Every request that is stored is parsed whole, once, before it joins others (see
+`otel_vtrack.wire.folded`). One with nothing to object to is passed on byte for byte. Of what is
+only passed on, no more is read than the outline.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,14 +13,12 @@ from typing import Any, Final
 from google.protobuf import message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.errors import WireError
 from otel_vtrack.wire import folded, framing
+from otel_vtrack.wire.signals import LOGS, METRICS, TRACES, Signal
 
 _NO_TRACE: Final = bytes(16)
 _NO_SPAN: Final = bytes(8)
@@ -32,17 +32,22 @@ _LAST_TIME: Final = (1 << 63) - 1
 # microseconds that were sent as nanoseconds.
 _FIRST_LIKELY_TIME: Final = 946_684_800 * 10**9
 
-_folded_traces: Final = folded.message_class(folded.TRACES).FromString
-_folded_logs: Final = folded.message_class(folded.LOGS).FromString
-_raw_spans: Final = folded.message_class(
-    folded.TRACES, {"ScopeSpans": frozenset({"spans"})}
-).FromString
-_raw_records: Final = folded.message_class(
-    folded.LOGS, {"ScopeLogs": frozenset({"log_records"})}
-).FromString
-_any_text: Final[dict[Any, Callable[[bytes], message.Message]]] = {
-    kind: folded.message_class(kind, check_utf8=False).FromString
-    for kind in (folded.TRACES, folded.LOGS)
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A signal's way from a request to its items: fields, and the message that has the last."""
+
+    request: Any
+    fields: tuple[str, str, str]
+    last: str
+
+
+_KINDS: Final = {
+    TRACES.name: _Kind(folded.TRACES, ("resource_spans", "scope_spans", "spans"), "ScopeSpans"),
+    LOGS.name: _Kind(folded.LOGS, ("resource_logs", "scope_logs", "log_records"), "ScopeLogs"),
+    METRICS.name: _Kind(
+        folded.METRICS, ("resource_metrics", "scope_metrics", "metrics"), "ScopeMetrics"
+    ),
 }
 
 _DICTIONARY: Final = (
@@ -84,13 +89,13 @@ def traces(payload: bytes) -> Checked:
     Raises:
         WireError: The bytes are no such request; none of it can be kept.
     """
-    request: Any = _parsed(payload, folded.TRACES, _folded_traces)
+    request: Any = _parsed(payload, TRACES.name)
     group = request.resource_spans
     scope = group.scope_spans
     span = scope.spans
     trace_ids = list(span.trace_id)
     span_ids = list(span.span_id)
-    items = len(_raw_spans(payload).resource_spans.scope_spans.spans)  # pyright: ignore[reportAttributeAccessIssue]
+    items = _count(payload, TRACES.name)
     warning = _warning(group.resource, scope.scope, span, span.events, span.links)
     starts = list(span.start_time_unix_nano)
     if items and (len(starts) < items or min(starts) < _FIRST_LIKELY_TIME):
@@ -122,11 +127,11 @@ def logs(payload: bytes) -> Checked:
     Raises:
         WireError: The bytes are no such request; none of it can be kept.
     """
-    request: Any = _parsed(payload, folded.LOGS, _folded_logs)
+    request: Any = _parsed(payload, LOGS.name)
     group = request.resource_logs
     scope = group.scope_logs
     record = scope.log_records
-    items = len(_raw_records(payload).resource_logs.scope_logs.log_records)  # pyright: ignore[reportAttributeAccessIssue]
+    items = _count(payload, LOGS.name)
     warning = _warning(group.resource, scope.scope, record, body=record.body)
     payload = _without_private_field(payload, group)
     if (
@@ -139,40 +144,65 @@ def logs(payload: bytes) -> Checked:
     return _without_bad_records(payload, warning)
 
 
-def metrics(payload: bytes) -> int:
-    """Check that an ExportMetricsServiceRequest is one, and return how many metrics it has.
+def outline(signal: Signal, payload: bytes) -> int:
+    """Check that a request is one down to its spans, log records or metrics, and count them.
+
+    What is in them is for who stores them to judge.
 
     Raises:
         WireError: It is not.
     """
     try:
-        request = ExportMetricsServiceRequest.FromString(payload)
+        return _count(payload, signal.name)
     except message.DecodeError:
         raise WireError(
-            "the body is no ExportMetricsServiceRequest in protobuf; "
+            f"the body is no {_KINDS[signal.name].request.name} in protobuf; "
             "send the bytes an OTLP encoder made, whole"
         ) from None
-    return sum(
-        len(scope.metrics) for group in request.resource_metrics for scope in group.scope_metrics
-    )
 
 
-def _parsed(payload: bytes, kind: Any, parse: Callable[[bytes], Any]) -> Any:
+# Classes are made when they are needed: who only passes on needs one of them a signal.
+
+
+@functools.cache
+def _whole(signal: str) -> Callable[[bytes], message.Message]:
+    return folded.message_class(_KINDS[signal].request).FromString
+
+
+@functools.cache
+def _any_text(signal: str) -> Callable[[bytes], message.Message]:
+    return folded.message_class(_KINDS[signal].request, check_utf8=False).FromString
+
+
+@functools.cache
+def _outline(signal: str) -> Callable[[bytes], message.Message]:
+    kind = _KINDS[signal]
+    opaque = {kind.last: frozenset({kind.fields[-1]})}
+    return folded.message_class(kind.request, opaque).FromString
+
+
+def _count(payload: bytes, signal: str) -> int:
+    found: Any = _outline(signal)(payload)
+    for name in _KINDS[signal].fields:
+        found = getattr(found, name)
+    return len(found)
+
+
+def _parsed(payload: bytes, signal: str) -> Any:
     try:
-        return parse(payload)
+        return _whole(signal)(payload)
     except message.DecodeError:
         pass
+    name = _KINDS[signal].request.name
     # The parser does not say why. Only a failed request pays for finding out.
     try:
-        _any_text[kind](payload)
+        _any_text(signal)(payload)
     except message.DecodeError:
         raise WireError(
-            f"the body is no {kind.name} in protobuf, or is nested deeper than 100 levels; "
+            f"the body is no {name} in protobuf, or is nested deeper than 100 levels; "
             "send the bytes an OTLP encoder made, whole"
         ) from None
-    raise WireError(
-        f"a text of this {kind.name} is not UTF-8; encode text as UTF-8 or send bytes_value"
-    )
+    raise WireError(f"a text of this {name} is not UTF-8; encode text as UTF-8 or send bytes_value")
 
 
 def _without_private_field(payload: bytes, group: Any) -> bytes:

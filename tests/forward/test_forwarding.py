@@ -47,15 +47,20 @@ def test_all_signals_arrive_byte_for_byte_with_headers(
     logs.resource_logs.add().scope_logs.add().log_records.add(event_name="e")
     metrics = ExportMetricsServiceRequest()
     metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="m")
+    traces = numbered(1)
+    # A store would not take it; who only forwards leaves that to the backend.
+    traces.resource_spans[0].scope_spans[0].spans.add(name="without ids")
     sent = {
         # With a field that nobody knows yet.
-        "traces": numbered(1).SerializeToString() + b"\x9a\x06\x03new",
+        "traces": traces.SerializeToString() + b"\x9a\x06\x03new",
         "logs": logs.SerializeToString(),
         "metrics": metrics.SerializeToString(),
     }
     assert served.export(sent["traces"]) == b""
     assert served.export(sent["metrics"], "metrics") == b""
     assert served.ask("/v1/logs", sent["logs"]).status == 200
+    for signal in sent:
+        assert served.ask(f"/v1/{signal}", b"garbage").status == 400
     until(lambda: backends[0].taken == sent)
     until(lambda: backends[1].taken == {**sent, "logs": sent["logs"] * 2})
     for headers in backends[0].headers:

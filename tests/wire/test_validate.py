@@ -1,5 +1,7 @@
 """What is taken, what is taken out, and that good bytes pass untouched."""
 
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_vtrack.errors import WireError
 from otel_vtrack.wire import validate
+from otel_vtrack.wire.signals import SIGNALS
 
 LAST_TIME = 2**63 - 1
 START = 1_790_000_000_000_000_000
@@ -127,7 +130,14 @@ def test_what_a_rejection_leaves_keeps_unknown_fields():
     assert b"\xa2\x06\x03new" in checked.payload
 
 
-@pytest.mark.parametrize("check", [validate.traces, validate.logs, validate.metrics])
+@pytest.mark.parametrize(
+    "check",
+    [
+        validate.traces,
+        validate.logs,
+        *(functools.partial(validate.outline, signal) for signal in SIGNALS),
+    ],
+)
 @pytest.mark.parametrize("payload", [b"garbage", b"\x0a\x05ab", b"\x0b"])
 def test_bytes_that_are_no_request_are_refused(check, payload):
     with pytest.raises(WireError, match="send the bytes an OTLP encoder made"):
