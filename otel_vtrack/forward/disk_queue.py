@@ -31,7 +31,7 @@ _LOG_EVERY_SECONDS: Final = 60.0
 # A file that was once larger than this is made anew when nothing waits.
 _SMALL_FILE_BYTES: Final = 16 << 20
 # Destinations that keep up get what was just appended without reading it back.
-_RECENT_BYTES: Final = 2 << 20
+_RECENT_BYTES: Final = 1 << 20
 _SCHEMA: Final = """
 PRAGMA page_size = 4096;
 PRAGMA locking_mode = EXCLUSIVE;

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 import grpc
-import urllib3
 
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.forward import outcome
@@ -136,6 +135,10 @@ class _Http:
     def __init__(
         self, destination: Destination, headers: dict[str, str], context: ssl.SSLContext | None
     ) -> None:
+        # A megabyte and a half that is not needed where all destinations take gRPC.
+        import urllib3  # noqa: PLC0415
+
+        self._errors = urllib3.exceptions.HTTPError
         self._base = destination.base_url
         self._zips = destination.compression == "gzip"
         self._headers = {"user-agent": _user_agent(), **headers, "content-type": _PROTOBUF}
@@ -166,7 +169,7 @@ class _Http:
                 answer = response.read(_LARGEST_ANSWER)
                 if not response.read(1):
                     response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
+        except self._errors as error:
             return outcome.unreachable(f"there was no answer ({_why(error)})")
         if 200 <= response.status < 300:
             return outcome.taken(signal, answer)
