@@ -204,10 +204,11 @@ class DiskQueue:
                 return
             self._save()
 
-    def wait(self, timeout: float, until: threading.Event) -> None:
-        """Wait until something is appended, `wake` is called, or the time is over."""
+    def wait(self, destination: str, timeout: float, until: threading.Event) -> None:
+        """Wait until something waits for a destination, `wake` is called, or the time is over."""
         with self._changed:
-            if not until.is_set():
+            # Looked at again here, as it may have been appended since nothing was found.
+            if not until.is_set() and self._places[destination].position >= self._end:
                 self._changed.wait(timeout)
 
     def wake(self) -> None:

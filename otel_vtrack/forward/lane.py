@@ -103,7 +103,7 @@ class Lane:
         if not bodies:
             if self._finishing.is_set() or self._queue.closed:
                 return False
-            self._queue.wait(_STEP_SECONDS, self._finishing)
+            self._queue.wait(name, _STEP_SECONDS, self._finishing)
             return True
         payloads = [body.payload for body in bodies]
         joined = payloads[0] if len(payloads) == 1 else b"".join(payloads)

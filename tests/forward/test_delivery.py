@@ -1,6 +1,8 @@
 """What becomes of requests between the queue and a backend: a forwarder, sockets and a disk."""
 
 import json
+import threading
+import time
 
 import grpc
 import pytest
@@ -334,3 +336,15 @@ def test_what_the_death_of_the_machine_took_is_counted_and_what_is_left_arrives(
     found = until(lambda: (c := counts(forwards))["sent_items"] == 2 and c)
     assert (found["dropped_requests"], found["dropped_items"]) == (1, 1)
     assert "the end of the machine" in caplog.text
+
+
+def test_what_is_appended_just_before_a_wait_is_not_waited_with(tmp_path):
+    from otel_vtrack.forward.disk_queue import DiskQueue  # noqa: PLC0415
+
+    queue = DiskQueue(tmp_path / "queue.sqlite", "traces", {"backend": 1 << 20})
+    assert queue.read("backend", 1 << 20) == []
+    queue.append([(b"body", 1, "")])
+    began = time.monotonic()
+    queue.wait("backend", 5, threading.Event())
+    assert time.monotonic() - began < 1
+    queue.close()
