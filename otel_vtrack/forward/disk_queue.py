@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from otel_vtrack.body_files import BodyFiles
 from otel_vtrack.errors import SettingsError, StoreUnavailable
-from otel_vtrack.forward.body_files import BodyFiles
 
 _log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ class BodyFiles:
     def __init__(self, beside: Path, *, fsync: bool = False) -> None:
         self._beside = beside
         self._fsync = fsync
-        found = beside.parent.glob(f"{beside.stem}-*{_SUFFIX}")
+        found = beside.parent.glob(f"{beside.name}-*{_SUFFIX}")
         self._starts = sorted(int(path.stem.rpartition("-")[2]) for path in found)
         self._spare: Path | None = None
         # The file that is written, and the one that was read last, with its start.
@@ -119,7 +119,7 @@ class BodyFiles:
             self._written = -1
 
     def _path(self, start: int) -> Path:
-        return self._beside.with_name(f"{self._beside.stem}-{start:020}{_SUFFIX}")
+        return Path(f"{self._beside}-{start:020}{_SUFFIX}")
 
     def _begin_file(self, start: int) -> None:
         if self._spare:
