@@ -8,18 +8,22 @@ compression. What differs is where requests wait:
 - collector: in memory, its default; collector-disk: in `file_storage`.
 """
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import grpc
+
 ROTEL: Final = "rotel==0.0.1a15"
-# One flow-control window of backpressure is no limit of a batch: as much as OTLP's default.
+# As much as OTLP asks receivers to take.
 _LARGEST_MIB: Final = 64
 
 _HERE: Final = Path(__file__).parent
@@ -48,8 +52,25 @@ class Agent:
                 cwd=folder,
             )
 
+    def wait(self, timeout: float) -> None:
+        """Wait until it takes requests.
+
+        Raises:
+            NotHere: It does not, or it has ended.
+        """
+        deadline = time.monotonic() + timeout
+        with grpc.insecure_channel(self.target) as channel:
+            ready = grpc.channel_ready_future(channel)
+            while self.process.poll() is None and time.monotonic() < deadline:
+                with contextlib.suppress(grpc.FutureTimeoutError):
+                    ready.result(0.2)
+                    return
+            ready.cancel()
+        said = " ".join(self._log.read_text(errors="replace").split())
+        raise NotHere(f"it does not take requests: {said[:200]}")
+
     def stop(self) -> None:
-        """End it; what it has to say when it does not end well is raised."""
+        """End it, the hard way if it takes long."""
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -57,14 +78,16 @@ class Agent:
             self.process.kill()
             self.process.wait()
 
-    def said(self) -> str:
-        """Return the end of its log."""
-        return self._log.read_text(errors="replace")[-2_000:]
-
 
 def vtrack(sink: str, folder: Path) -> Agent:
     """Start `vtrack serve` that only forwards, with the settings it has by itself."""
     return _vtrack(sink, folder, store=False)
+
+
+def vtrack_enrich(sink: str, folder: Path) -> Agent:
+    """Start one that only forwards, and adds attributes to every Resource."""
+    lacking = {"deployment.id": "canary-7", "cloud.region": "eu-central-1"}
+    return _vtrack(sink, folder, store=False, enrich={"attributes": lacking})
 
 
 def vtrack_store(sink: str, folder: Path) -> Agent:
@@ -72,7 +95,7 @@ def vtrack_store(sink: str, folder: Path) -> Agent:
     return _vtrack(sink, folder, store=True)
 
 
-def _vtrack(sink: str, folder: Path, *, store: bool) -> Agent:
+def _vtrack(sink: str, folder: Path, *, store: bool, **more: object) -> Agent:
     target = f"127.0.0.1:{_free_port()}"
     settings = {
         "grpc": target,
@@ -81,6 +104,7 @@ def _vtrack(sink: str, folder: Path, *, store: bool) -> Agent:
         "store_url": f"chdb://{folder / 'store'}",
         "forward_folder": str(folder / "queue"),
         "destinations": [{"name": "sink", "endpoint": f"http://{sink}", "protocol": "grpc"}],
+        **more,
     }
     path = folder / "vtrack.yaml"
     # JSON is YAML.
@@ -123,6 +147,7 @@ def collector_disk(sink: str, folder: Path) -> Agent:
 
 AGENTS: Final[dict[str, Callable[[str, Path], Agent]]] = {
     "vtrack": vtrack,
+    "vtrack-enrich": vtrack_enrich,
     "rotel": rotel,
     "collector": collector,
     "collector-disk": collector_disk,

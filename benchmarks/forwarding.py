@@ -275,11 +275,7 @@ def _started(name: str, sink: str) -> Generator[Agent]:
     with tempfile.TemporaryDirectory(prefix="vtrack-bench-") as folder:
         agent = AGENTS[name](sink, Path(folder))
         try:
-            with grpc.insecure_channel(agent.target) as channel:
-                try:
-                    grpc.channel_ready_future(channel).result(60)
-                except grpc.FutureTimeoutError:
-                    raise NotHere(f"{name} does not take requests: {agent.said()}") from None
+            agent.wait(60)
             yield agent
         finally:
             agent.stop()
