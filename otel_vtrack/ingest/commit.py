@@ -221,19 +221,24 @@ class GroupCommit:
 
     def _run(self) -> None:
         while batch := self._take():
-            live = [waiting for waiting in batch if waiting.done.set_running_or_notify_cancel()]
-            self._count("abandoned", len(batch) - len(live))
-            try:
-                if live:
-                    self._store(live)
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-                # A writer that dies would leave its callers, and all later ones, waiting.
-                _log.exception("%s: storing a batch failed in an unforeseen way", self._name)
-                for waiting in live:
-                    if not waiting.done.done():
-                        waiting.done.set_exception(error)
-            finally:
-                self._settle(batch)
+            self._deal_with(batch)
+            # It may be large, and the next one long in coming.
+            del batch
+
+    def _deal_with(self, batch: list[_Waiting]) -> None:
+        live = [waiting for waiting in batch if waiting.done.set_running_or_notify_cancel()]
+        self._count("abandoned", len(batch) - len(live))
+        try:
+            if live:
+                self._store(live)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            # A writer that dies would leave its callers, and all later ones, waiting.
+            _log.exception("%s: storing a batch failed in an unforeseen way", self._name)
+            for waiting in live:
+                if not waiting.done.done():
+                    waiting.done.set_exception(error)
+        finally:
+            self._settle(batch)
 
     def _take(self) -> list[_Waiting]:
         """Wait for requests and take as many as may be joined; none means stop."""
