@@ -190,7 +190,7 @@ def _collector(sink: str, folder: Path, *, on_disk: bool) -> Agent:
 def _collector_binary() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "otel-vtrack" / "collector"
-    made = [path for path in folder.glob("*/otelcol*") if os.access(path, os.X_OK)]
+    made = [path for path in folder.glob("*/collector") if os.access(path, os.X_OK)]
     if not made:
         raise NotHere(f"no Collector in {folder}; make test-collectors builds one")
     return max(made, key=lambda path: path.stat().st_mtime)
