@@ -75,6 +75,8 @@ def server(folder: Path) -> tuple[subprocess.Popen[str], str]:
         [
             *(sys.executable, "-m", "otel_vtrack", "serve", "--store-url", f"chdb://{folder}"),
             *("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"),
+            # Its versions differ, and looking at them would take from what is measured.
+            *("--watch-interval-seconds", "0"),
         ],
         stdout=subprocess.PIPE,
         text=True,

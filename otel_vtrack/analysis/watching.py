@@ -1,9 +1,4 @@
-"""Finds the deployments to watch, and compares each with what it replaced.
-
-A deployment here is a version of a service that an environment never saw before: it becomes the
-main version or stays a canary, as in `timeline`. It replaces what was the main version when its
-first trace began.
-"""
+"""Compares each deployment under watch with what it replaced; `deployed` finds them."""
 
 import hashlib
 import json
@@ -12,21 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from otel_vtrack.analysis import sequential, timeline
+from otel_vtrack.analysis import sequential
+from otel_vtrack.analysis.deployed import (
+    NEW_VERSION,
+    PROMOTION,
+    REDEPLOYMENT,
+    RETURN,
+    WATCHED_NS,
+    WatchedDeployment,
+)
 from otel_vtrack.analysis.sequential import Bounded, Sums
 from otel_vtrack.analysis.statistics import Estimate
-from otel_vtrack.analysis.timeline import Main
 from otel_vtrack.query import watch
-from otel_vtrack.query.timeline import Activity, Place
-from otel_vtrack.query.watch import NewVersion, Pair, Side, WatchEvent
+from otel_vtrack.query.watch import Pair, SideSums, WatchEvent
 from otel_vtrack.store.client import Store
 
-WATCHED_NS: Final = 86_400_000_000_000
-"""So long a deployment is watched, and so far back goes what it is compared with: a day each."""
-MOST_DEPLOYMENTS: Final = 500
-"""Most that are watched at a time, the newest."""
 REGRESSION: Final = "regression"
 """The one kind of event: a metric got worse by more than its threshold."""
+POOLED_PART: Final = 0.1
+"""So much of the chance of a false alarm is left for looks that take all routes as one: which
+way one looks may change from one look to another, and both ways together have to hold."""
 MOST_BEFORE: Final = 50_000
 """About so many of the baseline's traces before the deployment are read at most."""
 MOST_A_PERIOD: Final = 20_000
@@ -58,28 +58,6 @@ METRICS: Final = (
     Metric("slow_rate", binary=True, threshold=0.01),
 )
 """In the order in which `watch/sums.sql` has them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchedDeployment:
-    """A version and the one it replaced; times in nanoseconds since 1970.
-
-    Attributes:
-        start_time_ns: When its first trace began.
-        end_time_ns: When its last trace began; None if it is not gone.
-        trace_count: Its traces so far.
-        place_trace_count: Those of all versions there, of the day before the time at which it was
-            looked, and the day before that.
-    """
-
-    place: Place
-    version: str
-    deployment_id: str
-    start_time_ns: int
-    end_time_ns: int | None
-    baseline_version: str
-    trace_count: int
-    place_trace_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +96,8 @@ class Look:
         baseline_cluster_count: Sessions in these on routes that both have, or single traces where
             no session is told.
         candidate_cluster_count: The same of the deployment.
-        metrics: Empty where there is no route of which both have traces.
+        routes_pooled: Whether all routes are compared as one, since both share hardly any.
+        metrics: Empty where there is nothing that both have traces of.
         alarmed: Metrics of which an event is stored.
     """
 
@@ -127,6 +106,7 @@ class Look:
     candidate_count: int = 0
     baseline_cluster_count: int = 0
     candidate_cluster_count: int = 0
+    routes_pooled: bool = False
     metrics: tuple[WatchedMetric, ...] = ()
     alarmed: frozenset[str] = frozenset()
 
@@ -142,68 +122,6 @@ class Board:
 
     looked_at_ns: int | None = None
     looks: tuple[Look, ...] = ()
-
-
-def deployments(store: Store, now_ns: int) -> list[WatchedDeployment]:
-    """Find the deployments that began less than a day ago, the newest first.
-
-    One that replaced nothing, as the first in its place, is left out.
-
-    Args:
-        store: Where to look.
-        now_ns: What time it is.
-
-    Raises:
-        InvalidArgument: There are too many.
-    """
-    since_ns = now_ns - WATCHED_NS
-    fresh = watch.new_versions(store, since_ns, MOST_DEPLOYMENTS)
-    places = sorted({each.place for each in fresh})
-    seen = watch.activity(store, places, since_ns - WATCHED_NS) if places else {}
-    found: list[WatchedDeployment] = []
-    for place, activity in seen.items():
-        versions = [each for each in fresh if each.place == place]
-        found += _of_place(place, versions, activity, since_ns)
-    return sorted(found, key=lambda each: (each.start_time_ns, each.version), reverse=True)
-
-
-def _of_place(
-    place: Place, versions: Sequence[NewVersion], activity: Sequence[Activity], since_ns: int
-) -> list[WatchedDeployment]:
-    periods, mains = timeline.periods(activity)
-    found: list[WatchedDeployment] = []
-    for each in versions:
-        own = [period for period in periods if period.version == each.version]
-        if not own:
-            continue
-        start_ns = own[0].start_time_ns
-        baseline = _replaced(activity, mains, each.version, start_ns)
-        if baseline and start_ns >= since_ns:
-            found.append(
-                WatchedDeployment(
-                    place=place,
-                    version=each.version,
-                    deployment_id=each.deployment_id,
-                    start_time_ns=start_ns,
-                    end_time_ns=own[-1].end_time_ns,
-                    baseline_version=baseline,
-                    trace_count=sum(period.trace_count for period in own),
-                    place_trace_count=sum(period.trace_count for period in periods),
-                )
-            )
-    return found
-
-
-def _replaced(
-    activity: Sequence[Activity], mains: Sequence[Main], version: str, start_ns: int
-) -> str:
-    """Return which version was the main one just before a time; empty if there was none."""
-    before = [main.version for main in mains if main.from_ns < start_ns and main.version != version]
-    if before:
-        return before[-1]
-    # Where one follows the other within a bucket, it is the one that had most until then.
-    had = [each for each in activity if each.first_ns < start_ns and each.version != version]
-    return max(had, key=lambda each: (each.trace_count, each.version)).version if had else ""
 
 
 def look(store: Store, deployment: WatchedDeployment) -> Look:
@@ -225,13 +143,14 @@ def look(store: Store, deployment: WatchedDeployment) -> Look:
         candidate_count=candidate.trace_count,
         baseline_cluster_count=baseline.cluster_count,
         candidate_cluster_count=candidate.cluster_count,
+        routes_pooled=candidate.routes_pooled,
         metrics=_metrics(baseline, candidate),
     )
 
 
 def _pair(deployment: WatchedDeployment) -> Pair:
     start_ns = deployment.start_time_ns
-    from_ns, until_ns = start_ns - WATCHED_NS, start_ns + WATCHED_NS
+    from_ns, until_ns = start_ns - WATCHED_NS, deployment.until_ns
     since = [from_ns, start_ns]
     length = _FIRST_PERIOD_NS
     while start_ns + length < until_ns:
@@ -239,8 +158,9 @@ def _pair(deployment: WatchedDeployment) -> Pair:
         length *= 2
     return Pair(
         place=deployment.place,
-        baseline_version=deployment.baseline_version,
-        candidate_version=deployment.version,
+        baseline=deployment.baseline,
+        candidate=deployment.candidate,
+        start_ns=start_ns,
         from_ns=from_ns,
         until_ns=until_ns,
         since_ns=since,
@@ -279,17 +199,20 @@ def _one_in(count: int, most: int) -> int:
     return 1 << max(0, math.ceil(math.log2(max(count, 1) / most)))
 
 
-def _metrics(baseline: Side, candidate: Side) -> tuple[WatchedMetric, ...]:
+def _metrics(baseline: SideSums, candidate: SideSums) -> tuple[WatchedMetric, ...]:
     if not baseline.route_count:
         return ()
     compared = baseline.compared_count + candidate.compared_count
+    alpha = sequential.ALPHA * (POOLED_PART if baseline.routes_pooled else 1 - POOLED_PART)
     return tuple(
-        _metric(metric, *(_sums(side, number, compared) for side in (baseline, candidate)))
+        _metric(
+            metric, *(_sums(side, number, compared) for side in (baseline, candidate)), alpha=alpha
+        )
         for number, metric in enumerate(METRICS)
     )
 
 
-def _sums(side: Side, number: int, compared_count: int) -> Sums:
+def _sums(side: SideSums, number: int, compared_count: int) -> Sums:
     # Liang and Zeger's variance, a little larger for what was estimated: a level for each route,
     # and the difference.
     left = max(1, compared_count - side.route_count - 1)
@@ -302,8 +225,10 @@ def _sums(side: Side, number: int, compared_count: int) -> Sums:
     )
 
 
-def _metric(metric: Metric, baseline: Sums, candidate: Sums) -> WatchedMetric:
-    found = sequential.compare(baseline, candidate, binary=metric.binary, comparisons=len(METRICS))
+def _metric(metric: Metric, baseline: Sums, candidate: Sums, *, alpha: float) -> WatchedMetric:
+    found = sequential.compare(
+        baseline, candidate, binary=metric.binary, comparisons=len(METRICS), alpha=alpha
+    )
     means = baseline.mean, candidate.mean
     threshold = max(metric.threshold, metric.share * baseline.mean)
     if not metric.binary:
@@ -334,8 +259,10 @@ def events(look: Look, now_ns: int) -> list[WatchEvent]:
                 **place._asdict(),
                 version=deployment.version,
                 deployment_id=deployment.deployment_id,
+                deployment_kind=deployment.kind,
                 deployment_start_time_ns=deployment.start_time_ns,
-                baseline_version=deployment.baseline_version,
+                baseline_version=deployment.baseline.version,
+                baseline_deployment_id=deployment.baseline.deployment_id,
                 metric=each.metric,
                 baseline=each.baseline,
                 candidate=each.candidate,
@@ -345,23 +272,32 @@ def events(look: Look, now_ns: int) -> list[WatchEvent]:
                 threshold=each.threshold,
                 baseline_count=look.baseline_count,
                 candidate_count=look.candidate_count,
-                summary=_summary(deployment, each, each.difference),
+                routes_pooled=look.routes_pooled,
+                summary=_summary(look, each, each.difference),
             )
         )
     return found
 
 
 def event_id(deployment: WatchedDeployment, metric: str, kind: str) -> str:
-    """Make the id that an event has whoever finds it, and how often.
+    """Make the id that an event has whoever finds it, and how often."""
+    return event_ids(deployment, metric, kind)[0]
 
-    It has no time in it: a version is watched once in a place, and the time of its first trace
-    changes when an earlier one arrives late.
+
+def event_ids(deployment: WatchedDeployment, metric: str, kind: str) -> tuple[str, ...]:
+    """Make the ids that an event may have been stored under: its own first.
+
+    The time of its first trace changes when an earlier one arrives late.
     """
-    said = [*deployment.place, deployment.version, metric, kind]
-    return "evt_" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    said = (*deployment.identity, metric, kind)
+    return tuple(
+        "evt_" + hashlib.sha256(json.dumps(each).encode()).hexdigest()[:32]
+        for each in ([(*said, number) for number in deployment.moments] or [said])
+    )
 
 
-def _summary(deployment: WatchedDeployment, metric: WatchedMetric, change: Estimate) -> str:
+def _summary(look: Look, metric: WatchedMetric, change: Estimate) -> str:
+    deployment = look.deployment
     place = deployment.place
     where = f" in {place.environment}" if place.environment else ""
     scale, unit, of = (1.0, " ms", "%") if metric.metric == "latency" else (100.0, " %", "points")
@@ -370,9 +306,29 @@ def _summary(deployment: WatchedDeployment, metric: WatchedMetric, change: Estim
         "latency": "traces take longer",
         "slow_rate": "more traces are slower than 95 % of those before on their route",
     }[metric.metric]
+    if look.routes_pooled:
+        what = what.replace(" on their route", "")
     lower, upper = (100 * (each or 0.0) for each in (change.lower, change.upper))
+    pooled = "; all routes together, since they share hardly any" if look.routes_pooled else ""
     return (
-        f"{place.service_name} {deployment.version}{where}: {what} than with"
-        f" {deployment.baseline_version}: {metric.candidate * scale:.3g}{unit} instead of"
-        f" {metric.baseline * scale:.3g}{unit}, {lower:+.3g} to {upper:+.3g} {of}"
+        f"{place.service_name} {_candidate(deployment)}{where}: {what} than with"
+        f" {_baseline(deployment)}: {metric.candidate * scale:.3g}{unit} instead of"
+        f" {metric.baseline * scale:.3g}{unit}, {lower:+.3g} to {upper:+.3g} {of}{pooled}"
     )
+
+
+def _candidate(deployment: WatchedDeployment) -> str:
+    how = {
+        NEW_VERSION: "",
+        RETURN: "back",
+        PROMOTION: "promoted",
+        REDEPLOYMENT: f"as {deployment.deployment_id}" if deployment.deployment_id else "again",
+    }[deployment.kind]
+    return f"{deployment.version} {how}".rstrip()
+
+
+def _baseline(deployment: WatchedDeployment) -> str:
+    baseline = deployment.baseline
+    if baseline.deployment_id:
+        return f"{baseline.version} as {baseline.deployment_id}"
+    return f"{baseline.version} before" if deployment.kind == REDEPLOYMENT else baseline.version

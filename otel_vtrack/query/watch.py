@@ -6,52 +6,101 @@ from typing import Any, Final, NamedTuple
 
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import experiments, paging
-from otel_vtrack.query.timeline import EARLIEST_NS, LATEST_NS, Activity, Place
+from otel_vtrack.query.timeline import EARLIEST_NS, LATEST_NS, Place
 from otel_vtrack.store.client import Store
 
 MOST_ROUTES: Final = 50
 """So many routes are told apart, the most frequent of the baseline; the others are one."""
+FEWEST_SHARED: Final = 0.05
+"""Where less of the candidate's traces is on routes that the baseline has, all routes are one."""
 
 _DAY_NS: Final = 86_400_000_000_000
 _WIDTH_NS: Final = 300_000_000_000
 _MOST_ROWS: Final = 200_000
 
 
-class NewVersion(NamedTuple):
-    """A version that some span told of for the first time lately, in any kind of span."""
+class SeenVersion(NamedTuple):
+    """A version that some span told of lately, in any kind of span.
+
+    Attributes:
+        first_ns: When the first one began, ever; in nanoseconds since 1970.
+        deployment_id: The last one of it; empty if none was told.
+        deployment_count: Different ones of it, lately.
+    """
 
     place: Place
     version: str
+    first_ns: int
     deployment_id: str
+    deployment_count: int
+
+
+class DeclaredDeployment(NamedTuple):
+    """Someone said that this version is put live then; in nanoseconds since 1970."""
+
+    place: Place
+    deployment_id: str
+    version: str
+    start_ns: int
+
+
+class DeploymentActivity(NamedTuple):
+    """What a deployment of a version began in a bucket of time; see `Activity`.
+
+    Attributes:
+        deployment_id: Empty where it is not told, or was not asked for.
+    """
+
+    version: str
+    deployment_id: str
+    bucket_ns: int
+    trace_count: int
+    first_ns: int
+    last_ns: int
+
+
+class Side(NamedTuple):
+    """Which traces are compared: of a version, or of one deployment of it.
+
+    Attributes:
+        deployment_id: Empty for all of the version's.
+    """
+
+    version: str
+    deployment_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two versions in one place, and the traces by which to compare them; times in ns since 1970.
+    """Two sides in one place, and the traces by which to compare them; times in ns since 1970.
 
     Attributes:
+        candidate: Its traces since `start_ns`; those before are the baseline's if it has them.
+        start_ns: When the candidate was put live.
         from_ns: Traces that began then or later.
         until_ns: Traces that began before.
         since_ns: When each period begins into which that time is divided; the first at `from_ns`.
     """
 
     place: Place
-    baseline_version: str
-    candidate_version: str
+    baseline: Side
+    candidate: Side
+    start_ns: int
     from_ns: int
     until_ns: int
     since_ns: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One version's traces, routes held equal; of each metric in the order of the query.
+class SideSums:
+    """One side's traces, routes held equal; of each metric in the order of the query.
 
     Attributes:
         trace_count: All of its traces.
         cluster_count: Clusters with a trace on a route that both versions have.
         compared_count: Traces on such routes.
         route_count: How many such routes there are.
+        routes_pooled: Whether all routes count as one, since hardly any is of both sides.
         effective_count: Of how many traces a plain mean would vary as much as the weighted one.
         means: With the weights of routes.
         squares: Sums of the squares of the clusters' scores.
@@ -61,6 +110,7 @@ class Side:
     cluster_count: int
     compared_count: int
     route_count: int
+    routes_pooled: bool
     effective_count: float
     means: tuple[float, ...]
     squares: tuple[float, ...]
@@ -78,8 +128,10 @@ class WatchEvent:
     environment: str
     version: str
     deployment_id: str
+    deployment_kind: str
     deployment_start_time_ns: int
     baseline_version: str
+    baseline_deployment_id: str
     metric: str
     baseline: float
     candidate: float
@@ -89,6 +141,7 @@ class WatchEvent:
     threshold: float
     baseline_count: int
     candidate_count: int
+    routes_pooled: bool
     summary: str
 
 
@@ -100,19 +153,35 @@ class Page:
     next_page_token: str
 
 
-def new_versions(store: Store, since_ns: int, most: int) -> list[NewVersion]:
-    """List the versions that nothing told of before a time, the newest first."""
-    rows = store.query("watch/new_versions", {"since_ns": since_ns, "most": most})
-    return [
-        NewVersion(
-            Place(*(row[name] for name in Place._fields)), row["version"], row["deployment_id"]
-        )
-        for row in rows
-    ]
+def versions(store: Store, places: Sequence[Place], since_ns: int, most: int) -> list[SeenVersion]:
+    """List the versions of the places where something may have been put live since a time.
+
+    Those are places of several versions or deployments, and the ones given. The places in which
+    something was new last come first.
+    """
+    bound = _placed(places) | {"since_ns": since_ns, "most": most}
+    return [SeenVersion(_place(row), **row) for row in store.query("watch/versions", bound)]
 
 
-def activity(store: Store, places: Sequence[Place], from_ns: int) -> dict[Place, list[Activity]]:
+def declared(store: Store, from_ns: int, until_ns: int, most: int) -> list[DeclaredDeployment]:
+    """List the deployments declared to begin in a time, the latest first; none that failed."""
+    bound = {"from_ns": from_ns, "until_ns": until_ns, "most": most}
+    return [DeclaredDeployment(_place(row), **row) for row in store.query("watch/declared", bound)]
+
+
+def activity(
+    store: Store,
+    places: Sequence[Place],
+    from_ns: int,
+    told: Sequence[tuple[Place, str]] = (),
+) -> dict[Place, list[DeploymentActivity]]:
     """Count the traces of each version since a time, by place; of each in the order of time.
+
+    Args:
+        store: Where to look.
+        places: Which.
+        from_ns: Traces that began then or later, in nanoseconds since 1970.
+        told: Versions in their places of which deployments are told apart.
 
     Raises:
         InvalidArgument: There is too much to tell.
@@ -120,21 +189,33 @@ def activity(store: Store, places: Sequence[Place], from_ns: int) -> dict[Place,
     rows = store.query(
         "watch/activity",
         {
-            "experiments": [each.experiment for each in places],
-            "service_names": [each.service_name for each in places],
-            "environments": [each.environment for each in places],
+            **_placed(places),
+            **{f"told_{k}": v for k, v in _placed([place for place, _ in told]).items()},
+            "told_versions": [version for _, version in told],
             "from_ns": from_ns,
             # So that there are not more rows where there are more places.
             "width_ns": _WIDTH_NS * -(-len(places) // 50),
         },
     )
     if len(rows) > _MOST_ROWS:
-        raise InvalidArgument("there are too many new versions in too many places to watch")
-    found: dict[Place, list[Activity]] = {}
+        raise InvalidArgument("there are too many versions in too many places to watch")
+    found: dict[Place, list[DeploymentActivity]] = {}
     for row in rows:
-        place = Place(*(row.pop(name) for name in Place._fields))
-        found.setdefault(place, []).append(Activity(**row))
+        found.setdefault(_place(row), []).append(DeploymentActivity(**row))
     return found
+
+
+def _place(row: dict[str, Any]) -> Place:
+    """Take the place out of a row."""
+    return Place(*(row.pop(name) for name in Place._fields))
+
+
+def _placed(places: Sequence[Place]) -> dict[str, list[str]]:
+    return {
+        "experiments": [each.experiment for each in places],
+        "service_names": [each.service_name for each in places],
+        "environments": [each.environment for each in places],
+    }
 
 
 def counts(store: Store, pair: Pair) -> tuple[list[int], list[int]]:
@@ -147,7 +228,7 @@ def counts(store: Store, pair: Pair) -> tuple[list[int], list[int]]:
 
 def sums(
     store: Store, pair: Pair, baseline_one_in: Sequence[int], candidate_one_in: Sequence[int]
-) -> tuple[Side | None, Side | None]:
+) -> tuple[SideSums | None, SideSums | None]:
     """Add up the traces of the baseline and of the candidate: of each period one in so many.
 
     Returns:
@@ -160,24 +241,28 @@ def sums(
             "baseline_one_in": list(baseline_one_in),
             "candidate_one_in": list(candidate_one_in),
             "most_routes": MOST_ROUTES,
+            "fewest_shared": FEWEST_SHARED,
             # Days are how the table is divided; a trace may have rows in the next one.
             "rows_from_ns": max(pair.from_ns - _DAY_NS, EARLIEST_NS),
             "rows_until_ns": min(pair.until_ns + _DAY_NS, LATEST_NS),
         },
     )
-    sides: list[Side | None] = [None, None]
+    sides: list[SideSums | None] = [None, None]
     for row in rows:
         side = row.pop("of_candidate")
         means, squares = (tuple(row.pop(name)) for name in ("means", "squares"))
-        sides[side] = Side(**row, means=means, squares=squares)
+        sides[side] = SideSums(**row, means=means, squares=squares)
     return sides[0], sides[1]
 
 
 def _bound(pair: Pair) -> dict[str, Any]:
     return {
         **pair.place._asdict(),
-        "baseline_version": pair.baseline_version,
-        "candidate_version": pair.candidate_version,
+        "baseline_version": pair.baseline.version,
+        "baseline_deployment_id": pair.baseline.deployment_id,
+        "candidate_version": pair.candidate.version,
+        "candidate_deployment_id": pair.candidate.deployment_id,
+        "start_ns": pair.start_ns,
         "from_ns": pair.from_ns,
         "until_ns": pair.until_ns - 1,
         "since_ns": list(pair.since_ns),

@@ -126,6 +126,9 @@ class WatchEvent(_message.Message):
     BASELINE_COUNT_FIELD_NUMBER: _builtins.int
     CANDIDATE_COUNT_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_KIND_FIELD_NUMBER: _builtins.int
+    BASELINE_DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    ROUTES_POOLED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The same whoever finds it, and on every way on which it is told."""
     kind: _builtins.str
@@ -139,9 +142,9 @@ class WatchEvent(_message.Message):
     version: _builtins.str
     """The version that was put live."""
     deployment_id: _builtins.str
-    """Its `deployment.id`; empty if spans tell of none."""
+    """Its `deployment.id`, or that of its declaration; empty if nothing tells."""
     baseline_version: _builtins.str
-    """The version that it replaced."""
+    """The version that it replaced; its own of a redeployment."""
     metric: _builtins.str
     """`error_rate`, `latency` or `slow_rate`; see WatchedMetric."""
     baseline: _builtins.float
@@ -156,13 +159,19 @@ class WatchEvent(_message.Message):
     """Traces of the deployment, likewise."""
     summary: _builtins.str
     """The same in a sentence."""
+    deployment_kind: _builtins.str
+    """See WatchedDeployment."""
+    baseline_deployment_id: _builtins.str
+    """See WatchedDeployment."""
+    routes_pooled: _builtins.bool
+    """See WatchedDeployment."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it was found."""
 
     @_builtins.property
     def deployment_start_time(self) -> _timestamp_pb2.Timestamp:
-        """When its first trace began."""
+        """When its first trace began, or when it was declared."""
 
     @_builtins.property
     def difference(self) -> _analysis_pb2.Estimate:
@@ -189,10 +198,13 @@ class WatchEvent(_message.Message):
         baseline_count: _builtins.int = ...,
         candidate_count: _builtins.int = ...,
         summary: _builtins.str = ...,
+        deployment_kind: _builtins.str = ...,
+        baseline_deployment_id: _builtins.str = ...,
+        routes_pooled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deployment_start_time", b"deployment_start_time", "difference", b"difference", "event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "baseline_count", b"baseline_count", "baseline_version", b"baseline_version", "candidate", b"candidate", "candidate_count", b"candidate_count", "deployment_id", b"deployment_id", "deployment_start_time", b"deployment_start_time", "difference", b"difference", "environment", b"environment", "event_id", b"event_id", "event_time", b"event_time", "experiment", b"experiment", "kind", b"kind", "metric", b"metric", "service_name", b"service_name", "summary", b"summary", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "baseline_count", b"baseline_count", "baseline_deployment_id", b"baseline_deployment_id", "baseline_version", b"baseline_version", "candidate", b"candidate", "candidate_count", b"candidate_count", "deployment_id", b"deployment_id", "deployment_kind", b"deployment_kind", "deployment_start_time", b"deployment_start_time", "difference", b"difference", "environment", b"environment", "event_id", b"event_id", "event_time", b"event_time", "experiment", b"experiment", "kind", b"kind", "metric", b"metric", "routes_pooled", b"routes_pooled", "service_name", b"service_name", "summary", b"summary", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,7 +272,7 @@ Global___ListWatchedDeploymentsResponse: _TypeAlias = ListWatchedDeploymentsResp
 
 @_typing.final
 class WatchedDeployment(_message.Message):
-    """A version that is new in an environment, and the version that it replaced."""
+    """A version that was put live in an environment, and what it replaced."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -277,6 +289,9 @@ class WatchedDeployment(_message.Message):
     BASELINE_CLUSTER_COUNT_FIELD_NUMBER: _builtins.int
     CANDIDATE_CLUSTER_COUNT_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_KIND_FIELD_NUMBER: _builtins.int
+    BASELINE_DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    ROUTES_POOLED_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """The experiment."""
     service_name: _builtins.str
@@ -286,9 +301,9 @@ class WatchedDeployment(_message.Message):
     version: _builtins.str
     """The version that was put live."""
     deployment_id: _builtins.str
-    """Its `deployment.id`; empty if spans tell of none."""
+    """Its `deployment.id`, or that of its declaration; empty if nothing tells."""
     baseline_version: _builtins.str
-    """The version that was the main one when it began."""
+    """The version that was the main one when it began; its own of a redeployment."""
     baseline_count: _builtins.int
     """Traces of the baseline at the last look; a sample where there are many."""
     candidate_count: _builtins.int
@@ -297,9 +312,20 @@ class WatchedDeployment(_message.Message):
     """Sessions in the baseline's traces on routes that both have; single traces where none is told."""
     candidate_cluster_count: _builtins.int
     """The same of the deployment."""
+    deployment_kind: _builtins.str
+    """`new_version`: nothing in the environment told of the version before. `return`: it was there
+    before and took over again. `promotion`: it was a canary, and was declared to be put live.
+    `redeployment`: the version that was live anew, under another id or declared once more.
+    """
+    baseline_deployment_id: _builtins.str
+    """Of a redeployment: the `deployment.id` that it replaced; empty if spans tell of none."""
+    routes_pooled: _builtins.bool
+    """Whether all routes are compared as one, since hardly any trace is on a route of both, as where
+    a release renamed them.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When its first trace began."""
+        """When its first trace began, or when it was declared."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -307,7 +333,7 @@ class WatchedDeployment(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchedMetric]:
-        """Empty while there are too few traces to look at, or none on a route that both have."""
+        """Empty while there are too few traces to look at."""
 
     def __init__(
         self,
@@ -325,10 +351,13 @@ class WatchedDeployment(_message.Message):
         baseline_cluster_count: _builtins.int = ...,
         candidate_cluster_count: _builtins.int = ...,
         metrics: _abc.Iterable[Global___WatchedMetric] | None = ...,
+        deployment_kind: _builtins.str = ...,
+        baseline_deployment_id: _builtins.str = ...,
+        routes_pooled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_cluster_count", b"baseline_cluster_count", "baseline_count", b"baseline_count", "baseline_version", b"baseline_version", "candidate_cluster_count", b"candidate_cluster_count", "candidate_count", b"candidate_count", "deployment_id", b"deployment_id", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "metrics", b"metrics", "service_name", b"service_name", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_cluster_count", b"baseline_cluster_count", "baseline_count", b"baseline_count", "baseline_deployment_id", b"baseline_deployment_id", "baseline_version", b"baseline_version", "candidate_cluster_count", b"candidate_cluster_count", "candidate_count", b"candidate_count", "deployment_id", b"deployment_id", "deployment_kind", b"deployment_kind", "end_time", b"end_time", "environment", b"environment", "experiment", b"experiment", "metrics", b"metrics", "routes_pooled", b"routes_pooled", "service_name", b"service_name", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class WatchServiceStub(object):
-    """Tells what the watch of deployments sees: each version that is new in an environment is compared
-    with what it replaced, again and again as data arrives.
+    """Tells what the watch of deployments sees: each deployment that appears in an environment is
+    compared with what it replaced, again and again as data arrives.
     """
 
     def __init__(self, channel):
@@ -49,8 +49,8 @@ class WatchServiceStub(object):
 
 
 class WatchServiceServicer(object):
-    """Tells what the watch of deployments sees: each version that is new in an environment is compared
-    with what it replaced, again and again as data arrives.
+    """Tells what the watch of deployments sees: each deployment that appears in an environment is
+    compared with what it replaced, again and again as data arrives.
     """
 
     def ListWatchEvents(self, request, context):
@@ -89,8 +89,8 @@ def add_WatchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WatchService(object):
-    """Tells what the watch of deployments sees: each version that is new in an environment is compared
-    with what it replaced, again and again as data arrives.
+    """Tells what the watch of deployments sees: each deployment that appears in an environment is
+    compared with what it replaced, again and again as data arrives.
     """
 
     @staticmethod

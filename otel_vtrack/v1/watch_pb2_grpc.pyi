@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WatchServiceStub:
-    """Tells what the watch of deployments sees: each version that is new in an environment is compared
-    with what it replaced, again and again as data arrives.
+    """Tells what the watch of deployments sees: each deployment that appears in an environment is
+    compared with what it replaced, again and again as data arrives.
     """
 
     @_typing.overload
@@ -42,8 +42,8 @@ class WatchServiceStub:
 
 @_typing.type_check_only
 class WatchServiceAsyncStub(WatchServiceStub):
-    """Tells what the watch of deployments sees: each version that is new in an environment is compared
-    with what it replaced, again and again as data arrives.
+    """Tells what the watch of deployments sees: each deployment that appears in an environment is
+    compared with what it replaced, again and again as data arrives.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -53,8 +53,8 @@ class WatchServiceAsyncStub(WatchServiceStub):
     """Lists what is under watch now, the newest deployment first."""
 
 class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells what the watch of deployments sees: each version that is new in an environment is compared
-    with what it replaced, again and again as data arrives.
+    """Tells what the watch of deployments sees: each deployment that appears in an environment is
+    compared with what it replaced, again and again as data arrives.
     """
 
     @_abc_1.abstractmethod

@@ -51,14 +51,16 @@ class OtelLog:
 
 def record(event: WatchEvent) -> LogRecord:
     """Make the log record of an event."""
-    told: dict[str, str | int | float] = {
+    told: dict[str, str | bool | int | float] = {
         "service.name": event.service_name,
         "service.version": event.version,
         "deployment.environment.name": event.environment,
         "deployment.id": event.deployment_id,
         "vtrack.experiment": event.experiment,
         "vtrack.watch.event_id": event.event_id,
+        "vtrack.watch.deployment_kind": event.deployment_kind,
         "vtrack.watch.baseline_version": event.baseline_version,
+        "vtrack.watch.baseline_deployment_id": event.baseline_deployment_id,
         "vtrack.watch.metric": event.metric,
         "vtrack.watch.baseline": event.baseline,
         "vtrack.watch.candidate": event.candidate,
@@ -68,6 +70,7 @@ def record(event: WatchEvent) -> LogRecord:
         "vtrack.watch.threshold": event.threshold,
         "vtrack.watch.baseline_count": event.baseline_count,
         "vtrack.watch.candidate_count": event.candidate_count,
+        "vtrack.watch.routes_pooled": event.routes_pooled,
     }
     return LogRecord(
         timestamp=event.event_time_ns,

@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from otel_vtrack.analysis import watching
-from otel_vtrack.analysis.watching import Board, Look, WatchedDeployment
+from otel_vtrack.analysis import deployed, watching
+from otel_vtrack.analysis.deployed import WatchedDeployment
+from otel_vtrack.analysis.watching import Board, Look
 from otel_vtrack.errors import InvalidArgument, VtrackError
 from otel_vtrack.query import watch as query
-from otel_vtrack.query.timeline import Place
 from otel_vtrack.record import watch as record
 from otel_vtrack.store.client import Store
 from otel_vtrack.watch.delivery import Delivery
 
 _log = logging.getLogger(__name__)
 
-_Key = tuple[Place, str]
+_Key = tuple[tuple[str, ...], tuple[int, ...]]
 
 
 class Watcher:
@@ -73,42 +73,45 @@ class Watcher:
             VtrackError: The store does not answer.
         """
         now_ns = self._clock()
-        before = {_key(each): each for each in self._board.looks}
+        before = {_key(each.deployment): each for each in self._board.looks}
         looks: list[Look] = []
-        for each in watching.deployments(self._store, now_ns):
+        for each in deployed.deployments(self._store, now_ns):
             if self._stopping.is_set():
                 return
-            last = before.get((each.place, each.version))
+            last = before.get(_key(each))
             try:
                 looks.append(self._look_at(each, last, now_ns))
             except InvalidArgument as error:
                 # There is too much of it. Others are looked at all the same.
                 _log.warning("watch: could not look at one deployment: %s", error)
-        self._ended = {_key(each) for each in looks if each.deployment.end_time_ns is not None}
+        self._ended = {
+            _key(each.deployment) for each in looks if each.deployment.end_time_ns is not None
+        }
         self._board = Board(now_ns, tuple(looks))
 
     def _look_at(self, deployment: WatchedDeployment, last: Look | None, now_ns: int) -> Look:
         if last is not None:
             # One that is gone is looked at once more, for what came after the look before.
-            is_over = deployment.end_time_ns is not None and _key(last) in self._ended
+            is_over = deployment.end_time_ns is not None and _key(deployment) in self._ended
             if is_over or last.deployment == deployment:
                 return replace(last, deployment=deployment)
         return self._told(watching.look(self._store, deployment), now_ns)
 
     def _told(self, seen: Look, now_ns: int) -> Look:
         """Store what follows from a look, and have it told."""
-        fresh = record.add_events(self._store, watching.events(seen, now_ns))
-        for each in fresh:
+        ids = {
+            id_: each.name
+            for each in watching.METRICS
+            for id_ in watching.event_ids(seen.deployment, each.name, watching.REGRESSION)
+        }
+        known = {ids[each] for each in query.known(self._store, ids)}
+        found = [each for each in watching.events(seen, now_ns) if each.metric not in known]
+        for each in record.add_events(self._store, found):
             _log.warning("watch: found %s; `vtrack watch events` says more", each.event_id)
-        if fresh:
+        if found:
             for delivery in self._deliveries:
                 delivery.wake()
-        ids = {
-            watching.event_id(seen.deployment, each.name, watching.REGRESSION): each.name
-            for each in watching.METRICS
-        }
-        stored = query.known(self._store, ids)
-        return replace(seen, alarmed=frozenset(ids[each] for each in stored))
+        return replace(seen, alarmed=frozenset(known.union(each.metric for each in found)))
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):
@@ -123,5 +126,5 @@ class Watcher:
             _log.exception("watch: could not look, and tries again")
 
 
-def _key(look: Look) -> _Key:
-    return look.deployment.place, look.deployment.version
+def _key(deployment: WatchedDeployment) -> _Key:
+    return deployment.identity, deployment.moments[:1]

@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from otel_vtrack.analysis import watching
+from otel_vtrack.analysis import deployed, watching
 from otel_vtrack.query import watch
 from otel_vtrack.query.timeline import Place
-from otel_vtrack.record import deletion
+from otel_vtrack.record import deletion, deployments
 from otel_vtrack.record import watch as record
 from otel_vtrack.store import sql
 
@@ -46,7 +46,7 @@ def feed(send):
 
 
 def looked(store, now_ns=NOW):
-    return [watching.look(store, each) for each in watching.deployments(store, now_ns)]
+    return [watching.look(store, each) for each in deployed.deployments(store, now_ns)]
 
 
 def test_a_bad_canary_is_found_and_what_it_is_compared_with_and_stays_one_event(
@@ -57,7 +57,7 @@ def test_a_bad_canary_is_found_and_what_it_is_compared_with_and_stays_one_event(
     feed("1", 300, 4, 5)
     [look] = looked(store)
     deployment = look.deployment
-    assert (deployment.version, deployment.baseline_version) == ("2", "1")
+    assert (deployment.version, deployment.baseline.version) == ("2", "1")
     assert (deployment.deployment_id, deployment.end_time_ns) == ("d-2", None)
     assert deployment.start_time_ns == START + 4 * HOUR * 1_000_000
     assert (look.baseline_count, look.candidate_count) == (1000, 300)
@@ -110,8 +110,9 @@ def test_sums_are_those_of_least_squares_with_a_level_for_each_route(store, send
         send(*spans[:20], service__version=f"{version}", **PRODUCTION)
     pair = watch.Pair(
         place=Place("shop", "shop", "production"),
-        baseline_version="1",
-        candidate_version="2",
+        baseline=watch.Side("1"),
+        candidate=watch.Side("2"),
+        start_ns=START,
         from_ns=START,
         until_ns=NOW,
         since_ns=[START],
@@ -166,23 +167,79 @@ def test_nothing_is_found_of_a_clean_release_and_only_what_replaced_something_is
     assert watching.events(two, NOW) == []
     assert all(each.difference is not None for each in two.metrics)
     # Too few to say anything.
-    assert (three.deployment.baseline_version, three.metrics) == ("2", ())
+    assert (three.deployment.baseline.version, three.metrics) == ("2", ())
     # A day later none of them is new.
-    assert looked(store, NOW + watching.WATCHED_NS) == []
+    assert looked(store, NOW + deployed.WATCHED_NS) == []
 
 
-def test_a_version_that_comes_back_is_no_new_deployment(store, feed):
-    feed("1", 60, -30, -20)
-    feed("2", 60, -20, -2)
-    feed("1", 120, 0, 5, failing=0.5)
-    assert looked(store) == []
+def test_a_version_that_comes_back_is_compared_with_what_it_replaced_and_not_with_itself(
+    store, feed
+):
+    feed("1", 300, -30, -20)
+    feed("2", 400, -20, 0)
+    feed("1", 200, 0, 5, failing=0.5)
+    [look] = looked(store)
+    deployment = look.deployment
+    assert (deployment.kind, deployment.version) == (deployed.RETURN, "1")
+    assert deployment.baseline.version == "2"
+    # Nothing of the time when it was there before.
+    assert (look.baseline_count, look.candidate_count) == (400, 200)
+    [event] = watching.events(look, NOW)
+    assert (event.metric, event.deployment_kind) == ("error_rate", "return")
+    assert "shop 1 back in production: more traces fail than with 2" in event.summary
+
+
+def test_the_same_version_under_another_id_or_declared_anew_is_compared_with_what_it_was_before(
+    store, feed
+):
+    feed("1", 400, -20, 0)
+    feed("1", 200, 0, 4, failing=0.4, deployment__id="d-config")
+    feed("1", 400, -20, 0, service__name="cart")
+    feed("1", 200, 0, 4, service__name="cart", failing=0.4)
+    place = {"experiment": "cart", "service_name": "cart", "environment": "production"}
+    start_ns = START - 60_000_000_000
+    deployments.create(store, **place, version="1", deployment_id="r7", start_time_ns=start_ns)
+    cart, shop = sorted(looked(store), key=lambda each: each.deployment.place)
+    assert (shop.deployment.kind, shop.deployment.deployment_id) == ("redeployment", "d-config")
+    assert shop.deployment.baseline == watch.Side("1", "d-1")
+    assert (cart.deployment.kind, cart.deployment.deployment_id) == ("redeployment", "r7")
+    assert cart.deployment.start_time_ns == start_ns
+    for look in (cart, shop):
+        assert (look.baseline_count, look.candidate_count) == (400, 200)
+    [event] = watching.events(shop, NOW)
+    assert (event.version, event.baseline_version) == ("1", "1")
+    assert event.baseline_deployment_id == "d-1"
+    assert "shop 1 as d-config in production: more traces fail than with 1 as d-1" in event.summary
+    assert "cart 1 as r7" in watching.events(cart, NOW)[0].summary
+
+
+def test_a_release_that_renames_its_routes_is_compared_with_all_of_them_together(store, feed):
+    feed("1", 500, 0, 4)
+    feed("1", 20, 0, 4, route="/health", ms=1)
+    feed("2", 300, 4, 5, route="/v2/buy", failing=0.3)
+    feed("2", 5, 4, 5, route="/health", ms=1)
+    [look] = looked(store)
+    assert look.routes_pooled
+    assert (look.baseline_count, look.candidate_count) == (520, 305)
+    assert look.baseline_cluster_count == 250
+    errors, latency, slow = look.metrics
+    assert (errors.is_worse, latency.is_worse, slow.is_worse) == (True, False, False)
+    assert errors.baseline == pytest.approx(0.01, abs=0.01)
+    [event] = watching.events(look, NOW)
+    assert event.routes_pooled
+    assert event.summary.endswith("; all routes together, since they share hardly any")
+    # Where a twentieth is on a route of both, that is what is compared.
+    feed("2", 60, 4, 5, route="/health", ms=1)
+    [look] = looked(store)
+    assert not look.routes_pooled
+    assert look.baseline_cluster_count == 10
 
 
 def test_a_version_that_follows_within_a_minute_replaces_the_one_before(store, feed):
     feed("1", 30, 0, 1 / 60)
     feed("2", 90, 1 / 60, 2 / 60)
-    [deployment] = watching.deployments(store, NOW)
-    assert (deployment.version, deployment.baseline_version) == ("2", "1")
+    [deployment] = deployed.deployments(store, NOW)
+    assert (deployment.version, deployment.baseline.version) == ("2", "1")
 
 
 def test_a_look_reads_two_days_whatever_was_before(store, feed):
@@ -192,11 +249,16 @@ def test_a_look_reads_two_days_whatever_was_before(store, feed):
     def rows():
         for table in ("traces", "trace_roots"):
             store.command(f"OPTIMIZE TABLE {table} FINAL")
-        [deployment] = watching.deployments(store, NOW)
+        [deployment] = deployed.deployments(store, NOW)
         pair = watching._pair(deployment)
         bound = watch._bound(pair)
         ones = [1] * len(pair.since_ns)
-        sample = {"baseline_one_in": ones, "candidate_one_in": ones, "most_routes": 50}
+        sample = {
+            "baseline_one_in": ones,
+            "candidate_one_in": ones,
+            "most_routes": 50,
+            "fewest_shared": 0.05,
+        }
         days = {"rows_from_ns": pair.from_ns - watch._DAY_NS, "rows_until_ns": pair.until_ns}
         return [
             sum(

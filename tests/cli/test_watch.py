@@ -97,7 +97,11 @@ def test_what_was_found_and_what_is_watched_are_shown(ask, watcher, monkeypatch)
 def test_one_that_is_gone_is_looked_at_once_more_and_then_no_more(send, watcher):
     def shop():
         watcher.look()
-        [found] = [e for e in watcher.board().looks if e.deployment.place.service_name == "shop"]
+        [found] = [
+            each
+            for each in watcher.board().looks
+            if (each.deployment.place.service_name, each.deployment.version) == ("shop", "2")
+        ]
         return found
 
     production = {"deployment__environment__name": "production"}
@@ -111,3 +115,6 @@ def test_one_that_is_gone_is_looked_at_once_more_and_then_no_more(send, watcher)
     send({**spans[0], "trace": 9000}, service__version="1", **production)
     assert shop().baseline_count == 520
     assert shop().alarmed == {"error_rate"}
+    # What came back is under watch in its place.
+    kinds = [(each.deployment.kind, each.deployment.version) for each in watcher.board().looks]
+    assert kinds == [("return", "1"), ("new_version", "2"), ("new_version", "2")]

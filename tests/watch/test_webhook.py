@@ -28,8 +28,10 @@ def event(number, time_ns=NOW):
         environment="production",
         version="2",
         deployment_id="",
+        deployment_kind="new_version",
         deployment_start_time_ns=NOW - 1,
         baseline_version="1",
+        baseline_deployment_id="",
         metric="error_rate",
         baseline=0.01,
         candidate=0.03,
@@ -39,6 +41,7 @@ def event(number, time_ns=NOW):
         threshold=0.001,
         baseline_count=1000,
         candidate_count=1000,
+        routes_pooled=False,
         summary="worse",
     )
 

@@ -1018,7 +1018,10 @@ CREATE TABLE watch_events
     `baseline_count` UInt64,
     `candidate_count` UInt64,
     `summary` String,
-    `earliness` UInt64 MATERIALIZED 9223372036854775807 - toUnixTimestamp64Nano(event_time)
+    `earliness` UInt64 MATERIALIZED 9223372036854775807 - toUnixTimestamp64Nano(event_time),
+    `deployment_kind` LowCardinality(String) DEFAULT 'new_version',
+    `baseline_deployment_id` String,
+    `routes_pooled` Bool
 )
 ENGINE = ReplacingMergeTree(earliness)
 ORDER BY (experiment, event_id)

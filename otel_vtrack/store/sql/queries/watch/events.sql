@@ -9,8 +9,10 @@ SELECT
     e.environment AS environment,
     e.version AS version,
     e.deployment_id AS deployment_id,
+    e.deployment_kind AS deployment_kind,
     toUnixTimestamp64Nano(e.deployment_start_time) AS deployment_start_time_ns,
     e.baseline_version AS baseline_version,
+    e.baseline_deployment_id AS baseline_deployment_id,
     e.metric AS metric,
     e.baseline AS baseline,
     e.candidate AS candidate,
@@ -20,6 +22,7 @@ SELECT
     e.threshold AS threshold,
     e.baseline_count AS baseline_count,
     e.candidate_count AS candidate_count,
+    e.routes_pooled AS routes_pooled,
     e.summary AS summary
 FROM watch_events AS e FINAL
 WHERE ({experiment:String} = '' OR e.experiment = {experiment:String})

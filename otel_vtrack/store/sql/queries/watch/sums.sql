@@ -1,4 +1,5 @@
--- What do the means of two versions and their variances need, routes held equal? One row a version.
+-- What do the means of two sides and their variances need, routes held equal? One row a side: of
+-- the candidate are its traces since it was put live.
 --
 -- `trace_roots` tells which traces there are, without the rest of the table: of each period that
 -- begins at `since_ns` one in so many, by their hash, so that a trace once in the sample stays.
@@ -8,7 +9,8 @@
 -- is what takes as long as the slowest twentieth of the baseline's on that route. Means and their
 -- difference weigh routes by n0 n1 / (n0 + n1): that is least squares with a level for each route,
 -- and `squares` are those of the scores of clusters, which are sessions, or single traces where
--- none is told. A route that one version lacks weighs nothing.
+-- none is told. A route that one side lacks weighs nothing; where hardly any of the candidate's
+-- traces is on a route that the baseline has, all routes are one.
 
 SELECT
     c.of_candidate AS of_candidate,
@@ -16,6 +18,7 @@ SELECT
     countIf(c.compared_count > 0) AS cluster_count,
     toUInt64(sum(c.compared_count)) AS compared_count,
     any(c.route_count) AS route_count,
+    any(c.routes_pooled) AS routes_pooled,
     any(c.effective_count) AS effective_count,
     any(c.means) AS means,
     sumForEach(arrayMap(score -> score * score, c.scores)) AS squares
@@ -27,6 +30,7 @@ FROM
         count() AS trace_count,
         countIf(a.weight > 0) AS compared_count,
         any(a.route_count) AS route_count,
+        any(a.routes_pooled) AS routes_pooled,
         any(if(a.route_count > 0, 1 / if(of_candidate, a.candidate_part, a.baseline_part), 0)) AS effective_count,
         any(if(of_candidate, a.candidate_means, a.baseline_means)) AS means,
         sumForEach(arrayMap(
@@ -43,6 +47,7 @@ FROM
         SELECT
             r.traces AS traces,
             r.slow_ms AS slow_ms,
+            r.routes_pooled AS routes_pooled,
             r.baseline_count AS baseline_count,
             r.candidate_count AS candidate_count,
             arrayMap((b, c) -> b + c, r.baseline_totals, r.candidate_totals) AS totals,
@@ -58,7 +63,8 @@ FROM
         FROM
         (
             SELECT
-                if(n.number <= {most_routes:UInt64} AND n.baseline_count > 0, n.number, 0) AS route,
+                multiIf(n.routes_pooled, 1, n.number <= {most_routes:UInt64} AND n.baseline_count > 0, n.number, 0) AS route,
+                any(n.routes_pooled) AS routes_pooled,
                 groupArrayArray(n.traces) AS traces,
                 arrayFilter(each -> NOT each.1, traces) AS of_baseline,
                 arrayFilter(each -> each.1, traces) AS of_candidate,
@@ -79,12 +85,16 @@ FROM
                     name,
                     groupArray((of_candidate, cluster, failed, ms)) AS traces,
                     countIf(NOT of_candidate) AS baseline_count,
-                    row_number() OVER (ORDER BY baseline_count DESC, name) AS number
+                    countIf(of_candidate) AS candidate_count,
+                    row_number() OVER (ORDER BY baseline_count DESC, name) AS number,
+                    sum(if(baseline_count > 0, candidate_count, 0)) OVER () < {fewest_shared:Float64} * sum(candidate_count) OVER () AS routes_pooled
                 FROM
                 (
                     SELECT
                         min(t.root) AS r,
-                        r.version = {candidate_version:String} AS of_candidate,
+                        r.version = {candidate_version:String}
+                            AND ({candidate_deployment_id:String} = '' OR r.deployment_id = {candidate_deployment_id:String})
+                            AND r.start_time >= fromUnixTimestamp64Nano({start_ns:Int64}, 'UTC') AS of_candidate,
                         if(r.session_id != '', r.session_id, max(t.session_id)) AS session,
                         if(session != '', cityHash64(session), cityHash64(t.trace_id)) AS cluster,
                         r.name AS name,
@@ -101,10 +111,13 @@ FROM
                             AND r.root.rank < 2
                             AND r.root.service_name = {service_name:String}
                             AND r.root.environment = {environment:String}
-                            AND r.root.version IN ({baseline_version:String}, {candidate_version:String})
+                            AND ((r.root.version = {candidate_version:String}
+                                    AND ({candidate_deployment_id:String} = '' OR r.root.deployment_id = {candidate_deployment_id:String})
+                                    AND r.start_time >= fromUnixTimestamp64Nano({start_ns:Int64}, 'UTC') AS is_candidate)
+                                OR (r.root.version = {baseline_version:String} AND ({baseline_deployment_id:String} = '' OR r.root.deployment_id = {baseline_deployment_id:String})))
                             -- Rows of no period may be asked before the times above are.
                             AND cityHash64(r.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, greatest(1, if(
-                                r.root.version = {candidate_version:String},
+                                is_candidate,
                                 {candidate_one_in:Array(UInt64)},
                                 {baseline_one_in:Array(UInt64)})[arrayCount(since -> since <= toUnixTimestamp64Nano(r.start_time), {since_ns:Array(Int64)})]))
                     )
@@ -115,7 +128,8 @@ FROM
                     HAVING r.rank < 2
                         AND r.service_name = {service_name:String}
                         AND r.environment = {environment:String}
-                        AND r.version IN ({baseline_version:String}, {candidate_version:String})
+                        AND (of_candidate
+                            OR (r.version = {baseline_version:String} AND ({baseline_deployment_id:String} = '' OR r.deployment_id = {baseline_deployment_id:String})))
                         AND r.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
                         AND r.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
                 )
