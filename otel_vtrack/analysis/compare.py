@@ -265,6 +265,11 @@ def parameters(question: Question) -> dict[str, Any]:
         raise InvalidArgument("name two versions to compare; `vtrack versions list` has them")
     if question.baseline_version == question.candidate_version:
         raise InvalidArgument("name two different versions to compare")
+    return bound(question)
+
+
+def bound(question: Question) -> dict[str, Any]:
+    """Return the same, whatever the versions are."""
     start, until = question.start_time_from_ns, question.start_time_until_ns
     return {
         "baseline_version": question.baseline_version,

@@ -57,7 +57,7 @@ def summary(
         where += " where " + " and ".join(
             f"{name} is {value or 'unknown'}" for name, value in group.items()
         )
-    name, more, less = _said(found.metric)
+    name, more, less = phrases(found.metric)
     counts = f"n = {found.baseline_count:,} / {found.candidate_count:,}"
     alike = _alike(found, mix)
     if found.verdict in {_IMPROVED, _REGRESSED, _CHANGED}:
@@ -88,7 +88,8 @@ def summary(
     return f"{said}: {', '.join(told)}{alike}{_more(found)}{_unpriced(found)}"
 
 
-def _said(metric: str) -> tuple[str, str, str]:
+def phrases(metric: str) -> tuple[str, str, str]:
+    """Return what a metric is called, and what a version with more of it does, and with less."""
     kind, _, name = metric.partition(":")
     texts = _SAID.get(kind, (metric, "", ""))
     return texts[0].format(name), texts[1].format(name), texts[2].format(name)

@@ -60,6 +60,7 @@ def _compare_variants(
         metrics=request.metrics,
         reference_variant=request.reference_variant,
         max_traces=request.max_traces,
+        table=backend.prices,
     )
     return flags_pb2.CompareVariantsResponse(
         comparison=flags_pb2.VariantComparison(
@@ -83,6 +84,7 @@ def _variant(found: "VariantSample") -> flags_pb2.VariantSample:
         trace_count=found.trace_count,
         error_count=found.error_count,
         cluster_count=found.cluster_count,
+        switched_count=found.switched_count,
         first_seen=messages.timestamp(found.first_seen_ns),
         last_seen=messages.timestamp(found.last_seen_ns),
     )
@@ -129,6 +131,7 @@ def _list_interactions(
         metrics=request.metrics,
         reference_variant=request.reference_variant,
         max_traces=request.max_traces,
+        table=backend.prices,
     )
     return flags_pb2.ListInteractionsResponse(
         experiment=found.experiment,

@@ -68,6 +68,14 @@ _measured: Final = click.option(
     "--metric",
     "metrics",
     multiple=True,
+    help="Compare this: latency, error_rate, tokens, cost, entry_latency, span_latency:NAME,"
+    " span_error_rate:NAME, attribute:KEY or assessment:NAME; may be given more than once. Default:"
+    " the first three.",
+)
+_measured_anywhere: Final = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
     type=click.Choice(_METRICS),
     help="Compare this; may be given more than once. Default: everything.",
 )
@@ -172,6 +180,8 @@ def compare(
         f"{sum(each.trace_count for each in found.variants):,} traces of {version} saw the flag,"
         f" {found.unevaluated_count:,} did not."
     )
+    if switched := sum(each.switched_count for each in found.variants):
+        console.print(f"{switched:,} of them saw another variant later; they count for the first.")
     _sampled(found.sampled_one_in)
 
 
@@ -185,8 +195,8 @@ def _rows(found: flags_pb2.VariantMetric) -> list[tuple[str, ...]]:
             (
                 *head,
                 figure.figure,
-                _estimate(found.metric, figure.candidate) if figure.HasField("candidate") else "",
-                _estimate(found.metric, figure.difference) if figure.HasField("difference") else "",
+                _estimate(found.unit, figure.candidate) if figure.HasField("candidate") else "",
+                _estimate(found.unit, figure.difference) if figure.HasField("difference") else "",
                 f"{figure.change.value * 100:+.1f} %" if figure.HasField("change") else "",
             )
         )
@@ -314,7 +324,7 @@ def exposure(
     type=connection.Length(),
     help="How close to the moment, and how long before and after to compare.  [default: 1h]",
 )
-@_measured
+@_measured_anywhere
 @_most
 @connection.asks
 def changes(
@@ -358,18 +368,18 @@ def changes(
     _sampled(found.sampled_one_in)
 
 
-def _estimate(metric: str, found: analysis_pb2.Estimate) -> str:
-    scale = 100 if metric == "error_rate" else 1
+def _estimate(unit: str, found: analysis_pb2.Estimate) -> str:
+    scale = 100 if unit == "share" else 1
     value, lower, upper = (
         f"{number * scale:,.0f}" if abs(number * scale) >= 100 else f"{number * scale:.3g}"
         for number in (found.value, found.lower, found.upper)
     )
-    unit = {"error_rate": " %", "latency": " ms"}.get(metric, "")
+    after = {"share": " %", "ms": " ms", "USD": " USD"}.get(unit, "")
     bounds = [
         bound if known else "?"
         for known, bound in ((found.HasField("lower"), lower), (found.HasField("upper"), upper))
     ]
-    return f"{value}{unit} [{bounds[0]}, {bounds[1]}]"
+    return f"{value}{after} [{bounds[0]}, {bounds[1]}]"
 
 
 def _sampled(one_in: int) -> None:

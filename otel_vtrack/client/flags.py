@@ -67,7 +67,8 @@ def compare_variants(
         environment: By traces in this environment alone.
         start_time_from: By traces that started then or later.
         start_time_until: By traces that started before.
-        metrics: `latency`, `error_rate`, `tokens`; empty for all that there are.
+        metrics: Every one of `compare_versions` but assessments whose values are names; empty for
+            `latency`, `error_rate` and `tokens`, if there are any.
         reference_variant: What the others are compared with; empty for `control`, `off` or
             `false`, else the most frequent.
         max_traces: Take a random sample where more match; 0 for 50,000.
@@ -119,7 +120,7 @@ def list_interactions(
         environment: By traces in this environment alone.
         start_time_from: By traces that started then or later.
         start_time_until: By traces that started before.
-        metrics: `latency`, `error_rate`, `tokens`; empty for all that there are.
+        metrics: As in `compare_variants`.
         reference_variant: As in `compare_variants`.
         max_traces: Take a random sample where more match; 0 for 50,000.
         timeout: Seconds for all attempts; None for the client's own.

@@ -7,7 +7,7 @@ for the variant that it saw first, as its tag `vtrack.flag.<flag>` tells; people
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -88,6 +88,9 @@ class Sample:
             users as a rule, so those of one user do, if there are `MANY_USERS`; where there are
             fewer, or a trace names none, those of one session.
         flags: By name; none that no trace saw.
+        switched: Whether a trace saw more than one variant of the flag that was asked for; all
+            false where nobody asked.
+        ids: Of each trace the hash of its id.
         one_in: One of so many traces is in here, by the hash of its id.
     """
 
@@ -99,6 +102,8 @@ class Sample:
     tokens: Numbers
     clusters: Numbers
     flags: Mapping[str, Variants]
+    switched: Numbers
+    ids: Numbers
     one_in: int
 
     def __len__(self) -> int:
@@ -117,6 +122,8 @@ class Sample:
             flags={
                 name: Variants(each.names, each.codes[chosen]) for name, each in self.flags.items()
             },
+            switched=self.switched[chosen],
+            ids=self.ids[chosen],
             one_in=self.one_in,
         )
 
@@ -128,7 +135,13 @@ class Sample:
 
 
 def sample(
-    store: Store, where: Where, *, flag: str = "", tokens: bool = False, max_traces: int = 0
+    store: Store,
+    where: Where,
+    *,
+    flag: str = "",
+    tokens: bool = False,
+    switches: bool = False,
+    max_traces: int = 0,
 ) -> Sample:
     """Read traces, or a sample where there are more than `max_traces`.
 
@@ -137,6 +150,7 @@ def sample(
         where: Which traces.
         flag: Variants of this flag alone; empty for every flag.
         tokens: Whether they are wanted, too.
+        switches: Whether to look for traces that saw more than one variant of the flag.
         max_traces: 0 for `MAX_TRACES`.
     """
     limit = max_traces or MAX_TRACES
@@ -154,9 +168,15 @@ def sample(
             else None
         )
         columns = _traces(store.binary("flags/traces", bound))
-        return _joined(
+        found = _joined(
             columns, _tokens(used.result()) if used else None, _variants(variants.result()), one_in
         )
+    if switches:
+        again = np.frombuffer(
+            Reader(store.binary("flags/switched", {**bound, "flag": flag})).packed(8), "<u8"
+        )
+        found = replace(found, switched=np.isin(found.ids, again))
+    return found
 
 
 def first_traces(store: Store, where: Where, version: str) -> dict[Group, int]:
@@ -262,6 +282,8 @@ def _joined(
         tokens=used[at],
         clusters=clusters,
         flags={name: Variants(each.names, each.codes[at]) for name, each in flags.items()},
+        switched=np.zeros(len(at), bool),
+        ids=columns.ids,
         one_in=one_in,
     )
 

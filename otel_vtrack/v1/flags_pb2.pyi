@@ -304,7 +304,9 @@ class CompareVariantsRequest(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What to compare by: `latency`, `error_rate`, `tokens`; empty for all that any trace has."""
+        """What to compare by: every metric of CompareVersionsRequest but assessments whose values are names. Empty
+        for `latency`, `error_rate` and `tokens`, if any trace has them.
+        """
 
     def __init__(
         self,
@@ -426,6 +428,7 @@ class VariantSample(_message.Message):
     CLUSTER_COUNT_FIELD_NUMBER: _builtins.int
     FIRST_SEEN_FIELD_NUMBER: _builtins.int
     LAST_SEEN_FIELD_NUMBER: _builtins.int
+    SWITCHED_COUNT_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """The variant."""
     trace_count: _builtins.int
@@ -434,6 +437,10 @@ class VariantSample(_message.Message):
     """Those among them whose root ended with an error."""
     cluster_count: _builtins.int
     """How many are independent of each other: those of one user, or session, count as one."""
+    switched_count: _builtins.int
+    """Those among them that saw another variant later, by what telemetry tells of evaluations. They
+    count for their first one.
+    """
     @_builtins.property
     def first_seen(self) -> _timestamp_pb2.Timestamp:
         """Start of the first root."""
@@ -451,10 +458,11 @@ class VariantSample(_message.Message):
         cluster_count: _builtins.int = ...,
         first_seen: _timestamp_pb2.Timestamp | None = ...,
         last_seen: _timestamp_pb2.Timestamp | None = ...,
+        switched_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen", b"first_seen", "last_seen", b"last_seen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_count", b"cluster_count", "error_count", b"error_count", "first_seen", b"first_seen", "last_seen", b"last_seen", "trace_count", b"trace_count", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_count", b"cluster_count", "error_count", b"error_count", "first_seen", b"first_seen", "last_seen", b"last_seen", "switched_count", b"switched_count", "trace_count", b"trace_count", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -478,13 +486,13 @@ class VariantMetric(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
-    """`latency` in milliseconds, `error_rate` as a share, or `tokens` of traces that report any."""
+    """As asked for."""
     unit: _builtins.str
-    """`ms`, `tokens`, or empty of a share."""
+    """`ms`, `share`, `tokens`, `USD`, or empty of other numbers."""
     variant: _builtins.str
     """The variant."""
     count: _builtins.int
-    """Traces of the variant which have the metric."""
+    """Values of the metric in traces of the variant: one a trace, or one a span or assessment."""
     cluster_count: _builtins.int
     """How many are independent of each other: those of one user, or session, count as one."""
     test: _builtins.str
@@ -582,7 +590,7 @@ class ListInteractionsRequest(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`latency`, `error_rate`, `tokens`; empty for all that any trace has."""
+        """As in CompareVariantsRequest."""
 
     def __init__(
         self,
@@ -753,9 +761,9 @@ class VariantChange(_message.Message):
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     P_VALUE_FIELD_NUMBER: _builtins.int
     baseline_count: _builtins.int
-    """Traces of the baseline which have the metric."""
+    """Values of the metric in traces of the baseline: one a trace, or one a span or assessment."""
     candidate_count: _builtins.int
-    """Traces of the candidate which have the metric."""
+    """The same of the candidate."""
     p_value: _builtins.float
     """Probability of a difference at least this large if there were none in truth, not adjusted."""
     @_builtins.property

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.analysis.compare import Verdict
 from otel_vtrack.analysis.flags import breaks, changes, exposure, interactions, variants
@@ -233,8 +234,12 @@ def test_what_makes_no_sense_is_refused_with_what_to_do(store, traffic):
         variants.compare_variants(store, only, flag="other")
     with pytest.raises(InvalidArgument, match="choose from o"):
         variants.compare_variants(store, only, flag=FLAG, reference_variant="x")
-    with pytest.raises(InvalidArgument, match="error_rate"):
-        variants.compare_variants(store, only, flag=FLAG, metrics=["cost"])
+    with pytest.raises(InvalidArgument, match="did you mean cost"):
+        variants.compare_variants(store, only, flag=FLAG, metrics=["costs"])
+    with pytest.raises(InvalidArgument, match="choose from latency, error_rate, tokens"):
+        changes.find(store, only, metrics=["cost"])
+    with pytest.raises(NotFound, match="no span of these versions has the name x"):
+        variants.compare_variants(store, only, flag=FLAG, metrics=["span_latency:x"])
     with pytest.raises(NotFound, match="version 3 has no traces"):
         interactions.find(store, Where(versions=("2.4.0", "3")))
     traffic("2.4.0", [(5, False, seen("on"))], vtrack__experiment="another")
@@ -242,17 +247,100 @@ def test_what_makes_no_sense_is_refused_with_what_to_do(store, traffic):
         variants.compare_variants(store, only, flag=FLAG)
 
 
+def event(name, **attributes):
+    made = Span.Event(name=name)
+    for key, value in attributes.items():
+        made.attributes.add(key=f"feature_flag.{key.replace('__', '.')}").value.string_value = value
+    return made
+
+
+def evaluated(variant):
+    return event("feature_flag.evaluation", key=FLAG, result__variant=variant)
+
+
+@pytest.fixture
+def answered(send, send_logs, chance):
+    """Traces of two spans each: where the flag is on, version 2 asks for twice as many tokens.
+
+    Its step takes 30 ms more there, and its answers are right less often. Every tenth trace that
+    saw the flag on saw it off later.
+    """
+    spans, logs = {1: [], 2: []}, []
+    for number in range(1, 801):
+        on, version = number % 2, 1 + (number > 400)
+        changed = on and version == 2
+        first = evaluated("on" if on else "off")
+        later = evaluated("off" if number % 20 == 1 else "on" if on else "off")
+        step = {
+            "trace": number,
+            "span": 2,
+            "parent": 1,
+            "name": "ask",
+            "at": number * 1000 + 1,
+            "ms": max(1, chance.normal(40 + 30 * changed, 5)),
+            "status": 2 * (chance.random() < (0.4 if changed else 0.1)),
+            "attributes": {
+                "gen_ai.request.model": "gpt-4o",
+                "gen_ai.usage.input_tokens": 1000 * (1 + changed) + number % 50,
+                "documents": 5 + changed + number % 3,
+            },
+        }
+        root = {"trace": number, "name": "/ask", "at": number * 1000, "ms": 200}
+        spans[version] += [root | {"events": [first, later]}, step]
+        if number % 4 < 2:
+            right = chance.random() < (0.4 if changed else 0.8)
+            told = {
+                "gen_ai.evaluation.name": "right",
+                "gen_ai.evaluation.score.value": float(right),
+            }
+            of = {"trace": number, "event_name": "gen_ai.evaluation.result", "attributes": told}
+            logs.append(of)
+    for version, made in spans.items():
+        send(*made, service__version=str(version))
+    send_logs(*logs)
+
+
+def test_variants_are_compared_by_whatever_versions_are(store, answered):
+    asked = (
+        *("latency", "cost", "entry_latency", "span_latency:ask", "span_error_rate:ask"),
+        *("attribute:documents", "assessment:right"),
+    )
+    found = variants.compare_variants(store, Where(versions=("2",)), flag=FLAG, metrics=asked)
+    by = {each.metric: each for each in found.metrics if each.variant == "on"}
+    assert list(by) == list(asked)
+    assert {name: each.verdict for name, each in by.items()} == {
+        "latency": Verdict.NO_EVIDENCE,
+        "cost": Verdict.REGRESSED,
+        "entry_latency": Verdict.NO_EVIDENCE,
+        "span_latency:ask": Verdict.REGRESSED,
+        "span_error_rate:ask": Verdict.REGRESSED,
+        "attribute:documents": Verdict.CHANGED,
+        "assessment:right": Verdict.REGRESSED,
+    }
+    assert {each.count for each in by.values()} == {200, 100}
+    assert by["cost"].unit == "USD"
+    # 1,000 tokens more at 2.50 USD a million.
+    assert by["cost"].figures[0].difference.value == pytest.approx(0.0025, rel=0.01)
+    assert by["span_latency:ask"].figures[0].difference.value == pytest.approx(30, abs=2)
+    assert by["attribute:documents"].figures[0].difference.value == pytest.approx(1, abs=0.3)
+    assert "2 costs more than where it is off: $0.00" in by["cost"].summary
+    documents = by["attribute:documents"].summary
+    assert "attribute documents of 2 is higher than where it is off: 6" in documents
+    assert "assessment right of 2 is lower than" in by["assessment:right"].summary
+    assert [(each.variant, each.switched_count) for each in found.variants] == [
+        ("off", 0),
+        ("on", 20),
+    ]
+    # And what of it came with a version.
+    both = Where(versions=("1", "2"))
+    told = interactions.find(store, both, metrics=["cost", "span_latency:ask"]).interactions
+    assert [each.verdict for each in told] == [InteractionVerdict.DEPENDS] * 2
+    assert {each.change.baseline_count for each in told} == {200}
+    cost = next(each for each in told if each.metric == "cost")
+    assert cost.summary.startswith(f"2 costs more than 1 where {FLAG} = on: $0.0025")
+
+
 def test_flags_are_listed_however_they_came_and_retries_count_once(store, send, send_logs):
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span  # noqa: PLC0415
-
-    def event(name, **attributes):
-        made = Span.Event(name=name)
-        for key, value in attributes.items():
-            made.attributes.add(
-                key=f"feature_flag.{key.replace('__', '.')}"
-            ).value.string_value = value
-        return made
-
     for _ in range(2):
         send(
             {"trace": 1, "attributes": seen("on")},

@@ -124,12 +124,14 @@ def find(
     """
     if version and time_ns is not None:
         raise InvalidArgument("give either a time or a version to look around")
-    wanted = measures.wanted(metrics)
+    wanted = measures.of_any_version(metrics)
     window = window_ns or WINDOW_NS
     where = replace(where, versions=())
     looked = [
         (
-            flags.sample(store, each, flag=flag, tokens="tokens" in wanted, max_traces=max_traces),
+            flags.sample(
+                store, each, flag=flag, tokens=measures.asks_tokens(wanted), max_traces=max_traces
+            ),
             moment,
         )
         for each, moment in _questions(store, where, time_ns, version, window)
@@ -256,8 +258,8 @@ def _of_place(
                 version_time_ns=move.time_ns if move else None,
                 metrics=tuple(
                     ChangeMetric(
-                        each.metric,
-                        each.unit,
+                        each.metric.text,
+                        each.metric.unit,
                         change(each, before, after, sample.clusters),
                     )
                     for each in columns

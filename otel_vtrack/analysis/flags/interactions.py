@@ -25,6 +25,7 @@ from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Numbers, Sample, Variants, Where
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
 
 MOST_VARIANTS: Final = 20
@@ -98,13 +99,15 @@ def find(
     metrics: Sequence[str] = (),
     reference_variant: str = "",
     max_traces: int = 0,
+    table: Prices = BUILT_IN,
 ) -> Interactions:
     """Compare the changes under the variants of flags; `where` has baseline and candidate.
 
     Raises:
         InvalidArgument: A version is missing, both are the same, a metric or the reference is
             none, or the versions are in more than one experiment and none was named.
-        NotFound: A version has no traces there, or those of the candidate did not see the flag.
+        NotFound: A version has no traces there, those of the candidate did not see the flag, or
+            nothing has the name of a metric.
     """
     if len(set(where.versions)) != 2:
         raise InvalidArgument(
@@ -112,7 +115,9 @@ def find(
         )
     baseline, candidate = where.versions
     wanted = measures.wanted(metrics)
-    sample = flags.sample(store, where, flag=flag, tokens="tokens" in wanted, max_traces=max_traces)
+    sample = flags.sample(
+        store, where, flag=flag, tokens=measures.asks_tokens(wanted), max_traces=max_traces
+    )
     experiment = variants.one_experiment(sample)
     is_candidate = sample.of_version(candidate)
     for version, count in ((baseline, (~is_candidate).sum()), (candidate, is_candidate.sum())):
@@ -130,12 +135,16 @@ def find(
             " which were seen, and where"
         )
     columns = measures.of_sample(sample, wanted, every=bool(metrics))
+    columns += measures.of_versions(
+        store, where, sample, wanted, experiment=experiment, max_traces=max_traces, table=table
+    )
     found = [
         each
         for name in seen
         for each in _of_flag(sample, is_candidate, name, columns, reference=reference_variant)
     ]
-    return Interactions(experiment, _judged(found, baseline, candidate), sample.one_in)
+    order = [each.metric.text for each in columns]
+    return Interactions(experiment, _judged(found, order, baseline, candidate), sample.one_in)
 
 
 def _of_flag(
@@ -173,8 +182,8 @@ def _of_flag(
                     flag=flag,
                     variant=seen.names[code],
                     reference_variant=seen.names[first],
-                    metric=measured.metric,
-                    unit=measured.unit,
+                    metric=measured.metric.text,
+                    unit=measured.metric.unit,
                     baseline_saw_flag=baseline_saw,
                     basis=basis,
                     shared_variant="" if shared is None else seen.names[shared],
@@ -257,7 +266,9 @@ def change(measured: Measured, before: Numbers, after: Numbers, clusters: Number
     )
 
 
-def _judged(found: list[Interaction], baseline: str, candidate: str) -> list[Interaction]:
+def _judged(
+    found: list[Interaction], metrics: list[str], baseline: str, candidate: str
+) -> list[Interaction]:
     """Adjust the p-values of all that was tested, and say what follows."""
     tested = [number for number, each in enumerate(found) if each.p_value is not None]
     adjusted = statistics.adjusted([found[number].p_value or 0.0 for number in tested])
@@ -271,7 +282,7 @@ def _judged(found: list[Interaction], baseline: str, candidate: str) -> list[Int
         key=lambda each: (
             2.0 if each.adjusted_p_value is None else each.adjusted_p_value,
             each.flag,
-            measures.METRICS.index(each.metric),
+            metrics.index(each.metric),
             each.variant,
         )
     )

@@ -1,4 +1,8 @@
-"""Metrics of traces as columns of values, their means, and differences of these."""
+"""Metrics of traces as columns of values, their means, and differences of these.
+
+What every trace has is in the sample of flags; all else is taken as a comparison of versions takes
+it, and belongs to the trace that it is told of.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,48 +10,68 @@ from typing import Final
 
 import numpy as np
 
+from otel_vtrack.analysis import compare as answers
+from otel_vtrack.analysis.compare import Question
 from otel_vtrack.analysis.inference import compare, estimate
 from otel_vtrack.analysis.inference.compare import Tested
+from otel_vtrack.analysis.metrics import Metric, MetricQuery, Shape, parse
+from otel_vtrack.analysis.sample import Source, Units
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query.flags import Numbers, Sample
+from otel_vtrack.query.flags import Numbers, Sample, Where
+from otel_vtrack.query.prices import Prices
+from otel_vtrack.store.client import Store
 
 METRICS: Final = ("latency", "error_rate", "tokens")
+"""What is compared where nothing is asked for, and of traces of any version."""
 ENOUGH: Final = 20
 """Fewest traces in each group from which anything is concluded, as in `analysis.compare`."""
-_UNITS: Final = {"latency": "ms", "error_rate": "", "tokens": "tokens"}
+_MOST: Final = 50
+_MOST_NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A metric of traces; of those that have it."""
+    """A metric; one value each of what has it.
 
-    metric: str
+    Attributes:
+        metric: With its true shape.
+        values: Numbers; of shares 0 and 1.
+        at: Of each value the number of its trace.
+        unpriced_count: Traces left out because a model has no price.
+        unpriced_models: These models.
+    """
+
+    metric: Metric
     values: Numbers
-    known: Numbers
-
-    @property
-    def unit(self) -> str:
-        """What it is counted in; empty of a share."""
-        return _UNITS[self.metric]
+    at: Numbers
+    unpriced_count: int = 0
+    unpriced_models: tuple[str, ...] = ()
 
     @property
     def is_share(self) -> bool:
         """Whether values are 0 and 1."""
-        return self.metric == "error_rate"
+        return self.metric.shape is Shape.SHARE
+
+    def clusters(self, chosen: Numbers, clusters: Numbers) -> Numbers:
+        """Return the clusters of the values of chosen traces."""
+        return clusters[self.at[chosen[self.at]]]
+
+    def of(self, chosen: Numbers) -> Numbers:
+        """Return the values of chosen traces."""
+        return self.values[chosen[self.at]]
 
     def mean(self, chosen: Numbers, clusters: Numbers) -> Estimate | None:
         """Estimate the mean, or share, of the chosen ones; None if there are none."""
-        chosen = chosen & self.known
-        if not chosen.any():
+        values = self.of(chosen)
+        if not len(values):
             return None
-        if self.is_share:
-            return estimate.proportion(self.values[chosen], clusters[chosen])
-        return estimate.mean(self.values[chosen], clusters[chosen])
+        own = self.clusters(chosen, clusters)
+        return estimate.proportion(values, own) if self.is_share else estimate.mean(values, own)
 
     def count(self, chosen: Numbers) -> int:
-        """Count the chosen ones."""
-        return int((chosen & self.known).sum())
+        """Count the values of chosen traces."""
+        return int(chosen[self.at].sum())
 
     def enough(self, *sides: Numbers) -> bool:
         """Say whether each side has enough to conclude something."""
@@ -57,44 +81,150 @@ class Measured:
         """Test the difference of two groups, candidate minus baseline; None of too few."""
         if not self.enough(baseline, candidate):
             return None
-        both = (baseline | candidate) & self.known
+        both = baseline | candidate
         test = compare.proportions if self.is_share else compare.means
-        return test(self.values[both], candidate[both], clusters[both])
+        return test(self.of(both), self._side(candidate, both), self.clusters(both, clusters))
+
+    def ratio(self, baseline: Numbers, candidate: Numbers, clusters: Numbers) -> Estimate | None:
+        """Estimate the relative difference of means; None where there is nothing to divide by."""
+        if self.of(baseline).mean() <= 0:
+            return None
+        both = baseline | candidate
+        sides = self._side(candidate, both)
+        return compare.ratio_of_means(self.of(both), sides, self.clusters(both, clusters)).estimate
 
     def interaction(
         self, candidate: Numbers, group: Numbers, chosen: Numbers, clusters: Numbers
     ) -> Tested:
         """Test the difference of differences among the chosen ones: in the group minus outside."""
-        chosen = chosen & self.known
         return compare.interaction(
-            self.values[chosen], candidate[chosen], group[chosen], clusters[chosen]
+            self.of(chosen),
+            self._side(candidate, chosen),
+            self._side(group, chosen),
+            self.clusters(chosen, clusters),
         )
 
+    def _side(self, side: Numbers, chosen: Numbers) -> Numbers:
+        return side[self.at[chosen[self.at]]]
 
-def wanted(metrics: Sequence[str]) -> list[str]:
-    """Return the metrics that are asked for; all if none is.
+
+def wanted(metrics: Sequence[str]) -> list[Metric]:
+    """Return the metrics that are asked for, those of every trace first; these if none is.
 
     Raises:
-        InvalidArgument: There is none of that name.
+        InvalidArgument: There is none of that name, or one is asked for twice.
     """
-    for each in metrics:
-        if each not in METRICS:
+    asked = [parse(MetricQuery(each)) for each in dict.fromkeys(metrics or METRICS)]
+    if len(asked) > _MOST:
+        raise InvalidArgument(f"ask for {_MOST} metrics at most")
+    plain = {name: number for number, name in enumerate(METRICS)}
+    return sorted(asked, key=lambda each: plain.get(each.text, len(plain)))
+
+
+def of_any_version(metrics: Sequence[str]) -> list[Metric]:
+    """Return the metrics that are asked for, where versions are not told apart.
+
+    Raises:
+        InvalidArgument: One is known of versions only.
+    """
+    asked = wanted(metrics)
+    for each in asked:
+        if each.text not in METRICS:
             raise InvalidArgument(
-                f"{each} is no metric that flags are compared by: choose from {', '.join(METRICS)}"
+                f"{each.text} is compared within versions: by changes of a flag choose from"
+                f" {', '.join(METRICS)}, and else `vtrack flags compare` has it"
             )
-    return [each for each in METRICS if each in metrics] or list(METRICS)
+    return asked
 
 
-def of_sample(sample: Sample, metrics: Sequence[str], *, every: bool) -> list[Measured]:
+def asks_tokens(metrics: Sequence[Metric]) -> bool:
+    """Say whether the sample of flags needs tokens."""
+    return any(each.text == "tokens" for each in metrics)
+
+
+def of_sample(sample: Sample, metrics: Sequence[Metric], *, every: bool) -> list[Measured]:
     """Return metrics of all traces of a sample; of those that no trace has, only if `every`."""
-    columns = [_measured(sample, metric) for metric in metrics]
-    return [each for each in columns if every or each.known.any()]
+    columns = [_measured(sample, metric) for metric in metrics if metric.text in METRICS]
+    return [each for each in columns if every or len(each.values)]
 
 
-def _measured(sample: Sample, metric: str) -> Measured:
+def _measured(sample: Sample, metric: Metric) -> Measured:
     values = {
         "latency": sample.latencies,
         "error_rate": sample.failures.astype(float),
         "tokens": sample.tokens,
-    }[metric]
-    return Measured(metric, values, ~np.isnan(values))
+    }[metric.text]
+    known = np.flatnonzero(~np.isnan(values))
+    return Measured(metric, values[known], known)
+
+
+def of_versions(
+    store: Store,
+    where: Where,
+    sample: Sample,
+    metrics: Sequence[Metric],
+    *,
+    experiment: str,
+    max_traces: int,
+    table: Prices,
+) -> list[Measured]:
+    """Return the metrics that a comparison of versions knows beyond those of every trace.
+
+    By the same sample of traces, or a sparser one; of spans and assessments what is told of them.
+
+    Args:
+        store: Where to look.
+        where: Which traces; of one version or two.
+        sample: These traces.
+        metrics: All that are asked for.
+        experiment: Of the traces.
+        max_traces: 0 for as many as usual.
+        table: What tokens cost.
+
+    Raises:
+        InvalidArgument: Values of an assessment are names.
+        NotFound: Nothing has the name that a metric has.
+    """
+    further = [each for each in metrics if each.text not in METRICS]
+    if not further:
+        return []
+    question = Question(
+        baseline_version=where.versions[0],
+        candidate_version=where.versions[-1],
+        experiment=experiment,
+        service_name=where.service_name,
+        environment=where.environment,
+        start_time_from_ns=where.from_ns,
+        start_time_until_ns=where.until_ns,
+        metrics=[MetricQuery(each.text) for each in further],
+        max_traces=max_traces,
+    )
+    bound = answers.bound(question)
+    source = Source(store, question, bound, answers.presence(store, question, bound))
+    sides = np.where(sample.of_version(where.versions[0]), 1, 2)
+    return [_of_units(source.units(each, table), sample.ids, sides) for each in further]
+
+
+def _of_units(units: Units, ids: Numbers, sides: Numbers) -> Measured:
+    metric = units.metric
+    if metric.shape is Shape.CATEGORY:
+        raise InvalidArgument(
+            f"{metric.text}: its values are names, and variants are compared by numbers or by yes"
+            " and no; `vtrack compare` takes it, with --group-by flag:KEY"
+        )
+    at, there = _found(units.rows["trace_hash"], ids)
+    # What a span of another version says of a trace is not told of the trace's version.
+    there[there] = units.rows["side"][there] == sides[at[there]]
+    sides_unpriced, models = units.unpriced
+    return Measured(
+        metric, units.values[there], at[there], len(sides_unpriced), models[:_MOST_NAMED]
+    )
+
+
+def _found(hashes: Numbers, ids: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the numbers of traces, and which of them are in the sample."""
+    if not len(ids):
+        return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
+    order = np.argsort(ids)
+    at = order[np.minimum(np.searchsorted(ids, hashes, sorter=order), len(ids) - 1)]
+    return at, ids[at] == hashes

@@ -10,11 +10,13 @@ from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.compare import ALPHA, Figure, Verdict
 from otel_vtrack.analysis.flags import measures, shares, words
 from otel_vtrack.analysis.flags.measures import Measured
-from otel_vtrack.analysis.inference import compare, estimate
+from otel_vtrack.analysis.inference import estimate
+from otel_vtrack.analysis.metrics import Direction
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import flags
 from otel_vtrack.query.flags import Group, Numbers, Sample, Variants, Where
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
 
 MOST_LISTED: Final = 10_000
@@ -45,6 +47,7 @@ class VariantSample:
     trace_count: int
     error_count: int
     cluster_count: int
+    switched_count: int
     first_seen_ns: int
     last_seen_ns: int
 
@@ -134,19 +137,27 @@ def compare_variants(
     metrics: Sequence[str] = (),
     reference_variant: str = "",
     max_traces: int = 0,
+    table: Prices = BUILT_IN,
 ) -> VariantComparison:
     """Compare the variants of a flag by the traces of a version, the only one of `where`.
 
     Raises:
         InvalidArgument: The flag or the version is missing, a metric or the reference is none, or
             the version is in more than one experiment and none was named.
-        NotFound: No trace of the version saw the flag.
+        NotFound: No trace of the version saw the flag, or nothing has the name of a metric.
     """
     [version] = where.versions or [""]
     if not flag or not version:
         raise InvalidArgument("name a flag and a version: `vtrack flags list` has both")
     wanted = measures.wanted(metrics)
-    sample = flags.sample(store, where, flag=flag, tokens="tokens" in wanted, max_traces=max_traces)
+    sample = flags.sample(
+        store,
+        where,
+        flag=flag,
+        tokens=measures.asks_tokens(wanted),
+        switches=True,
+        max_traces=max_traces,
+    )
     experiment = one_experiment(sample)
     seen = sample.flags.get(flag)
     if seen is None:
@@ -157,11 +168,11 @@ def compare_variants(
     order = ordered(seen, reference_variant)
     chosen = [seen.codes == code for code in order]
     names = [seen.names[code] for code in order]
-    found = [
-        each
-        for measured in measures.of_sample(sample, wanted, every=bool(metrics))
-        for each in _compared(sample, measured, names, chosen)
-    ]
+    columns = measures.of_sample(sample, wanted, every=bool(metrics))
+    columns += measures.of_versions(
+        store, where, sample, wanted, experiment=experiment, max_traces=max_traces, table=table
+    )
+    found = [each for measured in columns for each in _compared(sample, measured, names, chosen)]
     return VariantComparison(
         flag=flag,
         version=version,
@@ -173,7 +184,7 @@ def compare_variants(
             _described(sample, name, each) for name, each in zip(names, chosen, strict=True)
         ),
         unevaluated_count=int((seen.codes < 0).sum()),
-        metrics=tuple(_judged(found, flag, version, names[0])),
+        metrics=tuple(_judged(found, columns, flag, version, names[0])),
         sampled_one_in=sample.one_in,
     )
 
@@ -223,6 +234,7 @@ def _described(sample: Sample, variant: str, chosen: Numbers) -> VariantSample:
         len(starts),
         int(sample.failures[chosen].sum()),
         len(np.unique(sample.clusters[chosen])),
+        int(sample.switched[chosen].sum()),
         int(starts[0]) if len(starts) else 0,
         int(starts[-1]) if len(starts) else 0,
     )
@@ -231,11 +243,10 @@ def _described(sample: Sample, variant: str, chosen: Numbers) -> VariantSample:
 def _compared(
     sample: Sample, measured: Measured, names: list[str], chosen: list[Numbers]
 ) -> list[VariantMetric]:
-    reference = chosen[0] & measured.known
-    estimated = [_figures(measured, each & measured.known, sample.clusters) for each in chosen]
+    reference = chosen[0]
+    estimated = [_figures(measured, each, sample.clusters) for each in chosen]
     found: list[VariantMetric] = []
-    for number, (name, each) in enumerate(zip(names, chosen, strict=True)):
-        own = each & measured.known
+    for number, (name, own) in enumerate(zip(names, chosen, strict=True)):
         tested = measured.difference(reference, own, sample.clusters) if number else None
         figures = [
             Figure(figure, estimated[0][figure] if number else None, value, None, None)
@@ -248,15 +259,15 @@ def _compared(
             figures[0] = replace(
                 figures[0],
                 difference=tested.estimate,
-                change=_change(measured, reference, own, sample.clusters),
+                change=measured.ratio(reference, own, sample.clusters),
             )
         found.append(
             VariantMetric(
-                metric=measured.metric,
-                unit=measured.unit,
+                metric=measured.metric.text,
+                unit=measured.metric.unit,
                 variant=name,
-                count=int(own.sum()),
-                cluster_count=len(np.unique(sample.clusters[own])),
+                count=measured.count(own),
+                cluster_count=len(np.unique(measured.clusters(own, sample.clusters))),
                 figures=tuple(figures),
                 test=tested.test if tested else "",
                 p_value=tested.p_value if tested else None,
@@ -271,8 +282,8 @@ def _figures(measured: Measured, own: Numbers, clusters: Numbers) -> dict[str, E
     if measured.is_share:
         return {"rate": mean}
     quantiles: list[Estimate | None] = [None] * len(_LEVELS)
-    if own.any():
-        quantiles = estimate.quantiles(measured.values[own], clusters[own], _LEVELS)
+    if measured.count(own):
+        quantiles = estimate.quantiles(measured.of(own), measured.clusters(own, clusters), _LEVELS)
     return {"mean": mean, **dict(zip(_QUANTILES, quantiles, strict=True))}
 
 
@@ -284,39 +295,49 @@ def _apart(figure: Figure) -> Figure:
     )
 
 
-def _change(
-    measured: Measured, reference: Numbers, own: Numbers, clusters: Numbers
-) -> Estimate | None:
-    if measured.values[reference].mean() <= 0:
-        return None
-    both = reference | own
-    return compare.ratio_of_means(measured.values[both], own[both], clusters[both]).estimate
-
-
 def _judged(
-    found: list[VariantMetric], flag: str, version: str, reference: str
+    found: list[VariantMetric],
+    columns: Sequence[Measured],
+    flag: str,
+    version: str,
+    reference: str,
 ) -> list[VariantMetric]:
     """Adjust the p-values of all that was tested, and say what follows."""
     tested = [number for number, each in enumerate(found) if each.p_value is not None]
     adjusted = statistics.adjusted([found[number].p_value or 0.0 for number in tested])
     judged = list(found)
+    of = {each.metric.text: each for each in columns}
     for number, p_value in zip(tested, adjusted, strict=True):
         gap = found[number].figures[0].difference
         judged[number] = replace(
             found[number],
             adjusted_p_value=p_value,
-            verdict=verdict(p_value, gap.value if gap else 0.0),
+            verdict=verdict(
+                p_value, gap.value if gap else 0.0, of[found[number].metric].metric.direction
+            ),
         )
     return [
-        replace(each, summary=words.of_variant(each, flag, version, reference))
+        replace(
+            each,
+            summary=words.of_variant(each, flag, version, reference) + _unpriced(of[each.metric]),
+        )
         if each.verdict is not None
         else each
         for each in judged
     ]
 
 
-def verdict(adjusted_p_value: float, difference: float) -> Verdict:
-    """Say what follows of a metric of which less is better."""
+def _unpriced(measured: Measured) -> str:
+    return words.unpriced(measured.unpriced_count, measured.unpriced_models)
+
+
+def verdict(
+    adjusted_p_value: float, difference: float, direction: Direction = Direction.LESS
+) -> Verdict:
+    """Say what follows, where it is known whether less or more is better."""
     if adjusted_p_value >= ALPHA or not difference:
         return Verdict.NO_EVIDENCE
-    return Verdict.REGRESSED if difference > 0 else Verdict.IMPROVED
+    if direction is Direction.UNSPECIFIED:
+        return Verdict.CHANGED
+    worse = difference > 0 if direction is Direction.LESS else difference < 0
+    return Verdict.REGRESSED if worse else Verdict.IMPROVED

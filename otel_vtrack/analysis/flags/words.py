@@ -1,54 +1,48 @@
 """Says what was found about flags, in sentences."""
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from otel_vtrack.analysis.compare import ALPHA, Verdict
 from otel_vtrack.analysis.statistics import Estimate
-from otel_vtrack.analysis.words import probability
+from otel_vtrack.analysis.words import amount, phrases, probability
 
 if TYPE_CHECKING:
     from otel_vtrack.analysis.flags.changes import ChangeMetric, FlagChange
     from otel_vtrack.analysis.flags.interactions import Change, Interaction
     from otel_vtrack.analysis.flags.variants import VariantMetric
 
-_NAMES: Final = {"latency": "latency", "error_rate": "error rate", "tokens": "tokens per trace"}
-_WORSE: Final = {
-    "latency": "is slower than",
-    "error_rate": "fails more often than",
-    "tokens": "uses more tokens than",
-}
-_BETTER: Final = {
-    "latency": "is faster than",
-    "error_rate": "fails less often than",
-    "tokens": "uses fewer tokens than",
-}
+# As analysis.words says it, but for what reads better of traces of one version.
+_NAMES: Final = {"error_rate": "error rate"}
 _DEPENDS, _NO_EVIDENCE = 1, 2
 _BOTH, _OF_BASELINE = 1, 3
 
 
-def amount(metric: str, value: float) -> str:
-    """Write a mean, or share, with its unit."""
-    if metric == "error_rate":
-        return f"{value * 100:.3g} %"
-    if metric == "tokens":
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    if abs(value) >= 10_000:
-        return f"{value / 1000:.1f} s"
-    return f"{value:.0f} ms" if abs(value) >= 100 else f"{value:.3g} ms"
+def _name(metric: str) -> str:
+    return _NAMES.get(metric) or phrases(metric)[0]
 
 
-def gap(metric: str, difference: Estimate | None) -> str:
+def gap(unit: str, difference: Estimate | None) -> str:
     """Write a difference with its interval, as in `+12 ms [8.1, 16]`; shares in points."""
     if difference is None:
         return "unknown"
-    scale = 100 if metric == "error_rate" else 1
-    unit = {"error_rate": " points", "latency": " ms"}.get(metric, "")
+    scale = 100 if unit == "share" else 1
+    after = {"share": " points", "ms": " ms"}.get(unit, "")
     bounds = [
         "?" if bound is None else _number(bound * scale)
         for bound in (difference.lower, difference.upper)
     ]
-    return f"{_number(difference.value * scale, sign=True)}{unit} [{bounds[0]}, {bounds[1]}]"
+    before = "$" if unit == "USD" else ""
+    value = _number(difference.value * scale, sign=True)
+    return f"{before}{value}{after} [{bounds[0]}, {bounds[1]}]"
+
+
+def unpriced(count: int, models: Sequence[str]) -> str:
+    """Say what was left out because a model has no price; empty of nothing."""
+    if not count:
+        return ""
+    return f"; {count:,} traces without a price left out ({', '.join(models)})"
 
 
 def _number(value: float, *, sign: bool = False) -> str:
@@ -58,7 +52,7 @@ def _number(value: float, *, sign: bool = False) -> str:
 
 def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) -> str:
     """Say how a variant differs from the reference."""
-    name = _NAMES[found.metric]
+    name = _name(found.metric)
     where = f"{flag} = {found.variant}"
     figure = found.figures[0]
     if found.verdict == Verdict.NOT_ENOUGH_DATA:
@@ -68,20 +62,28 @@ def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) 
             f" ({found.variant}: n = {found.count:,} of {found.cluster_count:,})"
         )
     if found.verdict == Verdict.NO_EVIDENCE:
-        said = f"no evidence that {name} of {version} differs where {where} from where it is"
+        told = f"no evidence that {name} of {version} differs where {where} from where it is"
     else:
-        verbs = _WORSE if found.verdict == Verdict.REGRESSED else _BETTER
-        said = f"where {where}, {version} {verbs[found.metric]} where it is"
+        up = figure.difference is not None and figure.difference.value > 0
+        told = f"where {where}, {_than(found.metric, up, version, 'where it is')}"
     return (
-        f"{said} {reference}: {_step(found.metric, figure.baseline, figure.candidate)}"
-        f" ({gap(found.metric, figure.difference)}), {probability(found.adjusted_p_value)},"
+        f"{told} {reference}: {_step(found.unit, figure.baseline, figure.candidate)}"
+        f" ({gap(found.unit, figure.difference)}), {probability(found.adjusted_p_value)},"
         f" n = {found.count:,}"
     )
 
 
+def _than(metric: str, up: bool, version: str, other: str) -> str:
+    """Say that a version has more of a metric than another, or less."""
+    name, more, less = phrases(metric)
+    if more:
+        return f"{version} {more if up else less} {other}"
+    return f"{name} of {version} is {'higher' if up else 'lower'} than {other}"
+
+
 def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     """Say how far a change depends on a variant."""
-    name = _NAMES[found.metric]
+    name = _name(found.metric)
     own, other = found.change, found.reference_change
     counts = ", ".join(
         f"{each.baseline_count:,} / {each.candidate_count:,}" for each in (own, other)
@@ -98,7 +100,7 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
             f" of several users or sessions where these are told (n = {counts})"
         )
     tail = (
-        f"difference of the changes {gap(found.metric, found.difference)},"
+        f"difference of the changes {gap(found.unit, found.difference)},"
         f" {probability(found.adjusted_p_value)}, n = {counts}"
     )
     if found.basis != _BOTH:
@@ -120,20 +122,19 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     if not direction:
         return (
             f"{name} changed otherwise from {baseline} to {candidate} where {variant}"
-            f" ({gap(found.metric, own.difference)}) than where it {verb} {found.reference_variant}"
-            f" ({gap(found.metric, other.difference)}): {tail}"
+            f" ({gap(found.unit, own.difference)}) than where it {verb} {found.reference_variant}"
+            f" ({gap(found.unit, other.difference)}): {tail}"
         )
-    verbs = _WORSE if direction > 0 else _BETTER
     apart = "no evidence of that"
     if _direction(other) == direction:
         apart = "less so" if _value(own) * direction > _value(other) * direction else "more so"
     elif _direction(other):
         apart = "the other way round"
     return (
-        f"{candidate} {verbs[found.metric]} {baseline} where {variant}:"
-        f" {_step(found.metric, own.baseline, own.candidate)}"
-        f" ({gap(found.metric, own.difference)}); {apart} where it {verb} {found.reference_variant}"
-        f" ({gap(found.metric, other.difference)}); {tail}"
+        f"{_than(found.metric, direction > 0, candidate, baseline)} where {variant}:"
+        f" {_step(found.unit, own.baseline, own.candidate)}"
+        f" ({gap(found.unit, own.difference)}); {apart} where it {verb} {found.reference_variant}"
+        f" ({gap(found.unit, other.difference)}); {tail}"
     )
 
 
@@ -155,15 +156,15 @@ def of_change(found: "FlagChange", *, started: bool, stopped: bool) -> str:
         if abs(later) < 1:
             when = "when"
         with_ = f"{when} {found.version} got more of the traffic"
-    said = [_measured(each) for each in found.metrics if each.verdict in _SAID]
-    unsaid = [_NAMES[each.metric] for each in found.metrics if each.verdict == Verdict.NO_EVIDENCE]
+    measured = [_measured(each) for each in found.metrics if each.verdict in _SAID]
+    unsaid = [_name(each.metric) for each in found.metrics if each.verdict == Verdict.NO_EVIDENCE]
     if unsaid:
-        said.append(f"no evidence that {' or '.join(unsaid)} differs before and after")
+        measured.append(f"no evidence that {' or '.join(unsaid)} differs before and after")
     head = (
         f"{found.flag} {what} in {place or 'traces without service'} at"
         f" {time:%Y-%m-%d %H:%M:%S} UTC, {with_}: {shifts}"
     )
-    return "; ".join([head, *said])
+    return "; ".join([head, *measured])
 
 
 _SAID: Final = (Verdict.REGRESSED, Verdict.IMPROVED)
@@ -173,15 +174,15 @@ def _measured(found: "ChangeMetric") -> str:
     verb = "rose" if found.verdict == Verdict.REGRESSED else "fell"
     change = found.change
     return (
-        f"{_NAMES[found.metric]} {verb}: {_step(found.metric, change.baseline, change.candidate)}"
-        f" ({gap(found.metric, change.difference)}), {probability(found.adjusted_p_value)}"
+        f"{_name(found.metric)} {verb}: {_step(found.unit, change.baseline, change.candidate)}"
+        f" ({gap(found.unit, change.difference)}), {probability(found.adjusted_p_value)}"
     )
 
 
-def _step(metric: str, before: Estimate | None, after: Estimate | None) -> str:
+def _step(unit: str, before: Estimate | None, after: Estimate | None) -> str:
     if before is None or after is None:
         return "no figures"
-    return f"{amount(metric, before.value)} -> {amount(metric, after.value)}"
+    return f"{amount(unit, before.value)} -> {amount(unit, after.value)}"
 
 
 def _direction(change: "Change") -> int:
