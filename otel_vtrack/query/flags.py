@@ -91,6 +91,7 @@ class Sample:
         switched: Whether a trace saw more than one variant of the flag that was asked for; all
             false where nobody asked.
         ids: Of each trace the hash of its id.
+        weights: How many traces each stands for: its adjusted count.
         one_in: One of so many traces is in here, by the hash of its id.
     """
 
@@ -104,6 +105,7 @@ class Sample:
     flags: Mapping[str, Variants]
     switched: Numbers
     ids: Numbers
+    weights: Numbers
     one_in: int
 
     def __len__(self) -> int:
@@ -124,8 +126,13 @@ class Sample:
             },
             switched=self.switched[chosen],
             ids=self.ids[chosen],
+            weights=self.weights[chosen],
             one_in=self.one_in,
         )
+
+    def count(self, chosen: Numbers) -> int:
+        """Count the traces that some stand for, which were sampled where they were stored."""
+        return round(float(self.weights[chosen].sum()))
 
     def of_version(self, version: str) -> Numbers:
         """Say of each trace whether it is of a version."""
@@ -212,12 +219,13 @@ class _Columns(NamedTuple):
     failures: Numbers
     sessions: Numbers
     users: Numbers
+    weights: Numbers
 
 
 def _traces(data: bytes) -> _Columns:
     rows = Reader(data)
     groups: list[Group] = []
-    columns: list[list[Numbers]] = [[] for _ in range(7)]
+    columns: list[list[Numbers]] = [[] for _ in range(8)]
     while rows.more:
         groups.append(Group(*(rows.text() for _ in Group._fields)))
         ids = np.frombuffer(rows.packed(8), "<u8")
@@ -228,8 +236,9 @@ def _traces(data: bytes) -> _Columns:
         columns[4].append(np.frombuffer(rows.packed(1), np.uint8).astype(bool))
         columns[5].append(np.frombuffer(rows.packed(8), "<u8"))
         columns[6].append(np.frombuffer(rows.packed(8), "<u8"))
+        columns[7].append(np.frombuffer(rows.packed(8), "<f8"))
     if not groups:
-        whole = [np.zeros(0, kind) for kind in ("i8", "u8", "i8", "f8", "?", "u8", "u8")]
+        whole = [np.zeros(0, kind) for kind in ("i8", "u8", "i8", "f8", "?", "u8", "u8", "f8")]
     else:
         whole = [np.concatenate(each) for each in columns]
     order = np.lexsort((whole[1], whole[2]))
@@ -284,6 +293,7 @@ def _joined(
         flags={name: Variants(each.names, each.codes[at]) for name, each in flags.items()},
         switched=np.zeros(len(at), bool),
         ids=columns.ids,
+        weights=columns.weights,
         one_in=one_in,
     )
 

@@ -376,6 +376,16 @@ def test_flags_are_listed_however_they_came_and_retries_count_once(store, send, 
     assert on.share.lower < 0.5 < on.share.upper
     [bucket] = exposure.expose(store, Where(), flag=FLAG, width_s=60).buckets
     assert (bucket.trace_count, bucket.unevaluated_count) == (6, 1)
+    # One of four was kept by a sampler, so that it stands for four.
+    send(
+        {"trace": 7, "at": 50, "attributes": seen("off"), "trace_state": "ot=th:c"},
+        service__version="1",
+    )
+    found, _ = variants.usages(store, Where())
+    assert [(each.variant, each.trace_count) for each in found] == [("off", 6), ("on", 3)]
+    assert found[0].share.value == 0.6
+    [bucket] = exposure.expose(store, Where(), flag=FLAG, width_s=60).buckets
+    assert (bucket.trace_count, bucket.unevaluated_count) == (10, 1)
 
 
 @pytest.fixture

@@ -19,12 +19,25 @@ class Traces(NamedTuple):
     route: np.ndarray
     failed: np.ndarray
     duration: np.ndarray
+    weight: np.ndarray
 
     def first(self, count):
         return Traces(*(each[:count] for each in self))
 
 
-def traces(rng, count, *, session=1.0, failing=0.01, slower=1.0, tail=0.0, mix=(1.0,), alike=False):
+def traces(rng, count, *, kept=1.0, **how):
+    """So many traces as `all_traces` makes them; of those that did not fail a part was kept."""
+    made = all_traces(rng, int(count / kept), **how)
+    if kept < 1:
+        chosen = made.failed | (rng.random(len(made.failed)) < kept)
+        weight = np.where(made.failed, 1.0, 1 / kept)
+        made = Traces(*(each[chosen] for each in made._replace(weight=weight)))
+    return made.first(count)
+
+
+def all_traces(
+    rng, count, *, session=1.0, failing=0.01, slower=1.0, tail=0.0, mix=(1.0,), alike=False
+):
     """Sessions, and of each trace its route, whether it failed and the logarithm of its duration.
 
     Each of four routes takes 1.6 times as long as the one before, and fails 1.5 times as often.
@@ -39,16 +52,18 @@ def traces(rng, count, *, session=1.0, failing=0.01, slower=1.0, tail=0.0, mix=(
     duration += 1.5 * (rng.random(count) < tail)
     risk = failing * np.exp(rng.normal(0, 2 * spread, sessions) - 2 * spread**2)[cluster]
     chance = rng.random(sessions)[cluster] if alike else rng.random(count)
-    return Traces(cluster, route, chance < risk * 1.5 ** (route % 4), duration)
+    return Traces(cluster, route, chance < risk * 1.5 ** (route % 4), duration, np.ones(count))
 
 
 def slow_from(baseline, routes):
     """Return by route the least of the slowest twentieth, as the engine's quantileExact."""
     found = np.full(routes, np.inf)
     for route in range(routes):
-        durations = np.sort(baseline.duration[baseline.route == route])
-        if len(durations):
-            found[route] = durations[int(0.95 * len(durations))]
+        own = np.flatnonzero(baseline.route == route)
+        if len(own):
+            own = own[np.argsort(baseline.duration[own], kind="stable")]
+            reached = np.cumsum(baseline.weight[own])
+            found[route] = baseline.duration[own[np.argmax(reached > 0.95 * reached[-1])]]
     return found
 
 
@@ -57,35 +72,37 @@ def looked(baseline, candidate, slow=None):
     sides = baseline, candidate
     routes = max(each.route.max() for each in sides) + 1
     slow = slow_from(baseline, routes) if slow is None else slow
-    n0, n1 = (np.bincount(each.route, minlength=routes) for each in sides)
+    n0, n1 = (np.bincount(each.route, each.weight, minlength=routes) for each in sides)
     weight = n0 * n1 / np.maximum(n0 + n1, 1)
-    compared = np.flatnonzero(weight)
     counts, found = [], [[], [], []]
     parts = [weight / np.maximum(each, 1) / weight.sum() for each in (n0, n1)]
-    for part, n in zip(parts, (n0, n1), strict=True):
-        counts.append(1 / (part**2 * n).sum())
+    for part, each in zip(parts, sides, strict=True):
+        squares = np.bincount(each.route, each.weight**2, minlength=routes)
+        counts.append(1 / (part**2 * squares).sum())
     clusters = [len(np.unique(each.cluster[weight[each.route] > 0])) for each in sides]
-    traces = int(n0[compared].sum() + n1[compared].sum())
+    traces = sum(int((weight[each.route] > 0).sum()) for each in sides)
     for number in range(3):
         values = [
             (each.failed, each.duration, each.duration >= slow[each.route])[number]
             for each in sides
         ]
         totals = [
-            np.bincount(each.route, weights=value, minlength=routes)
+            np.bincount(each.route, weights=each.weight * value, minlength=routes)
             for each, value in zip(sides, values, strict=True)
         ]
         means = [(part * total).sum() for part, total in zip(parts, totals, strict=True)]
         gap = means[1] - means[0]
         level = (sum(totals) - gap * n1) / np.maximum(n0 + n1, 1)
         for side, (each, value) in enumerate(zip(sides, values, strict=True)):
-            scores = parts[side][each.route] * (value - level[each.route] - side * gap)
+            scores = (
+                each.weight * parts[side][each.route] * (value - level[each.route] - side * gap)
+            )
             squares = (np.bincount(each.cluster, weights=scores) ** 2).sum()
             told = SideSums(
                 trace_count=len(value),
                 cluster_count=clusters[side],
                 compared_count=0,
-                route_count=len(compared),
+                route_count=int((weight > 0).sum()),
                 routes_pooled=False,
                 effective_count=counts[side],
                 means=(means[side],),
@@ -188,6 +205,7 @@ def test_of_200_releases_returns_and_redeployments_5_percent_are_alarmed_at_most
         {"same": {"failing": 0.001}},
         {"before": 1000, "same": {"session": 10.0, "alike": True}},
         {"same": {"failing": 0.2} | SESSIONS},
+        {"same": {"failing": 0.03, "kept": 0.2} | SESSIONS},
         {"same": MIX["same"] | SESSIONS, "mix": MIX["mix"]},
     ],
     ids=[
@@ -195,6 +213,7 @@ def test_of_200_releases_returns_and_redeployments_5_percent_are_alarmed_at_most
         "0.1 % errors",
         "sessions fail",
         "20 % errors in sessions",
+        "a fifth kept of what did not fail",
         "another mix in sessions",
     ],
 )

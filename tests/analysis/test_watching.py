@@ -45,6 +45,10 @@ def feed(send):
     return feed_
 
 
+# As samplers write into the state of a trace by what chance it was kept: one in so many.
+KEPT = {1: "", 2: "ot=th:8", 4: "ot=th:c"}
+
+
 def looked(store, now_ns=NOW):
     return [watching.look(store, each) for each in deployed.deployments(store, now_ns)]
 
@@ -97,13 +101,15 @@ def test_sums_are_those_of_least_squares_with_a_level_for_each_route(store, send
         )
         ms = rng.lognormvariate(4 + 2 * (route == ["/b"]), 0.5)
         failed, session = rng.random() < 0.2, f"{version} {rng.randrange(80)}"
-        made.append((number, version, route[0], failed, session, round(ms, 3)))
-    made += [(500 + n, 1, "/old", True, f"old {n}", 9) for n in range(60)]
+        # A trace of which one in so many was kept stands for as many.
+        stands_for = rng.choice((1, 1, 2, 4))
+        made.append((number, version, route[0], failed, session, round(ms, 3), stands_for))
+    made += [(500 + n, 1, "/old", True, f"old {n}", 9, 1) for n in range(60)]
     for version in (1, 2):
         spans = [
             {"trace": number, "at": number, "name": name, "ms": ms, "status": 2 * failed}
-            | {"attributes": {"session.id": session}}
-            for number, of, name, failed, session, ms in made
+            | {"attributes": {"session.id": session}, "trace_state": KEPT[stands_for]}
+            for number, of, name, failed, session, ms, stands_for in made
             if of == version
         ]
         send(*spans, service__version=f"{version}", **PRODUCTION)
@@ -123,16 +129,22 @@ def test_sums_are_those_of_least_squares_with_a_level_for_each_route(store, send
     routes = {"/a": 0, "/b": 1, "/old": 2}
     data = [(of - 1, routes.get(name, 3), *more) for _, of, name, *more in made]
     shared = [each for each in data if each[1] != 2]
-    side, route, failed, session, ms = (np.array(each) for each in zip(*shared, strict=True))
+    side, route, failed, session, ms, weight = (
+        np.array(each) for each in zip(*shared, strict=True)
+    )
     route[route == 3] = 2
-    levels = [sorted(ms[(side == 0) & (route == each)]) for each in range(3)]
-    slow = ms >= np.array([each[int(0.95 * len(each))] for each in levels])[route]
+    levels = [np.repeat(ms, weight * (side == 0) * (route == each)) for each in range(3)]
+    slow = ms >= np.array([sorted(each)[int(0.95 * len(each))] for each in levels])[route]
     design = np.column_stack([side, *(route == each for each in range(3))]).astype(float)
-    bread = np.linalg.inv(design.T @ design)[0]
+    bread = np.linalg.inv(design.T * weight @ design)
+    mean = design @ bread[0] * weight
+    for each, told in enumerate(sides):
+        # Of so many traces a plain mean would vary as much.
+        assert told.effective_count == pytest.approx(1 / (mean[side == each] ** 2).sum())
     for number, values in enumerate((failed, np.log(ms), slow)):
-        fitted = np.linalg.lstsq(design, values.astype(float), rcond=None)[0]
+        fitted = bread @ (design.T * weight @ values.astype(float))
         assert sides[1].means[number] - sides[0].means[number] == pytest.approx(fitted[0])
-        influence = design @ bread * (values - design @ fitted)
+        influence = mean * (values - design @ fitted)
         for each, told in enumerate(sides):
             clusters = np.unique(session[side == each], return_inverse=True)[1]
             scores = np.bincount(clusters, weights=influence[side == each])

@@ -238,7 +238,6 @@ def _of_place(
             starts = sample.starts_ns[chosen]
             time = int(starts[at])
             move = _closest(moves, time)
-            codes, clusters = seen.codes[chosen], sample.clusters[chosen]
             sides = slice(edges[0], at), slice(at, edges[1])
             neighbours = (
                 int(starts[edges[0]]),
@@ -252,7 +251,7 @@ def _of_place(
                 kind=kind,
                 **place._asdict(),
                 time_ns=time,
-                shifts=tuple(_shifts(seen.names, codes, clusters, *sides)),
+                shifts=tuple(_shifts(sample.only(chosen), name, *sides)),
                 adjusted_p_value=p_value,
                 version=move.version if move else "",
                 version_time_ns=move.time_ns if move else None,
@@ -301,15 +300,17 @@ def _begun_or_ceased(evaluated: Numbers, at: int, edges: tuple[int, int]) -> Fla
     return None
 
 
-def _shifts(
-    names: Sequence[str], codes: Numbers, clusters: Numbers, before: slice, after: slice
-) -> Iterable[Shift]:
-    effects = [shares.design_effect(clusters[side]) for side in (before, after)]
+def _shifts(sample: Sample, flag: str, before: slice, after: slice) -> Iterable[Shift]:
+    names, codes = sample.flags[flag].names, sample.flags[flag].codes
+    weights = sample.weights
+    effects = [
+        shares.design_effect(sample.clusters[side], weights[side]) for side in (before, after)
+    ]
     found: list[Shift] = []
     present: list[int] = np.unique(codes[codes >= 0]).tolist()
     for code in present:
         own = [
-            shares.share(int((codes[side] == code).sum()), side.stop - side.start, effect)
+            shares.share(weights[side][codes[side] == code].sum(), weights[side].sum(), effect)
             for side, effect in zip((before, after), effects, strict=True)
         ]
         if own[0].value or own[1].value:

@@ -87,19 +87,20 @@ def expose(
     buckets: list[Bucket] = []
     edges = [*firsts.tolist(), len(numbers)]
     for number, first, last in zip(starts.tolist(), edges, edges[1:], strict=False):
-        total = last - first
-        codes = seen.codes[first:last]
-        counts = np.bincount(codes[codes >= 0], minlength=len(seen.names)).tolist()
-        effect = shares.design_effect(sample.clusters[first:last])
+        codes, weights = seen.codes[first:last], sample.weights[first:last]
+        total = float(weights.sum())
+        # The first one is of those that did not evaluate it.
+        unevaluated, *counts = np.bincount(codes + 1, weights, len(seen.names) + 1).tolist()
+        effect = shares.design_effect(sample.clusters[first:last], weights)
         buckets.append(
             Bucket(
                 number * width * _SECOND_NS,
-                total * sample.one_in,
-                int((codes < 0).sum()) * sample.one_in,
+                round(total) * sample.one_in,
+                round(unevaluated) * sample.one_in,
                 tuple(
                     VariantShare(
                         seen.names[code],
-                        counts[code] * sample.one_in,
+                        round(counts[code]) * sample.one_in,
                         shares.share(counts[code], total, effect),
                     )
                     for code in order.tolist()

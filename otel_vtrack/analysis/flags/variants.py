@@ -94,16 +94,19 @@ def usages(
         InvalidArgument: There are too many.
     """
     sample = flags.sample(store, where, flag=flag, max_traces=max_traces)
-    totals = np.bincount(sample.group, minlength=len(sample.groups))
+    totals = np.bincount(sample.group, sample.weights, len(sample.groups))
     effects = [
-        shares.design_effect(sample.clusters[sample.group == number])
+        shares.design_effect(
+            sample.clusters[sample.group == number], sample.weights[sample.group == number]
+        )
         for number in range(len(sample.groups))
     ]
     found: list[Usage] = []
     for name, variants in sample.flags.items():
         pairs = sample.group * len(variants.names) + variants.codes
         pairs = np.where(variants.codes < 0, -1, pairs)
-        kinds, firsts, counts = np.unique(pairs, return_index=True, return_counts=True)
+        kinds, firsts, which = np.unique(pairs, return_index=True, return_inverse=True)
+        counts = np.bincount(which, sample.weights, len(kinds))
         lasts = len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]
         for pair, first, last, count in zip(kinds, firsts, lasts, counts, strict=True):
             if pair < 0:
@@ -114,8 +117,8 @@ def usages(
                     flag=name,
                     variant=variants.names[variant],
                     group=sample.groups[group],
-                    trace_count=int(count) * sample.one_in,
-                    share=shares.share(int(count), int(totals[group]), effects[group]),
+                    trace_count=round(float(count)) * sample.one_in,
+                    share=shares.share(float(count), float(totals[group]), effects[group]),
                     first_seen_ns=int(sample.starts_ns[first]),
                     last_seen_ns=int(sample.starts_ns[last]),
                 )
@@ -183,7 +186,7 @@ def compare_variants(
         variants=tuple(
             _described(sample, name, each) for name, each in zip(names, chosen, strict=True)
         ),
-        unevaluated_count=int((seen.codes < 0).sum()),
+        unevaluated_count=sample.count(seen.codes < 0),
         metrics=tuple(_judged(found, columns, flag, version, names[0])),
         sampled_one_in=sample.one_in,
     )
@@ -231,10 +234,10 @@ def _described(sample: Sample, variant: str, chosen: Numbers) -> VariantSample:
     starts = sample.starts_ns[chosen]
     return VariantSample(
         variant,
-        len(starts),
-        int(sample.failures[chosen].sum()),
+        sample.count(chosen),
+        sample.count(chosen & sample.failures),
         len(np.unique(sample.clusters[chosen])),
-        int(sample.switched[chosen].sum()),
+        sample.count(chosen & sample.switched),
         int(starts[0]) if len(starts) else 0,
         int(starts[-1]) if len(starts) else 0,
     )

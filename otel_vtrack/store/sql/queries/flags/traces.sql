@@ -15,7 +15,8 @@ SELECT
     groupArray(f.latency) AS latencies,
     groupArray(f.failed) AS failures,
     groupArray(f.session_hash) AS sessions,
-    groupArray(f.user_hash) AS users
+    groupArray(f.user_hash) AS users,
+    groupArray(f.adjusted_count) AS adjusted_counts
 FROM
 (
     SELECT
@@ -32,7 +33,8 @@ FROM
         if(r.8 != '', r.8, max(t.session_id)) AS session,
         if(session != '', cityHash64(session), id) AS session_hash,
         if(r.9 != '', r.9, max(t.user_id)) AS person,
-        if(person != '', cityHash64(person), 0) AS user_hash
+        if(person != '', cityHash64(person), 0) AS user_hash,
+        toFloat64(max(t.adjusted_count)) AS adjusted_count
     FROM traces AS t
     WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
         AND ({experiment:String} = '' OR t.experiment = {experiment:String})

@@ -10,7 +10,8 @@
 -- difference weigh routes by n0 n1 / (n0 + n1): that is least squares with a level for each route,
 -- and `squares` are those of the scores of clusters, which are sessions, or single traces where
 -- none is told. A route that one side lacks weighs nothing; where hardly any of the candidate's
--- traces is on a route that the baseline has, all routes are one.
+-- traces is on a route that the baseline has, all routes are one. A trace counts as many times as
+-- its adjusted count says; `trace_count`, `cluster_count` and `compared_count` are of those stored.
 
 SELECT
     c.of_candidate AS of_candidate,
@@ -34,7 +35,7 @@ FROM
         any(if(a.route_count > 0, 1 / if(of_candidate, a.candidate_part, a.baseline_part), 0)) AS effective_count,
         any(if(of_candidate, a.candidate_means, a.baseline_means)) AS means,
         sumForEach(arrayMap(
-            (value, total, baseline_mean, candidate_mean) -> if(a.weight > 0, a.weight / a.weights / if(of_candidate, a.candidate_count, a.baseline_count) * (
+            (value, total, baseline_mean, candidate_mean) -> if(a.weight > 0, each.5 * a.weight / a.weights / if(of_candidate, a.candidate_count, a.baseline_count) * (
                 -- The level of the route, if the difference is the same on each.
                 value - (total - a.candidate_count * (candidate_mean - baseline_mean)) / (a.baseline_count + a.candidate_count)
                 - of_candidate * (candidate_mean - baseline_mean)), 0),
@@ -56,8 +57,8 @@ FROM
             greatest(sum(weight) OVER (), 0.5) AS weights,
             sum(toUInt64(weight > 0)) OVER () AS route_count,
             -- What a mean with these weights varies, if a trace varies by one.
-            sum(weight * candidate_count / (baseline_count + candidate_count)) OVER () / weights / weights AS baseline_part,
-            sum(weight * baseline_count / (baseline_count + candidate_count)) OVER () / weights / weights AS candidate_part,
+            sum(weight * candidate_count / (baseline_count + candidate_count) * r.baseline_squares / greatest(baseline_count, 1)) OVER () / weights / weights AS baseline_part,
+            sum(weight * baseline_count / (baseline_count + candidate_count) * r.candidate_squares / greatest(candidate_count, 1)) OVER () / weights / weights AS candidate_part,
             arrayMap(total -> total / weights, sumForEach(arrayMap(total -> total * candidate_count / (baseline_count + candidate_count), r.baseline_totals)) OVER ()) AS baseline_means,
             arrayMap(total -> total / weights, sumForEach(arrayMap(total -> total * baseline_count / (baseline_count + candidate_count), r.candidate_totals)) OVER ()) AS candidate_means
         FROM
@@ -68,24 +69,27 @@ FROM
                 groupArrayArray(n.traces) AS traces,
                 arrayFilter(each -> NOT each.1, traces) AS of_baseline,
                 arrayFilter(each -> each.1, traces) AS of_candidate,
-                arrayReduce('quantileExact(0.95)', arrayMap(each -> each.4, of_baseline)) AS slow_ms,
-                length(of_baseline) AS baseline_count,
-                length(of_candidate) AS candidate_count,
+                arraySum(each -> each.5, of_baseline) AS baseline_count,
+                arraySum(each -> each.5, of_candidate) AS candidate_count,
+                arraySum(each -> each.5 * each.5, of_baseline) AS baseline_squares,
+                arraySum(each -> each.5 * each.5, of_candidate) AS candidate_squares,
+                arraySort(each -> each.4, of_baseline) AS sorted,
+                sorted[arrayFirstIndex(reached -> reached > 0.95 * baseline_count, arrayCumSum(each -> each.5, sorted))].4 AS slow_ms,
                 arrayMap(values -> arraySum(values), [
-                    arrayMap(each -> toFloat64(each.3), of_baseline),
-                    arrayMap(each -> log(each.4), of_baseline),
-                    arrayMap(each -> toFloat64(each.4 >= slow_ms), of_baseline)]) AS baseline_totals,
+                    arrayMap(each -> each.5 * each.3, of_baseline),
+                    arrayMap(each -> each.5 * log(each.4), of_baseline),
+                    arrayMap(each -> each.5 * (each.4 >= slow_ms), of_baseline)]) AS baseline_totals,
                 arrayMap(values -> arraySum(values), [
-                    arrayMap(each -> toFloat64(each.3), of_candidate),
-                    arrayMap(each -> log(each.4), of_candidate),
-                    arrayMap(each -> toFloat64(each.4 >= slow_ms), of_candidate)]) AS candidate_totals
+                    arrayMap(each -> each.5 * each.3, of_candidate),
+                    arrayMap(each -> each.5 * log(each.4), of_candidate),
+                    arrayMap(each -> each.5 * (each.4 >= slow_ms), of_candidate)]) AS candidate_totals
             FROM
             (
                 SELECT
                     name,
-                    groupArray((of_candidate, cluster, failed, ms)) AS traces,
-                    countIf(NOT of_candidate) AS baseline_count,
-                    countIf(of_candidate) AS candidate_count,
+                    groupArray((of_candidate, cluster, failed, ms, adjusted_count)) AS traces,
+                    sumIf(adjusted_count, NOT of_candidate) AS baseline_count,
+                    sumIf(adjusted_count, of_candidate) AS candidate_count,
                     row_number() OVER (ORDER BY baseline_count DESC, name) AS number,
                     sum(if(baseline_count > 0, candidate_count, 0)) OVER () < {fewest_shared:Float64} * sum(candidate_count) OVER () AS routes_pooled
                 FROM
@@ -99,6 +103,7 @@ FROM
                         if(session != '', cityHash64(session), cityHash64(t.trace_id)) AS cluster,
                         r.name AS name,
                         r.status_code = 2 AS failed,
+                        toFloat64(max(t.adjusted_count)) AS adjusted_count,
                         greatest(toUnixTimestamp64Nano(max(t.end_time)) - toUnixTimestamp64Nano(min(t.start_time)), 1) / 1e6 AS ms
                     FROM traces AS t
                     WHERE (cityHash64(t.trace_id), t.trace_id) GLOBAL IN
