@@ -9,6 +9,9 @@ and knows nothing of where they come from:
   a session). Where all differ, units are independent. A cluster may have units of both sides.
 - `strata`: integers, equal for units that are alike in what could confound; each stratum's sides
   are compared with each other. None is one stratum of all.
+- `weights`: how many of the population each unit stands for, where the data is a sample of uneven
+  chances (OpenTelemetry's adjusted counts). Estimates are of the population then, and errors are
+  those of the sample. None is one each. Exact tests are made only of units that stand for as many.
 
 Intervals are at 95 %, tests are two-sided.
 """

@@ -33,7 +33,7 @@ from otel_vtrack.analysis.inference.contrast import Contrast, Floats, Units
 from otel_vtrack.analysis.inference.ranks import placements
 from otel_vtrack.analysis.inference.shares import proportions
 from otel_vtrack.analysis.inference.tables import Mix, categories, mix
-from otel_vtrack.analysis.inference.tested import UNTESTED, Tested, student
+from otel_vtrack.analysis.inference.tested import UNTESTED, Tested, named, student
 from otel_vtrack.analysis.inference.tested import clusters as clusters_of
 from otel_vtrack.analysis.statistics import Estimate
 
@@ -54,7 +54,11 @@ _Array = npt.NDArray[Any]
 
 
 def superiority(
-    values: _Array, is_candidate: _Array, clusters: _Array, strata: _Array | None = None
+    values: _Array,
+    is_candidate: _Array,
+    clusters: _Array,
+    strata: _Array | None = None,
+    weights: _Array | None = None,
 ) -> Tested:
     """Test whether the candidate's values rank higher, whatever their distribution.
 
@@ -62,15 +66,16 @@ def superiority(
     half: 0.5 if neither. Its null hypothesis is 0.5, not that the distributions are equal.
     """
     values = np.asarray(values, np.float64)
-    of = contrasts.units(is_candidate, clusters, strata)
+    of = contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
         return UNTESTED
     placed = placements(values, of)
     # Units have a say of half their stratum's effect each, so that the difference of the sides'
     # means is the effect: placements of both sides tell the same one twice.
     cells = of.strata * 2 + of.is_candidate
-    counts = np.bincount(cells, minlength=2 * of.stratum_count)
-    middles = np.bincount(cells, placed, 2 * of.stratum_count) / np.maximum(1, counts)
+    counts = np.bincount(cells, of.weights, 2 * of.stratum_count)
+    sums = np.bincount(cells, contrasts.counted(placed, of), 2 * of.stratum_count)
+    middles = sums / np.where(counts > 0, counts, 1)
     totals = of.candidates + of.baselines
     found = contrasts.contrast(placed - middles[cells] / 2, of, totals / (totals + 1), skewed=False)
     if found is None:
@@ -88,17 +93,25 @@ def superiority(
 
 
 def means(
-    values: _Array, is_candidate: _Array, clusters: _Array, strata: _Array | None = None
+    values: _Array,
+    is_candidate: _Array,
+    clusters: _Array,
+    strata: _Array | None = None,
+    weights: _Array | None = None,
 ) -> Tested:
     """Test the difference of means; of strata, with an intercept each (fixed effects)."""
-    found, of = _contrast(values, is_candidate, clusters, strata)
+    found, of = _contrast(values, is_candidate, clusters, strata, weights)
     if found is None:
         return UNTESTED
     return _tested(found, of, _named("Welch t", "cluster-robust t", "fixed effects t", of))
 
 
 def ratio_of_means(
-    values: _Array, is_candidate: _Array, clusters: _Array, strata: _Array | None = None
+    values: _Array,
+    is_candidate: _Array,
+    clusters: _Array,
+    strata: _Array | None = None,
+    weights: _Array | None = None,
 ) -> Tested:
     """Test the candidate's mean relative to the baseline's; the estimate is the ratio minus 1.
 
@@ -108,7 +121,7 @@ def ratio_of_means(
     values = np.asarray(values, np.float64)
     if not contrasts.usable(values):
         return UNTESTED
-    of = contrasts.units(is_candidate, clusters, strata)
+    of = contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
         return UNTESTED
     candidate, baseline = weighed_means(values, of)
@@ -137,12 +150,13 @@ def ratio_of_means(
     )
 
 
-def interaction(
+def interaction(  # noqa: PLR0917 - the columns that all tests take, and one
     values: _Array,
     is_candidate: _Array,
     group: _Array,
     clusters: _Array,
     strata: _Array | None = None,
+    weights: _Array | None = None,
 ) -> Tested:
     """Test whether the difference of means in the group is another than outside of it.
 
@@ -160,7 +174,10 @@ def interaction(
         if not which.any():
             return UNTESTED
         of = contrasts.units(
-            sides[which], numbered[which], None if strata is None else strata[which]
+            sides[which],
+            numbered[which],
+            None if strata is None else strata[which],
+            None if weights is None else weights[which],
         )
         part = contrasts.contrast(values[which], of)
         if part is None:
@@ -219,20 +236,25 @@ def heterogeneity(
 def weighed_means(values: Floats, of: Units) -> tuple[float, float]:
     """Return the candidate's and the baseline's mean, strata weighed by n1 n0 / (n1 + n0)."""
     cells = of.strata * 2 + of.is_candidate
-    sums = np.bincount(cells, values, 2 * of.stratum_count)
+    sums = np.bincount(cells, contrasts.counted(values, of), 2 * of.stratum_count)
     weights = of.candidates * of.baselines / (of.candidates + of.baselines)
     total = float(weights.sum())
+    candidates, baselines = (np.where(each > 0, each, 1) for each in (of.candidates, of.baselines))
     return (
-        float((weights * sums[1::2] / np.maximum(1, of.candidates)).sum()) / total,
-        float((weights * sums[0::2] / np.maximum(1, of.baselines)).sum()) / total,
+        float((weights * sums[1::2] / candidates).sum()) / total,
+        float((weights * sums[0::2] / baselines).sum()) / total,
     )
 
 
 def _contrast(
-    values: _Array, is_candidate: _Array, clusters: _Array, strata: _Array | None
+    values: _Array,
+    is_candidate: _Array,
+    clusters: _Array,
+    strata: _Array | None,
+    weights: _Array | None,
 ) -> tuple[Contrast | None, Units]:
     values = np.asarray(values, np.float64)
-    of = contrasts.units(is_candidate, clusters, strata)
+    of = contrasts.units(is_candidate, clusters, strata, weights)
     return contrasts.contrast(values, of) if contrasts.usable(values) else None, of
 
 
@@ -276,5 +298,5 @@ def _spread(part: Contrast, clusters: npt.NDArray[np.int64], count: int) -> Cont
 
 def _named(independent: str, clustered: str, stratified: str, of: Units) -> str:
     if of.stratum_count > 1:
-        return stratified if of.independent else f"cluster-robust {stratified}"
-    return independent if of.independent else clustered
+        return named(stratified, f"cluster-robust {stratified}", of)
+    return named(independent, clustered, of)

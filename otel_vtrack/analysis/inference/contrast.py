@@ -15,6 +15,12 @@ clusters. Sources:
 
 A cluster's leverage is taken as one number, the Rayleigh quotient of its block of the hat matrix:
 exact for clusters within one side or covering both sides evenly, and close otherwise.
+
+Units may have weights: how many of the population each stands for. Then means are Hájek's, ratios
+of weighted sums, and the sandwich that of weighted least squares, which is Taylor's linearization
+of them: D. A. Binder, On the variances of asymptotically normal estimators from complex surveys,
+International Statistical Review 51 (1983). It holds for units that were sampled independently of
+each other, each with a chance of 1 / weight.
 """
 
 from dataclasses import dataclass, replace
@@ -57,6 +63,10 @@ class Units:
     Attributes:
         clusters: From 0 up without gaps.
         strata: Likewise.
+        candidates: How many of the candidate each stratum has, by weight.
+        baselines: Likewise.
+        weights: Of which the mean is 1; None where those of a side are all equal.
+        stands_for: How many of the population a unit stands for on average.
     """
 
     is_candidate: Bools
@@ -67,6 +77,8 @@ class Units:
     independent: bool
     candidates: Floats
     baselines: Floats
+    weights: Floats | None = None
+    stands_for: float = 1.0
 
     @property
     def comparable(self) -> bool:
@@ -120,16 +132,25 @@ def units(
     is_candidate: npt.NDArray[Any],
     clusters: npt.NDArray[Any],
     strata: npt.NDArray[Any] | None = None,
+    weights: npt.NDArray[Any] | None = None,
 ) -> Units:
-    """Number clusters and strata, and count the sides of each stratum."""
+    """Number clusters and strata, and count the sides of each stratum.
+
+    Weights that are equal for all of a side are as good as none: they cancel out.
+    """
     sides = np.asarray(is_candidate, np.bool_)
     numbered, cluster_count = compact(np.asarray(clusters))
     if strata is None:
         levels, stratum_count = np.zeros(len(sides), np.int64), int(len(sides) > 0)
     else:
         levels, stratum_count = compact(np.asarray(strata))
-    totals = np.bincount(levels, minlength=stratum_count)
-    candidates = np.bincount(levels[sides], minlength=stratum_count)
+    given = telling(weights, sides)
+    if given is None:
+        candidates = np.bincount(levels[sides], minlength=stratum_count)
+        baselines = np.bincount(levels, minlength=stratum_count) - candidates
+    else:
+        candidates = np.bincount(levels[sides], given[sides], stratum_count)
+        baselines = np.bincount(levels[~sides], given[~sides], stratum_count)
     return Units(
         sides,
         numbered,
@@ -138,8 +159,28 @@ def units(
         stratum_count,
         cluster_count == len(sides),
         candidates.astype(np.float64),
-        (totals - candidates).astype(np.float64),
+        baselines.astype(np.float64),
+        given,
+        1.0 if given is None or weights is None else float(np.mean(weights)),
     )
+
+
+def telling(
+    weights: npt.NDArray[Any] | None, sides: npt.NDArray[np.bool_] | None = None
+) -> Floats | None:
+    """Return weights with a mean of 1; None where all of a side have the same.
+
+    Args:
+        weights: Above 0, one a unit.
+        sides: None is one side of all.
+    """
+    if weights is None or not len(weights):
+        return None
+    given = np.asarray(weights, np.float64)
+    parts = (given,) if sides is None else (given[sides], given[~sides])
+    if all(not len(part) or (part == part[0]).all() for part in parts):
+        return None
+    return given * (len(given) / float(given.sum()))
 
 
 def usable(values: Floats) -> bool:
@@ -169,12 +210,14 @@ def contrast(
     sides = of.is_candidate - (of.candidates / totals)[of.strata]
     weight = np.ones(of.stratum_count) if weights is None else weights
     pull = weight[of.strata] * sides
+    if of.weights is not None:
+        pull = pull * of.weights
     weighed = pull * sides
     information = float(weighed.sum())
     value = float((pull * scaled).sum()) / information
     if abs(value) <= limit:
         value = 0.0
-    middles = np.bincount(of.strata, scaled, of.stratum_count) / totals
+    middles = np.bincount(of.strata, counted(scaled, of), of.stratum_count) / totals
     residuals = scaled - middles[of.strata] - value * sides
     residuals[np.abs(residuals) <= limit] = 0.0
     shares = _sums(weighed, of)
@@ -325,12 +368,17 @@ def _sums(numbers: Floats, of: Units) -> Floats:
     return np.bincount(of.clusters, numbers, of.cluster_count).astype(np.float64, copy=False)
 
 
+def counted(numbers: Floats, of: Units) -> Floats:
+    """Return what numbers add to sums over the population."""
+    return numbers if of.weights is None else numbers * of.weights
+
+
 def _explained(sides: Floats, shares: Floats, of: Units) -> Floats:
     """Return how much of each cluster's own residual the intercepts of its strata explain."""
     totals = of.candidates + of.baselines
     if of.independent:
         # Of one unit the quotient does not depend on its side.
-        return _sums(1 / totals[of.strata], of) * (shares > 0)
+        return _sums(counted(1 / totals[of.strata], of), of) * (shares > 0)
     if of.stratum_count == 1:
         explained = _sums(sides, of) ** 2 / totals[0]
     else:
@@ -339,7 +387,10 @@ def _explained(sides: Floats, shares: Floats, of: Units) -> Floats:
         which = np.zeros((2, count), np.int64)
         which[0, cells], which[1, cells] = of.clusters, of.strata
         explained = np.bincount(which[0], sums * sums / totals[which[1]], of.cluster_count)
-    squares = _sums(sides * sides, of)
+    squares = sides * sides
+    if of.weights is not None:
+        squares = squares / of.weights
+    squares = _sums(squares, of)
     return np.divide(explained, squares, out=np.zeros_like(explained), where=squares > 0)
 
 
@@ -350,9 +401,9 @@ def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
     are; by the method of moments.
     """
     cells = of.strata * 2 + of.is_candidate
-    counts = np.bincount(cells, minlength=2 * of.stratum_count)
-    squares = np.bincount(cells, residuals * residuals, 2 * of.stratum_count)
-    sizes = np.sqrt(squares / np.maximum(1, counts))[cells]
+    counts = np.bincount(cells, of.weights, 2 * of.stratum_count)
+    squares = np.bincount(cells, counted(residuals * residuals, of), 2 * of.stratum_count)
+    sizes = np.sqrt(squares / np.where(counts > 0, counts, 1))[cells]
     scaled = pull * sizes
     if of.independent:
         return _sums(scaled * scaled, of)

@@ -24,6 +24,7 @@ def needed(
     is_candidate: _Array,
     clusters: _Array,
     smallest: float,
+    weights: _Array | None = None,
     *,
     alpha: float = ALPHA,
     power: float = POWER,
@@ -38,6 +39,7 @@ def needed(
         is_candidate: Of which side.
         clusters: Of which cluster.
         smallest: The difference to find, in the values' unit; its sign does not matter.
+        weights: How many of the population each stands for.
         alpha: The level of the test.
         power: How often it is to be found.
     """
@@ -52,7 +54,8 @@ def needed(
         own, count = contrasts.compact(numbered[side])
         if count < 2:
             return None
-        found = estimate.mean_of(values[side], own, count)
+        given = contrasts.telling(None if weights is None else weights[side])
+        found = estimate.mean_of(values[side], own, count, given)
         if found.error is None:
             return None
         errors.append(found.error or _least_error(values[side]))

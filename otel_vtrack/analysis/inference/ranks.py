@@ -8,7 +8,7 @@ from otel_vtrack.analysis.inference.contrast import Floats, Units, compact
 def placements(values: Floats, of: Units) -> Floats:
     """Return for each value which share of the other side's, in its stratum, lies below it.
 
-    Equal ones count half. 0 in strata that have one side only.
+    Equal ones count half, and each as much as its weight. 0 in strata that have one side only.
     """
     _, codes = np.unique(values, return_inverse=True)
     # Ordering by stratum, then by value, makes one search of all strata's.
@@ -19,7 +19,8 @@ def placements(values: Floats, of: Units) -> Floats:
         (of.is_candidate, of.baselines),
         (~of.is_candidate, of.candidates),
     ):
-        counts = np.bincount(keys[~side], minlength=count)
+        weights = None if of.weights is None else of.weights[~side]
+        counts = np.bincount(keys[~side], weights, count)
         # Of each key all of the other side up to its middle, less those of earlier strata.
         up_to = np.cumsum(counts) - counts / 2
         before = np.concatenate(([0.0], np.cumsum(others)[:-1]))

@@ -27,7 +27,7 @@ from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.inference import contrast as contrasts
 from otel_vtrack.analysis.inference import distributions, exact
 from otel_vtrack.analysis.inference.contrast import Floats, Units
-from otel_vtrack.analysis.inference.tested import UNTESTED, Tested
+from otel_vtrack.analysis.inference.tested import UNTESTED, Tested, named
 from otel_vtrack.analysis.statistics import Estimate
 
 _LEAST_EXPECTED: Final = 5
@@ -35,49 +35,57 @@ _Array = npt.NDArray[Any]
 
 
 def proportions(
-    successes: _Array, is_candidate: _Array, clusters: _Array, strata: _Array | None = None
+    successes: _Array,
+    is_candidate: _Array,
+    clusters: _Array,
+    strata: _Array | None = None,
+    weights: _Array | None = None,
 ) -> Tested:
     """Test the difference of two shares; of strata, both weighed by n1 n0 / (n1 + n0)."""
     values = np.asarray(successes, np.float64)
-    of = contrasts.units(is_candidate, clusters, strata)
+    of = contrasts.units(is_candidate, clusters, strata, weights)
     found = contrasts.contrast(values, of, skewed=False)
     if found is None:
         return UNTESTED
     if found.error is None and not of.independent:
         return Tested(Estimate(found.value), None, None, None, None, "")
-    effect, freedom = _design(values, of, found)
     cells = of.strata * 2 + of.is_candidate
-    hits = np.bincount(cells, values, 2 * of.stratum_count)
+    hits = np.bincount(cells, contrasts.counted(values, of), 2 * of.stratum_count)
     both = (of.candidates > 0) & (of.baselines > 0)
     ones, zeros = hits[1::2][both], hits[0::2][both]
     candidates, baselines = of.candidates[both], of.baselines[both]
     totals = candidates + baselines
-    weights = candidates * baselines / totals
-    weights = weights / weights.sum()
+    shares = candidates * baselines / totals
+    shares = shares / shares.sum()
     pooled = (ones + zeros) / totals
-    variances = weights**2 * pooled * (1 - pooled)
-    variance = float((variances * (1 / candidates + 1 / baselines) * totals / (totals - 1)).sum())
-    names = "cluster-robust " if not of.independent else ""
+    variances = shares**2 * pooled * (1 - pooled)
+    # By its margins a table varies a little more; weighed ones have none that are counts.
+    margins = totals / (totals - 1) if of.weights is None else 1.0
+    variance = float((variances * (1 / candidates + 1 / baselines) * margins).sum())
+    effect, freedom = _design(values, of, found)
+    if of.weights is not None:
+        apart = (np.array([ones, zeros], np.float64), np.array([candidates, baselines]), shares)
+        effect, freedom = _weighted_design(of, found, apart)
     stratified = len(totals) > 1
     table = np.array([ones, candidates - ones, zeros, baselines - zeros], np.float64)
     expected = float(np.minimum(candidates, baselines) @ (np.minimum(pooled, 1 - pooled)))
+    few = variance <= 0 or expected / effect < _LEAST_EXPECTED
+    is_exact = few and of.weights is None
+    name = named("", "cluster-robust ", of) + _names(stratified, exact=is_exact)
     if variance <= 0:
         # All failed or none did.
-        statistic, p_value, name = 0.0, 1.0, names + _names(stratified, exact=True)
-        freedom = None
-    elif expected / effect < _LEAST_EXPECTED:
+        statistic, p_value, freedom = 0.0, 1.0, None
+    elif is_exact:
         chance = exact.mantel_haenszel(table)
         statistic, p_value = _deflated(chance, found.value, effect, freedom)
-        name = names + _names(stratified, exact=True)
     else:
         statistic = found.value / math.sqrt(variance * effect)
         p_value = distributions.student_both(statistic, freedom)
-        name = names + _names(stratified, exact=False)
     estimate = _interval(
-        (float(weights @ (ones / candidates)), float(weights @ (zeros / baselines))),
+        (float(shares @ (ones / candidates)), float(shares @ (zeros / baselines))),
         (
-            _effective(weights, pooled, candidates) / effect,
-            _effective(weights, pooled, baselines) / effect,
+            _effective(shares, pooled, candidates) / effect,
+            _effective(shares, pooled, baselines) / effect,
         ),
         freedom,
     )
@@ -125,12 +133,35 @@ def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float
     return max(1.0, (found.error / alone.error) ** 2), found.freedom
 
 
-def _effective(weights: Floats, pooled: Floats, counts: Floats) -> float:
+def _weighted_design(
+    of: Units, found: contrasts.Contrast, table: tuple[Floats, Floats, Floats]
+) -> tuple[float, float | None]:
+    """Return by how much weights and clusters change the variance, and the freedom of that.
+
+    Below 1 where what is rare was sampled more densely, but never of more units than were sampled
+    from. Where all succeeded or all failed, by L. Kish, Survey Sampling (1965), 11.7.
+
+    Args:
+        of: The units.
+        found: Their contrast.
+        table: Successes and sizes, the candidate's first, of each stratum, and the strata's shares.
+    """
+    hits, sizes, shares = table
+    rates = hits / sizes
+    alone = float((shares**2 * (rates * (1 - rates) / sizes).sum(axis=0)).sum())
+    total = len(of.is_candidate)
+    if alone <= 0 or not found.error:
+        sums = np.bincount(of.clusters, of.weights, of.cluster_count)
+        return max(1.0, float((sums * sums).sum()) / total), found.freedom
+    return max(1 / of.stands_for, found.error**2 / alone), found.freedom
+
+
+def _effective(shares: Floats, pooled: Floats, counts: Floats) -> float:
     """Return of how many independent units the weighed share of strata is as sure."""
-    variance = float((weights**2 * pooled * (1 - pooled) / counts).sum())
-    middle = float(weights @ pooled)
+    variance = float((shares**2 * pooled * (1 - pooled) / counts).sum())
+    middle = float(shares @ pooled)
     if variance <= 0:
-        return 1 / float((weights**2 / counts).sum())
+        return 1 / float((shares**2 / counts).sum())
     return middle * (1 - middle) / variance
 
 

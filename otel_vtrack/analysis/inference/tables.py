@@ -8,6 +8,12 @@ Sources:
   (1984): chi-square divided by the mean design effect, with Satterthwaite's degrees of freedom.
 - W. Bergsma, A bias-correction for Cramér's V and Tschuprow's T, Journal of the Korean
   Statistical Society 42 (2013): what chance adds. The rest is taken as a share of what is left.
+- J. R. Landis, E. R. Heyman and G. G. Koch, Average partial association in three-way contingency
+  tables: a review and discussion of alternative tests, International Statistical Review 46 (1978):
+  the test over strata, Mantel and Haenszel's of more than two categories.
+- D. R. Thomas and J. N. K. Rao, Small-sample comparisons of level and power for simple
+  goodness-of-fit statistics under cluster sampling, Journal of the American Statistical
+  Association 82 (1987): its F distribution where units are dependent.
 """
 
 import math
@@ -20,12 +26,14 @@ import numpy.typing as npt
 from otel_vtrack.analysis.inference import contrast as contrasts
 from otel_vtrack.analysis.inference import distributions
 from otel_vtrack.analysis.inference.contrast import Floats, Ints
-from otel_vtrack.analysis.inference.tested import UNTESTED, Tested
+from otel_vtrack.analysis.inference.tested import UNTESTED, Tested, named
 from otel_vtrack.analysis.statistics import Estimate
 
 _LEAST_EXPECTED: Final = 1.0
 """Levels of which fewer are expected on a side are taken together."""
 _LEAST_GROUPS: Final = 0.99
+_MOST_LEVELS: Final = 50
+"""Levels that are told apart over strata; the rarest are taken together."""
 _Array = npt.NDArray[Any]
 
 
@@ -60,42 +68,52 @@ class _Design:
     stretch: float
 
 
-def mix(codes: _Array, is_candidate: _Array, clusters: _Array) -> Mix:
+def mix(
+    codes: _Array, is_candidate: _Array, clusters: _Array, weights: _Array | None = None
+) -> Mix:
     """Test whether both sides saw the same mix of levels (routes, models, users)."""
-    found = categories(codes, is_candidate, clusters)
+    found = categories(codes, is_candidate, clusters, weights=weights)
     if found.estimate is None:
         return Mix(None, None)
     return Mix(found.p_value, found.estimate.value)
 
 
-def categories(codes: _Array, is_candidate: _Array, clusters: _Array) -> Tested:
+def categories(
+    codes: _Array,
+    is_candidate: _Array,
+    clusters: _Array,
+    strata: _Array | None = None,
+    weights: _Array | None = None,
+) -> Tested:
     """Test whether shares of categories are the same on both sides.
 
     The estimate is Cramér's V, without bounds: 0 if no farther apart than chance alone would put
     them, 1 if they have nothing in common. The statistic is chi-square divided by the design effect
-    of the clusters.
+    of the clusters. Of strata it is that of how far the sides are apart within them, all added up.
     """
-    of = contrasts.units(is_candidate, clusters)
+    of = contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
         return UNTESTED
     levels, count = contrasts.compact(np.asarray(codes))
+    if of.stratum_count > 1:
+        return _over_strata(levels, count, of)
     total = len(levels)
     candidates, baselines = float(of.candidates[0]), float(of.baselines[0])
     levels, count = _gathered(levels, count, min(candidates, baselines) / total)
     if count < 2:
-        return Tested(Estimate(0.0), None, 0.0, 1.0, None, _name(independent=of.independent))
-    shares = np.bincount(levels, minlength=count) / total
-    ones = np.bincount(levels[of.is_candidate], minlength=count) / candidates
-    zeros = np.bincount(levels[~of.is_candidate], minlength=count) / baselines
+        return Tested(Estimate(0.0), None, 0.0, 1.0, None, _name(of))
+    side = of.is_candidate
+    shares, ones, zeros = (
+        np.bincount(levels[which], None if of.weights is None else of.weights[which], count) / size
+        for which, size in ((slice(None), total), (side, candidates), (~side, baselines))
+    )
     harmonic = candidates * baselines / total
     chi_square = harmonic * float(((ones - zeros) ** 2 / shares).sum())
     design = _Design(1.0, count - 1.0, math.inf, 1.0)
-    if not of.independent:
+    if not of.independent or of.weights is not None:
         design = _design(levels, shares, of, harmonic)
     statistic = chi_square / design.effect
-    chance = min(1.0, design.effect * (count - 1) / max(1, total - 1))
-    excess = (chi_square / total - chance) / (1 - chance) if chance < 1 else 0.0
-    cramers_v = math.sqrt(min(1.0, max(0.0, excess)))
+    cramers_v = _cramers_v(chi_square, design.effect, count, total)
     if design.groups < _LEAST_GROUPS:
         return Tested(Estimate(cramers_v), None, None, None, None, "")
     ratio = max(0.0, 1 + (statistic / (count - 1) - 1) * design.stretch)
@@ -108,12 +126,85 @@ def categories(codes: _Array, is_candidate: _Array, clusters: _Array) -> Tested:
         statistic,
         p_value,
         design.freedom,
-        _name(independent=of.independent),
+        _name(of),
     )
 
 
-def _name(*, independent: bool) -> str:
-    return "chi-square" if independent else "Rao-Scott chi-square"
+def _cramers_v(chi_square: float, effect: float, count: int, total: float) -> float:
+    chance = min(1.0, effect * (count - 1) / max(1, total - 1))
+    excess = (chi_square / total - chance) / (1 - chance) if chance < 1 else 0.0
+    return math.sqrt(min(1.0, max(0.0, excess)))
+
+
+def _over_strata(levels: Ints, count: int, of: contrasts.Units) -> Tested:
+    """Test over strata: the sums of how far a side's counts are from those expected in its stratum.
+
+    They and their covariances are of all levels but the last, which follows from the others.
+    """
+    both = (of.candidates > 0) & (of.baselines > 0)
+    shared = both[of.strata]
+    weights = np.ones(len(shared)) if of.weights is None else of.weights
+    levels, weights, side = levels[shared], weights[shared], of.is_candidate[shared]
+    strata, stratum_count = contrasts.compact(of.strata[shared])
+    clusters, cluster_count = contrasts.compact(of.clusters[shared])
+    candidates, baselines = of.candidates[both], of.baselines[both]
+    totals = candidates + baselines
+    levels, count = contrasts.compact(levels)
+    lesser = float(np.minimum(candidates, baselines).sum()) / float(totals.sum())
+    levels, count = _gathered(levels, count, lesser)
+    if count > _MOST_LEVELS:
+        rank = np.argsort(np.argsort(-np.bincount(levels, minlength=count), kind="stable"))
+        levels, count = contrasts.compact(np.minimum(rank, _MOST_LEVELS - 1)[levels])
+    name = "generalized Mantel-Haenszel chi-square"
+    name = named(name, f"Rao-Scott {name}", of)
+    if count < 2:
+        return Tested(Estimate(0.0), None, 0.0, 1.0, None, name)
+    cells = np.bincount(strata * count + levels, weights, stratum_count * count)
+    shares = cells.reshape(stratum_count, count) / totals[:, None]
+    pull = weights * (side - (candidates / totals)[strata])
+    apart = np.bincount(levels, pull, count)[:-1]
+    spread = candidates * baselines / np.maximum(1.0, totals - 1)
+    expected = np.diag(spread @ shares) - (shares * spread[:, None]).T @ shares
+    inverse = np.linalg.pinv(expected[:-1, :-1], hermitian=True)
+    chi_square = float(apart @ inverse @ apart)
+    total = float(totals.sum())
+    freedom = float(count - 1)
+    if of.independent and of.weights is None:
+        return Tested(
+            Estimate(_cramers_v(chi_square, 1.0, count, total)),
+            None,
+            chi_square,
+            distributions.chi_square_above(chi_square, freedom),
+            freedom,
+            name,
+        )
+    sums = np.zeros((cluster_count, count))
+    np.add.at(sums, (clusters, levels), pull)
+    # Less what was expected: a stratum's shares of all pulls that a cluster has in it.
+    pulls = np.bincount(clusters * stratum_count + strata, pull, cluster_count * stratum_count)
+    sums -= pulls.reshape(cluster_count, stratum_count) @ shares
+    sums = sums[:, :-1]
+    ratios = inverse @ (sums.T @ sums)
+    trace, squares = float(np.trace(ratios)), float((ratios * ratios.T).sum())
+    parts = np.bincount(clusters, pull * pull, cluster_count)
+    parts = parts / float(parts.sum())
+    groups = 1 / float((parts * parts).sum()) - 1
+    effect = trace / freedom
+    if trace <= 0 or squares <= 0 or groups < _LEAST_GROUPS:
+        return Tested(Estimate(0.0), None, None, None, None, "")
+    freedom = trace * trace / squares
+    return Tested(
+        Estimate(_cramers_v(chi_square, effect, count, total)),
+        None,
+        chi_square / effect,
+        distributions.f_above(chi_square / trace, freedom, groups * freedom),
+        freedom,
+        name,
+    )
+
+
+def _name(of: contrasts.Units) -> str:
+    return named("chi-square", "Rao-Scott chi-square", of)
 
 
 def _gathered(levels: Ints, count: int, share: float) -> tuple[Ints, int]:
@@ -129,11 +220,16 @@ def _design(levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float) 
 
     count = len(shares)
     pull = np.where(of.is_candidate, 1 / of.candidates[0], -1 / of.baselines[0])
+    squares = np.bincount(of.clusters, contrasts.counted(pull * pull, of), of.cluster_count)
+    pull = contrasts.counted(pull, of)
     sums = np.bincount(of.clusters, pull, of.cluster_count)
-    squares = np.bincount(of.clusters, pull * pull, of.cluster_count)
     # Of the clusters in the difference of the sides, and in the pooled shares.
     leverages = np.minimum(1 - 1e-12, squares * harmonic)
-    groups = 1 / float(((squares * harmonic) ** 2 / (1 - leverages)).sum())
+    parts = squares * harmonic
+    if of.weights is not None:
+        parts = np.bincount(of.clusters, pull * pull, of.cluster_count)
+        parts = parts / float(parts.sum())
+    groups = 1 / float((parts**2 / (1 - leverages)).sum())
     scale = np.sqrt(harmonic / np.maximum(1e-12, 1 - sums * sums / squares / len(levels)))
     # Residuals are indicators less pooled shares, so that their covariance is that of the
     # indicators and three terms of rank one. Everything is in units of the pooled shares' roots.

@@ -38,6 +38,12 @@ class Tested:
 UNTESTED = Tested(None, None, None, None, None, "")
 
 
+def named(independent: str, clustered: str, of: Units) -> str:
+    """Return what a test is called of units like these."""
+    name = independent if of.independent else clustered
+    return name if of.weights is None else f"weighted {name}"
+
+
 def apart(of: Units) -> float:
     """Return how likely chance alone parts the sides wholly, in either direction.
 
@@ -54,7 +60,7 @@ def apart(of: Units) -> float:
 def clusters(of: Units) -> tuple[int, int]:
     """Count the clusters of the candidate and of the baseline."""
     if of.independent:
-        candidates = int(of.candidates.sum())
+        candidates = int(np.count_nonzero(of.is_candidate))
         return candidates, of.cluster_count - candidates
     present = np.zeros((2, of.cluster_count), np.bool_)
     present[of.is_candidate.astype(np.int64), of.clusters] = True
