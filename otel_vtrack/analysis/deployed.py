@@ -170,7 +170,8 @@ def of_place(
     declared = [Declared(each.start_ns, each.version) for each in said]
     periods, mains = timeline.periods(activity, declared)
     of = {each.version: each for each in seen}
-    traffic = _Place(activity, periods, mains, of, since_ns)
+    # One that began a little earlier may be what another way of telling tells of.
+    traffic = _Place(activity, periods, mains, of, since_ns - SAME_NS)
     begun = [*traffic.new_versions(), *traffic.changes()]
     by_id: dict[str, list[DeploymentActivity]] = {}
     for each in rows:
@@ -181,7 +182,7 @@ def of_place(
     begun += traffic.declared_again(said, by_id)
     total = sum(each.trace_count for each in activity)
     kept = _apart(begun)
-    return [_watched(place, each, kept, total) for each in kept]
+    return [_watched(place, each, kept, total) for each in kept if each.start_ns >= since_ns]
 
 
 def _by_version(rows: Sequence[DeploymentActivity]) -> list[Activity]:
@@ -231,7 +232,8 @@ class _Place(NamedTuple):
                 continue
             if period.start_time_ns >= self.since_ns and period.came:
                 yield from self._version(RETURN, main.version, period.start_time_ns, seen)
-            elif main.declared:
+            elif main.declared and main.from_ns - period.start_time_ns >= WATCHED_NS:
+                # A canary that is younger is under watch as it is.
                 yield from self._version(PROMOTION, main.version, main.from_ns, seen)
 
     def _version(
@@ -307,7 +309,7 @@ class _Place(NamedTuple):
         """Find the main version declared once more, under an id that no span has."""
         for each in said:
             ids = {row.deployment_id for row in by_id.get(each.version, ())}
-            main = next((m for m in reversed(self.mains) if m.from_ns <= each.start_ns), None)
+            main = next((m for m in reversed(self.mains) if m.from_ns < each.start_ns), None)
             if (
                 each.start_ns >= self.since_ns
                 and each.deployment_id not in ids

@@ -111,6 +111,9 @@ def test_a_canary_that_comes_and_goes_is_one_deployment_and_its_promotion_is_non
 def test_a_canary_that_is_declared_to_be_put_live_is_promoted():
     work = ("1", "", 0, 44, 40), ("2", "", 10, 44, 4)
     assert told(*work, old="12", said=[("r2", "2", 40)]) == [("promotion", "2", 40, "1")]
+    # Within its first day it is under watch as what is new, and no more than once.
+    work = ("1", "", 0, 44, 40), ("2", "", 20, 44, 4)
+    assert told(*work, old="12", said=[("r2", "2", 30)]) == []
 
 
 def test_another_id_that_takes_over_is_a_redeployment_of_the_version():
@@ -147,6 +150,9 @@ def test_what_is_declared_once_more_is_a_redeployment_unless_it_is_another_deplo
         [only] = found(*release, said=[("r2", "2", hour)])
         assert (only.kind, only.start_time_ns) == ("new_version", min(at(hour), at(30)))
     assert found(("1", "", 0, 40, 20), said=[("r3", "3", 39)]) == []
+    # Also where the deployment itself began a little more than a day ago.
+    release = ("1", "", 0, 23.5, 20), ("2", "", 23.5, 40, 20)
+    assert found(*release, said=[("r2", "2", 24.25)]) == []
 
 
 def test_what_was_there_in_the_last_two_days_alone_is_no_deployment():

@@ -113,3 +113,38 @@ def test_of_a_release_that_got_the_slow_routes_the_server_says_nothing(play):
     assert -0.15 < latency.difference.value < -0.05
     assert not any(each.alarmed for each in found.metrics)
     assert not played.client.list_watch_events(experiment=played.experiment).fetch()
+
+
+def test_of_a_rollback_that_makes_it_worse_the_server_warns_and_of_what_it_undid_it_does_not(play):
+    phases = [
+        {"hours": [hour, until], "traces": 1500, "versions": {version: 1}}
+        for hour, until, version in ((0, 24, "2.3.1"), (24, 34, "2.4.0"), (34, 44, "2.3.1"))
+    ]
+    # What the earlier version needs is there no more.
+    bad = {
+        "version": "2.3.1",
+        "hours": [34, 44],
+        "fails": 0.2,
+        "message": "gone",
+        "type": "OSError",
+    }
+    scenario = {"name": "watched rollback", "services": {"shop": {"phases": phases}}}
+    played = play(scenario | {"effects": [bad]}, until_now=True)
+    deadline = time.monotonic() + 30
+    while True:
+        asked = played.client.list_watched_deployments(experiment=played.experiment)
+        found = {each.deployment_kind: each for each in asked.deployments}
+        if len(found) == 2 and any(each.alarmed for each in found["return"].metrics):
+            break
+        assert time.monotonic() < deadline, asked
+        time.sleep(0.1)
+    back, new = found["return"], found["new_version"]
+    assert (back.version, back.baseline_version) == ("2.3.1", "2.4.0")
+    assert (new.version, new.baseline_version) == ("2.4.0", "2.3.1")
+    assert played.hours(back.start_time) == pytest.approx(34, abs=0.2)
+    assert not any(each.alarmed for each in new.metrics)
+    [event] = played.client.list_watch_events(experiment=played.experiment).fetch()
+    assert (event.metric, event.deployment_kind) == ("error_rate", "return")
+    assert event.summary.startswith(
+        "shop 2.3.1 back in production: more traces fail than with 2.4.0: "
+    )
