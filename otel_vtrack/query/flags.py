@@ -174,16 +174,19 @@ def sample(
             if tokens
             else None
         )
+        again = (
+            pool.submit(store.binary, "flags/switched", {**bound, "flag": flag})
+            if switches
+            else None
+        )
         columns = _traces(store.binary("flags/traces", bound))
         found = _joined(
             columns, _tokens(used.result()) if used else None, _variants(variants.result()), one_in
         )
-    if switches:
-        again = np.frombuffer(
-            Reader(store.binary("flags/switched", {**bound, "flag": flag})).packed(8), "<u8"
-        )
-        found = replace(found, switched=np.isin(found.ids, again))
-    return found
+        if again is None:
+            return found
+        ids = np.frombuffer(Reader(again.result()).packed(8), "<u8")
+        return replace(found, switched=np.isin(found.ids, ids))
 
 
 def first_traces(store: Store, where: Where, version: str) -> dict[Group, int]:

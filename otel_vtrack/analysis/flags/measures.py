@@ -38,6 +38,7 @@ class Measured:
         metric: With its true shape.
         values: Numbers; of shares 0 and 1.
         at: Of each value the number of its trace.
+        weights: How many each stands for, as its trace does.
         unpriced_count: Traces left out because a model has no price.
         unpriced_models: These models.
     """
@@ -45,6 +46,7 @@ class Measured:
     metric: Metric
     values: Numbers
     at: Numbers
+    weights: Numbers
     unpriced_count: int = 0
     unpriced_models: tuple[str, ...] = ()
 
@@ -61,13 +63,27 @@ class Measured:
         """Return the values of chosen traces."""
         return self.values[chosen[self.at]]
 
+    def weights_of(self, chosen: Numbers) -> Numbers:
+        """Return how many the values of chosen traces stand for."""
+        return self.weights[chosen[self.at]]
+
     def mean(self, chosen: Numbers, clusters: Numbers) -> Estimate | None:
         """Estimate the mean, or share, of the chosen ones; None if there are none."""
         values = self.of(chosen)
         if not len(values):
             return None
+        how = estimate.proportion if self.is_share else estimate.mean
+        return how(values, self.clusters(chosen, clusters), self.weights_of(chosen))
+
+    def quantiles(
+        self, chosen: Numbers, clusters: Numbers, levels: Sequence[float]
+    ) -> list[Estimate | None]:
+        """Estimate quantiles of the chosen ones; None if there are none."""
+        values = self.of(chosen)
+        if not len(values):
+            return [None] * len(levels)
         own = self.clusters(chosen, clusters)
-        return estimate.proportion(values, own) if self.is_share else estimate.mean(values, own)
+        return estimate.quantiles(values, own, levels, weights=self.weights_of(chosen))
 
     def count(self, chosen: Numbers) -> int:
         """Count the values of chosen traces."""
@@ -83,7 +99,12 @@ class Measured:
             return None
         both = baseline | candidate
         test = compare.proportions if self.is_share else compare.means
-        return test(self.of(both), self._side(candidate, both), self.clusters(both, clusters))
+        return test(
+            self.of(both),
+            self._side(candidate, both),
+            self.clusters(both, clusters),
+            weights=self.weights_of(both),
+        )
 
     def ratio(self, baseline: Numbers, candidate: Numbers, clusters: Numbers) -> Estimate | None:
         """Estimate the relative difference of means; None where there is nothing to divide by."""
@@ -91,7 +112,9 @@ class Measured:
             return None
         both = baseline | candidate
         sides = self._side(candidate, both)
-        return compare.ratio_of_means(self.of(both), sides, self.clusters(both, clusters)).estimate
+        own = self.clusters(both, clusters)
+        found = compare.ratio_of_means(self.of(both), sides, own, weights=self.weights_of(both))
+        return found.estimate
 
     def interaction(
         self, candidate: Numbers, group: Numbers, chosen: Numbers, clusters: Numbers
@@ -102,6 +125,7 @@ class Measured:
             self._side(candidate, chosen),
             self._side(group, chosen),
             self.clusters(chosen, clusters),
+            weights=self.weights_of(chosen),
         )
 
     def _side(self, side: Numbers, chosen: Numbers) -> Numbers:
@@ -155,7 +179,7 @@ def _measured(sample: Sample, metric: Metric) -> Measured:
         "tokens": sample.tokens,
     }[metric.text]
     known = np.flatnonzero(~np.isnan(values))
-    return Measured(metric, values[known], known)
+    return Measured(metric, values[known], known, sample.weights[known])
 
 
 def of_versions(
@@ -202,22 +226,27 @@ def of_versions(
     bound = answers.bound(question)
     source = Source(store, question, bound, answers.presence(store, question, bound))
     sides = np.where(sample.of_version(where.versions[0]), 1, 2)
-    return [_of_units(source.units(each, table), sample.ids, sides) for each in further]
+    return [_of_units(source.units(each, table), sample, sides) for each in further]
 
 
-def _of_units(units: Units, ids: Numbers, sides: Numbers) -> Measured:
+def _of_units(units: Units, sample: Sample, sides: Numbers) -> Measured:
     metric = units.metric
     if metric.shape is Shape.CATEGORY:
         raise InvalidArgument(
             f"{metric.text}: its values are names, and variants are compared by numbers or by yes"
             " and no; `vtrack compare` takes it, with --group-by flag:KEY"
         )
-    at, there = _found(units.rows["trace_hash"], ids)
+    at, there = _found(units.rows["trace_hash"], sample.ids)
     # What a span of another version says of a trace is not told of the trace's version.
     there[there] = units.rows["side"][there] == sides[at[there]]
     sides_unpriced, models = units.unpriced
     return Measured(
-        metric, units.values[there], at[there], len(sides_unpriced), models[:_MOST_NAMED]
+        metric,
+        units.values[there],
+        at[there],
+        sample.weights[at[there]],
+        len(sides_unpriced),
+        models[:_MOST_NAMED],
     )
 
 

@@ -10,7 +10,6 @@ from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.compare import ALPHA, Figure, Verdict
 from otel_vtrack.analysis.flags import measures, shares, words
 from otel_vtrack.analysis.flags.measures import Measured
-from otel_vtrack.analysis.inference import estimate
 from otel_vtrack.analysis.metrics import Direction
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument, NotFound
@@ -284,9 +283,7 @@ def _figures(measured: Measured, own: Numbers, clusters: Numbers) -> dict[str, E
     mean = measured.mean(own, clusters)
     if measured.is_share:
         return {"rate": mean}
-    quantiles: list[Estimate | None] = [None] * len(_LEVELS)
-    if measured.count(own):
-        quantiles = estimate.quantiles(measured.of(own), measured.clusters(own, clusters), _LEVELS)
+    quantiles = measured.quantiles(own, clusters, _LEVELS)
     return {"mean": mean, **dict(zip(_QUANTILES, quantiles, strict=True))}
 
 
