@@ -26,11 +26,14 @@ from otel_vtrack.analysis import compare, measured, statistics
 from otel_vtrack.analysis.differences import Change, Difference, Kind
 from otel_vtrack.analysis.inference.tested import Tested
 from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.query.rowbinary import Reader
 
 ENOUGH_WINDOWS: Final = 20
 """Fewest windows of each version that count as clusters: of fewer nothing is known of how much
 they vary, and a version that was live for a moment could never be told from another."""
 _MOSTLY: Final = 0.5
+_FEWEST_TRACES: Final = 3
+"""What is in fewer tells nothing, as in the query."""
 
 _Numbers: TypeAlias = npt.NDArray[np.int64]
 _Reals: TypeAlias = npt.NDArray[np.float64]
@@ -44,22 +47,26 @@ class Clusters:
         labels: Of each trace the number of its cluster.
         sizes: Of each cluster the number of its traces.
         counts: How many clusters each version has.
+        alone: Of each version, by how much its weights make traces vary that depend on nothing.
         pairs: Of each version, how many others a trace shares its cluster with on average.
     """
 
     labels: _Numbers
     sizes: _Numbers
     counts: _Numbers
+    alone: _Reals
     pairs: _Reals
 
     def design_effects(self, which: "Found", shares: _Reals) -> _Reals:
         """Return by how much more each thing varies than if traces were independent, at least 1.
 
-        One row a thing, one column a version. `shares` are those of both versions together.
+        One row a thing, one column a version. `shares` are those of both versions together. Where
+        traces have weights w, a share varies by their squares: (Σw² + r (ΣW² - Σw²)) / Σw with W
+        of clusters (L. Kish, Survey Sampling (1965), 11.7).
         """
         count, traces = len(self.sizes), len(self.labels)
         if count == traces:
-            return np.ones((len(shares), 2))
+            return np.tile(self.alone, (len(shares), 1))
         keys, held = np.unique(which.things * count + self.labels[which.traces], return_counts=True)
         thing, size = keys // count, self.sizes[keys % count]
         squares = np.bincount(thing, weights=held.astype(float) ** 2, minlength=len(shares))
@@ -74,7 +81,7 @@ class Clusters:
             out=np.zeros(len(shares)),
             where=alone > 0,
         )
-        return 1 + np.maximum(0.0, common)[:, None] * self.pairs
+        return self.alone + np.maximum(0.0, common)[:, None] * self.pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,26 @@ class Found:
     traces: _Numbers
 
 
+def rows(data: bytes) -> list[dict[str, Any]]:
+    """Read the answer of the query."""
+    reader = Reader(data)
+    found: list[dict[str, Any]] = []
+    while reader.more:
+        found.append(
+            {
+                "kind": reader.text(),
+                "key": reader.text(),
+                "value": reader.text(),
+                "traces": np.frombuffer(reader.packed(8), "<u8"),
+                "told_traces": np.frombuffer(reader.packed(8), "<u8"),
+                "numbers": np.frombuffer(reader.packed(8), "<f8"),
+                "ids": np.frombuffer(reader.packed(16), "V16"),
+                "distinct_count": reader.uint64(),
+            }
+        )
+    return found
+
+
 def things(rows: Sequence[dict[str, Any]], kinds: Collection[Kind]) -> list[dict[str, Any]]:
     """Return the rows that are things of these kinds.
 
@@ -93,7 +120,7 @@ def things(rows: Sequence[dict[str, Any]], kinds: Collection[Kind]) -> list[dict
     """
     many = {row["key"] for row in rows if measured.is_measured(row)}
     kept: list[dict[str, Any]] = []
-    for row in rows:
+    for row in [*rows, *_values(rows, many)]:
         kind = row["kind"]
         if kind == "NUMBER":
             if row["key"] in many:
@@ -102,6 +129,23 @@ def things(rows: Sequence[dict[str, Any]], kinds: Collection[Kind]) -> list[dict
             kept.append(row)
     wanted = {each.name for each in kinds}
     return [row for row in kept if row["kind"] in wanted]
+
+
+def _values(rows: Sequence[dict[str, Any]], many: Collection[str]) -> list[dict[str, Any]]:
+    """Return each value of numeric attributes that have few; one that is text as well is joined."""
+    texts = {(row["key"], row["value"]): row for row in rows if row["kind"] == "ATTRIBUTE"}
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        if row["kind"] != "NUMBER" or row["key"] in many:
+            continue
+        for number in np.unique(row["numbers"]).tolist():
+            value = str(int(number)) if number.is_integer() else repr(number)
+            traces = np.unique(row["told_traces"][row["numbers"] == number])
+            if (same := texts.get((row["key"], value))) is not None:
+                same["traces"] = np.union1d(same["traces"], traces)
+            elif len(traces) >= _FEWEST_TRACES:
+                found.append(row | {"kind": "ATTRIBUTE", "value": value, "traces": traces})
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +186,8 @@ class Sample:
         routes: Names of entry spans.
         route: Of each trace the number of its route.
         minute: Of each trace the minute since 1970 in which it began.
+        weight: Of each trace its adjusted count.
+        names: Of each trace its id as it is.
     """
 
     ids: npt.NDArray[np.uint64]
@@ -151,12 +197,19 @@ class Sample:
     routes: list[str]
     route: _Numbers
     minute: _Numbers
+    weight: _Reals
+    names: npt.NDArray[Any]
+
+    @property
+    def weights(self) -> _Reals:
+        """How many traces those of the baseline and of the candidate stand for."""
+        return np.bincount(self.is_candidate, self.weight, 2).astype(float)
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any]], widths: Sequence[int]) -> "Sample | None":
         """Read what the rows say of traces; None if a version has none."""
         whole = next((row["traces"] for row in rows if not row["kind"]), [])
-        ids = np.sort(np.array(whole, dtype=np.uint64))
+        ids = np.sort(np.asarray(whole, dtype=np.uint64))
         side = (ids & np.uint64(1)).astype(np.int64)
         totals = np.bincount(side, minlength=2)
         if not totals.all():
@@ -165,24 +218,30 @@ class Sample:
         session = -1 - np.arange(len(ids))
         minute = np.zeros(len(ids), dtype=np.int64)
         route = np.zeros(len(ids), dtype=np.int64)
+        weight = np.ones(len(ids))
+        names = np.zeros(len(ids), "V16")
         routes = [""]
-        for number, row in enumerate(rows):
-            if row["kind"] not in {"SESSION", "MINUTE", "ROUTE"}:
-                continue
-            places = _places(ids, row["traces"])
-            if row["kind"] == "SESSION":
-                session[places] = number
-            elif row["kind"] == "MINUTE":
-                minute[places] = int(row["value"]) // 60
-            else:
-                route[places] = len(routes)
+        told = {"SESSION": session, "MINUTE": minute, "WEIGHT": weight}
+        for row in rows:
+            if row["kind"] in told:
+                known, places = _known(ids, row["told_traces"])
+                told[row["kind"]][places] = row["numbers"][known]
+                if len(row["ids"]):
+                    names[places] = row["ids"][known]
+            elif row["kind"] == "ROUTE":
+                route[_places(ids, row["traces"])] = len(routes)
                 routes.append(row["value"])
         window = minute // np.array(widths)[side]
-        clusters = [_clusters(session, side)]
-        of_window = _clusters(window, side)
+        clusters = [_clusters(session, side, weight)]
+        of_window = _clusters(window, side, weight)
         if of_window.counts.min() >= ENOUGH_WINDOWS:
             clusters.append(of_window)
-        return cls(ids, side, totals, clusters, routes, route, minute)
+        return cls(ids, side, totals, clusters, routes, route, minute, weight, names)
+
+    def _example(self, places: _Numbers) -> str:
+        """Return the id of one of the traces, of the candidate if it has any."""
+        own = places[self.is_candidate[places] == 1]
+        return min(self.names[own if len(own) else places].tolist()).hex()
 
     def told_apart(self, rows: Sequence[dict[str, Any]]) -> tuple[int, list[Difference]]:
         """Test each thing: count those tested, and return by which the versions surely differ."""
@@ -214,17 +273,11 @@ class Sample:
             np.repeat(np.arange(len(rows)), [len(each) for each in places]),
             np.concatenate(places),
         )
-        counts = np.stack(
-            [
-                np.bincount(
-                    found.things[self.is_candidate[found.traces] == side], minlength=len(rows)
-                )
-                for side in (0, 1)
-            ],
-            axis=1,
-        )
-        effects, freedoms = self.effects(found, counts.sum(axis=1) / len(self.ids))
-        both = int(self.totals[0]), int(self.totals[1])
+        cells = 2 * found.things + self.is_candidate[found.traces]
+        counts = np.bincount(cells, self.weight[found.traces], 2 * len(rows)).reshape(-1, 2)
+        held = np.bincount(found.things, minlength=len(rows))
+        effects, freedoms = self.effects(found, held / len(self.ids))
+        both = self.weights[0], self.weights[1]
         p_values = [
             p_value((some, others), both, (effect, other_effect), freedom)
             for (some, others), (effect, other_effect), freedom in zip(
@@ -236,15 +289,13 @@ class Sample:
     def _numbers(self, rows: Sequence[dict[str, Any]]) -> list[Number]:
         found: list[Number] = []
         for row in rows:
-            given = np.array(row["measured_traces"], dtype=np.uint64)
-            order = np.argsort(given)
-            known = np.isin(given[order], self.ids)
-            places = np.searchsorted(self.ids, given[order][known])
-            values = np.array(row["means"], dtype=np.float64)[order][known]
+            known, each = _known(self.ids, row["told_traces"])
+            places, which = np.unique(each, return_inverse=True)
+            values = np.bincount(which, row["numbers"][known]) / np.bincount(which)
             if not measured.is_amount(row["key"], values, self.minute[places]):
                 continue
             labels = [each.labels[places] for each in self.clusters]
-            tested = measured.test(values, self.is_candidate[places], labels)
+            tested = measured.test(values, self.is_candidate[places], labels, self.weight[places])
             if tested is not None:
                 found.append(Number(row, places, values, *tested))
         return found
@@ -255,7 +306,8 @@ class Sample:
         counts = np.bincount(side, minlength=2)
         gap = number.tested.estimate or Estimate(0.0)
         # Less their mean, lest a route's part in the difference be that of its traffic.
-        route, share, same = self._by_route(places, values - values.mean(), gap.value)
+        middle = np.average(values, weights=self.weight[places])
+        route, share, same = self._by_route(places, values - middle, gap.value)
         return Difference(
             kind=Kind.NUMBER,
             key=number.row["key"],
@@ -266,11 +318,11 @@ class Sample:
             difference=gap,
             p_value=number.p_value,
             adjusted_p_value=adjusted,
-            example_trace_id=number.row["example_trace_id"],
+            example_trace_id=self._example(places),
             route=route,
             route_share=share,
             same_route_difference=same,
-            averages=measured.averages(values, side, number.labels),
+            averages=measured.averages(values, side, number.labels, self.weight[places]),
         )
 
     def effects(self, found: Found, shares: _Reals) -> tuple[_Reals, _Reals]:
@@ -279,7 +331,7 @@ class Sample:
         These are Welch's and Satterthwaite's: a version with few clusters says little of its own.
         """
         effects = np.stack([each.design_effects(found, shares) for each in self.clusters])
-        errors = effects / self.totals
+        errors = effects / self.weights
         counts = np.stack([each.counts for each in self.clusters])[:, None, :]
         spread = (errors**2 / np.maximum(1, counts - 1)).sum(axis=2)
         freedoms = errors.sum(axis=2) ** 2 / spread
@@ -289,10 +341,11 @@ class Sample:
     def _difference(self, thing: Share, adjusted: float) -> Difference:
         row, places = thing.row, thing.places
         counts = np.bincount(self.is_candidate[places], minlength=2)
+        weighed = np.bincount(self.is_candidate[places], self.weight[places], 2)
         shares = [
             statistics.proportion(count / effect, total / effect)
             for count, total, effect in zip(
-                counts.tolist(), self.totals.tolist(), thing.effects.tolist(), strict=True
+                weighed.tolist(), self.weights.tolist(), thing.effects.tolist(), strict=True
             )
         ]
         gap = statistics.difference(*shares) or Estimate(0.0)
@@ -315,7 +368,7 @@ class Sample:
             difference=gap,
             p_value=thing.p_value,
             adjusted_p_value=adjusted,
-            example_trace_id=row["example_trace_id"],
+            example_trace_id=self._example(places),
             route=route,
             route_share=share,
             same_route_difference=same,
@@ -332,7 +385,7 @@ class Sample:
         cells = 2 * self.route[places] + self.is_candidate[places]
         traces, found = (
             np.bincount(cells, weights, 2 * len(self.routes)).reshape(-1, 2).astype(float)
-            for weights in (None, values)
+            for weights in (self.weight[places], self.weight[places] * values)
         )
         both = traces.prod(axis=1) / np.maximum(1.0, traces.sum(axis=1))
         same = None
@@ -349,27 +402,36 @@ class Sample:
         return self.routes[most], min(1.0, share), same
 
 
-def _clusters(labels: _Numbers, side: _Numbers) -> Clusters:
+def _clusters(labels: _Numbers, side: _Numbers, weight: _Reals) -> Clusters:
     """Number clusters, each version's for itself."""
-    keys, which = np.unique(np.stack([labels, side]), axis=1, return_inverse=True)
-    which = which.reshape(-1)
-    sizes = np.bincount(which)
-    pairs = np.bincount(keys[1], weights=sizes * (sizes - 1), minlength=2)
-    pairs /= np.bincount(side, minlength=2)
-    return Clusters(which, sizes, np.bincount(keys[1], minlength=2), pairs)
+    # One number each, for pairs of them take long to sort.
+    keys, which = np.unique(2 * labels + side, return_inverse=True)
+    sides = keys % 2
+    total = np.bincount(side, weight, 2)
+    alone = np.bincount(side, weight**2, 2) / total
+    squares = np.bincount(sides, np.bincount(which, weight) ** 2, 2) / total
+    return Clusters(
+        which, np.bincount(which), np.bincount(sides, minlength=2), alone, squares - alone
+    )
 
 
-def _places(ids: npt.NDArray[np.uint64], traces: Sequence[int]) -> _Numbers:
-    """Return where traces are among the ids, without those that are not."""
-    given = np.array(traces, dtype=np.uint64)
+def _known(
+    ids: npt.NDArray[np.uint64], given: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.bool_], _Numbers]:
+    """Return which traces are among the ids, and where these are."""
     places = np.minimum(np.searchsorted(ids, given), len(ids) - 1)
-    return places[ids[places] == given]
+    known = ids[places] == given
+    return known, places[known]
+
+
+def _places(ids: npt.NDArray[np.uint64], traces: npt.NDArray[np.uint64]) -> _Numbers:
+    return _known(ids, traces)[1]
 
 
 @lru_cache(maxsize=4096)
 def p_value(
-    counts: tuple[int, int],
-    totals: tuple[int, int],
+    counts: tuple[float, float],
+    totals: tuple[float, float],
     effects: tuple[float, float],
     freedom: float,
 ) -> float:

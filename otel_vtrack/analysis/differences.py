@@ -116,7 +116,7 @@ def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -
     ]
     for name, each in zip(("baseline", "candidate"), chosen, strict=True):
         bound |= {f"{name}_{part}": getattr(each, part) for part in ("width", "windows", "share")}
-    rows = store.query("analysis/differences", bound | {"by_root": by_root})
+    rows = apart.rows(store.binary("analysis/differences", bound | {"by_root": by_root}))
     sample = apart.Sample.of(rows, [each.width if each.is_sample else 1 for each in chosen])
     if sample is None:
         raise _nothing(question.candidate_version)

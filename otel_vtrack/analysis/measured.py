@@ -60,7 +60,7 @@ def is_amount(key: str, values: _Reals, minutes: _Numbers) -> bool:
 
 
 def test(
-    values: _Reals, is_candidate: _Numbers, labels: Sequence[_Numbers]
+    values: _Reals, is_candidate: _Numbers, labels: Sequence[_Numbers], weights: _Reals
 ) -> tuple[Tested, _Numbers] | None:
     """Test the difference of means, by the clusters that leave it the least sure, and say by which.
 
@@ -69,20 +69,32 @@ def test(
     found: list[tuple[Tested, _Numbers]] = []
     for each in labels:
         fewest = min(len(np.unique(each[is_candidate == side])) for side in (0, 1))
-        tested = compare.means(values, is_candidate, each)
+        tested = compare.means(values, is_candidate, each, weights=weights)
         if fewest < FEWEST_CLUSTERS or tested.p_value is None:
             return None
         found.append((tested, each))
     return max(found, key=lambda each: each[0].p_value or 0.0)
 
 
-def averages(values: _Reals, is_candidate: _Numbers, labels: _Numbers) -> Averages:
+def averages(values: _Reals, is_candidate: _Numbers, labels: _Numbers, weights: _Reals) -> Averages:
     """Say what was measured of each version; `labels` are of the clusters tested by."""
-    baseline, candidate = (values[is_candidate == side] for side in (0, 1))
-    return Averages(
-        baseline_mean=float(baseline.mean()),
-        candidate_mean=float(candidate.mean()),
-        baseline_median=float(np.median(baseline)),
-        candidate_median=float(np.median(candidate)),
-        relative_difference=compare.ratio_of_means(values, is_candidate, labels).estimate,
+    baseline, candidate = (
+        (values[is_candidate == side], weights[is_candidate == side]) for side in (0, 1)
     )
+    relative = compare.ratio_of_means(values, is_candidate, labels, weights=weights)
+    return Averages(
+        baseline_mean=float(np.average(baseline[0], weights=baseline[1])),
+        candidate_mean=float(np.average(candidate[0], weights=candidate[1])),
+        baseline_median=_median(*baseline),
+        candidate_median=_median(*candidate),
+        relative_difference=relative.estimate,
+    )
+
+
+def _median(values: _Reals, weights: _Reals) -> float:
+    """Return the value with as much weight below as above; between two, their middle."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    half = reached[-1] / 2
+    first, last = np.searchsorted(reached, half), np.searchsorted(reached, half, side="right")
+    return float((values[order[first]] + values[order[min(last, len(order) - 1)]]) / 2)

@@ -1,8 +1,9 @@
 -- What is found in the spans of two versions, and in which of their traces? One row a thing, with
 -- the traces of each version that have it as numbers: a hash of the id, odd for the candidate.
 --
--- Four kinds of rows are no things but say of what the traces are: '' has all of them, SESSION
--- those of a session, MINUTE those that began in a minute, ROUTE those whose entry span has a name.
+-- Five kinds of rows are no things but say of what the traces are: '' has all of them, ROUTE those
+-- whose entry span has a name, and SESSION, MINUTE and WEIGHT a number of each: a hash of its
+-- session, the minute since 1970 in which it began, and its adjusted count.
 --
 -- By the traces of some windows of time, and there by a share of those that began in each minute,
 -- those with the least ids: so only the places of `spans` where they are need be read, minutes
@@ -12,8 +13,9 @@
 -- Of each kind, and of each attribute, the hundred most frequent: what has more values than that
 -- is an identity and tells nothing. Nor does what is in one trace or two, and there is much of it.
 --
--- NUMBER is an attribute that holds numbers: with their mean in each trace, and how many values
--- they have, counted up to 21. Where these are few, each is a thing of its own.
+-- NUMBER is an attribute that holds numbers: with each of them, the trace it is in, and how many
+-- different ones there are, counted up to 21. Where these are few, each is a thing of its own.
+-- `ids` has of WEIGHT the ids of the traces beside their numbers.
 
 WITH
     (m -> substringUTF8(replaceRegexpAll(m, '[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*', '#'), 1, 200)) AS without_numbers,
@@ -107,7 +109,8 @@ WITH
             s.model AS model,
             s.events AS events,
             s.attributes AS attributes,
-            s.attribute_types AS attribute_types
+            s.attribute_types AS attribute_types,
+            s.adjusted_count AS adjusted_count
         FROM spans AS s
         WHERE s.version IN ({baseline_version:String}, {candidate_version:String})
             AND s.experiment = {experiment:String}
@@ -120,59 +123,57 @@ WITH
 SELECT
     f.fact.1 AS kind,
     f.fact.2 AS key,
-    if(f.fact.1 = 'NUMBER', '', f.fact.3) AS value,
-    groupUniqArray(bitOr(bitAnd(cityHash64(f.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(f.is_candidate)) AS trace) AS traces,
-    lower(hex(min((NOT f.is_example, f.trace_id)).2)) AS example_trace_id,
-    mapKeys(avgMapIf(map(trace, toFloat64OrZero(f.fact.3)), f.fact.1 = 'NUMBER') AS by_trace) AS measured_traces,
-    mapValues(by_trace) AS means,
-    uniqUpToIf(20)(f.fact.3, f.fact.1 = 'NUMBER') AS distinct_count
+    f.fact.3 AS value,
+    groupUniqArray(f.trace) AS traces,
+    groupArrayIf(f.trace, kind IN ('NUMBER', 'SESSION', 'MINUTE', 'WEIGHT')) AS told_traces,
+    groupArrayIf(f.fact.4, kind IN ('NUMBER', 'SESSION', 'MINUTE', 'WEIGHT')) AS numbers,
+    groupArrayIf(f.id, kind = 'WEIGHT') AS ids,
+    uniqUpToIf(20)(f.fact.4, kind = 'NUMBER') AS distinct_count
 FROM
 (
     SELECT
-        s.trace_id AS trace_id,
-        s.is_candidate AS is_candidate,
-        s.is_candidate AS is_example,
-        arrayJoin(arrayFilter(t -> t.1 = '' OR t.3 != '', arrayConcat(
+        bitOr(bitAnd(cityHash64(s.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(s.is_candidate)) AS trace,
+        s.trace_id AS id,
+        arrayJoin(arrayFilter(t -> t.3 != '' OR t.1 IN ('', 'SESSION', 'WEIGHT', 'NUMBER'), arrayConcat(
             [
-                ('', '', ''),
-                ('SESSION', '', s.session_id),
-                ('SPAN_NAME', '', substringUTF8(toString(s.name), 1, 200)),
-                ('MODEL', '', toString(s.model))],
-            if(s.status_code = 2, [('ERROR_MESSAGE', '', without_numbers(s.status_message))], []),
+                ('', '', '', 0.),
+                ('WEIGHT', '', '', toFloat64(s.adjusted_count)),
+                ('SPAN_NAME', '', substringUTF8(toString(s.name), 1, 200), 0.),
+                ('MODEL', '', toString(s.model), 0.)],
+            if(s.session_id != '', [('SESSION', '', '', toFloat64(bitAnd(cityHash64(s.session_id), 0x1FFFFFFFFFFFFF)))], []),
+            if(s.status_code = 2, [('ERROR_MESSAGE', '', without_numbers(s.status_message), 0.)], []),
             arrayMap(
-                e -> ('EXCEPTION_TYPE', '', substringUTF8(arrayFirst(a -> a.key = 'exception.type', e.attributes).value.string_value, 1, 200)),
+                e -> ('EXCEPTION_TYPE', '', substringUTF8(arrayFirst(a -> a.key = 'exception.type', e.attributes).value.string_value, 1, 200), 0.),
                 arrayFilter(e -> e.name = 'exception', s.events)),
             arrayMap(
-                a -> ('ATTRIBUTE', toString(a.1), substringUTF8(a.2, 1, 200)),
+                a -> if(
+                    -- What a Float64 tells apart from others.
+                    a.3 IN (3, 4) AND abs(toFloat64OrZero(a.2)) < 9007199254740992,
+                    ('NUMBER', toString(a.1), '', toFloat64OrZero(a.2)),
+                    ('ATTRIBUTE', toString(a.1), substringUTF8(a.2, 1, 200), 0.)),
                 arrayFilter(
                     -- No bytes, nothing that only says which version it is or who asked, and
                     -- neither models nor flags, which are kinds of their own.
                     a -> a.3 < 5 AND NOT match(a.1, '^(?:service|deployment|vcs|vtrack|git|session|user|enduser|feature_flag|mlflow\\.(?:source|trace)|mlflow\\.traceTag)\\.|^(?:app_)?version$|^gen_ai\\.(?:request|response)\\.model$'),
-                    arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)) AS told),
-            arrayMap(
-                a -> ('NUMBER', toString(a.1), a.2),
-                arrayFilter(a -> a.3 IN (3, 4) AND isFinite(toFloat64OrZero(a.2)), told))))) AS fact
+                    arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)))))) AS fact
     FROM sampled AS s
     UNION ALL
     -- What is of a trace is of both versions, for it is not known here which of them are in it.
     SELECT
+        bitOr(bitAnd(cityHash64(c.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(arrayJoin([0, 1]))),
         c.trace_id,
-        arrayJoin([0, 1])::UInt8,
-        c.is_candidate,
-        arrayJoin([('MINUTE', '', toString(toUInt32(c.minute))), ('ROUTE', '', c.route)])
+        arrayJoin([('MINUTE', '', '', intDiv(toUInt32(c.minute), 60)::Float64), ('ROUTE', '', c.route, 0.)])
     FROM chosen AS c
     UNION ALL
     SELECT
+        bitOr(bitAnd(cityHash64(g.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(arrayJoin([0, 1]))),
         g.trace_id,
-        arrayJoin([0, 1])::UInt8,
-        c.is_candidate,
-        ('FLAG', substring(toString(g.key), 13), substringUTF8(g.value, 1, 200))
+        ('FLAG', substring(toString(g.key), 13), substringUTF8(g.value, 1, 200), 0.)
     FROM tags_of_traces AS g FINAL
-    INNER JOIN chosen AS c ON c.trace_id = g.trace_id
     WHERE startsWith(g.key, 'vtrack.flag.') AND g.deleted = 0
         AND g.trace_id IN (SELECT trace_id FROM chosen)
 ) AS f
 GROUP BY kind, key, value
-HAVING length(traces) > 2 OR kind IN ('', 'SESSION', 'MINUTE', 'ROUTE')
+HAVING length(traces) > 2 OR kind IN ('', 'SESSION', 'MINUTE', 'ROUTE', 'WEIGHT')
 ORDER BY length(traces) DESC, kind, key, value
-LIMIT 100 BY kind, key, if(kind IN ('SESSION', 'MINUTE', 'ROUTE'), value, '');
+LIMIT 100 BY kind, key, if(kind = 'ROUTE', value, '');
