@@ -205,9 +205,9 @@ def test_quantiles_of_strata_hold_the_truth_and_categories_find_nothing(clustere
         first, second = (np.bincount(strata[side]) for side in (~sides, sides))
         weights = np.where(sides, first[strata], second[strata]) / (first + second)[strata]
         before, after = (
-            estimate.quantiles(
-                values[side], clusters[side], (0.95,), weights[side], strata[side]
-            )[0]
+            estimate.quantiles(values[side], clusters[side], (0.95,), weights[side], strata[side])[
+                0
+            ]
             for side in (~sides, sides)
         )
         gap = estimate.statistics.change(before, after)
