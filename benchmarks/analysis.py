@@ -1,6 +1,7 @@
 """What the analysis of versions costs, over a month of 100 versions in a store of many spans.
 
     python -m benchmarks.analysis --spans 10000000
+    python -m benchmarks.analysis --folder kept    # fills it once, then asks what is there
 
 A real `vtrack serve` takes the spans over gRPC; then their store is opened here and the handlers
 of the API are asked, each in turn with a plain query of the same store that reads what the answer
@@ -70,17 +71,20 @@ def asking(store: Store, path: str, **fields: Any) -> Callable[[], Any]:
 
 def side_by_side(
     times: int, ask: Callable[[], Any], plain: Callable[[], Any]
-) -> tuple[float, float]:
-    """Return the medians of both in milliseconds, taken in turn."""
+) -> tuple[float, float, float]:
+    """Return the medians of both in milliseconds, taken in turn, and of the first in CPU time."""
     taken: tuple[list[float], list[float]] = ([], [])
+    worked: list[float] = []
     # The first of each finds caches cold.
     for _ in range(times + 1):
         for kept, call in zip(taken, (ask, plain), strict=True):
-            began = time.perf_counter()
+            began, before = time.perf_counter(), time.process_time()
             call()
             kept.append(time.perf_counter() - began)
-    asked, read = (statistics.median(kept[1:]) * 1e3 for kept in taken)
-    return asked, read
+            if kept is taken[0]:
+                worked.append(time.process_time() - before)
+    asked, read, cpu = (statistics.median(kept[1:]) * 1e3 for kept in (*taken, worked))
+    return asked, read, cpu
 
 
 def questions(store: Store) -> Iterable[tuple[str, Callable[[], Any], str]]:
@@ -135,19 +139,37 @@ def _metrics(*names: str) -> dict[str, Any]:
     return {"metrics": [{"metric": name} for name in names]}
 
 
-def report(store: Store, times: int) -> None:
-    """Print the medians."""
-    print(f"{'':42}      ms  plain ms  ratio  beside")
+def report(store: Store, times: int, only: str = "") -> None:
+    """Print the medians, of processor time as well: where others work, that tells more."""
+    print(f"{'':42}      ms  plain ms  ratio    cpu  beside")
     for title, ask, beside in questions(store):
-        asked, plain = side_by_side(times, ask, lambda beside=beside: store.select(PLAIN[beside]))
-        print(f"{title:42}{asked:8.0f}{plain:10.0f}{asked / plain:7.1f}  {beside}", flush=True)
+        if only not in title:
+            continue
+        asked, plain, cpu = side_by_side(
+            times, ask, lambda beside=beside: store.select(PLAIN[beside])
+        )
+        print(
+            f"{title:42}{asked:8.0f}{plain:10.0f}{asked / plain:7.1f}{cpu:7.0f}  {beside}",
+            flush=True,
+        )
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--spans", type=int, default=10_000_000)
     asked.add_argument("--times", type=int, default=7, help="how often to ask each question")
+    asked.add_argument("--folder", type=Path, help="of a store to keep; asked if it is there")
+    asked.add_argument("--only", default="", help="ask what has this in its title")
     arguments = asked.parse_args()
+    if arguments.folder:
+        if not arguments.folder.exists():
+            fill(
+                arguments.folder,
+                history.requests(arguments.spans, now_ns=time.time_ns(), seed=1),
+            )
+        with Store(f"chdb://{arguments.folder.resolve()}") as store:
+            report(store, arguments.times, arguments.only)
+        return
     with tempfile.TemporaryDirectory(prefix="vtrack-bench-") as name:
         measure(Path(name), arguments.spans, arguments.times)
 
