@@ -25,8 +25,9 @@ from otel_vtrack.analysis.confounding import Held
 from otel_vtrack.analysis.examine import Strata
 from otel_vtrack.analysis.inference import estimate
 from otel_vtrack.analysis.metrics import DEFAULT, Direction, MetricQuery, Shape, Unit, parse
-from otel_vtrack.analysis.sample import Rows, Source, Units
+from otel_vtrack.analysis.sample import Source
 from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.analysis.units import FINISHED, Rows, Traces, Units
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query.prices import Prices
 from otel_vtrack.store.client import Store
@@ -71,7 +72,7 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
                     " compare it by --metric entry_latency, span_latency:NAME or"
                     " span_error_rate:NAME, or choose a wider time range"
                 )
-    rows = traces.rows[traces.rows["rank"] < sample.FINISHED]
+    rows = traces.rows[traces.rows["rank"] < FINISHED]
     # The engine reads what the next metrics need while this one is tested.
     with ThreadPoolExecutor(_READERS) as pool:
         coming = [pool.submit(source.units, metric, table) for metric in asked]
@@ -119,9 +120,9 @@ def _check(question: Question, metrics: Sequence[str]) -> None:
         raise InvalidArgument(f"ask for {_MOST_METRICS} metrics at most")
 
 
-def _sample(traces: sample.Traces, side: int, version: str) -> Sample:
+def _sample(traces: Traces, side: int, version: str) -> Sample:
     rows = traces.rows[traces.rows["side"] == side]
-    finished = rows[rows["rank"] < sample.FINISHED]
+    finished = rows[rows["rank"] < FINISHED]
     count = len(finished)
     return Sample(
         version,

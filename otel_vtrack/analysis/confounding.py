@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from otel_vtrack.analysis.compare import Level, Mix
 from otel_vtrack.analysis.examine import Strata
 from otel_vtrack.analysis.inference import compare as tests
-from otel_vtrack.analysis.sample import DIMENSIONS, Rows, Source
+from otel_vtrack.analysis.sample import DIMENSIONS, Source
+from otel_vtrack.analysis.units import Rows
 
 NOTHING: Final = "none"
 """Asked for: hold nothing equal."""

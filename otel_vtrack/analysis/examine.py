@@ -25,8 +25,8 @@ from otel_vtrack.analysis.inference import estimate, power
 from otel_vtrack.analysis.inference.contrast import FEWEST_CLUSTERS
 from otel_vtrack.analysis.inference.tested import Tested
 from otel_vtrack.analysis.metrics import Shape
-from otel_vtrack.analysis.sample import Units
 from otel_vtrack.analysis.statistics import Estimate
+from otel_vtrack.analysis.units import Units
 
 ENOUGH_CLUSTERS: Final = FEWEST_CLUSTERS
 """Fewest sessions, or traces without one, of each version from which anything is concluded.

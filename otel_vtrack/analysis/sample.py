@@ -7,8 +7,8 @@ of the trace id, by which the table `traces` is sorted, so that the rest is not 
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,23 +17,24 @@ from numpy.typing import NDArray
 from otel_vtrack.analysis import compare
 from otel_vtrack.analysis.compare import Presence, Question
 from otel_vtrack.analysis.metrics import DEFAULT, Direction, Metric, Shape, Unit
+from otel_vtrack.analysis.units import FINISHED, Rows, Traces, Units
+from otel_vtrack.analysis.usage import Usage
 from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import partial, tokens
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
 from otel_vtrack.query.prices import Prices
-from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.semconv import VTRACK_FLAG_PREFIX
 from otel_vtrack.store.client import Store
 
 DIMENSIONS: Final = ("route", "model", "environment", "service", "user")
 FLAG: Final = "flag:"
-_TOKENS_SHARE: Final = 5
-"""Tokens and cost are compared by a fifth of the traces that other metrics are: summing them over
-a trace's tree costs several times as much, and they vary less."""
-
-FINISHED: Final = 2
-_AGAIN: Final = 3
+_MOST_TIMES: Final = 20
+"""How many times as many spans to read as there may be traces, before a sparser sample."""
+_GLANCE: Final = 8
+"""How much sparser the first sample is where a filter may leave little."""
+_ENOUGH: Final = 2
+"""A sample this much smaller than it may be is not taken again."""
+_AGAIN: Final = 2
 """How often to take a denser sample where a filter left too little of the one before."""
 
 _TRACE: Final = np.dtype(
@@ -53,10 +54,11 @@ _TRACE: Final = np.dtype(
         ("user", "<u8"),
     ]
 )
-_TOKENS: Final = np.dtype([("trace_hash", "<u8"), ("tokens", "<f8")])
+_HASH: Final = np.dtype([("trace_hash", "<u8")])
 _SPAN: Final = np.dtype(
     [
         ("trace_hash", "<u8"),
+        ("span", "<u8"),
         ("side", "u1"),
         ("value", "<f8"),
         ("service", "<u8"),
@@ -75,22 +77,38 @@ _ENTRY: Final = (
     " OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5)))"
 )
 _NAMED: Final = "s.name = {name:String}"
+_PLACE: Final = "indexOf(s.attributes.keys, {name:String})"
+# Values are most of what there is of a span: keys are read alone first.
+_VALUE: Final = f"toFloat64OrNull(s.attributes.values[{_PLACE}])"
 _NUMBER: Final = (
-    "mapContains(s.attributes, {name:String})"
-    " AND s.attribute_types[indexOf(mapKeys(s.attributes), {name:String})] IN (3, 4)"
-    " AND isFinite(toFloat64OrNull(s.attributes[{name:String}]))"
+    "has(s.attributes.keys, {name:String})"
+    f" AND s.attribute_types[{_PLACE}] IN (3, 4) AND isFinite({_VALUE})"
 )
 _SPANS: Final = {
     "entry_latency": {"which": _ENTRY},
     "span_latency": {"which": _NAMED},
     "span_error_rate": {"which": _NAMED, "value": "toFloat64(s.status_code = 2)"},
-    "attribute": {"which": _NUMBER, "value": "toFloat64OrNull(s.attributes[{name:String}])"},
+    "attribute": {"which": _NUMBER, "value": _VALUE, "prewhere": "1"},
 }
 _ASSESSED_TRACES: Final = (
     "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(a.trace_key) FROM current_assessments AS a"
     " WHERE a.assessment_name = {name:String} AND a.assessment_type = 'feedback' AND a.valid"
     " AND a.session_id = '')"
 )
+
+_SEVERAL_ROWS: Final = (
+    "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(p.trace_id) FROM traces AS p"
+    " WHERE cityHash64(p.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF,"
+    " least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))"
+    " AND p.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')"
+    " AND p.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')"
+    " AND p.experiment = {experiment:String} GROUP BY p.trace_id HAVING count() > 1)"
+)
+_THESE: Final = "cityHash64(trace_id) IN {trace_hashes:Array(UInt64)}"
+_FEW: Final = 2_000
+"""So many hashes a query may name; of more it finds out itself which they are."""
+_SUMS: Final = "_tokens"
+"""In conditions that ask for sums over a trace's tree, which only the view whole_traces has."""
 
 _OF_SPANS: Final = (
     "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(s.trace_id) FROM spans AS s"
@@ -104,83 +122,6 @@ _OF_SPANS: Final = (
     " if(s.version = {{baseline_version:String}},"
     " {{baseline_one_in:UInt64}}, {{candidate_one_in:UInt64}})) AND {0})"
 )
-
-Rows = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Traces:
-    """Traces by their hash, sorted.
-
-    Attributes:
-        rows: Of the columns of `analysis/traces`.
-        one_in: One of how many was taken of each version.
-    """
-
-    rows: Rows
-    one_in: tuple[int, int]
-
-    def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return where traces are, and which are there."""
-        known = self.rows["trace_hash"]
-        if not len(known):
-            return np.zeros(len(hashes), np.intp), np.zeros(len(hashes), np.bool_)
-        at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-        return at, known[at] == hashes
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """What is compared by a metric.
-
-    Attributes:
-        metric: With its true shape.
-        values: Numbers; of shares 0 and 1, of categories their hashes as `codes` has them.
-        rows: Of each value the trace it belongs to; of spans with their own version and place.
-        codes: Of categories, as numbers from 0.
-        categories: Their hashes.
-        unpriced: Traces left out because a model has no price, and these models.
-    """
-
-    metric: Metric
-    values: NDArray[np.float64]
-    rows: Rows
-    codes: NDArray[np.intp] | None = None
-    categories: NDArray[np.uint64] | None = None
-    unpriced: tuple[NDArray[np.uint8], tuple[str, ...]] = (np.zeros(0, np.uint8), ())
-
-    @property
-    def is_candidate(self) -> NDArray[np.bool_]:
-        """Which are the candidate's."""
-        return self.rows["side"] == 2
-
-    def where(self, chosen: NDArray[np.bool_]) -> "Units":
-        """Return some of them."""
-        return replace(
-            self,
-            values=self.values[chosen],
-            rows=self.rows[chosen],
-            codes=None if self.codes is None else self.codes[chosen],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Used:
-    """What traces used.
-
-    Attributes:
-        rows: The traces.
-        tokens: Of each; NaN where none are reported.
-        dollars: Likewise; NaN where a model has no price.
-        costed: Of which a cost can be asked.
-        unknown_models: The models without a price.
-    """
-
-    rows: Rows
-    tokens: NDArray[np.float64]
-    dollars: NDArray[np.float64]
-    costed: NDArray[np.bool_]
-    unknown_models: tuple[str, ...]
 
 
 def check_dimensions(names: Iterable[str]) -> None:
@@ -205,61 +146,78 @@ class Source:
     def __init__(
         self, store: Store, question: Question, bound: dict[str, Any], there: Presence
     ) -> None:
-        self._store = store
+        self.store = store
         self._question = question
-        self._limit = question.max_traces or compare.MAX_TRACES
+        self.limit = question.max_traces or compare.MAX_TRACES
         self._compiled = compile_traces(question.filter)
-        self._parts = _parts(self._compiled)
-        self._bound = {**there.narrowed(bound), **self._compiled.parameters}
+        self.parts = _parts(self._compiled)
+        self.bound = {**there.narrowed(bound), **self._compiled.parameters}
         self._there = there
         self._counts = self._count()
         self._flags: dict[str, tuple[int, Rows]] = {}
         self._texts: dict[str, dict[int, str]] = {}
-        self._densest = max(compare.rates(self._counts, self._limit))
+        self._densest = max(compare.rates(self._counts, self.limit))
         self._traces: Traces | None = None
-        self._used: _Used | None = None
-        self._using = Lock()
+        self.row_parts: Final = {"row": self._compiled.row}
+        self.usage: Final = Usage(self)
 
     def _count(self) -> tuple[int, int]:
         """Count what there is in the time asked for, unless that is few in any case."""
-        everything = sum(self._there.counts) <= self._limit
+        everything = sum(self._there.counts) <= self.limit
         asked = self._question.start_time_from_ns, self._question.start_time_until_ns
         if everything or asked == (None, None):
             return self._there.counts
-        [row] = self._store.query("analysis/count", self._bound)
+        [row] = self.store.query("analysis/count", self.bound)
         return row["baseline_count"], row["candidate_count"]
 
     def traces(self) -> Traces:
         """Return the traces of both versions, those without a finished root among them."""
         if self._traces is None:
-            one_in = compare.rates(self._counts, self._limit)
-            found = self._read_traces(one_in, self._parts)
-            for _ in range(_AGAIN - 1):
-                wanted = min(self._limit, sum(self._counts)) / 2
-                denser = max(wanted, 1) / max(len(found.rows), 1)
-                if not self._question.filter or max(one_in) == 1 or denser <= 1:
+            one_in = compare.rates(self._counts, self.limit)
+            filtered = bool(self._question.filter) and max(one_in) > 1
+            # A glance tells how few a filter leaves.
+            glance = _GLANCE if filtered else 1
+            found = self._read_traces((one_in[0] * glance, one_in[1] * glance))
+            for _ in range(_AGAIN if filtered else 0):
+                denser = self.limit / max(len(found.rows), 1)
+                if max(found.one_in) == 1 or denser <= _ENOUGH:
                     break
-                one_in = max(1, int(one_in[0] / denser)), max(1, int(one_in[1] / denser))
-                found = self._read_traces(one_in, self._parts)
+                first, second = (max(1, math.ceil(each / denser)) for each in found.one_in)
+                found = self._read_traces((first, second))
             self._traces = found
         return self._traces
 
-    def _read_traces(
-        self, one_in: tuple[int, int], parts: Mapping[str, str], **more: Any
-    ) -> Traces:
+    def _read_traces(self, one_in: tuple[int, int], **more: Any) -> Traces:
+        """Read rows of one row as they are, and put the others together."""
         self._densest = min(self._densest, *one_in)
-        bound = self._bound | _one_in(one_in) | {"any_version": 0} | more
-        rows = self._array("analysis/traces", _TRACE, bound, parts)
-        return Traces(rows, one_in)
+        bound = self.bound | _one_in_of(one_in) | {"any_version": 0} | more
+        if _SUMS in self._compiled.where:
+            return Traces(self._whole_traces(bound), one_in)
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(self.array, "analysis/partial_traces", _HASH, bound)
+            rows = self.array("analysis/traces", _TRACE, bound, self.parts)
+            partial = coming.result()["trace_hash"]
+        theirs = np.isin(rows["trace_hash"], partial)
+        # Whether a whole matches may not show in any of its rows.
+        if theirs.any() or (len(partial) and self._compiled.where != TRUE):
+            several = self._whole_traces(bound, chosen=_SEVERAL_ROWS)
+            rows = np.concatenate([rows[~theirs], several])
+            rows = rows[np.argsort(rows["trace_hash"], kind="stable")]
+        return Traces(rows, one_in, partial)
 
-    def _array(
+    def _whole_traces(self, bound: Mapping[str, Any], **parts: str) -> Rows:
+        """Put traces together of all their rows."""
+        return self.array("analysis/whole_traces", _TRACE, bound, self.parts | parts)
+
+    def array(
         self,
         name: str,
         kind: np.dtype[Any],
         bound: Mapping[str, Any],
         parts: Mapping[str, str] | None = None,
     ) -> Rows:
-        data = self._store.binary(name, bound, parts)
+        """Read a query's answer as rows, in one order."""
+        data = self.store.binary(name, bound, parts)
         if not data:
             return np.zeros(0, kind)
         rows = np.frombuffer(data, kind)
@@ -281,120 +239,68 @@ class Source:
         if metric.measured is Unit.ASSESSMENT:
             return self._assessments(metric)
         if metric.kind == "tokens":
-            return self._tokens(metric, table)
+            asked = [each.metric for each in self._question.metrics] or DEFAULT
+            return self.usage.tokens(metric, table, with_cost="cost" in asked)
         if metric.kind == "cost":
-            return self._costs(metric, table)
+            return self.usage.costs(metric, table)
         rows = self.traces().rows
         rows = rows[rows["rank"] < FINISHED]
         values = rows["ms"] if metric.kind == "latency" else rows["failed"].astype(np.float64)
         return Units(metric, values, rows)
 
-    # Tokens and cost
-
-    def _sparse(self) -> tuple[int, int]:
-        """Return one in how many traces to walk over, so many as tokens take."""
-        one_in = self.traces().one_in
-        rows = self.traces().rows
-        most = max(1, self._limit // _TOKENS_SHARE)
-        counts = [int(np.count_nonzero(rows["side"] == side)) for side in (1, 2)]
-        further = compare.rates((counts[0], counts[1]), most)
-        return one_in[0] * further[0], one_in[1] * further[1]
-
-    def _tokens(self, metric: Metric, table: Prices) -> Units:
-        asked = [each.metric for each in self._question.metrics] or DEFAULT
-        if "cost" in asked:
-            # What the cost is made of has the tokens in it.
-            used = self._use(table)
-            told = np.isfinite(used.tokens)
-            return Units(metric, used.tokens[told], used.rows[told])
-        bound = self._bound | _one_in(self._sparse())
-        found = self._array("analysis/tokens", _TOKENS, bound, self._parts)
-        at, there = self.traces().find(found["trace_hash"])
-        return Units(metric, found["tokens"][there], self.traces().rows[at[there]])
-
-    def _costs(self, metric: Metric, table: Prices) -> Units:
-        used = self._use(table)
-        rows, values = used.rows[used.costed], used.dollars[used.costed]
-        priced = np.isfinite(values)
-        return Units(
-            metric,
-            values[priced],
-            rows[priced],
-            unpriced=(rows["side"][~priced], used.unknown_models),
-        )
-
-    def _use(self, table: Prices) -> "_Used":
-        """Sum what traces used, once: whoever asks meanwhile waits."""
-        with self._using:
-            if self._used is None:
-                self._used = self._read_used(table)
-            return self._used
-
-    def _read_used(self, table: Prices) -> "_Used":
-        bound = self._bound | _one_in(self._sparse())
-        reader = Reader(self._store.binary("analysis/billing", bound, self._parts))
-        hashes: list[int] = []
-        counts: list[float] = []
-        dollars: list[float] = []
-        costed: list[bool] = []
-        models: set[str] = set()
-        while reader.more:
-            trace_hash, at_ns = reader.uint64(), reader.uint64()
-            edges = reader.numbers("Q")
-            reported, billing = partial.usage(reader), partial.billing(reader)
-            usage = tokens.usage(reported, edges)
-            cost = tokens.cost(reported, edges, billing, table, _signed(at_ns))
-            hashes.append(trace_hash)
-            counts.append(math.nan if usage is None else usage.total_tokens)
-            costed.append(cost is not None)
-            known = cost is not None and not cost.unknown_models
-            dollars.append(cost.total_cost if cost is not None and known else math.nan)
-            models.update(cost.unknown_models if cost is not None else ())
-        order = np.argsort(np.array(hashes, np.uint64))
-        at, there = self.traces().find(np.array(hashes, np.uint64)[order])
-        order = order[there]
-        return _Used(
-            rows=self.traces().rows[at[there]],
-            tokens=np.array(counts, np.float64)[order],
-            dollars=np.array(dollars, np.float64)[order],
-            costed=np.array(costed, np.bool_)[order],
-            unknown_models=tuple(sorted(models)),
-        )
-
     # Spans
 
     def _spans(self, metric: Metric) -> Units:
         parts = _SPANS[metric.kind]
-        bound = self._bound | {"name": metric.name}
-        counts = self._counts
-        by_attribute = metric.kind == "attribute"
-        if not by_attribute:
-            [row] = self._store.query("analysis/span_count", bound, parts)
-            counts = row["baseline_count"], row["candidate_count"]
-        one_in = compare.rates(counts, self._limit)
-        found = self._array("analysis/spans", _SPAN, bound | _one_in(one_in), parts)
-        found = _thinned(found, self._limit // 2)
+        bound = self.bound | {"name": metric.name}
+        one_in = compare.rates(self._counts, self.limit)
+        most = self.limit * _MOST_TIMES
+        bound |= {"most": most}
+        found = self.array("analysis/spans", _SPAN, bound | _one_in_of(one_in), parts)
+        for _ in range(_AGAIN):
+            # Not every trace has one: so take more traces; or fewer, where each has very many.
+            denser = self.limit / 2 / max(len(found), 1)
+            if len(found) < most and (max(one_in) == 1 or denser <= 1):
+                break
+            one_in = max(1, int(one_in[0] / denser)), max(1, int(one_in[1] / denser))
+            found = self.array("analysis/spans", _SPAN, bound | _one_in_of(one_in), parts)
+        found = _thinned(_once(found), self.limit // 2)
         if not len(found) and metric.name:
             self._refuse_spans(metric, bound)
-        # Which traces these are of, whoever began them.
-        traces = self._read_traces(
-            one_in,
-            # An attribute is dear to look at, and which traces have none does not matter.
-            self._parts | {"chosen": _OF_SPANS.format(TRUE if by_attribute else parts["which"])},
-            any_version=1,
-            name=metric.name,
-        )
+        traces = self._traces_of(np.unique(found["trace_hash"]), metric, one_in)
         at, there = traces.find(found["trace_hash"])
         found, rows = found[there], traces.rows[at[there]].copy()
         for column in ("side", "service", "environment"):
             rows[column] = found[column]
         return Units(metric, found["value"], rows)
 
+    def _traces_of(
+        self, hashes: NDArray[np.uint64], metric: Metric, one_in: tuple[int, int]
+    ) -> Traces:
+        """Return which traces spans are of, whoever began them: most often the same versions."""
+        densest = min(one_in)
+        known = self._read_traces((densest, densest), any_version=1)
+        missing = np.setdiff1d(hashes, known.rows["trace_hash"], assume_unique=True)
+        if not len(missing):
+            return known
+        bound = self.bound | _one_in_of((densest, densest))
+        bound |= {"any_version": 1, "name": metric.name}
+        if len(missing) <= _FEW:
+            bound["trace_hashes"] = [int(each) for each in missing]
+            others = self._whole_traces(bound, chosen=_THESE)
+        else:
+            # An attribute is dear to look at, and which traces have none does not matter.
+            which = TRUE if metric.kind == "attribute" else _SPANS[metric.kind]["which"]
+            others = self._whole_traces(bound | _one_in_of(one_in), chosen=_OF_SPANS.format(which))
+            others = others[np.isin(others["trace_hash"], missing)]
+        rows = np.concatenate([known.rows, others])
+        return Traces(rows[np.argsort(rows["trace_hash"], kind="stable")], one_in)
+
     def _refuse_spans(self, metric: Metric, bound: Mapping[str, Any]) -> None:
         """Say what there is instead, where nothing has the name of a metric."""
         of_attributes = metric.kind == "attribute"
         query = "analysis/attribute_names" if of_attributes else "analysis/span_names"
-        near = self._store.query(query, bound)
+        near = self.store.query(query, bound)
         shown = ", ".join(row["name"] for row in near) or "none"
         what = "numeric attribute" if of_attributes else "span"
         raise NotFound(
@@ -407,7 +313,7 @@ class Source:
     def _assessments(self, metric: Metric) -> Units:
         there = {
             row["name"]: row["assessment_count"]
-            for row in self._store.query("analysis/assessment_names", self._bound)
+            for row in self.store.query("analysis/assessment_names", self.bound)
         }
         if metric.name not in there:
             near = difflib.get_close_matches(metric.name, list(there), n=5, cutoff=0.5)
@@ -417,12 +323,13 @@ class Source:
                 f"{metric.text}: no feedback on traces of {self._there.experiment} has the name"
                 f" {metric.name}; {hint}: {names}"
             )
-        one_in = max(1, math.ceil(there[metric.name] / self._limit))
-        bound = self._bound | {"name": metric.name, "one_in": one_in}
-        found = self._array("analysis/assessed", _ASSESSED, bound)
-        traces = self._read_traces(
-            (one_in, one_in), self._parts | {"also": _ASSESSED_TRACES}, name=metric.name
-        )
+        one_in = max(1, math.ceil(there[metric.name] / self.limit))
+        bound = self.bound | {"name": metric.name, "one_in": one_in}
+        found = self.array("analysis/assessed", _ASSESSED, bound)
+        self._densest = min(self._densest, one_in)
+        bound = self.bound | _one_in_of((one_in, one_in)) | {"any_version": 0, "name": metric.name}
+        found_traces = self._whole_traces(bound, also=_ASSESSED_TRACES)
+        traces = Traces(found_traces, (one_in, one_in))
         at, known = traces.find(found["trace_hash"])
         found, rows = found[known], traces.rows[at[known]]
         finished = rows["rank"] < FINISHED
@@ -445,7 +352,7 @@ class Source:
     def categories(self, metric: Metric, hashes: Iterable[int]) -> dict[int, str]:
         """Return the values behind hashes."""
         bound = {"name": metric.name, "value_hashes": [int(each) for each in hashes]}
-        rows = self._store.query("analysis/categories", bound)
+        rows = self.store.query("analysis/categories", bound)
         return {row["value_hash"]: row["category"] for row in rows}
 
     # Dimensions
@@ -458,7 +365,7 @@ class Source:
         one_in, flagged = self._flags.get(dimension, (0, np.zeros(0, _FLAGGED)))
         if not one_in or one_in > densest:
             key = VTRACK_FLAG_PREFIX + dimension.removeprefix(FLAG)
-            flagged = self._array("analysis/flags", _FLAGGED, {"key": key, "one_in": densest})
+            flagged = self.array("analysis/flags", _FLAGGED, {"key": key, "one_in": densest})
             self._flags[dimension] = densest, flagged
         at, there = Traces(flagged, (1, 1)).find(rows["trace_hash"])
         if not len(flagged):
@@ -483,11 +390,11 @@ class Source:
         if dimension.startswith(FLAG):
             key = VTRACK_FLAG_PREFIX + dimension.removeprefix(FLAG)
             bound = {"key": key, "value_hashes": wanted}
-            read = self._store.query("analysis/variants", bound)
+            read = self.store.query("analysis/variants", bound)
             return {row["value_hash"]: row["value"] for row in read}
         if dimension in {"service", "environment"}:
             # Of spans these are their own, which no trace needs to have.
-            places = self._store.query("analysis/places", self._bound)
+            places = self.store.query("analysis/places", self.bound)
             return {row[f"{dimension}_hash"]: row[dimension] for row in places}
         values = rows[dimension]
         order = np.argsort(values, kind="stable")
@@ -497,10 +404,21 @@ class Source:
             "experiment": self._there.experiment,
         }
         by_trace = {
-            row["trace_hash"]: row[dimension] for row in self._store.query("analysis/levels", bound)
+            row["trace_hash"]: row[dimension] for row in self.store.query("analysis/levels", bound)
         }
         named = zip(wanted, bound["trace_hashes"], strict=True)
         return {value: by_trace.get(trace, "") for value, trace in named}
+
+
+def _once(spans: Rows) -> Rows:
+    """Leave out spans that are there twice, as they may be until their rows are merged."""
+    order = np.lexsort((spans["span"], spans["trace_hash"]))
+    spans = spans[order]
+    same = (spans["span"][1:] == spans["span"][:-1]) & (
+        spans["trace_hash"][1:] == spans["trace_hash"][:-1]
+    )
+    spans = spans[np.concatenate([[True], ~same])] if len(spans) else spans
+    return spans[np.lexsort((spans["value"], spans["trace_hash"]))]
 
 
 def _thinned(rows: Rows, most: int) -> Rows:
@@ -520,9 +438,5 @@ def _parts(compiled: CompiledTraces) -> dict[str, str]:
     return {"row": compiled.row, "whole": compiled.where}
 
 
-def _one_in(rates: tuple[int, int]) -> dict[str, int]:
+def _one_in_of(rates: tuple[int, int]) -> dict[str, int]:
     return {"baseline_one_in": rates[0], "candidate_one_in": rates[1]}
-
-
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >> 63 else number

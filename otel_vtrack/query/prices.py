@@ -76,6 +76,12 @@ class Prices:
     def __init__(self, find: Callable[[str, str], _Price | None]) -> None:
         self._find = lru_cache(_KNOWN)(find)
 
+    def rate(self, model: str, provider: str) -> "Rate | None":
+        """Return what a model costs whenever and however much of it is used, if that is so."""
+        # Bound methods know whose they are.
+        rate = getattr(self._find(model, provider), "__self__", None)
+        return rate if isinstance(rate, Rate) else None
+
     def charge(self, model: str, provider: str, tokens: Tokens, at_ns: int) -> Charge | None:
         """Say what a call of a model cost; None if the table does not know the model.
 

@@ -636,6 +636,55 @@ def test_retried_traces_count_once(store, fill, writer, make_spans):
     assert by_metric(found)["tokens"].figures[0].baseline.value == 7
 
 
+def test_it_does_not_matter_in_how_many_parts_traces_came(store, send):
+    rng = np.random.default_rng(15)
+    for version, scale in (("A", 100.0), ("B", 130.0)):
+        parts = {"whole": [], "parts": []}
+        for number in range(1, 41):
+            ms, used = float(rng.lognormal(0, 0.4) * scale), int(rng.integers(10, 900))
+            nested = number % 4 == 0
+            usage = {
+                "gen_ai.usage.input_tokens": used,
+                "gen_ai.usage.output_tokens": 5,
+                "gen_ai.request.model": "gpt-4o",
+            }
+            for base, spans in enumerate(parts.values()):
+                trace = {"trace": number + 1000 * base + (5000 if version == "B" else 0)}
+                root = trace | {"span": 1, "ms": ms, "name": "pay" if number % 2 else "look"}
+                asks = trace | {"span": 2, "parent": 1, "ms": 2 * ms, "attributes": usage}
+                told = {"session.id": f"{base}-{version}-{number // 2}"}
+                # Of every fourth the one above reports the same.
+                also = usage if nested else {}
+                spans.append((root | {"attributes": also, "status": 2 * (number % 5 == 0)}, asks))
+                spans[-1][1]["attributes"] = usage | told
+        of = {"service__version": version}
+        send(*(each for pair in parts["whole"] for each in pair), vtrack__experiment="whole", **of)
+        for place in (1, 0):
+            send(*(pair[place] for pair in parts["parts"]), vtrack__experiment="parts", **of)
+    asked = ("latency", "error_rate", "tokens", "cost", "span_latency:pay")
+    for said in ("", "status = 'OK'", "session_id LIKE '%-A-%' OR total_tokens > 100"):
+        question = asking(*asked, filter=said, group_by=["route"])
+        whole, parts = (
+            compare.compare(store, replace(question, experiment=name))
+            for name in ("whole", "parts")
+        )
+        assert whole.metrics[0].baseline_count > 20
+        for one_of, other in zip((whole, *whole.groups), (parts, *parts.groups), strict=True):
+            for each, like in zip(one_of.metrics, other.metrics, strict=True):
+                told, alike = (
+                    (of.baseline_count, of.candidate_cluster_count, of.verdict, of.test)
+                    for of in (each, like)
+                )
+                assert told == alike, each.metric
+                assert like.p_value == pytest.approx(each.p_value), each.metric
+                for figure, also in zip(each.figures, like.figures, strict=True):
+                    for of, by in (
+                        (figure.baseline, also.baseline),
+                        (figure.candidate, also.candidate),
+                    ):
+                        assert (by and by.value) == pytest.approx(of and of.value), each.metric
+
+
 def test_tokens_are_summed_as_a_trace_s_info_sums_them(store, send):
     rng = np.random.default_rng(7)
     totals = {}

@@ -10,7 +10,7 @@ from otel_vtrack.analysis import comparing, examine
 from otel_vtrack.analysis.compare import Verdict
 from otel_vtrack.analysis.examine import Strata
 from otel_vtrack.analysis.metrics import MetricQuery, parse
-from otel_vtrack.analysis.sample import Units
+from otel_vtrack.analysis.units import Units
 
 pytestmark = pytest.mark.slow
 

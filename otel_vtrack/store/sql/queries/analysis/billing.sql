@@ -1,5 +1,5 @@
 -- What do traces of two versions say they used? One row a trace that reports any; columns as
--- query.tokens takes them.
+-- query.tokens takes them. analysis/used is faster, and has those that need no look at their tree.
 --
 -- Where no span that reports has another below it, nobody asks which is above which.
 
@@ -31,6 +31,7 @@ FROM
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND experiment = {experiment:String}
+            AND /*?these*/ 1 /*these?*/
             -- Only traces with a row that may be such a root: the rest need not be put together.
             AND /*?chosen*/ cityHash64(trace_id) GLOBAL IN
             (

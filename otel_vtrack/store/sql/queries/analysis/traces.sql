@@ -1,88 +1,65 @@
--- The traces of two versions, one row each: of which version, what it was like, how long it took.
+-- The traces of two versions that have one row in the table, as nearly all do once their rows are
+-- merged: of which version, what it was like, how long it took.
 --
--- Versions are told by the root, so rows of a trace are put together before they are chosen. Rows
--- outside of a day around the time range are not read: no trace lasts that long. Columns have one
--- width, so that the bytes of the answer are an array: texts are their hashes, 0 for none, which
--- analysis/levels spells out. With `any_version` the root may have any, and be anywhere. What the
--- traces must match is put in at the marked places, as in traces/find; `also` is a further
--- condition on rows, and `chosen` says otherwise which traces these may be.
+-- Of a trace with more rows each that may be its root's is here as if it were all: which these
+-- are tells analysis/partial_traces, and what they are analysis/whole_traces. With `any_version`
+-- the root may be anywhere. Columns have one width, so that the bytes of the answer are an array:
+-- texts are their hashes, 0 for none, which analysis/levels spells out. Rows are small, and are
+-- read faster at once than column by column.
 
 SELECT
-    c.id AS trace_id,
-    cityHash64(c.id) AS trace_hash,
-    c.r.1 AS rank,
-    c.r.4 AS side,
-    c.r.5 AS failed,
-    toUnixTimestamp64Nano(c.r.2) AS start_ns,
-    c.ms AS ms,
-    -- What lies in one session is not independent; a trace without one stands for itself.
-    multiIf(c.r.9 != 0, c.r.9, c.session_id != '', cityHash64(c.session_id), trace_hash) AS cluster,
-    c.r.6 AS route,
-    c.r.7 AS service,
-    c.r.8 AS environment,
-    if(empty(c.models), 0, cityHash64(arrayStringConcat(c.models, ', '))) AS model,
-    multiIf(c.r.10 != 0, c.r.10, c.user_id != '', cityHash64(c.user_id), 0) AS user
+    t.trace_id,
+    t.trace_hash,
+    t.rank,
+    t.side,
+    t.failed,
+    t.start_ns,
+    t.duration_ns / 1e6 AS ms,
+    t.cluster,
+    t.route,
+    t.service,
+    t.environment,
+    t.model,
+    t.user
 FROM
 (
-        SELECT
-            trace_id AS id,
-            -- The least tuple is the root's, so what follows its first three fields is, too.
-            min((
-                root.rank,
-                root.start_time,
-                root.span_id,
-                multiIf(
-                    {any_version:UInt8}, 3,
-                    {service_name:String} != '' AND root.service_name != {service_name:String}, 0,
-                    {environment:String} != '' AND root.environment != {environment:String}, 0,
-                    root.version = {baseline_version:String}, 1,
-                    root.version = {candidate_version:String}, 2,
-                    0),
-                root.status_code = 2,
-                if(root.name = '', 0, cityHash64(root.name)),
-                if(root.service_name = '', 0, cityHash64(root.service_name)),
-                if(root.environment = '', 0, cityHash64(root.environment)),
-                if(root.session_id = '', 0, cityHash64(root.session_id)),
-                if(root.user_id = '', 0, cityHash64(root.user_id)))) AS r,
-            greatest(toUnixTimestamp64Nano(max(end_time)) - toUnixTimestamp64Nano(min(start_time)), 0) / 1e6 AS ms,
-            max(session_id) AS session_id,
-            max(user_id) AS user_id,
-            arrayFilter(m -> m != '', arrayCompact(arraySort(groupArrayArray(billing.model)))) AS models
-        FROM traces
-        WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
-            AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
-            AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
-            AND experiment = {experiment:String}
-            -- Only traces with a row that may be such a root: the rest need not be put together.
-            AND /*?chosen*/ cityHash64(trace_id) GLOBAL IN
-            (
-                SELECT cityHash64(trace_id)
-                FROM traces
-                WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
-                    AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
-                    AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
-                    AND experiment = {experiment:String}
-                    AND root.version IN ({baseline_version:String}, {candidate_version:String})
-                    AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(root.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
-            ) /*chosen?*/
-            AND /*?some*/ cityHash64(trace_id) GLOBAL IN
-            (
-                SELECT cityHash64(t.trace_id)
-                FROM whole_traces AS t
-                WHERE t.trace_id IN
-                    (
-                        SELECT t.trace_id
-                        FROM traces AS t
-                        WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
-                            AND /*?row*/ 1 /*row?*/
-                    )
-                    AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
-                    AND /*?whole*/ 1 /*whole?*/
-            ) /*some?*/
-            AND /*?also*/ 1 /*also?*/
-        GROUP BY trace_id
-        HAVING r.4 > 0
-            AND ({any_version:UInt8} OR r.2 >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-            AND r.2 <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC'))
-            AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, multiIf(r.4 = 1, {baseline_one_in:UInt64}, r.4 = 2, {candidate_one_in:UInt64}, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64})))
-) AS c;
+    SELECT
+        cityHash64(t.trace_id) AS trace_hash,
+        t.root.rank AS rank,
+        if(t.root.version = {baseline_version:String}, 1, 2)::UInt8 AS side,
+        t.root.status_code = 2 AS failed,
+        toUnixTimestamp64Nano(t.root.start_time) AS start_ns,
+        -- What lies in one session is not independent; a trace without one stands for itself.
+        multiIf(t.root.session_id != '', cityHash64(t.root.session_id), t.session_id != '', cityHash64(t.session_id), trace_hash) AS cluster,
+        if(t.root.name = '', 0, cityHash64(t.root.name)) AS route,
+        if(t.root.service_name = '', 0, cityHash64(t.root.service_name)) AS service,
+        if(t.root.environment = '', 0, cityHash64(t.root.environment)) AS environment,
+        if(empty(arrayFilter(m -> m != '', t.billing.model)), 0, cityHash64(arrayStringConcat(arrayFilter(m -> m != '', arrayCompact(arraySort(t.billing.model))), ', '))) AS model,
+        multiIf(t.root.user_id != '', cityHash64(t.root.user_id), t.user_id != '', cityHash64(t.user_id), 0) AS user,
+        -- What a condition may ask of whole_traces, but for sums of tokens.
+        t.trace_id AS trace_id,
+        t.experiment AS experiment,
+        t.root AS root,
+        t.start_time AS start_time,
+        t.end_time AS end_time,
+        greatest(toUnixTimestamp64Nano(t.end_time) - toUnixTimestamp64Nano(t.start_time), 0) AS duration_ns,
+        if(t.root.session_id != '', t.root.session_id, t.session_id) AS session_id,
+        if(t.root.user_id != '', t.root.user_id, t.user_id) AS user_id,
+        length(t.edges) AS span_count,
+        length(t.errors) AS error_count
+    FROM traces AS t
+    WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+        AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+        AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+        AND t.experiment = {experiment:String}
+        AND t.root.version IN ({baseline_version:String}, {candidate_version:String})
+        AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(t.root.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+        AND ({any_version:UInt8} OR (
+            ({service_name:String} = '' OR t.root.service_name = {service_name:String})
+            AND ({environment:String} = '' OR t.root.environment = {environment:String})
+            AND t.root.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
+            AND t.root.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')))
+        AND /*?row*/ 1 /*row?*/
+) AS t
+WHERE /*?whole*/ 1 /*whole?*/
+SETTINGS optimize_move_to_prewhere = 0;

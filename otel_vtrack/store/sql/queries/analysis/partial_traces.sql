@@ -1,0 +1,10 @@
+-- Which traces have more than one row? Their hashes.
+
+SELECT cityHash64(t.trace_id) AS trace_hash
+FROM traces AS t
+WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+    AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+    AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+    AND t.experiment = {experiment:String}
+GROUP BY trace_hash
+HAVING count() > 1;
