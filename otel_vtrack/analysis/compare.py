@@ -57,11 +57,23 @@ class Question:
     filter: str = ""
     group_by: Sequence[str] = ()
     stratify_by: Sequence[str] = ()
+    baseline_start_time_from_ns: int | None = None
+    baseline_start_time_until_ns: int | None = None
+
+    @property
+    def own_times(self) -> bool:
+        """Whether the baseline has a time range of its own."""
+        own = self.baseline_start_time_from_ns, self.baseline_start_time_until_ns
+        return own != (None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The traces of one version; times are None when no trace is finished."""
+    """The traces of one version; times are None when no trace is finished.
+
+    Attributes:
+        adjusted_count: How many finished traces these stand for, as some were not stored.
+    """
 
     version: str
     trace_count: int
@@ -70,6 +82,7 @@ class Sample:
     first_seen_ns: int | None
     last_seen_ns: int | None
     sampled_one_in: int
+    adjusted_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,19 +283,34 @@ def parameters(question: Question) -> dict[str, Any]:
 
 def bound(question: Question) -> dict[str, Any]:
     """Return the same, whatever the versions are."""
-    start, until = question.start_time_from_ns, question.start_time_until_ns
+    times = candidate = _range(question.start_time_from_ns, question.start_time_until_ns)
+    if question.own_times:
+        times = _range(question.baseline_start_time_from_ns, question.baseline_start_time_until_ns)
+    first, last = min(times[0], candidate[0]), max(times[1], candidate[1])
     return {
         "baseline_version": question.baseline_version,
         "candidate_version": question.candidate_version,
         "experiment": question.experiment,
         "service_name": question.service_name,
         "environment": question.environment,
-        "from_ns": _EARLIEST_NS if start is None else start,
-        "until_ns": _LATEST_NS if until is None else until - 1,
+        "from_ns": first,
+        "until_ns": last,
+        "baseline_from_ns": times[0],
+        "baseline_until_ns": times[1],
+        "candidate_from_ns": candidate[0],
+        "candidate_until_ns": candidate[1],
         # Days are how the table is divided; a trace may have rows in the next one.
-        "rows_from_ns": _EARLIEST_NS if start is None else max(_EARLIEST_NS, start - _DAY_NS),
-        "rows_until_ns": _LATEST_NS if until is None else min(_LATEST_NS, until + _DAY_NS),
+        "rows_from_ns": max(_EARLIEST_NS, first - _DAY_NS),
+        "rows_until_ns": min(_LATEST_NS, last + _DAY_NS),
     }
+
+
+def _range(start: int | None, until: int | None) -> tuple[int, int]:
+    """Return the first and the last nanosecond of a time range."""
+    return (
+        _EARLIEST_NS if start is None else start,
+        _LATEST_NS if until is None else until - 1,
+    )
 
 
 class Presence(NamedTuple):

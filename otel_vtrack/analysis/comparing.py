@@ -22,7 +22,8 @@ from otel_vtrack.analysis.compare import (
     Verdict,
 )
 from otel_vtrack.analysis.confounding import Held
-from otel_vtrack.analysis.examine import Strata
+from otel_vtrack.analysis.data import Strata
+from otel_vtrack.analysis.inference import compare as tests
 from otel_vtrack.analysis.inference import estimate
 from otel_vtrack.analysis.metrics import DEFAULT, Direction, MetricQuery, Shape, Unit, parse
 from otel_vtrack.analysis.sample import Source
@@ -132,6 +133,7 @@ def _sample(traces: Traces, side: int, version: str) -> Sample:
         int(finished["start_ns"].min()) if count else None,
         int(finished["start_ns"].max()) if count else None,
         traces.one_in[side - 1],
+        round(float(finished["adjusted_count"].sum(dtype=np.float64))),
     )
 
 
@@ -208,7 +210,7 @@ class _Sayer:
         """Return a metric with its verdict, examples, categories and summary."""
         found = each.found
         if each.units.metric.shape is Shape.CATEGORY:
-            found = replace(found, categories=self._categories(each.units))
+            found = replace(found, categories=self._categories(each.units, each.strata))
         found = verdict(found)
         if found.verdict in {Verdict.IMPROVED, Verdict.REGRESSED, Verdict.CHANGED}:
             shown = examine.examples(each.units, up=_is_greater(found), strata=each.strata)
@@ -223,10 +225,12 @@ class _Sayer:
         )
         return replace(found, summary=said)
 
-    def _categories(self, units: Units) -> tuple[Category, ...]:
+    def _categories(self, units: Units, strata: Strata | None) -> tuple[Category, ...]:
         if units.codes is None or units.categories is None:
             return ()
-        sides = units.is_candidate
+        sides, weights = units.is_candidate, units.weights
+        held = strata.codes if strata is not None and strata.decides else None
+        _, clusters = np.unique(units.rows["cluster"], return_inverse=True)
         counts = [
             np.bincount(units.codes[side], minlength=len(units.categories))
             for side in (~sides, sides)
@@ -237,12 +241,16 @@ class _Sayer:
         for code in order:
             if not counts[0][code] + counts[1][code]:
                 continue
+            has = (units.codes == code).astype(np.float64)
             before, after = (
                 estimate.proportion(
-                    (units.codes[side] == code).astype(np.float64), units.rows["cluster"][side]
+                    has[side], clusters[side], None if weights is None else weights[side]
                 )
                 for side in (~sides, sides)
             )
+            gap = statistics.difference(before, after)
+            if held is not None:
+                gap = tests.proportions(has, sides, clusters, held, weights).estimate
             found.append(
                 Category(
                     texts.get(int(units.categories[code]), ""),
@@ -250,7 +258,7 @@ class _Sayer:
                     int(counts[1][code]),
                     before,
                     after,
-                    statistics.difference(before, after),
+                    gap,
                 )
             )
         return tuple(found)

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from otel_vtrack.analysis import units
 from otel_vtrack.analysis.compare import Level, Mix
-from otel_vtrack.analysis.examine import Strata
+from otel_vtrack.analysis.data import Strata
 from otel_vtrack.analysis.inference import compare as tests
 from otel_vtrack.analysis.sample import DIMENSIONS, Source
 from otel_vtrack.analysis.units import Rows
@@ -104,7 +105,8 @@ def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
         of = dimension(source, name, told)
         if len(of.hashes) < 2:
             continue
-        tested = tests.mix(of.codes, sides, clusters)
+        weights = units.weights(told)
+        tested = tests.mix(of.codes, sides, clusters, weights)
         if tested.p_value is None or tested.cramers_v is None:
             continue
         if tested.p_value < _SURE and tested.cramers_v >= _APART:
@@ -115,11 +117,15 @@ def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
                     tested.cramers_v,
                     _levels(source, of, told, sides),
                     of.level_count,
-                    int(np.count_nonzero(~sides)),
-                    int(np.count_nonzero(sides)),
+                    *(_count(told[side]) for side in (~sides, sides)),
                 )
             )
     return tuple(sorted(found, key=lambda each: -each.cramers_v))
+
+
+def _count(rows: Rows) -> int:
+    """Count traces, those that some stand for among them."""
+    return round(float(rows["adjusted_count"].sum(dtype=np.float64)))
 
 
 def _known_users(rows: Rows, sides: NDArray[np.bool_]) -> bool:
@@ -130,7 +136,13 @@ def _known_users(rows: Rows, sides: NDArray[np.bool_]) -> bool:
 def _levels(
     source: Source, of: Dimension, rows: Rows, sides: NDArray[np.bool_]
 ) -> tuple[Level, ...]:
-    counts = [np.bincount(of.codes[side], minlength=len(of.hashes)) for side in (~sides, sides)]
+    weights = units.weights(rows)
+    counts = [
+        np.rint(
+            np.bincount(of.codes[side], None if weights is None else weights[side], len(of.hashes))
+        )
+        for side in (~sides, sides)
+    ]
     shown = [each for each in of.hashes[:_SHOWN_LEVELS] if each is not None]
     texts = source.texts(of.name, np.array(shown, np.uint64), rows)
     return tuple(

@@ -4,22 +4,21 @@ docs/comparison.md says which test is made of what, and why.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_vtrack.analysis import statistics
+from otel_vtrack.analysis import alike, statistics
 from otel_vtrack.analysis.compare import (
     ENOUGH,
     Figure,
     MetricComparison,
     Stratified,
-    Stratum,
     Tail,
 )
+from otel_vtrack.analysis.data import Data, Strata, data_of
 from otel_vtrack.analysis.inference import compare as tests
 from otel_vtrack.analysis.inference import estimate, power
 from otel_vtrack.analysis.inference.contrast import FEWEST_CLUSTERS
@@ -40,9 +39,6 @@ TAIL: Final = 0.95
 _ENOUGH_IN_TAIL: Final = 5
 """Fewest values of each version that are to be expected in the tail, as Cochran's rule has it."""
 
-_MOST_STRATA: Final = 20
-_MOST_COMPARED: Final = 200
-_LEAST_IN_STRATUM: Final = 5
 _EXAMPLES: Final = 3
 
 _BULK: Final = {
@@ -62,64 +58,6 @@ _REASONS: Final = {
     Shape.SHARE: "shares are compared",
     Shape.CATEGORY: "categories have no order, so the shares of all are compared at once",
 }
-
-Floats = NDArray[np.float64]
-Labels = Callable[[int], dict[str, str]]
-"""Names what is equal within a stratum."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strata:
-    """What is to be held equal.
-
-    Attributes:
-        dimensions: Which.
-        codes: Of each unit, from 0.
-        labels: Names a stratum.
-        decides: Whether the verdict is by this.
-    """
-
-    dimensions: tuple[str, ...]
-    codes: NDArray[np.int64]
-    labels: Labels
-    decides: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """The units of a metric as tests take them."""
-
-    values: Floats
-    sides: NDArray[np.bool_]
-    clusters: NDArray[np.int64]
-
-    def where(self, chosen: NDArray[np.bool_]) -> "Data":
-        """Return some of them."""
-        return Data(self.values[chosen], self.sides[chosen], self.clusters[chosen])
-
-    @property
-    def cluster_counts(self) -> tuple[int, int]:
-        """Of the baseline and of the candidate; one with turns of both counts for both."""
-        first, second = (
-            int(np.count_nonzero(np.bincount(self.clusters[side])))
-            for side in (~self.sides, self.sides)
-        )
-        return first, second
-
-    def test(
-        self, how: Callable[..., Tested], strata: NDArray[Any] | None = None, values: Any = None
-    ) -> Tested:
-        """Run a test over all."""
-        given = self.values if values is None else values
-        if strata is None:
-            return how(given, self.sides, self.clusters)
-        return how(given, self.sides, self.clusters, strata)
-
-
-def data_of(units: Units) -> Data:
-    """Number the clusters of units."""
-    _, clusters = np.unique(units.rows["cluster"], return_inverse=True)
-    return Data(np.ascontiguousarray(units.values), units.is_candidate, clusters.astype(np.int64))
 
 
 def examine(units: Units, strata: Strata | None) -> MetricComparison:
@@ -146,20 +84,20 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
         "deciding_figure": _BULK[shape],
     }
     if shape is Shape.CATEGORY:
-        return _of_categories(units, data, known)
+        return _of_categories(units, data, known, strata)
     figures = _figures(data, shape)
     if not all(counts):
         return MetricComparison(**known, figures=figures, more_needed=_to_begin(counts, clusters))
     bulk = next(each for each in figures if each.figure == _BULK[shape])
-    crude = _main(data, shape)
-    like = _stratified(data, shape, strata, crude) if strata else None
+    crude = alike.main(data, shape)
+    like = alike.stratified(data, shape, strata, crude) if strata else None
     decisive = strata.codes if strata and like and like.decides else None
     deciding, effect = crude, _effect(data, shape, crude, None)
     change = bulk.change if relative is not None else bulk.difference
     if like and decisive is not None:
-        shared = _shared(data, decisive)
+        shared = alike.in_both(data, decisive)
         within = data.where(shared)
-        deciding = _main(within, shape, decisive[shared])
+        deciding = alike.main(within, shape, decisive[shared])
         effect = _effect(within, shape, deciding, decisive[shared])
         change = like.change if relative is not None else like.difference
         counts = (
@@ -176,7 +114,7 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
         **known,
         figures=figures,
         test=deciding.test,
-        test_reason=_reason(shape, deciding, like),
+        test_reason=_reason(shape, deciding, like) + _population(data),
         p_value=deciding.p_value,
         candidate_is_greater=_points_up(deciding, shape),
         effect_size=effect,
@@ -202,24 +140,26 @@ def _to_begin(counts: Sequence[int], clusters: Sequence[int]) -> int:
 
 
 def _figures(data: Data, shape: Shape) -> tuple[Figure, ...]:
-    baseline, candidate = data.where(~data.sides), data.where(data.sides)
+    baseline, candidate = data.by_side
     if shape is Shape.SHARE:
-        before = estimate.proportion(baseline.values, baseline.clusters)
-        after = estimate.proportion(candidate.values, candidate.clusters)
+        before, after = (
+            estimate.proportion(side.values, side.clusters, side.weights) for side in data.by_side
+        )
         gap = data.test(tests.proportions).estimate
         return (Figure("rate", before, after, gap, statistics.change(before, after)),)
     ratio = data.test(tests.ratio_of_means).estimate
     figures = [
         Figure(
             "mean",
-            estimate.mean(baseline.values, baseline.clusters),
-            estimate.mean(candidate.values, candidate.clusters),
+            estimate.mean(baseline.values, baseline.clusters, baseline.weights),
+            estimate.mean(candidate.values, candidate.clusters, candidate.weights),
             data.test(tests.means).estimate,
             ratio,
         )
     ]
     quantiles = [
-        estimate.quantiles(side.values, side.clusters, LEVELS) for side in (baseline, candidate)
+        estimate.quantiles(side.values, side.clusters, LEVELS, side.weights)
+        for side in (baseline, candidate)
     ]
     for name, first, second in zip(QUANTILES, *quantiles, strict=True):
         figures.append(
@@ -237,16 +177,6 @@ def _figures(data: Data, shape: Shape) -> tuple[Figure, ...]:
 # Tests
 
 
-def _main(data: Data, shape: Shape, strata: NDArray[Any] | None = None) -> Tested:
-    how = {
-        Shape.DURATION: tests.superiority,
-        Shape.SCORE: tests.superiority,
-        Shape.SUM: tests.means,
-        Shape.SHARE: tests.proportions,
-    }[shape]
-    return data.test(how, strata)
-
-
 def _points_up(tested: Tested, shape: Shape) -> bool | None:
     if tested.estimate is None:
         return None
@@ -258,16 +188,14 @@ def _points_up(tested: Tested, shape: Shape) -> bool | None:
 def _effect(data: Data, shape: Shape, tested: Tested, strata: NDArray[Any] | None) -> float | None:
     if shape is Shape.SHARE:
         if strata is not None:
-            weights = _weights(data, strata)
+            weights = alike.weights(data, strata)
             shares = [
                 float(np.average(data.values[side], weights=weights[side]))
                 for side in (~data.sides, data.sides)
                 if side.any()
             ]
         else:
-            shares = [
-                float(data.values[side].mean()) for side in (~data.sides, data.sides) if side.any()
-            ]
+            shares = [side.mean() for side in data.by_side if len(side.values)]
         return statistics.cohens_h(*shares) if len(shares) == 2 else None
     found = tested if shape is not Shape.SUM else data.test(tests.superiority, strata)
     return found.estimate.value if found.estimate else None
@@ -286,6 +214,20 @@ def _reason(shape: Shape, tested: Tested, like: Stratified | None) -> str:
     return said
 
 
+def _population(data: Data) -> str:
+    """Say how many values there are and what they stand for; empty where all were stored."""
+    if data.weights is None:
+        return ""
+    (first, whole), (second, other) = (
+        (len(side.values), 0.0 if side.weights is None else float(side.weights.sum()))
+        for side in data.by_side
+    )
+    return (
+        f"; {first:,} and {second:,} that were stored stand for {whole:,.0f} and {other:,.0f},"
+        " and are weighted by how many each stands for"
+    )
+
+
 def _tail(data: Data, strata: NDArray[Any] | None, p95: Figure, *, relative: bool) -> Tail | None:
     """Compare how many values lie above p95 of all.
 
@@ -298,16 +240,17 @@ def _tail(data: Data, strata: NDArray[Any] | None, p95: Figure, *, relative: boo
         return None
     change = p95.change if relative else p95.difference
     if strata is not None:
-        shared = _shared(data, strata)
+        shared = alike.in_both(data, strata)
         data, strata = data.where(shared), strata[shared]
         change = _change_of_tail(data, strata, relative=relative)
-    threshold = float(np.quantile(data.values, TAIL, method="inverted_cdf"))
+    threshold = float(np.quantile(data.values, TAIL, method="inverted_cdf", weights=data.weights))
     above = (data.values > threshold).astype(np.float64)
     if not above.any():
         return None
     tested = data.test(tests.proportions, strata, above)
+    exceeding = Data(above, data.sides, data.clusters, data.weights)
     shares = [
-        estimate.proportion(above[side], data.clusters[side]) for side in (~data.sides, data.sides)
+        estimate.proportion(side.values, side.clusters, side.weights) for side in exceeding.by_side
     ]
     if tested.p_value is None or shares[0] is None or shares[1] is None:
         return None
@@ -324,162 +267,50 @@ def _tail(data: Data, strata: NDArray[Any] | None, p95: Figure, *, relative: boo
 
 
 def _change_of_tail(data: Data, strata: NDArray[Any], *, relative: bool) -> Estimate | None:
-    """Return how far p95 of both sides is apart, had both seen the same mix."""
-    weights = _weights(data, strata)
-    first, second = (
-        float(np.quantile(data.values[side], TAIL, method="inverted_cdf", weights=weights[side]))
-        for side in (~data.sides, data.sides)
-    )
-    if not relative:
-        return Estimate(second - first)
-    return Estimate(second / first - 1) if first > 0 else None
+    """Return how far p95 of both sides is apart, had both seen the same mix.
 
-
-# Strata
-
-
-def _sides_of(data: Data, codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    count = int(codes.max()) + 1 if len(codes) else 0
-    return (
-        np.bincount(codes[~data.sides], minlength=count),
-        np.bincount(codes[data.sides], minlength=count),
-    )
-
-
-def _shared(data: Data, codes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say which units lie in a stratum that both versions have."""
-    first, second = _sides_of(data, codes)
-    return ((first > 0) & (second > 0))[codes]
-
-
-def _weights(data: Data, codes: NDArray[Any]) -> Floats:
-    """Return what each unit counts, so that both sides have the same mix.
-
-    Overlap weights: F. Li, K. L. Morgan and A. M. Zaslavsky, Balancing covariates via propensity
-    score weighting, Journal of the American Statistical Association 113 (2018). The difference of
-    weighted means is that of the regression with an intercept for each stratum.
+    Each is the quantile of its side's distribution as it would be of the mix that both are weighted
+    to, with Woodruff's interval.
     """
-    first, second = _sides_of(data, codes)
-    total = np.maximum(first + second, 1)
-    return np.where(data.sides, (first / total)[codes], (second / total)[codes])
-
-
-def _stratified(data: Data, shape: Shape, strata: Strata, crude: Tested) -> Stratified:
-    first, second = _sides_of(data, strata.codes)
-    both = (first > 0) & (second > 0)
-    shared = both[strata.codes]
-    overlap = float(shared.mean()) if len(shared) else 0.0
-    within, codes = data.where(shared), strata.codes[shared]
-    empty = not len(codes)
-    tested = crude if empty else _main(within, shape, codes)
-    difference = None if empty else _gap(within, shape, codes)
-    strata_found, heterogeneity = _each(data, shape, strata, first + second, both)
-    return Stratified(
-        dimensions=strata.dimensions,
-        strata_count=int(both.sum()),
-        overlap=overlap,
-        difference=difference,
-        change=None if empty else _relative(within, shape, codes, difference),
-        test="" if empty else tested.test,
-        p_value=None if empty else tested.p_value,
-        crude_p_value=crude.p_value,
-        heterogeneity_p_value=heterogeneity,
-        decides=strata.decides,
-        strata=strata_found,
-    )
-
-
-def _gap(data: Data, shape: Shape, strata: NDArray[Any] | None) -> Estimate | None:
-    how = tests.proportions if shape is Shape.SHARE else tests.means
-    return data.test(how, strata).estimate
-
-
-def _relative(
-    data: Data, shape: Shape, strata: NDArray[Any], difference: Estimate | None
-) -> Estimate | None:
-    """Return the change within strata: of durations of the geometric means, else of the means."""
-    if shape is Shape.DURATION and len(data.values) and float(data.values.min()) > 0:
-        found = data.test(tests.means, strata, np.log(data.values)).estimate
-        return _exponential(found)
-    del difference
-    return data.test(tests.ratio_of_means, strata).estimate
-
-
-def _exponential(found: Estimate | None) -> Estimate | None:
-    if found is None:
-        return None
-    bounds = [
-        None if bound is None or bound > 700 else math.expm1(bound)
-        for bound in (found.lower, found.upper)
+    weights = alike.weights(data, strata)
+    found = [
+        estimate.quantiles(
+            data.values[side], data.clusters[side], (TAIL,), weights[side], strata[side]
+        )[0]
+        for side in (~data.sides, data.sides)
     ]
-    return Estimate(math.expm1(found.value), *bounds)
-
-
-def _each(
-    data: Data,
-    shape: Shape,
-    strata: Strata,
-    totals: NDArray[np.int64],
-    both: NDArray[np.bool_],
-) -> tuple[tuple[Stratum, ...], float | None]:
-    """Compare within each stratum, and test whether it comes out the same in all."""
-    by_size = np.argsort(-totals, kind="stable")
-    by_size = by_size[totals[by_size] > 0][:_MOST_COMPARED]
-    positive = shape is Shape.DURATION and bool(len(data.values)) and data.values.min() > 0
-    order = np.argsort(strata.codes, kind="stable")
-    starts = np.searchsorted(strata.codes[order], np.arange(len(totals) + 1))
-    shown: list[Stratum] = []
-    gaps: list[float] = []
-    errors: list[float] = []
-    freedoms: list[float | None] = []
-    for place, code in enumerate(by_size):
-        at = order[starts[code] : starts[code + 1]]
-        part = Data(data.values[at], data.sides[at], data.clusters[at])
-        counts = int(np.count_nonzero(~part.sides)), int(np.count_nonzero(part.sides))
-        if both[code] and min(counts) >= _LEAST_IN_STRATUM:
-            # Of durations by their logarithms: what is slower is so by a share of its time.
-            tested = part.test(tests.means, None, np.log(part.values) if positive else None)
-            if tested.estimate is not None and tested.standard_error:
-                gaps.append(tested.estimate.value)
-                errors.append(tested.standard_error)
-                freedoms.append(tested.freedom)
-        if place < _MOST_STRATA:
-            middles = [
-                float(part.values[side].mean()) if side.any() else None
-                for side in (~part.sides, part.sides)
-            ]
-            shown.append(
-                Stratum(
-                    values=strata.labels(int(code)),
-                    baseline_count=counts[0],
-                    candidate_count=counts[1],
-                    baseline=middles[0],
-                    candidate=middles[1],
-                    difference=_gap(part, shape, None) if both[code] else None,
-                )
-            )
-    return tuple(shown), tests.heterogeneity(gaps, errors, freedoms) if gaps else None
+    return (statistics.change if relative else statistics.difference)(*found)
 
 
 # Categories
 
 
-def _of_categories(units: Units, data: Data, known: dict[str, Any]) -> MetricComparison:
+def _of_categories(
+    units: Units, data: Data, known: dict[str, Any], strata: Strata | None
+) -> MetricComparison:
     codes = units.codes if units.codes is not None else np.zeros(0, np.intp)
     counts = known["baseline_count"], known["candidate_count"]
     clusters = known["baseline_cluster_count"], known["candidate_cluster_count"]
     begin = _to_begin(counts, clusters)
     if not all(counts):
         return MetricComparison(**known, more_needed=begin)
-    tested = tests.categories(codes, data.sides, data.clusters)
+    tested = data.test(tests.categories, None, codes)
+    like = alike.categories(codes, data, strata, tested) if strata else None
+    if strata and like and like.decides:
+        shared = alike.in_both(data, strata.codes)
+        within = data.where(shared)
+        tested = within.test(tests.categories, strata.codes[shared], codes[shared])
+        sizes = int(np.count_nonzero(~within.sides)), int(np.count_nonzero(within.sides))
+        begin = _to_begin(sizes, within.cluster_counts)
     return MetricComparison(
         **known,
         test=tested.test,
-        test_reason=_reason(Shape.CATEGORY, tested, None),
+        test_reason=_reason(Shape.CATEGORY, tested, like) + _population(data),
         p_value=tested.p_value,
         # Categories have no order: whatever differs points somewhere.
         candidate_is_greater=None,
         effect_size=tested.estimate.value if tested.estimate else None,
+        stratified=like,
         more_needed=begin,
         adjusted_p_value=None if begin or tested.p_value is None else 1.0,
     )
@@ -501,10 +332,10 @@ def _needed(
             # Of logarithms, whose spread is that of the ranks and not of a few slow ones.
             values, smallest = np.log(values), math.log1p(relative)
         elif bulk.baseline is not None:
-            smallest = relative * abs(float(values[~data.sides].mean()))
+            smallest = relative * abs(data.by_side[0].mean())
     if not smallest:
         return 0
-    return power.needed(values, data.sides, data.clusters, smallest) or 0
+    return power.needed(values, data.sides, data.clusters, smallest, data.weights) or 0
 
 
 def _needed_of_shares(data: Data, bulk: Figure, smallest: float) -> int:
@@ -555,7 +386,7 @@ def examples(units: Units, *, up: bool | None, strata: Strata | None) -> tuple[s
 
 def _worst(units: Units, strata: Strata, *, up: bool) -> int:
     data = Data(units.values, units.is_candidate, np.zeros(0, np.int64))
-    first, second = _sides_of(data, strata.codes)
+    first, second = alike.sides_of(data, strata.codes)
     sums = [
         np.bincount(strata.codes[side], units.values[side], minlength=len(first))
         for side in (~data.sides, data.sides)

@@ -52,6 +52,7 @@ _TRACE: Final = np.dtype(
         ("environment", "<u8"),
         ("model", "<u8"),
         ("user", "<u8"),
+        ("adjusted_count", "<f4"),
     ]
 )
 _HASH: Final = np.dtype([("trace_hash", "<u8")])
@@ -90,6 +91,13 @@ _SPANS: Final = {
     "span_error_rate": {"which": _NAMED, "value": "toFloat64(s.status_code = 2)"},
     "attribute": {"which": _NUMBER, "value": _VALUE, "prewhere": "1"},
 }
+_OWN_TIMES: Final = (
+    "{0} >= fromUnixTimestamp64Nano("
+    "if({1}, {{baseline_from_ns:Int64}}, {{candidate_from_ns:Int64}}), 'UTC')"
+    " AND {0} <= fromUnixTimestamp64Nano("
+    "if({1}, {{baseline_until_ns:Int64}}, {{candidate_until_ns:Int64}}), 'UTC')"
+)
+_IS_BASELINE: Final = "version = {baseline_version:String}"
 _ASSESSED_TRACES: Final = (
     "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(a.trace_key) FROM current_assessments AS a"
     " WHERE a.assessment_name = {name:String} AND a.assessment_type = 'feedback' AND a.valid"
@@ -165,10 +173,22 @@ class Source:
         """Count what there is in the time asked for, unless that is few in any case."""
         everything = sum(self._there.counts) <= self.limit
         asked = self._question.start_time_from_ns, self._question.start_time_until_ns
-        if everything or asked == (None, None):
+        if everything or (asked == (None, None) and not self._question.own_times):
             return self._there.counts
-        [row] = self.store.query("analysis/count", self.bound)
+        [row] = self.store.query("analysis/count", self.bound, self._times("roots"))
         return row["baseline_count"], row["candidate_count"]
+
+    def _times(self, what: str) -> dict[str, str]:
+        """Return the part of a query that holds each version to its own time range."""
+        if not self._question.own_times:
+            return {}
+        time, baseline = {
+            "roots": ("start_time", f"root.{_IS_BASELINE}"),
+            "traces": ("t.root.start_time", f"t.root.{_IS_BASELINE}"),
+            "whole": ("r.2", "r.4 = 1"),
+            "spans": ("s.start_time", f"s.{_IS_BASELINE}"),
+        }[what]
+        return {"own_times": _OWN_TIMES.format(time, baseline)}
 
     def traces(self) -> Traces:
         """Return the traces of both versions, those without a finished root among them."""
@@ -195,7 +215,7 @@ class Source:
             return Traces(self._whole_traces(bound), one_in)
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(self.array, "analysis/partial_traces", _HASH, bound)
-            rows = self.array("analysis/traces", _TRACE, bound, self.parts)
+            rows = self.array("analysis/traces", _TRACE, bound, self.parts | self._times("traces"))
             partial = coming.result()["trace_hash"]
         theirs = np.isin(rows["trace_hash"], partial)
         # Whether a whole matches may not show in any of its rows.
@@ -207,7 +227,8 @@ class Source:
 
     def _whole_traces(self, bound: Mapping[str, Any], **parts: str) -> Rows:
         """Put traces together of all their rows."""
-        return self.array("analysis/whole_traces", _TRACE, bound, self.parts | parts)
+        given = self.parts | self._times("whole") | parts
+        return self.array("analysis/whole_traces", _TRACE, bound, given)
 
     def array(
         self,
@@ -251,7 +272,7 @@ class Source:
     # Spans
 
     def _spans(self, metric: Metric) -> Units:
-        parts = _SPANS[metric.kind]
+        parts = _SPANS[metric.kind] | self._times("spans")
         bound = self.bound | {"name": metric.name}
         one_in = compare.rates(self._counts, self.limit)
         most = self.limit * _MOST_TIMES

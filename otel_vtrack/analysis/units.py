@@ -62,6 +62,11 @@ class Units:
         """Which are the candidate's."""
         return self.rows["side"] == 2
 
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """How many of the population each stands for; None where that is one each."""
+        return weights(self.rows)
+
     def where(self, chosen: NDArray[np.bool_]) -> "Units":
         """Return some of them."""
         return replace(
@@ -70,3 +75,9 @@ class Units:
             rows=self.rows[chosen],
             codes=None if self.codes is None else self.codes[chosen],
         )
+
+
+def weights(rows: Rows) -> NDArray[np.float64] | None:
+    """Return how many of the population traces stand for; None where that is one each."""
+    counts = rows["adjusted_count"].astype(np.float64)
+    return None if (counts == 1).all() else counts

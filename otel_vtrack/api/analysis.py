@@ -24,6 +24,8 @@ def _compare_versions(
         filter=request.filter,
         group_by=list(request.group_by),
         stratify_by=list(request.stratify_by),
+        baseline_start_time_from_ns=moment(request, "baseline_start_time_from"),
+        baseline_start_time_until_ns=moment(request, "baseline_start_time_until"),
     )
     found = compare.compare(backend.store, question, backend.prices)
     return analysis_pb2.CompareVersionsResponse(comparison=messages.comparison(found))

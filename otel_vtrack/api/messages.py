@@ -111,6 +111,7 @@ def _sample(found: compare.Sample) -> analysis_pb2.VersionSample:
         error_count=found.error_count,
         in_progress_count=found.in_progress_count,
         sampled_one_in=found.sampled_one_in,
+        adjusted_count=found.adjusted_count,
     )
     if found.first_seen_ns is not None and found.last_seen_ns is not None:
         message.first_seen.CopyFrom(timestamp(found.first_seen_ns))

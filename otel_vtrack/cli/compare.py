@@ -40,6 +40,16 @@ _MOST_LEVELS: Final = 3
 @click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
 @click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
 @click.option(
+    "--baseline-since",
+    type=connection.Moment(),
+    help="Give A a time range of its own: by its traces since.",
+)
+@click.option(
+    "--baseline-until",
+    type=connection.Moment(),
+    help="Give A a time range of its own: by its traces before.",
+)
+@click.option(
     "--where",
     "filter_",
     metavar="FILTER",
@@ -101,6 +111,8 @@ def command(
     environment: str,
     since: datetime | None,
     until: datetime | None,
+    baseline_since: datetime | None,
+    baseline_until: datetime | None,
     filter_: str,
     metrics: Sequence[str],
     group_by: Sequence[str],
@@ -127,6 +139,8 @@ def command(
             environment=environment,
             start_time_from=since,
             start_time_until=until,
+            baseline_start_time_from=baseline_since,
+            baseline_start_time_until=baseline_until,
             metrics=asked,
             max_traces=max_traces or 0,
             filter=filter_,
@@ -216,12 +230,11 @@ def _say(console: Console, metric: analysis_pb2.MetricComparison, indent: str = 
 
 def _mixed(mix: analysis_pb2.MixDifference) -> str:
     """Say in what the traces of the versions differ, and which of it the most."""
+    # A server that does not tell of how many these are leaves 0: then of those that it shows.
+    before = mix.baseline_count or sum(each.baseline_count for each in mix.levels) or 1
+    after = mix.candidate_count or sum(each.candidate_count for each in mix.levels) or 1
     shares = [
-        (
-            each.value,
-            each.baseline_count / mix.baseline_count,
-            each.candidate_count / mix.candidate_count,
-        )
+        (each.value, each.baseline_count / before, each.candidate_count / after)
         for each in mix.levels
     ]
     shares.sort(key=lambda each: -abs(each[2] - each[1]))
@@ -343,6 +356,8 @@ def _described(sample: analysis_pb2.VersionSample, of_spans: Mapping[str, int]) 
         said += f", {sample.in_progress_count:,} unfinished left out"
     if sample.HasField("first_seen"):
         said += f", {show.moment(sample.first_seen)} to {show.moment(sample.last_seen)} UTC"
+    if sample.adjusted_count > sample.trace_count:
+        said += f"; they stand for {sample.adjusted_count:,}, as some were not stored"
     if sample.sampled_one_in > 1:
         said += f"; a random sample, one of {sample.sampled_one_in:,}"
     return said

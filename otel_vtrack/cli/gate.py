@@ -45,6 +45,8 @@ class _Question:
     environment: str
     since: datetime | None
     until: datetime | None
+    baseline_since: datetime | None
+    baseline_until: datetime | None
     max_traces: int | None
     filter: str
     stratify_by: Sequence[str]
@@ -58,6 +60,8 @@ class _Question:
             environment=self.environment,
             start_time_from=self.since,
             start_time_until=self.until,
+            baseline_start_time_from=self.baseline_since,
+            baseline_start_time_until=self.baseline_until,
             # The adjustment of p-values is for the metrics that are asked.
             metrics=[
                 analysis_pb2.MetricQuery(
@@ -82,6 +86,8 @@ class _Question:
             ("--environment", self.environment),
             ("--since", self.since.isoformat() if self.since else ""),
             ("--until", self.until.isoformat() if self.until else ""),
+            ("--baseline-since", self.baseline_since.isoformat() if self.baseline_since else ""),
+            ("--baseline-until", self.baseline_until.isoformat() if self.baseline_until else ""),
             ("--max-traces", str(self.max_traces or "")),
             ("--where", self.filter),
             *(("--stratify-by", each) for each in self.stratify_by),
@@ -109,6 +115,16 @@ class _Question:
 @click.option("--environment", default="", help="By traces in this environment.")
 @click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
 @click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
+@click.option(
+    "--baseline-since",
+    type=connection.Moment(),
+    help="Give BASELINE a time range of its own: by its traces since.",
+)
+@click.option(
+    "--baseline-until",
+    type=connection.Moment(),
+    help="Give BASELINE a time range of its own: by its traces before.",
+)
 @click.option(
     "--where",
     "filter_",
@@ -148,6 +164,8 @@ def command(
     environment: str,
     since: datetime | None,
     until: datetime | None,
+    baseline_since: datetime | None,
+    baseline_until: datetime | None,
     filter_: str,
     stratify_by: Sequence[str],
     max_traces: int | None,
@@ -176,6 +194,8 @@ def command(
         environment=environment,
         since=since,
         until=until,
+        baseline_since=baseline_since,
+        baseline_until=baseline_until,
         max_traces=max_traces,
         filter=filter_,
         stratify_by=stratify_by,

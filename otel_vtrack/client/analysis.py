@@ -23,6 +23,8 @@ def compare_versions(
     filter: str = "",  # noqa: A002 - as in the protos
     group_by: Iterable[str] = (),
     stratify_by: Iterable[str] = (),
+    baseline_start_time_from: datetime | None = None,
+    baseline_start_time_until: datetime | None = None,
     timeout: float | None = None,
 ) -> Call[Comparison]:
     """Say whether the candidate differs from the baseline, by how much, and how sure that is.
@@ -44,6 +46,9 @@ def compare_versions(
             `flag:KEY`.
         stratify_by: Hold these equal; `none` for nothing. Empty: of which the versions saw a
             different mix.
+        baseline_start_time_from: Gives the baseline a time range of its own: by its traces that
+            started then or later.
+        baseline_start_time_until: Likewise, by its traces that started before.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(
@@ -63,6 +68,8 @@ def compare_versions(
             filter=filter,
             group_by=group_by,
             stratify_by=stratify_by,
+            baseline_start_time_from=timestamp(baseline_start_time_from),
+            baseline_start_time_until=timestamp(baseline_start_time_until),
         ),
         pb.CompareVersionsResponse,
         lambda answer: Comparison(answer.comparison),

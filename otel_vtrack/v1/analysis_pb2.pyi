@@ -196,6 +196,8 @@ class CompareVersionsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     GROUP_BY_FIELD_NUMBER: _builtins.int
     STRATIFY_BY_FIELD_NUMBER: _builtins.int
+    BASELINE_START_TIME_FROM_FIELD_NUMBER: _builtins.int
+    BASELINE_START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
     baseline_version: _builtins.str
     """The version to compare with, usually the older one. Required."""
     candidate_version: _builtins.str
@@ -236,6 +238,14 @@ class CompareVersionsRequest(_message.Message):
         of which the versions saw a different mix. `none`: nothing, whatever the mix.
         """
 
+    @_builtins.property
+    def baseline_start_time_from(self) -> _timestamp_pb2.Timestamp:
+        """For the baseline in place of `start_time_from`: its root started then or later."""
+
+    @_builtins.property
+    def baseline_start_time_until(self) -> _timestamp_pb2.Timestamp:
+        """For the baseline in place of `start_time_until`: its root started before."""
+
     def __init__(
         self,
         *,
@@ -251,10 +261,12 @@ class CompareVersionsRequest(_message.Message):
         filter: _builtins.str = ...,
         group_by: _abc.Iterable[_builtins.str] | None = ...,
         stratify_by: _abc.Iterable[_builtins.str] | None = ...,
+        baseline_start_time_from: _timestamp_pb2.Timestamp | None = ...,
+        baseline_start_time_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_start_time_from", b"baseline_start_time_from", "baseline_start_time_until", b"baseline_start_time_until", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_version", b"baseline_version", "candidate_version", b"candidate_version", "environment", b"environment", "experiment", b"experiment", "filter", b"filter", "group_by", b"group_by", "max_traces", b"max_traces", "metrics", b"metrics", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "stratify_by", b"stratify_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_start_time_from", b"baseline_start_time_from", "baseline_start_time_until", b"baseline_start_time_until", "baseline_version", b"baseline_version", "candidate_version", b"candidate_version", "environment", b"environment", "experiment", b"experiment", "filter", b"filter", "group_by", b"group_by", "max_traces", b"max_traces", "metrics", b"metrics", "service_name", b"service_name", "start_time_from", b"start_time_from", "start_time_until", b"start_time_until", "stratify_by", b"stratify_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -562,6 +574,7 @@ class VersionSample(_message.Message):
     FIRST_SEEN_FIELD_NUMBER: _builtins.int
     LAST_SEEN_FIELD_NUMBER: _builtins.int
     SAMPLED_ONE_IN_FIELD_NUMBER: _builtins.int
+    ADJUSTED_COUNT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version."""
     trace_count: _builtins.int
@@ -572,6 +585,10 @@ class VersionSample(_message.Message):
     """Traces left out because their root has not arrived."""
     sampled_one_in: _builtins.int
     """One of this many of its traces was taken, at random; 1 means all."""
+    adjusted_count: _builtins.int
+    """How many finished traces those taken stand for: more than there are where some were not
+    stored. The sum of their adjusted counts, rounded.
+    """
     @_builtins.property
     def first_seen(self) -> _timestamp_pb2.Timestamp:
         """Start of the first root among the finished traces."""
@@ -590,10 +607,11 @@ class VersionSample(_message.Message):
         first_seen: _timestamp_pb2.Timestamp | None = ...,
         last_seen: _timestamp_pb2.Timestamp | None = ...,
         sampled_one_in: _builtins.int = ...,
+        adjusted_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen", b"first_seen", "last_seen", b"last_seen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_count", b"error_count", "first_seen", b"first_seen", "in_progress_count", b"in_progress_count", "last_seen", b"last_seen", "sampled_one_in", b"sampled_one_in", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted_count", b"adjusted_count", "error_count", b"error_count", "first_seen", b"first_seen", "in_progress_count", b"in_progress_count", "last_seen", b"last_seen", "sampled_one_in", b"sampled_one_in", "trace_count", b"trace_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

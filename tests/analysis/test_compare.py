@@ -12,6 +12,8 @@ from otel_vtrack.analysis.metrics import Direction, MetricQuery
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import trace_search
 
+_DAY_MS = 86_400_000
+START_NS = 1_790_000_000_000_000_000
 AB = Question(baseline_version="A", candidate_version="B")
 
 
@@ -257,7 +259,7 @@ def test_where_bulk_and_tail_are_worse_the_one_that_is_so_by_more_decides(store,
     assert f", p95 {p95.baseline.value:.0f} ms -> {p95.candidate.value:.0f} ms (+" in found.summary
     like = one(store, asking("latency", stratify_by=["route"]))
     assert (like.verdict, like.deciding_figure) == (Verdict.REGRESSED, "p95")
-    assert re.search(r": \+\d+ % \[.*\], p95 \+\d+ % like for like, p < ", like.summary)
+    assert re.search(r": \+\d+ % \[.*\], p95 \+\d+ % \[.*\] like for like, p < ", like.summary)
     # What is slower all over is so by its bulk.
     fill("C", a * 1.5)
     asked = replace(asking("latency"), candidate_version="C")
@@ -605,6 +607,109 @@ def test_a_time_range_environment_and_service_restrict(store, fill):
     found = compare.compare(store, question)
     assert (found.baseline.trace_count, found.candidate.trace_count) == (3, 3)
     assert found.candidate.last_seen_ns == start + 7_000_000
+
+
+def test_the_baseline_may_have_a_time_range_of_its_own(store, send):
+    def sent(version, days, scale, seed):
+        values = lognormal(60, scale, seed)
+        number = 1000 * seed
+        send(
+            *(
+                {
+                    "trace": number + n,
+                    "span": number + n,
+                    "at": days * _DAY_MS + n,
+                    "ms": float(ms),
+                    "name": "ask",
+                    "status": 2 * (n < 6),
+                }
+                for n, ms in enumerate(values)
+            ),
+            service__version=version,
+        )
+
+    sent("A", 0, 100, 1)
+    sent("A", 5, 400, 2)
+    sent("B", 5, 150, 3)
+    day_5 = START_NS + 5 * _DAY_MS * 1_000_000
+    before = {"baseline_start_time_until_ns": day_5 - 1, "start_time_from_ns": day_5}
+    for metric in ("latency", "span_latency:ask"):
+        assert one(store, asking(metric)).verdict is Verdict.IMPROVED
+        found = compare.compare(store, asking(metric, **before))
+        assert (found.baseline.trace_count, found.candidate.trace_count) == (60, 60)
+        assert found.metrics[0].verdict is Verdict.REGRESSED
+        assert found.metrics[0].baseline_count == 60
+    assert found.baseline.last_seen_ns < day_5 <= found.candidate.first_seen_ns
+    later = asking("latency", baseline_start_time_from_ns=day_5, max_traces=150)
+    assert compare.compare(store, later).baseline.trace_count == 60
+
+
+def test_categories_and_the_tail_are_compared_like_with_like(store, fill, assess):
+    rng = np.random.default_rng(8)
+    for version, counts in (("A", (300, 100)), ("B", (100, 300))):
+        for route, count, scale, rude in (("look", counts[0], 50, 3), ("pay", counts[1], 400, 7)):
+            numbers = fill(
+                version, rng.lognormal(math.log(scale), 0.4, count), says={"name": route}
+            )
+            tones = ["rude" if n % 10 < rude else "plain" for n in range(count)]
+            tones[::20] = ["kind"] * len(tones[::20])
+            assess("tone", numbers, tones)
+    found = by_metric(compare.compare(store, asking("assessment:tone", "latency")))
+    tone, latency = found["assessment:tone"], found["latency"]
+    assert tone.stratified.decides
+    assert tone.stratified.crude_p_value < 1e-6
+    assert tone.verdict is Verdict.NO_EVIDENCE
+    assert tone.test == "generalized Mantel-Haenszel chi-square"
+    assert {
+        tuple(each.values.values()): each.baseline_count for each in tone.stratified.strata
+    } == {
+        ("look",): 300,
+        ("pay",): 100,
+    }
+    rude = next(each for each in tone.categories if each.category == "rude")
+    assert rude.candidate.value - rude.baseline.value > 0.15
+    assert abs(rude.difference.value) < 0.02
+    assert latency.tail.change.lower < 0 < latency.tail.change.upper
+    assert latency.tail.change.upper - latency.tail.change.lower < 0.6
+    asked = asking("assessment:tone", stratify_by=["none"])
+    assert one(store, asked).verdict is Verdict.CHANGED
+
+
+def test_traces_that_stand_for_others_count_as_many(store, send):
+    rng = np.random.default_rng(5)
+    for version, base in (("A", 0), ("B", 10_000)):
+        spans = []
+        for n, ms in enumerate(rng.lognormal(math.log(100), 0.5, 2000)):
+            failed = n % 25 == 0
+            kept = failed or ms > 220
+            if version == "B" and not kept and rng.random() > 0.1:
+                continue
+            spans.append(
+                {
+                    "trace": base + n + 1,
+                    "span": base + n + 1,
+                    "at": n,
+                    "ms": float(ms),
+                    "name": "ask",
+                    "status": 2 * failed,
+                    # One in ten was kept of what neither failed nor was slow.
+                    "trace_state": "" if version == "A" or kept else "ot=th:e6666666666666",
+                }
+            )
+        send(*spans, service__version=version)
+    found = compare.compare(store, asking("latency", "error_rate"))
+    assert found.baseline.adjusted_count == found.baseline.trace_count == 2000
+    assert 400 > found.candidate.trace_count > 250
+    assert found.candidate.adjusted_count == pytest.approx(2000, rel=0.06)
+    latency, errors = found.metrics
+    assert Verdict.REGRESSED not in {latency.verdict, errors.verdict}
+    assert errors.test == "weighted two-proportion z"
+    assert errors.figures[0].candidate.value == pytest.approx(0.04, rel=0.07)
+    p95 = next(each for each in latency.figures if each.figure == "p95")
+    assert abs(p95.change.value) < 0.1
+    count = found.candidate.trace_count
+    assert f"2,000 and {count:,} that were stored stand for 2,000 and" in latency.test_reason
+    assert not found.mix
 
 
 def test_many_traces_are_sampled_the_smaller_version_the_least(store, fill):

@@ -8,7 +8,7 @@ import pytest
 
 from otel_vtrack.analysis import comparing, examine
 from otel_vtrack.analysis.compare import Verdict
-from otel_vtrack.analysis.examine import Strata
+from otel_vtrack.analysis.data import Strata
 from otel_vtrack.analysis.metrics import MetricQuery, parse
 from otel_vtrack.analysis.units import Units
 

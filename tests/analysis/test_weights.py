@@ -156,7 +156,7 @@ def test_what_is_true_of_all_is_told_by_what_was_kept(clustered):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("clustered", [False, True])
 def test_intervals_of_a_sample_hold_the_truth_and_its_tests_find_nothing(clustered):
-    of, times = Sampled(5, clustered=clustered), 800
+    of, times = Sampled(5, clustered=clustered), 500
     held, alarms = Counter(), Counter()
     for _ in range(times):
         one, other = of.draw(), of.draw()
@@ -190,7 +190,7 @@ def test_intervals_of_a_sample_hold_the_truth_and_its_tests_find_nothing(cluster
 @pytest.mark.parametrize("clustered", [False, True])
 def test_quantiles_of_strata_hold_the_truth_and_categories_find_nothing(clustered):
     """Of like with like: weighed so that both sides have the same mix."""
-    rng, times = np.random.default_rng(9), 800
+    rng, times = np.random.default_rng(9), 600
     held, alarms = 0, 0
     for _ in range(times):
         count = 1600

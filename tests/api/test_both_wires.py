@@ -68,6 +68,7 @@ STORY = [
             "filter": "duration > 0ms",
             "group_by": ["route"],
             "stratify_by": ["none"],
+            "baseline_start_time_until": "2100-01-01T00:00:00Z",
         },
         "OK",
     ),

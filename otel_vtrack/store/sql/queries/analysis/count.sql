@@ -10,4 +10,5 @@ FROM trace_roots
 WHERE root.version IN ({baseline_version:String}, {candidate_version:String})
     AND experiment = {experiment:String}
     AND start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-    AND start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC');
+    AND start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+    AND /*?own_times*/ 1 /*own_times?*/;

@@ -21,6 +21,7 @@ WHERE s.version IN ({baseline_version:String}, {candidate_version:String})
     AND toStartOfMinute(s.start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC'))
     AND toStartOfMinute(s.start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC'))
     AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(s.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+    AND /*?own_times*/ 1 /*own_times?*/
     AND /*?which*/ 1 /*which?*/
 LIMIT {most:UInt64}
 SETTINGS optimize_move_to_prewhere = /*?prewhere*/ 0 /*prewhere?*/;

@@ -20,7 +20,8 @@ SELECT
     t.service,
     t.environment,
     t.model,
-    t.user
+    t.user,
+    t.adjusted_count
 FROM
 (
     SELECT
@@ -46,7 +47,8 @@ FROM
         if(t.root.session_id != '', t.root.session_id, t.session_id) AS session_id,
         if(t.root.user_id != '', t.root.user_id, t.user_id) AS user_id,
         length(t.edges) AS span_count,
-        length(t.errors) AS error_count
+        length(t.errors) AS error_count,
+        t.adjusted_count AS adjusted_count
     FROM traces AS t
     WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
         AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
@@ -58,7 +60,8 @@ FROM
             ({service_name:String} = '' OR t.root.service_name = {service_name:String})
             AND ({environment:String} = '' OR t.root.environment = {environment:String})
             AND t.root.start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-            AND t.root.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')))
+            AND t.root.start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+            AND /*?own_times*/ 1 /*own_times?*/))
         AND /*?row*/ 1 /*row?*/
 ) AS t
 WHERE /*?whole*/ 1 /*whole?*/

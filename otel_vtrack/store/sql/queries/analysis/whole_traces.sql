@@ -22,7 +22,8 @@ SELECT
     c.r.7 AS service,
     c.r.8 AS environment,
     if(empty(c.models), 0, cityHash64(arrayStringConcat(c.models, ', '))) AS model,
-    multiIf(c.r.10 != 0, c.r.10, c.user_id != '', cityHash64(c.user_id), 0) AS user
+    multiIf(c.r.10 != 0, c.r.10, c.user_id != '', cityHash64(c.user_id), 0) AS user,
+    c.adjusted_count AS adjusted_count
 FROM
 (
         SELECT
@@ -48,6 +49,7 @@ FROM
             greatest(toUnixTimestamp64Nano(max(end_time)) - toUnixTimestamp64Nano(min(start_time)), 0) / 1e6 AS ms,
             max(session_id) AS session_id,
             max(user_id) AS user_id,
+            max(adjusted_count) AS adjusted_count,
             arrayFilter(m -> m != '', arrayCompact(arraySort(groupArrayArray(billing.model)))) AS models
         FROM traces
         WHERE cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
@@ -84,6 +86,7 @@ FROM
         GROUP BY trace_id
         HAVING r.4 > 0
             AND ({any_version:UInt8} OR r.2 >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
-            AND r.2 <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC'))
+            AND r.2 <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+            AND /*?own_times*/ 1 /*own_times?*/)
             AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, multiIf(r.4 = 1, {baseline_one_in:UInt64}, r.4 = 2, {candidate_one_in:UInt64}, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64})))
 ) AS c;
