@@ -21,6 +21,7 @@ from benchmarks import history, load
 from benchmarks.history import BASELINE, CANDIDATE, FLAG, PRODUCTION
 from benchmarks.whole import server
 from otel_vtrack import api
+from otel_vtrack.store import migrate
 from otel_vtrack.store.client import Store
 from otel_vtrack.watch.watcher import Watcher
 
@@ -168,6 +169,7 @@ def main() -> None:
                 history.requests(arguments.spans, now_ns=time.time_ns(), seed=1),
             )
         with Store(f"chdb://{arguments.folder.resolve()}") as store:
+            migrate.apply(store)
             report(store, arguments.times, arguments.only)
         return
     with tempfile.TemporaryDirectory(prefix="vtrack-bench-") as name:

@@ -191,7 +191,7 @@ def _print(found: analysis_pb2.Comparison) -> None:
     for metric in found.metrics:
         _say(console, metric)
     for mix in found.mix:
-        console.print(f"[yellow]{escape(_mixed(mix))}[/]", soft_wrap=True)
+        console.print(f"[yellow]{escape(mixed(mix))}[/]", soft_wrap=True)
     columns = [
         ("", False),
         ("", False),
@@ -228,7 +228,7 @@ def _say(console: Console, metric: analysis_pb2.MetricComparison, indent: str = 
     console.print(f"{indent}[{colour}]{escape(metric.summary)}[/]", soft_wrap=True)
 
 
-def _mixed(mix: analysis_pb2.MixDifference) -> str:
+def mixed(mix: analysis_pb2.MixDifference) -> str:
     """Say in what the traces of the versions differ, and which of it the most."""
     # A server that does not tell of how many these are leaves 0: then of those that it shows.
     before = mix.baseline_count or sum(each.baseline_count for each in mix.levels) or 1

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta, timezone
 import click
 import pytest
 
-from otel_vtrack.cli import connection
+from otel_vtrack.cli import compare, connection
 from otel_vtrack.cli.group import group
+from otel_vtrack.v1 import analysis_pb2
 
 NOW = int(datetime.now(timezone.utc).timestamp() * 1000) - 1_790_000_000_000
 
@@ -75,6 +76,16 @@ def test_a_comparison_says_in_words_which_version_is_slower(run, send):
         wrong = run(*words, option, value)
         assert wrong.exit_code == 2
         assert says in wrong.stderr
+
+
+def test_a_mix_is_told_without_the_counts_that_an_older_server_leaves_out():
+    levels = [
+        analysis_pb2.MixLevel(value="pay", baseline_count=1, candidate_count=3),
+        analysis_pb2.MixLevel(value="look", baseline_count=3, candidate_count=1),
+    ]
+    mix = analysis_pb2.MixDifference(dimension="route", levels=levels)
+    assert "pay 25 % -> 75 %, look 75 % -> 25 %" in compare.mixed(mix)
+    assert compare.mixed(analysis_pb2.MixDifference(dimension="route"))
 
 
 def test_a_version_that_began_no_traces_is_said_to_be_compared_by_its_spans(run, send):
