@@ -266,6 +266,8 @@ def _print(made: report.Report) -> None:
         console.print(f"[{colour}]{each.metric}[/]: {escape(each.reason)}", soft_wrap=True)
     if made.found.sampled_one_in > 1:
         console.print(f"{report.sampled(made.found)}.")
+    if said := report.stand_for(made.found):
+        console.print(f"{said}.")
 
 
 def _check(path: Path | None) -> None:

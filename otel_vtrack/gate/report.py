@@ -66,6 +66,15 @@ def sampled(found: pb.Comparison) -> str:
     return f"Random samples of the traces: {', and of the candidate '.join(rates)}"
 
 
+def stand_for(found: pb.Comparison) -> str:
+    """Say how many traces those that were stored stand for; empty where all were."""
+    both = (found.baseline, found.candidate)
+    if all(each.adjusted_count <= each.trace_count for each in both):
+        return ""
+    told = (f"{each.trace_count:,} stand for {each.adjusted_count:,}" for each in both)
+    return f"Not all traces were stored: {', and of the candidate '.join(told)}"
+
+
 def markdown(report: Report) -> str:
     """Write a report for a pull request."""
     found = report.found
@@ -87,6 +96,8 @@ def markdown(report: Report) -> str:
     lines += [f"- {_text(_mixed(each))}" for each in found.mix]
     if found.sampled_one_in > 1:
         lines += ["", f"{sampled(found)}."]
+    if said := stand_for(found):
+        lines += ["", f"{said}."]
     command = " ".join(map(_quoted, report.command))
     fence = "`" * max(3, _backticks(command) + 1)
     lines += ["", "In brackets are 95 % confidence intervals. To ask again:", ""]

@@ -1,6 +1,6 @@
 import pytest
 
-from otel_vtrack.gate import decision, policy
+from otel_vtrack.gate import decision, policy, report
 from otel_vtrack.v1 import analysis_pb2 as pb
 
 VERDICTS = {
@@ -137,3 +137,20 @@ def test_waiting_looks_at_counts_alone():
         for verdict in ("worse", "none"):
             metric = compared("latency", verdict, 0.2, 0.1, 0.3, count)
             assert decision.has_enough_data(rules, pb.Comparison(metrics=[metric])) is enough
+
+
+def test_a_report_says_what_those_that_were_stored_stand_for():
+    stored = pb.VersionSample(version="B", trace_count=400, adjusted_count=4000)
+    found = pb.Comparison(
+        baseline=pb.VersionSample(version="A", trace_count=900, adjusted_count=900),
+        candidate=stored,
+        metrics=[compared("latency", "none", 0.0, -0.01, 0.01)],
+    )
+    made = report.Report(decided("{latency: }", *found.metrics), found, ["vtrack"])
+    assert (
+        "Not all traces were stored: 900 stand for 900, and of the candidate 400 stand for 4,000."
+        in report.markdown(made)
+    )
+    stored.adjusted_count = 400
+    found.candidate.CopyFrom(stored)
+    assert "stand for" not in report.markdown(made)
