@@ -125,6 +125,11 @@ def questions(store: Store) -> Iterable[tuple[str, Callable[[], Any], str]]:
         "count of roots by version",
     )
     yield (
+        "versions, each with what it used",
+        asking(store, package + "VersionService/SearchVersions", include_usage=True),
+        "count of roots by version",
+    )
+    yield (
         "how far changes depend on a flag",
         asking(store, package + "FlagService/ListInteractions", **versions, **place, flag=FLAG),
         traces,

@@ -343,9 +343,9 @@ def _progressions(
 
 
 def _count(found: Activities, time: Time) -> int:
-    """Count the traces of a time by the buckets that it touches."""
+    """Count the traces of a time that are stored, by the buckets that it touches."""
     return sum(
-        each.trace_count
+        each.seen_count
         for each in found.places[time.place]
         if each.version == time.version
         and each.bucket_ns + found.width_ns > time.from_ns
@@ -366,7 +366,8 @@ def _values(known: Facts | None, sample: Sample) -> dict[str, frozenset[str]]:
 def _step(live: _Live, instances: Instances, sample: Sample, now_ns: int) -> Step:
     mains = [each.main_from_ns for each in live.periods if each.main_from_ns is not None]
     seen = [each.last_seen_ns for each in live.periods if each.last_seen_ns is not None]
-    median, most, _ = statistics.quantiles(sample.durations, sample.trace_count)
+    count = statistics.EXACT_UP_TO + 1 if sample.is_weighed else sample.trace_count
+    median, most, _ = statistics.quantiles(sample.durations, count)
     return Step(
         environment=live.place.environment,
         entered_ns=live.entered_ns,

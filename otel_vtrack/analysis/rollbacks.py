@@ -12,9 +12,7 @@ from otel_vtrack.analysis import equivalence, statistics, timeline
 from otel_vtrack.analysis.equivalence import Mean, Share
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import deployments, paging
 from otel_vtrack.query import timeline as activity
-from otel_vtrack.query.deployments import DeploymentStatus
 from otel_vtrack.query.timeline import Activity, Instances, Place, Time, Window
 from otel_vtrack.store.client import Store
 
@@ -175,30 +173,15 @@ def declarations(
 ) -> dict[Place, list[timeline.Declared]]:
     """Load what was declared; a deployment that was given up says nothing."""
     found: dict[Place, list[timeline.Declared]] = {}
-    token = ""
-    while True:
-        page = deployments.search(
-            store,
-            experiment=experiment,
-            service_name=service_name,
-            environment=environment,
-            page_size=paging.LARGEST_SIZE,
-            page_token=token,
-        )
-        for each in page.deployments:
-            if (
-                each.declared
-                and each.version
-                and each.status != DeploymentStatus.FAILED
-                and (until_ns is None or each.start_time_ns < until_ns)
-            ):
-                place = Place(each.experiment, each.service_name, each.environment)
-                found.setdefault(place, []).append(
-                    timeline.Declared(each.start_time_ns, each.version)
-                )
-        token = page.next_page_token
-        if not token:
-            return found
+    for each in activity.declared(
+        store,
+        experiment=experiment,
+        service_name=service_name,
+        environment=environment,
+        until_ns=until_ns,
+    ):
+        found.setdefault(each.place, []).append(timeline.Declared(each.start_time_ns, each.version))
+    return found
 
 
 def _measured(
@@ -243,8 +226,8 @@ def _times(
 def _compared(before: Window, during: Window, after: Window, margins: Margins) -> Measured:
     return Measured(
         during,
-        before.trace_count,
-        after.trace_count,
+        before.stored_count,
+        after.stored_count,
         _error_rate(before, during, after, margins.error_rate),
         _latency(before, during, after, math.log1p(margins.latency)),
     )
@@ -272,7 +255,7 @@ def _share(found: Window, usual: float) -> Share | None:
         return None
     effect = _design_effect(found)
     return equivalence.independent(
-        Share(found.error_count, found.trace_count),
+        _stored_share(found),
         found.cluster_count,
         usual if effect is None else effect,
     )
@@ -289,7 +272,14 @@ def _design_effect(found: Window) -> float | None:
         nt=found.nf,
         tt=found.ff,
     )
-    return equivalence.design_effect(variance, Share(found.error_count, found.trace_count))
+    return equivalence.design_effect(variance, _stored_share(found))
+
+
+def _stored_share(found: Window) -> Share:
+    """Tell the share that failed, of as many trials as there are traces to tell it by."""
+    if found.stored_count == found.trace_count:
+        return Share(found.error_count, found.stored_count)
+    return Share(found.error_count / found.trace_count * found.stored_count, found.stored_count)
 
 
 def _latency(before: Window, during: Window, after: Window, margin: float) -> Recovery:
@@ -332,7 +322,7 @@ def _recovery(rates: list[Estimate | None], tested: equivalence.Tested | None) -
 
 
 def _enough(*windows: Window) -> bool:
-    return min(each.trace_count for each in windows) >= ENOUGH and (
+    return min(each.stored_count for each in windows) >= ENOUGH and (
         min(each.cluster_count for each in windows) > 1
     )
 

@@ -12,6 +12,9 @@ The rules, for one service in one environment:
 - A declared version is the main one from the declared time on; what was before takes over again
   only once the declared one had its four fifths, or came and went.
 - A change of the main version to one that was the main one before is a *rollback* (Datadog's rule).
+
+Where traces are sampled, shares are of what they stand for, and how many traces are enough is how
+many are stored.
 """
 
 from bisect import bisect_left
@@ -106,6 +109,7 @@ class Rollback:
 class _Bucket:
     of: dict[str, Activity] = field(default_factory=dict[str, Activity])
     total: int = 0
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +130,13 @@ class _Traffic:
             bucket = made.setdefault(each.bucket_ns, _Bucket())
             bucket.of[each.version] = each
             bucket.total += each.trace_count
+            bucket.stored += each.seen_count
         self.buckets = list(made.values())
         self.starts = list(made)
-        self.totals = [0]
+        self.totals, self.stored = [0], [0]
         for bucket in self.buckets:
             self.totals.append(self.totals[-1] + bucket.total)
+            self.stored.append(self.stored[-1] + bucket.stored)
         self.seen: dict[str, list[int]] = {}
         for number, bucket in enumerate(self.buckets):
             for version in bucket.of:
@@ -149,15 +155,19 @@ class _Traffic:
         """Count the traces of all versions in these buckets."""
         return self.totals[last + 1] - self.totals[first]
 
+    def stored_total(self, first: int, last: int) -> int:
+        """Count those that are stored, each as one."""
+        return self.stored[last + 1] - self.stored[first]
+
     def ahead(self, first: int, enough: int, end: int) -> int:
         """Return the bucket up to which there are enough traces, before `end` in any case."""
-        reached = bisect_left(self.totals, self.totals[first] + enough, first + 1)
+        reached = bisect_left(self.stored, self.stored[first] + enough, first + 1)
         return max(first, min(reached, end) - 1)
 
     def behind(self, last: int, enough: int) -> int:
         """Return the bucket from which there are enough traces, or the first."""
         first = last
-        while first > 0 and self.total(first, last) < enough:
+        while first > 0 and self.stored_total(first, last) < enough:
             first -= 1
         return first
 
@@ -182,7 +192,7 @@ class _Traffic:
             self.count(version, run.first, run.last) / self.total(run.first, run.last),
             self.share(version, run.first),
         )
-        return share * self.totals[run.first] >= MISSED
+        return share * self.stored[run.first] >= MISSED
 
     def _runs(self, version: str) -> Iterable[_Run]:
         numbers = self.seen[version]
@@ -194,7 +204,7 @@ class _Traffic:
                 self.count(version, start, number) / self.total(start, number)
                 for start in (first, back)
             )
-            missed = self.total(number + 1, following - 1) if following > number + 1 else 0
+            missed = self.stored_total(number + 1, following - 1) if following > number + 1 else 0
             gone = share * missed >= MISSED
             if gone or following == end:
                 yield _Run(first, number, gone)
@@ -262,7 +272,7 @@ def _taking_over(traffic: _Traffic, main: str, number: int) -> str:
     count = len(traffic.buckets)
     last = traffic.ahead(number, ENOUGH, count)
     total = traffic.total(number, last)
-    if total >= ENOUGH:
+    if traffic.stored_total(number, last) >= ENOUGH:
         for version, found in bucket.of.items():
             if (
                 found.trace_count >= TAKES_OVER * bucket.total

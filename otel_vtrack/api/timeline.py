@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import cast
+from time import time_ns
+from typing import Any, Final, cast
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -10,6 +11,18 @@ from otel_vtrack.analysis import progression, rollbacks
 from otel_vtrack.api import messages
 from otel_vtrack.api.service import Backend, Service, moment
 from otel_vtrack.v1 import timeline_pb2
+
+_AHEAD_NS: Final = 60_000_000_000
+"""Clocks of senders may be so much ahead of this one's."""
+
+
+def _until(request: Any) -> int:
+    """Return until when to look: what begins later than now says who has a wrong clock.
+
+    An instance whose clock is ahead would be alone at the end, and its version the only one there.
+    """
+    asked = moment(request, "start_time_until")
+    return time_ns() + _AHEAD_NS if asked is None else asked
 
 
 def _get_timeline(
@@ -21,7 +34,7 @@ def _get_timeline(
         service_name=request.service_name,
         environment=request.environment,
         from_ns=moment(request, "start_time_from"),
-        until_ns=moment(request, "start_time_until"),
+        until_ns=_until(request),
         margins=rollbacks.Margins(
             request.error_rate_margin
             if request.HasField("error_rate_margin")
@@ -97,8 +110,8 @@ def _rollback(found: rollbacks.PlacedRollback) -> timeline_pb2.Rollback:
     if told.came_back_ns is not None:
         message.came_back_at.CopyFrom(messages.timestamp(told.came_back_ns))
     if (measured := found.measured) is not None:
-        message.trace_count = measured.touched.trace_count
-        message.error_count = measured.touched.error_count
+        message.trace_count = round(measured.touched.trace_count)
+        message.error_count = round(measured.touched.error_count)
         message.session_count = measured.touched.session_count
         message.user_count = measured.touched.user_count
         message.before_trace_count = measured.before_count
@@ -134,7 +147,7 @@ def _list_progressions(
         version=request.version,
         environments=list(request.environments),
         from_ns=moment(request, "start_time_from"),
-        until_ns=moment(request, "start_time_until"),
+        until_ns=_until(request),
         stuck_after_ns=request.stuck_after.ToNanoseconds()
         if request.HasField("stuck_after")
         else None,

@@ -1,8 +1,9 @@
 """Reads what versions were and did in environments."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from otel_vtrack.query import timeline
 from otel_vtrack.query.timeline import Place, Time, Window
@@ -14,8 +15,12 @@ FEWEST_TRACES: Final = 1_000
 """So many are in any case, of however many times."""
 ALL_TRACES: Final = 50_000
 """Of all times together, about as many as that."""
+_LIKE_BITS: Final = 3
+"""Alike are samples within that power of two: to plan one more question costs, too."""
+_AT_ONCE: Final = 3
+"""Questions to the store; one of its readers is left to others."""
 
-_SUMS: Final = ("trace_count", "error_count", "cluster_count", "nn", "nf", "ff")
+_SUMS: Final = ("stored_count", "trace_count", "error_count", "cluster_count", "nn", "nf", "ff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,12 @@ class Sample:
     """Traces of a version in a time.
 
     Attributes:
-        one_in: How many there are for each that was looked at.
+        one_in: How many are stored for each that was looked at.
         trace_count: How many were looked at.
         window: What came of them, without durations, sessions and users.
         durations: Of entry spans in ms, as `analysis.statistics.quantiles` takes them.
+        is_weighed: Whether traces stand for different numbers, and `durations` are those that the
+            engine chose of however many.
         token_trace_count: How many traces report usage.
         token_mean: Of their tokens.
         token_deviation: Likewise.
@@ -43,6 +50,7 @@ class Sample:
     trace_count: int = 0
     window: Window = field(default_factory=Window)
     durations: Sequence[float] = ()
+    is_weighed: bool = False
     models: Collection[str] = field(default=())
     token_trace_count: int = 0
     token_mean: float = 0.0
@@ -91,30 +99,37 @@ def samples(store: Store, times: Sequence[Time], trace_counts: Sequence[int]) ->
         return []
     most = min(MOST_TRACES, max(FEWEST_TRACES, ALL_TRACES // len(times)))
     ones_in = [max(1, -(-count // most)) for count in trace_counts]
-    found = [Sample()] * len(times)
-    # What is not in the largest sample of a question need not be read for it: those of like
-    # samples are asked together.
-    for size in {one_in.bit_length() for one_in in ones_in}:
-        alike = [at for at, one_in in enumerate(ones_in) if one_in.bit_length() == size]
-        some = _samples(store, [times[at] for at in alike], [ones_in[at] for at in alike])
-        for at, sample in zip(alike, some, strict=True):
-            found[at] = sample
-    return found
+
+    def ask(name: str, some: Sequence[int]) -> dict[int, dict[str, Any]]:
+        asked = timeline.bound([times[at] for at in some])
+        rows = store.query(name, {**asked, "ones_in": [ones_in[at] for at in some]})
+        return {some[row["number"] - 1]: row for row in rows}
+
+    # Spans are in the order of time, so that all are asked at once. Traces are in that of their
+    # samples, and what is not in the largest of a question need not be read for it: those of
+    # like samples are asked together.
+    alike: dict[int, list[int]] = {}
+    for at, one_in in enumerate(ones_in):
+        alike.setdefault(one_in.bit_length() // _LIKE_BITS, []).append(at)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        asked = pool.submit(ask, "progression/spans", range(len(times)))
+        some = [pool.submit(ask, "progression/tokens", each) for each in alike.values()]
+        spans = asked.result()
+        used = {at: row for each in some for at, row in each.result().items()}
+    return [
+        _sample(one_in, spans.get(at, {}), used.get(at, {})) for at, one_in in enumerate(ones_in)
+    ]
 
 
-def _samples(store: Store, times: Sequence[Time], ones_in: Sequence[int]) -> Iterable[Sample]:
-    asked = {**timeline.bound(times), "ones_in": ones_in}
-    spans = {row["number"]: row for row in store.query("progression/spans", asked)}
-    tokens = {row["number"]: row for row in store.query("progression/tokens", asked)}
-    for number, one_in in enumerate(ones_in, 1):
-        of, used = spans.get(number, {}), tokens.get(number, {})
-        yield Sample(
-            one_in=one_in,
-            trace_count=of.get("trace_count", 0),
-            window=Window(**{name: of[name] for name in _SUMS}) if of else Window(),
-            durations=of.get("durations", ()),
-            models=of.get("models", ()),
-            token_trace_count=used.get("trace_count", 0),
-            token_mean=used.get("mean", 0.0),
-            token_deviation=used.get("deviation", 0.0),
-        )
+def _sample(one_in: int, of: dict[str, Any], used: dict[str, Any]) -> Sample:
+    return Sample(
+        one_in=one_in,
+        trace_count=of.get("stored_count", 0),
+        window=Window(**{name: of[name] for name in _SUMS}) if of else Window(),
+        durations=of.get("durations", ()),
+        is_weighed=bool(of.get("is_weighed")),
+        models=of.get("models", ()),
+        token_trace_count=used.get("trace_count", 0),
+        token_mean=used.get("mean", 0.0),
+        token_deviation=used.get("deviation", 0.0),
+    )

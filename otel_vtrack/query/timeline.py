@@ -1,6 +1,6 @@
 """Reads which versions were at work when, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, NamedTuple
@@ -20,8 +20,11 @@ _MOST_ROWS: Final = 100_000
 _MOST_DAYS: Final = 4_000
 # A server takes parameters by its address, which may not be longer than a megabyte.
 _MOST_TIMES: Final = 500
+_LIKELY_HOURS: Final = 3
+_ALL_HOURS: Final = 20_000
 _SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60 * _SECOND_NS
+_HOUR_NS: Final = 60 * _MINUTE_NS
 _DAY_NS: Final = 86_400 * _SECOND_NS
 _WIDTHS: Final = tuple(
     seconds * _SECOND_NS
@@ -45,10 +48,12 @@ class Activity(NamedTuple):
 
     Attributes:
         bucket_ns: Where the bucket begins.
-        trace_count: Traces with an entry span of it; exact up to 65,536 and an estimate above.
+        trace_count: Traces with an entry span of it, each as many as it stands for; exact up to
+            65,536 and an estimate above.
         first_ns: When the earliest of these spans began.
         last_ns: When the latest did.
         instance_count: Instances that they came from; 0 where nothing tells.
+        stored_count: Traces that are stored; 0 where they are as many as they stand for.
     """
 
     version: str
@@ -57,6 +62,12 @@ class Activity(NamedTuple):
     first_ns: int
     last_ns: int
     instance_count: int = 0
+    stored_count: int = 0
+
+    @property
+    def seen_count(self) -> int:
+        """Return how many traces there are to tell something by."""
+        return self.stored_count or self.trace_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,14 @@ class Time(NamedTuple):
     until_ns: int
 
 
+class Declaration(NamedTuple):
+    """Someone said that a version is put live in a place; in nanoseconds since 1970."""
+
+    place: Place
+    version: str
+    start_time_ns: int
+
+
 class Instances(NamedTuple):
     """How many instances of a service ran a version: in all, and at most in one minute."""
 
@@ -93,7 +112,10 @@ class Instances(NamedTuple):
 class Window:
     """The traces of a version in a time; a cluster is a session, else a trace.
 
+    A trace counts for as many as it stands for, in sums as well.
+
     Attributes:
+        stored_count: How many there are, each as one.
         error_count: Those whose entry span failed.
         session_count: Different sessions that they name.
         user_count: Different users that they name.
@@ -105,8 +127,9 @@ class Window:
         ll: Of the square of that part.
     """
 
-    trace_count: int = 0
-    error_count: int = 0
+    stored_count: int = 0
+    trace_count: float = 0.0
+    error_count: float = 0.0
     cluster_count: int = 0
     session_count: int = 0
     user_count: int = 0
@@ -147,16 +170,16 @@ def activity(
         "experiment": experiments.resolve(store, experiment),
         "service_name": service_name,
         "environment": environment,
-        "from_ns": EARLIEST_NS if from_ns is None else from_ns,
-        "until_ns": LATEST_NS if until_ns is None else max(until_ns - 1, EARLIEST_NS),
     }
-    [extent] = store.query("timeline/extent", where)
+    since_ns = EARLIEST_NS if from_ns is None else from_ns
+    to_ns = LATEST_NS if until_ns is None else max(until_ns - 1, EARLIEST_NS)
+    [extent] = store.query("timeline/extent", where | _range(since_ns, to_ns, by_hours=True))
     if extent["first_ns"] is None:
         return Activities(_WIDTHS[0], 0, {})
-    first_ns = max(extent["first_ns"], where["from_ns"])
-    last_ns = min(extent["last_ns"], where["until_ns"])
+    first_ns = max(extent["first_ns"], since_ns)
+    last_ns = min(extent["last_ns"], to_ns)
     exact = where | {"from_ns": first_ns, "until_ns": last_ns}
-    width = _width(last_ns - first_ns)
+    width = _width(last_ns - first_ns, extent["hours"])
     if width < _MINUTE_NS:
         [count] = store.query("timeline/count", exact)
         if count["trace_count"] > MOST_BY_SECONDS:
@@ -164,7 +187,8 @@ def activity(
     if width < _MINUTE_NS:
         rows = store.query("timeline/seconds", {**exact, "width_ns": width})
     else:
-        rows = store.query("timeline/activity", {**where, "width_ns": width})
+        minutes = _range(since_ns, to_ns, by_hours=width >= _HOUR_NS)
+        rows = store.query("timeline/activity", where | minutes | {"width_ns": width})
     if len(rows) > _MOST_ROWS:
         raise InvalidArgument(
             "there are too many services, environments and versions for one timeline: say which"
@@ -177,15 +201,79 @@ def activity(
     return Activities(width, extent["last_ns"], places)
 
 
+def declared(
+    store: Store,
+    *,
+    experiment: str = "",
+    service_name: str = "",
+    environment: str = "",
+    until_ns: int | None = None,
+) -> list[Declaration]:
+    """List what was declared, in the order of time; see `activity` for the arguments.
+
+    A deployment that failed says nothing.
+    """
+    if not store.query("timeline/was_declared"):
+        return []
+    rows = store.query(
+        "timeline/declared",
+        {
+            "experiment": experiments.resolve(store, experiment),
+            "service_name": service_name,
+            "environment": environment,
+            "until_ns": LATEST_NS if until_ns is None else until_ns - 1,
+        },
+    )
+    return [
+        Declaration(
+            Place(*(row[name] for name in Place._fields)), row["version"], row["start_time_ns"]
+        )
+        for row in rows
+    ]
+
+
 def instances(store: Store, times: Sequence[Time]) -> list[Instances]:
-    """Count the instances that each of some times saw, by whole minutes."""
+    """Count the instances that each of some times saw, by whole minutes.
+
+    Hours say how many there were in all, and bound how many there were in a minute: only the
+    minutes of the hours with most instances are read, unless those leave it open.
+    """
     counts = [Instances()] * len(times)
-    for start in range(0, len(times), _MOST_TIMES):
-        some = bound(times[start : start + _MOST_TIMES])
-        for row in store.query("timeline/instances", some):
-            number = row.pop("number")
-            counts[start + number - 1] = Instances(**row)
+    open_: list[int] = []
+    bounds: dict[int, int] = {}
+    likely: list[tuple[int, Time]] = []
+    for at, row in _asked(store, "timeline/instance_hours", times):
+        if row["is_cut"]:
+            open_.append(at)
+            continue
+        hours = [(count, hour * _HOUR_NS) for count, hour in row["hours"]]
+        # One, or none that is known, was there in some minute, too.
+        counts[at] = Instances(row["instance_count"], min(hours[0][0], 1))
+        if hours[0][0] > 1:
+            *asked, (bounds[at], _) = hours if len(hours) > _LIKELY_HOURS else [*hours, (0, 0)]
+            likely += [
+                (at, times[at]._replace(from_ns=hour, until_ns=hour + _HOUR_NS))
+                for _, hour in asked
+            ]
+    for number, row in _asked(store, "timeline/instances", [time for _, time in likely]):
+        at = likely[number][0]
+        peak = max(counts[at].peak_instance_count, row["peak_instance_count"])
+        counts[at] = counts[at]._replace(peak_instance_count=peak)
+    open_ += [at for at, bound in bounds.items() if counts[at].peak_instance_count < bound]
+    for number, row in _asked(store, "timeline/instances", [times[at] for at in open_]):
+        counts[open_[number]] = Instances(**row)
     return counts
+
+
+def _asked(store: Store, name: str, times: Sequence[Time]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Ask of some times at a time; yield which of them each row is of, from 0, and the row."""
+    for start in range(0, len(times), _MOST_TIMES):
+        some = times[start : start + _MOST_TIMES]
+        asked = bound(some)
+        if name == "timeline/instances":
+            asked["hours"] = _hours(some)
+        for row in store.query(name, asked):
+            yield start + row.pop("number") - 1, row
 
 
 def windows(store: Store, times: Sequence[Time]) -> list[Window]:
@@ -211,6 +299,31 @@ def bound(times: Sequence[Time]) -> dict[str, Any]:
     }
 
 
+def _range(from_ns: int, to_ns: int, *, by_hours: bool) -> dict[str, int]:
+    """Return the parameters by which queries know a range, both ends included: whole minutes.
+
+    Of these, hours are what is read by the hour: those that the range has whole, or none.
+    """
+    # The engine divides towards zero.
+    first, last = (abs(each) // _MINUTE_NS * (1 if each > 0 else -1) for each in (from_ns, to_ns))
+    hours = (-(-first // 60), (last + 1) // 60) if by_hours else (0, 0)
+    return {
+        "first_minute": first,
+        "end_minute": last + 1,
+        "first_hour": hours[0],
+        "end_hour": max(hours),
+    }
+
+
+def _hours(times: Sequence[Time]) -> list[int]:
+    """List the hours that the times are; none where they are not such, which is all."""
+    hours = {each.from_ns // _HOUR_NS for each in times}
+    whole = all(
+        each.from_ns % _HOUR_NS == 0 and each.until_ns - each.from_ns == _HOUR_NS for each in times
+    )
+    return sorted(hours) if whole else []
+
+
 def _days(times: Sequence[Time]) -> list[str]:
     """List the days that the times touch; none where there are too many to list, which is all."""
     days: set[int] = set()
@@ -223,8 +336,19 @@ def _days(times: Sequence[Time]) -> list[str]:
     return [(epoch + timedelta(days=each)).date().isoformat() for each in sorted(days)]
 
 
-def _width(length_ns: int) -> int:
+def _width(length_ns: int, hours: Sequence[int]) -> int:
+    """Choose how wide buckets are, so that there are not too many in which something began.
+
+    Few hours far apart have few: one trace of a clock that is wrong by years, or a long rest,
+    makes no bucket wider.
+    """
     # One bucket more than fits may be begun at either end.
-    return next(
-        (width for width in _WIDTHS if length_ns <= width * (MOST_BUCKETS - 1)), _WIDTHS[-1]
-    )
+    most = MOST_BUCKETS - 1
+    for width in _WIDTHS:
+        if length_ns <= width * most:
+            return width
+        if len(hours) < _ALL_HOURS:
+            filled = hours if width < _HOUR_NS else {hour * _HOUR_NS // width for hour in hours}
+            if len(filled) * max(_HOUR_NS // width, 1) <= most:
+                return width
+    return _WIDTHS[-1]

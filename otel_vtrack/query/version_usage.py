@@ -1,8 +1,9 @@
 """Adds up what versions used: tokens and cost of the traces whose root they made."""
 
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from otel_vtrack.query import partial, tokens
 from otel_vtrack.query.prices import Prices
@@ -13,7 +14,8 @@ from otel_vtrack.store.client import Store
 MOST_TRACES: Final = 10_000
 """Traces that are added up one by one; of more a sample is taken."""
 
-_AT: Final = struct.Struct("<q")
+_HEAD: Final = struct.Struct("<Idq")
+"""Number of the version, as how many the trace counts, and when it began."""
 _DAY_NS: Final = 86_400_000_000_000
 _EARLIEST_NS: Final = -(1 << 63)
 _LATEST_NS: Final = (1 << 63) - 1
@@ -26,8 +28,8 @@ class Usage:
     Attributes:
         tokens: Each counted once, however often spans above report them again.
         cost: By the price table, and by what telemetry tells.
-        sampled_one_in: 1 if this is the sum over all traces; n if over one in n of them, taken
-            by the hash of their ids, and multiplied by n.
+        sampled_one_in: 1 if this is the sum over all stored traces; n if over one in n of them,
+            taken by the hash of their ids, and multiplied by n.
     """
 
     tokens: TokenUsage
@@ -35,68 +37,101 @@ class Usage:
     sampled_one_in: int
 
 
-def of_version(
+class Asked(NamedTuple):
+    """A version of which to add up what it used.
+
+    Attributes:
+        stored_count: Traces that are stored and that it took part in.
+        first_seen_ns: Start of its earliest span, in nanoseconds since 1970.
+        last_seen_ns: Start of its latest span.
+    """
+
+    experiment: str
+    service_name: str
+    version: str
+    stored_count: int
+    first_seen_ns: int
+    last_seen_ns: int
+
+
+class _Sum:
+    """What traces used, each times as many as it stands for."""
+
+    def __init__(self) -> None:
+        self._used: list[float] = []
+        self._costs: list[float] = []
+        self._unknown: set[str] = set()
+
+    def add(self, weight: float, used: TokenUsage | None, cost: Cost | None) -> None:
+        """Add what a trace used, where it tells."""
+        if used is not None:
+            so_far = self._used or [0.0] * len(used)
+            self._used = [all_ + weight * each for all_, each in zip(so_far, used, strict=True)]
+        if cost is not None:
+            so_far = self._costs or [0.0] * 3
+            self._costs = [
+                all_ + weight * each for all_, each in zip(so_far, cost[:3], strict=True)
+            ]
+            self._unknown.update(cost.unknown_models)
+
+    def usage(self, one_in: int) -> Usage | None:
+        """Return the sum, or None of nothing."""
+        if not self._used and not self._costs:
+            return None
+        return Usage(
+            TokenUsage(*(round(one_in * each) for each in self._used or [0.0] * 3)),
+            Cost(
+                *(one_in * each for each in self._costs or [0.0] * 3),
+                unknown_models=tuple(sorted(self._unknown)),
+            ),
+            one_in,
+        )
+
+
+def of_versions(
     store: Store,
-    named: dict[str, Any],
+    versions: Sequence[Asked],
     table: Prices,
     *,
-    trace_count: int,
-    seen_ns: tuple[int, int],
     most: int = MOST_TRACES,
     places: str = "1",
-    parameters: dict[str, str] | None = None,
-) -> Usage | None:
-    """Add up what a version used; None if none of its traces reports anything.
+    parameters: Mapping[str, str] | None = None,
+) -> list[Usage | None]:
+    """Add up what each of some versions used; None if none of its traces reports anything.
 
     Args:
         store: Where to look.
-        named: Its experiment, service_name and version.
+        versions: Which.
         table: What tokens cost.
-        trace_count: Traces that it took part in.
-        seen_ns: Starts of its earliest and its latest span, in nanoseconds since 1970.
-        most: Traces to add up one by one.
+        most: Traces of each to add up one by one.
         places: The condition on environment and deployment of a compiled filter.
         parameters: What is bound in it.
     """
-    one_in = max(1, -(-trace_count // most))
-    rows = Reader(
-        store.binary(
-            "versions/usage",
-            {
-                **named,
-                "one_in": one_in,
-                "rows_from_ns": max(seen_ns[0] - _DAY_NS, _EARLIEST_NS),
-                "rows_until_ns": min(seen_ns[1] + _DAY_NS, _LATEST_NS),
-                **(parameters or {}),
-            },
-            {"places": places},
-        )
-    )
-    used: list[TokenUsage] = []
-    costs: list[Cost] = []
-    while rows.more:
-        (at_ns,) = rows.fields(_AT)
-        edges = rows.numbers("Q")
-        usage = partial.usage(rows)
-        billing = partial.billing(rows)
-        found = tokens.usage(usage, edges, billing)
-        if found is not None:
-            used.append(found)
-        cost = tokens.cost(usage, edges, billing, table, at_ns)
-        if cost is not None:
-            costs.append(cost)
-    if not used and not costs:
-        return None
-    total = tokens.total(costs)
-    return Usage(
-        TokenUsage(*(one_in * sum(counts) for counts in zip(*used, strict=True)))
-        if used
-        else TokenUsage(0, 0, 0),
-        Cost(
-            one_in * total.input_cost,
-            one_in * total.output_cost,
-            one_in * total.total_cost,
-            total.unknown_models,
-        ),
-        one_in,
-    )
+    ones_in = [max(1, -(-each.stored_count // most)) for each in versions]
+    sums = [_Sum() for _ in versions]
+    # What is not in the largest sample of a question need not be read for it: those of like
+    # samples are asked together.
+    for size in {one_in.bit_length() for one_in in ones_in}:
+        alike = [at for at, one_in in enumerate(ones_in) if one_in.bit_length() == size]
+        some = [versions[at] for at in alike]
+        asked = {
+            "experiments": [each.experiment for each in some],
+            "service_names": [each.service_name for each in some],
+            "versions": [each.version for each in some],
+            "ones_in": [ones_in[at] for at in alike],
+            "rows_from_ns": max(min(each.first_seen_ns for each in some) - _DAY_NS, _EARLIEST_NS),
+            "rows_until_ns": min(max(each.last_seen_ns for each in some) + _DAY_NS, _LATEST_NS),
+            **(parameters or {}),
+        }
+        rows = Reader(store.binary("versions/usage", asked, {"places": places}))
+        while rows.more:
+            number, weight, at_ns = rows.fields(_HEAD)
+            edges = rows.numbers("Q")
+            usage = partial.usage(rows)
+            billing = partial.billing(rows)
+            sums[alike[number - 1]].add(
+                weight,
+                tokens.usage(usage, edges, billing),
+                tokens.cost(usage, edges, billing, table, at_ns),
+            )
+    return [each.usage(one_in) for each, one_in in zip(sums, ones_in, strict=True)]

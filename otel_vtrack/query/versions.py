@@ -8,7 +8,7 @@ from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import experiments, paging
 from otel_vtrack.query.filter import CompiledVersions, compile_versions
 from otel_vtrack.query.prices import Prices
-from otel_vtrack.query.version_usage import MOST_TRACES, Usage, of_version
+from otel_vtrack.query.version_usage import MOST_TRACES, Asked, Usage, of_versions
 from otel_vtrack.store.client import Store
 
 ALIAS_SIGN: Final = "@"
@@ -45,7 +45,8 @@ class Version:
         places: Where it ran, the place seen last first.
         first_seen_ns: Start of its earliest span, in nanoseconds since 1970.
         last_seen_ns: Start of its latest span.
-        trace_count: As the other counts, exact up to 65,536 and an estimate above.
+        trace_count: Each trace as many as it stands for; as the other counts, exact up to 65,536
+            and an estimate above.
         flags: Those that it saw, sorted; a hundred at most.
         aliases: Sorted, without `@`.
         usage: Only where asked for, and None if none of its traces reports any.
@@ -117,7 +118,7 @@ def get(
         raise _missing(named)
     if len(rows) > 1:
         raise several(text, [Named(r["experiment"], r["service_name"], r["version"]) for r in rows])
-    [found] = _used(store, [_version(rows[0])], every, usage_by)
+    [found] = _used(store, rows, every, usage_by)
     return found
 
 
@@ -181,7 +182,7 @@ def search(
     after = paging.place(page_token, question) if page_token else None
     named = Named(experiments.resolve(store, experiment), "", "")
     rows = _rows(store, named, asked, wanted=wanted + 1, after=after)
-    found = _used(store, [_version(row) for row in rows[:wanted]], asked, usage_by)
+    found = _used(store, rows[:wanted], asked, usage_by)
     if len(rows) <= wanted:
         return Page(found, "")
     return Page(found, paging.token(rows[wanted - 1]["place"], question))
@@ -217,32 +218,38 @@ def _rows(
 
 
 def _used(
-    store: Store, found: Sequence[Version], asked: CompiledVersions, table: Prices | None
+    store: Store,
+    rows: Sequence[dict[str, Any]],
+    asked: CompiledVersions,
+    table: Prices | None,
 ) -> list[Version]:
+    found = [_version(row) for row in rows]
     if table is None:
-        return list(found)
-    # Of a long page, less of each.
-    most = max(_FEWEST_TRACES, 2 * MOST_TRACES // max(len(found), 2))
-    return [
-        replace(
-            each,
-            usage=of_version(
-                store,
-                {name: getattr(each, name) for name in Named._fields},
-                table,
-                trace_count=each.trace_count,
-                seen_ns=(each.first_seen_ns, each.last_seen_ns),
-                most=most,
-                places=asked.places,
-                parameters=asked.parameters,
-            ),
-        )
-        for each in found
-    ]
+        return found
+    used = of_versions(
+        store,
+        [
+            Asked(
+                each.experiment,
+                each.service_name,
+                each.version,
+                row["stored_count"],
+                each.first_seen_ns,
+                each.last_seen_ns,
+            )
+            for each, row in zip(found, rows, strict=True)
+        ],
+        table,
+        # Of a long page, less of each.
+        most=max(_FEWEST_TRACES, 2 * MOST_TRACES // max(len(found), 2)),
+        places=asked.places,
+        parameters=asked.parameters,
+    )
+    return [replace(each, usage=usage) for each, usage in zip(found, used, strict=True)]
 
 
 def _version(row: dict[str, Any]) -> Version:
-    fields = {name: value for name, value in row.items() if name != "place"}
+    fields = {name: value for name, value in row.items() if name not in {"place", "stored_count"}}
     fields["places"] = tuple(Place(*_values(place)) for place in row["places"])
     fields["flags"] = tuple(Flag(*_values(flag)) for flag in row["flags"])
     fields["aliases"] = tuple(row["aliases"])

@@ -117,7 +117,7 @@ class GetTimelineRequest(_message.Message):
 
     @_builtins.property
     def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """By traces that began before."""
+        """By traces that began before; without it, before now: a sender's clock may be ahead."""
 
     def __init__(
         self,
@@ -410,10 +410,12 @@ class Rollback(_message.Message):
     """Different users in them."""
     before_trace_count: _builtins.int
     """Traces of the version rolled back to while it was the main one last before; those of the last
-    seven days of that.
+    seven days of that. How many are stored, whatever they stand for: what tests rest on.
     """
     after_trace_count: _builtins.int
-    """Traces of it from the rollback on while it is the main one; those of the first seven days."""
+    """Traces of it from the rollback on while it is the main one; those of the first seven days.
+    Likewise.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When the earlier version was the main one again."""
@@ -571,7 +573,7 @@ class ListProgressionsRequest(_message.Message):
 
     @_builtins.property
     def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """By traces that began before."""
+        """By traces that began before; without it, before now: a sender's clock may be ahead."""
 
     @_builtins.property
     def environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

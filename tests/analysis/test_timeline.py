@@ -76,6 +76,14 @@ def test_an_aborted_canary_never_takes_over():
     assert rollbacks(activity) == []
 
 
+def test_a_few_sampled_traces_are_few_whatever_they_stand_for():
+    """Of a hundred traces one is stored: one of another version is a stray one."""
+    all_of_them = traffic({"a": 9000}, {"b": 100}, {"a": 9000})
+    sampled = [each._replace(stored_count=each.trace_count // 100) for each in all_of_them]
+    assert mains(sampled) == [("a", 0)]
+    assert mains(all_of_them) == [("a", 0), ("b", 1), ("a", 2)]
+
+
 def test_a_rolling_update_changes_the_main_version_once():
     steps = [{"a": 100 - 10 * n, "b": 10 * n} for n in range(11)]
     assert mains(traffic(A, *steps, B)) == [("a", 0), ("b", 9)]

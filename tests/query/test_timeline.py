@@ -1,7 +1,12 @@
 """Days of traffic in a real store."""
 
-import pytest
+import functools
+import time
 
+import pytest
+from google.protobuf import timestamp_pb2
+
+from otel_vtrack import api
 from otel_vtrack.analysis import rollbacks
 from otel_vtrack.analysis.rollbacks import RecoveryVerdict
 from otel_vtrack.errors import InvalidArgument
@@ -100,6 +105,31 @@ def test_buckets_adapt_to_the_range(store, rolled_back):
     for each in (whole, part):
         [rows] = each.places.values()
         assert len({row.bucket_ns for row in rows}) <= timeline.MOST_BUCKETS
+
+
+def test_one_wrong_clock_makes_no_bucket_wider(store, rolled_back, send):
+    """A trace of 1970, from before a machine knew the time."""
+    before = rollbacks.tell(store)
+    send({"trace": 1, "at": -START // 1_000_000 + 1000}, service__version="1", **PRODUCTION)
+    after = rollbacks.tell(store)
+    assert after.bucket_width_ns <= 2 * before.bucket_width_ns
+    [only], [same] = before.rollbacks, after.rollbacks
+    assert only.rollback.time_ns == same.rollback.time_ns
+    assert [each.period.version for each in after.periods][-2:] == ["2", "1"]
+
+
+def test_an_instance_whose_clock_is_ahead_rolls_nothing_back(store, send):
+    """At the end of what is known it is alone, with the version that the others left."""
+    now = (time.time_ns() - START) // 1_000_000
+    send(*spans(1000, 600, (now / HOUR) - 10), service__version="1", **PRODUCTION)
+    send(*spans(2000, 600, (now / HOUR) - 5), service__version="2", **PRODUCTION)
+    send(*spans(3000, 600, (now / HOUR) - 4), service__version="1", **PRODUCTION)
+    [method] = [m for s in api.SERVICES for m in s.methods if m.path.endswith("/GetTimeline")]
+    ask = functools.partial(method.handler, api.Backend(store))
+    assert not ask(method.request()).rollbacks
+    until = timestamp_pb2.Timestamp()
+    until.FromNanoseconds(time.time_ns() + 3_600_000_000_000)
+    assert ask(method.request(start_time_until=until)).rollbacks
 
 
 def test_a_declared_deployment_overrides(store, rolled_back):
@@ -285,18 +315,24 @@ def test_a_month_of_a_hundred_versions_is_read_from_a_row_a_minute(store, monkey
     assert {each.instances.instance_count for each in found.periods} == {3}
     # The last ten versions were there before. However many rollbacks, it is one question.
     assert len([each for each in found.rollbacks if each.measured.touched.trace_count]) == 10
-    questions = {name: given for name, given in asked if name.startswith("timeline/")}
-    assert sum(name == "timeline/windows" for name, _ in asked) == 1
+    questions = {name: given for name, *given in asked if name.startswith("timeline/")}
+    assert sum(name == "timeline/windows" for name, *_ in asked) == 1
     # Of 30 days 6: those in which they were at work before and after.
-    assert reads(store, "timeline/windows", questions.pop("timeline/windows"))["spans"] < 45_000
-    assert len(questions) == 3
-    for name, given in questions.items():
-        # A row a minute and version, and no span.
-        assert reads(store, name, given).keys() == {"activity"}
-        assert reads(store, name, given)["activity"] <= 43_200 + 100
+    assert reads(store, "timeline/windows", *questions.pop("timeline/windows"))["spans"] < 45_000
+    # A row an hour and version. Only how many instances there were at once, where they take turns,
+    # is told by a row a minute.
+    for name in ("extent", "activity", "instance_hours"):
+        read = reads(store, f"timeline/{name}", *questions.pop(f"timeline/{name}"))
+        assert read.keys() <= {"activity_hours", "activity_minutes"}
+        assert read["activity_hours"] <= 720 + 100
+        assert read.get("activity_minutes", 0) <= 1024
+    assert questions.keys() == {"timeline/instances", "timeline/was_declared"}
+    read = reads(store, "timeline/instances", *questions["timeline/instances"])
+    assert read.keys() == {"activity_minutes"}
+    assert read["activity_minutes"] <= 43_200 + 100
     asked.clear()
     assert rollbacks.tell(store, measures=False).periods == found.periods
-    assert "timeline/windows" not in {name for name, _ in asked}
+    assert "timeline/windows" not in {name for name, *_ in asked}
 
 
 def test_what_was_there_before_the_rollup_is_in_it(store, monkeypatch):
@@ -305,15 +341,44 @@ def test_what_was_there_before_the_rollup_is_in_it(store, monkeypatch):
     assert [count for _, count, _ in before] == [3, 3, 3]
     monkeypatch.setattr(timeline, "_MOST_TIMES", 2)
     assert counted(store) == before
-    store.command("DROP TABLE activity_from_spans SYNC")
-    store.command("DROP TABLE activity SYNC")
+    for table in ("activity_hours_from_activity_minutes", "activity_minutes_from_spans"):
+        store.command(f"DROP TABLE {table} SYNC")
+    for table in ("activity_hours", "activity_minutes", "activity"):
+        store.command(f"DROP TABLE {table} SYNC")
     store.command(
         "ALTER TABLE schema_migrations DELETE WHERE name LIKE '%activity%'"
         " SETTINGS mutations_sync = 2"
     )
     ran = [file.name for file in migrate.apply(store)]
-    assert {"0060_create_activity", "activity_from_spans"} <= set(ran)
+    assert {"0060_create_activity", "activity_minutes_from_spans"} <= set(ran)
     assert counted(store) == before
+
+
+def test_hours_tell_what_minutes_do(store, fleet, monkeypatch):
+    """Over a range that cuts hours, of versions that come and go, and whose instances do."""
+    three = {"i1": "1", "i2": "1", "i3": "1"}
+    churn = [{f"pod{at // 7}": "2", f"pod{at // 9}b": "2", "c": "1"} for at in range(80)]
+    fleet([three] * 50 + churn + [three] * 40 + churn[:30])
+    minute = 60_000_000_000
+    given = {"from_ns": START + 21 * minute, "until_ns": START + 170 * minute}
+    monkeypatch.setattr(timeline, "MOST_BUCKETS", 2)
+    place = timeline.Place("shop", "shop", "production")
+    cuts = [(0, 300), (21, 170), (40, 60), (61, 62), (35, 155), (120, 240)]
+    times = [
+        timeline.Time(place, version, START + first * minute, START + end * minute)
+        for version in ("1", "2", "3")
+        for first, end in cuts
+    ]
+    by_hours = [timeline.activity(store, **given), timeline.instances(store, times)]
+    assert by_hours[0].width_ns >= 60 * minute
+    ranges, asked = timeline._range, timeline._asked
+    monkeypatch.setattr(timeline, "_range", lambda *of, **_: ranges(*of, by_hours=False))
+    cut = [(at, {"is_cut": True}) for at in range(len(times))]
+    monkeypatch.setattr(
+        timeline, "_asked", lambda s, n, t: cut if n.endswith("hours") else asked(s, n, t)
+    )
+    assert [timeline.activity(store, **given), timeline.instances(store, times)] == by_hours
+    assert {each.peak_instance_count for each in by_hours[1]} >= {0, 2, 3}
 
 
 def test_a_deleted_experiment_has_no_timeline(store, rolled_back):

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -225,10 +226,69 @@ def test_an_event_declares_a_deployment(store, send_logs):
     assert (found.deployment_id, found.version) == ("4711", "2.4.0")
     assert (found.environment, found.declared) == ("production", True)
     assert found.status == DeploymentStatus.SUCCEEDED
-    assert found.start_time_ns == START + 61_000_000_000
+    assert found.start_time_ns == START + 1_000_000_000
+    assert found.end_time_ns is None
     assert found.tags == {"cicd.pipeline.run.url.full": "https://ci.example/1"}
     deployments.update(store, "4711", status=DeploymentStatus.FAILED)
     assert query.get(store, "4711").status == DeploymentStatus.FAILED
+
+
+def told(at, status, version="1", *, of="deploy-shop"):
+    """Return an event of a deployment, `at` seconds after the start."""
+    said = {
+        "deployment.environment.name": "production",
+        "deployment.name": of,
+        "deployment.status": status,
+        "service.version": version,
+    }
+    return {"at": at * 1000, "event_name": "deployment", "attributes": said}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([(1, ""), (9, "succeeded")], (1, "SUCCEEDED", None), id="succeeded"),
+        pytest.param([(1, ""), (5, ""), (9, "failed")], (1, "FAILED", 9), id="failed"),
+        pytest.param([(1, ""), (7, "failed"), (9, "failed")], (1, "FAILED", 7), id="failed twice"),
+        pytest.param(
+            [(1, ""), (7, "failed"), (9, "succeeded")], (1, "SUCCEEDED", None), id="mended"
+        ),
+        pytest.param(
+            [(1, ""), (3, "succeeded"), (8, "")], (8, "IN_PROGRESS", None), id="once more"
+        ),
+        pytest.param(
+            [(1, ""), (3, "failed"), (8, "")], (8, "IN_PROGRESS", None), id="next attempt"
+        ),
+        pytest.param(
+            [(1, "succeeded", "0"), (5, "succeeded"), (6, "succeeded")],
+            (5, "SUCCEEDED", None),
+            id="only results, of two versions",
+        ),
+    ],
+)
+def test_events_of_a_deployment_are_one_whenever_they_arrive(store, send_logs, events, expected):
+    made = [told(*each) for each in events]
+    for order in (made, made[::-1], made[1:] + made):
+        for each in order:
+            send_logs(each)
+        [found] = query.search(store).deployments
+        start, status, end = expected
+        assert (found.version, found.status) == ("1", DeploymentStatus[status])
+        assert found.start_time_ns == START + start * 1_000_000_000
+        assert found.end_time_ns == (None if end is None else START + end * 1_000_000_000)
+        store.command("TRUNCATE TABLE deployment_changes")
+
+
+def test_what_people_declare_and_change_wins_over_events(store, send_logs):
+    declare(store, deployment_id="d1", start_time_ns=START, version="1")
+    later = (time.time_ns() - START) // 1_000_000_000 + 100
+    send_logs(told(later, "succeeded", of="d1"))
+    found = query.get(store, "d1")
+    assert (found.start_time_ns, found.status) == (START, DeploymentStatus.SUCCEEDED)
+    send_logs(told(5, "", of="d2"))
+    deployments.update(store, "d2", start_time_ns=START + 1)
+    send_logs(told(6, "", of="d2"), told(later, "succeeded", of="d2"))
+    assert query.get(store, "d2").start_time_ns == START + 1
 
 
 def test_an_event_of_a_service_itself_needs_no_more_than_where_it_is(store, send_logs):

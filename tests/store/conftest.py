@@ -123,8 +123,9 @@ _VERSIONS = """
 _ACTIVITY = """
 SELECT experiment, service_name, environment, minute, version, min(first_seen) AS first,
     max(last_seen) AS last, uniqMerge(traces) AS traces, uniqMerge(instances) AS instances
-    FROM activity GROUP BY ALL ORDER BY ALL
+    FROM activity_minutes GROUP BY ALL ORDER BY ALL
 """
+_HOURS = _ACTIVITY.replace("minute", "hour")
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +137,8 @@ def contents() -> Callable[[Store], dict]:
             "spans": store.select(_SPANS),
             "traces": store.select(_TRACES),
             "versions": store.select(_VERSIONS),
-            "activity": store.select(_ACTIVITY),
+            "activity_minutes": store.select(_ACTIVITY),
+            "activity_hours": store.select(_HOURS),
             "log_records": store.select(_RECORDS),
         }
 

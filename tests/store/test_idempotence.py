@@ -12,7 +12,7 @@ from otel_vtrack.store.client import Store
 from otel_vtrack.store.writer import Writer
 
 DAY = 24 * 3_600 * 10**9
-TABLES = ("spans", "traces", "versions", "activity", "log_records")
+TABLES = ("spans", "traces", "versions", "activity_minutes", "activity_hours", "log_records")
 
 
 def some_spans(otlp):
@@ -155,7 +155,7 @@ def test_any_split_with_any_repeats_in_any_order_gives_the_same_answers(
     assert contents(store) == once
 
 
-@pytest.mark.parametrize("target", ["traces", "versions", "activity"])
+@pytest.mark.parametrize("target", ["traces", "versions", "activity_minutes"])
 def test_a_view_that_fails_half_way_leaves_nothing_wrong_once_the_batch_is_retried(
     store, writer, payloads, once, contents, *, target
 ):

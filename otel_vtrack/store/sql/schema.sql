@@ -17,6 +17,40 @@ ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, environment, minute, version)
 SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
+CREATE TABLE activity_hours
+(
+    `experiment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `environment` LowCardinality(String),
+    `hour` Int64 CODEC(Delta(8), ZSTD(1)),
+    `version` LowCardinality(String),
+    `adjusted_count` Float32,
+    `first_seen` SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    `last_seen` SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    `traces` AggregateFunction(uniq, FixedString(16)) CODEC(ZSTD(1)),
+    `instances` AggregateFunction(uniq, String) CODEC(ZSTD(1))
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (experiment, service_name, environment, hour, version, adjusted_count)
+SETTINGS index_granularity = 256, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+
+CREATE TABLE activity_minutes
+(
+    `experiment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `environment` LowCardinality(String),
+    `minute` Int64 CODEC(Delta(8), ZSTD(1)),
+    `version` LowCardinality(String),
+    `adjusted_count` Float32,
+    `first_seen` SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    `last_seen` SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    `traces` AggregateFunction(uniq, FixedString(16)) CODEC(ZSTD(1)),
+    `instances` AggregateFunction(uniq, String) CODEC(ZSTD(1))
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (experiment, service_name, environment, minute, version, adjusted_count)
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+
 CREATE TABLE assessments
 (
     `trace_id` FixedString(16),
@@ -184,6 +218,52 @@ FROM
     HAVING (countIf(c.operation = 'create') > 0) AND (countIf(c.operation = 'delete') = 0)
 ) AS u;
 
+CREATE VIEW declared_deployments
+(
+    `experiment` String,
+    `service_name` String,
+    `environment` String,
+    `deployment_id` String,
+    `version` Nullable(String),
+    `status` Nullable(String),
+    `start_time` Nullable(DateTime64(9, 'UTC')),
+    `end_time` Nullable(DateTime64(9, 'UTC')),
+    `description` String,
+    `is_created` Bool
+)
+AS WITH
+    arraySort(x -> (x.1), groupArray((d.place, d.is_event, ifNull(toInt8(d.status), -1), ifNull(d.version, ''), d.start_time, d.end_time))) AS changes,
+    arrayFill(s -> (s != -1), changes.3) AS statuses,
+    arrayFill(v -> (v != ''), changes.4) AS versions,
+    arraySlice(changes, greatest(arrayMax(arrayMap((n, c, before, version, version_before) -> if(((c.2) AND ((c.3) NOT IN (2, 3)) AND (before IN (2, 3))) OR ((version != version_before) AND (version_before != '')), n, 1), arrayEnumerate(changes), changes, arrayPushFront(arrayPopBack(statuses), -1), versions, arrayPushFront(arrayPopBack(versions), ''))), 1)) AS since,
+    arraySlice(since, arrayLastIndex(c -> ((c.3) NOT IN (-1, 3)), since) + 1) AS failing
+SELECT
+    d.experiment AS experiment,
+    d.service_name AS service_name,
+    d.environment AS environment,
+    d.deployment_id AS deployment_id,
+    argMax(d.version, d.place) AS version,
+    toString(argMax(d.status, d.place)) AS status,
+    ifNull((arrayLast(c -> ((NOT (c.2)) AND isNotNull(c.5)), since)).5, (arrayFirst(c -> (c.2), since)).5) AS start_time,
+    ifNull((arrayLast(c -> isNotNull(c.6), since)).6, (arrayFirst(c -> ((c.2) AND ((c.3) = 3)), failing)).5) AS end_time,
+    ifNull(argMax(d.description, d.place), '') AS description,
+    max(d.created) AS is_created
+FROM
+(
+    SELECT
+        c.*,
+        (c.change_time, c.change_id) AS place,
+        c.created AND ifNull(c.start_time = c.change_time, false) AS is_event,
+        maxIf((c.change_time, c.change_id), c.withdrawn) OVER (PARTITION BY c.experiment, c.service_name, c.environment, c.deployment_id) AS withdrawn_at
+    FROM deployment_changes AS c
+) AS d
+WHERE d.place > d.withdrawn_at
+GROUP BY
+    d.experiment,
+    d.service_name,
+    d.environment,
+    d.deployment_id;
+
 CREATE TABLE deployment_changes
 (
     `experiment` String,
@@ -245,32 +325,19 @@ FROM
         d.service_name AS service_name,
         d.environment AS environment,
         d.deployment_id AS deployment_id,
-        argMax(d.version, d.place) AS declared_version,
+        d.version AS declared_version,
         '' AS seen_version,
-        toString(argMax(d.status, d.place)) AS status,
-        argMax(d.start_time, d.place) AS start_time,
-        argMax(d.end_time, d.place) AS end_time,
-        ifNull(argMax(d.description, d.place), '') AS description,
+        d.status AS status,
+        d.start_time AS start_time,
+        d.end_time AS end_time,
+        d.description AS description,
         CAST(map(), 'Map(String, String)') AS tags,
         true AS is_declared,
-        max(d.created) AS is_created,
+        d.is_created AS is_created,
         CAST(NULL, 'Nullable(DateTime64(9, \'UTC\'))') AS first_seen,
         CAST(NULL, 'Nullable(DateTime64(9, \'UTC\'))') AS last_seen,
         toUInt64(0) AS trace_count
-    FROM
-    (
-        SELECT
-            c.*,
-            (c.change_time, c.change_id) AS place,
-            maxIf((c.change_time, c.change_id), c.withdrawn) OVER (PARTITION BY c.experiment, c.service_name, c.environment, c.deployment_id) AS withdrawn_at
-        FROM deployment_changes AS c
-    ) AS d
-    WHERE d.place > d.withdrawn_at
-    GROUP BY
-        d.experiment,
-        d.service_name,
-        d.environment,
-        d.deployment_id
+    FROM declared_deployments AS d
     UNION ALL
     SELECT
         t.experiment,
@@ -323,12 +390,12 @@ FROM
         t.deployment_id
     UNION ALL
     SELECT
-        toString(v.experiment),
-        toString(v.service_name),
-        toString(v.environment),
-        toString(v.deployment_id),
+        s.experiment,
+        s.service_name,
+        s.environment,
+        s.deployment_id,
         NULL,
-        toString(argMax(v.version, (v.last_seen, v.version))),
+        (max(s.held)).2,
         NULL,
         NULL,
         NULL,
@@ -336,16 +403,35 @@ FROM
         CAST(map(), 'Map(String, String)'),
         false,
         false,
-        min(v.first_seen),
-        max(v.last_seen),
-        uniqMerge(v.traces)
-    FROM versions AS v
-    WHERE v.deployment_id != ''
+        min(s.first_seen),
+        max(s.last_seen),
+        toUInt64(round(sum(s.trace_count * s.adjusted_count)))
+    FROM
+    (
+        SELECT
+            toString(v.experiment) AS experiment,
+            toString(v.service_name) AS service_name,
+            toString(v.environment) AS environment,
+            toString(v.deployment_id) AS deployment_id,
+            greatest(v.adjusted_count, 1) AS adjusted_count,
+            max((v.last_seen, toString(v.version))) AS held,
+            min(v.first_seen) AS first_seen,
+            max(v.last_seen) AS last_seen,
+            uniqMerge(v.traces) AS trace_count
+        FROM versions AS v
+        WHERE v.deployment_id != ''
+        GROUP BY
+            v.experiment,
+            v.service_name,
+            v.environment,
+            v.deployment_id,
+            adjusted_count
+    ) AS s
     GROUP BY
-        v.experiment,
-        v.service_name,
-        v.environment,
-        v.deployment_id
+        s.experiment,
+        s.service_name,
+        s.environment,
+        s.deployment_id
 ) AS p
 GROUP BY
     p.experiment,
@@ -968,6 +1054,7 @@ CREATE TABLE versions
     `version` LowCardinality(String),
     `environment` LowCardinality(String),
     `deployment_id` LowCardinality(String),
+    `adjusted_count` Float32,
     `git_commit` SimpleAggregateFunction(max, LowCardinality(String)),
     `git_branch` SimpleAggregateFunction(max, LowCardinality(String)),
     `git_dirty` SimpleAggregateFunction(max, LowCardinality(String)),
@@ -980,7 +1067,8 @@ CREATE TABLE versions
     `users` AggregateFunction(uniq, String)
 )
 ENGINE = AggregatingMergeTree
-ORDER BY (experiment, service_name, version, environment, deployment_id)
+PRIMARY KEY (experiment, service_name, version, environment, deployment_id)
+ORDER BY (experiment, service_name, version, environment, deployment_id, adjusted_count)
 SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE watch_deliveries
@@ -1090,13 +1178,47 @@ GROUP BY
     p.trace_id,
     p.experiment;
 
-CREATE MATERIALIZED VIEW activity_from_spans TO activity
+CREATE MATERIALIZED VIEW activity_hours_from_activity_minutes TO activity_hours
+(
+    `experiment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `environment` LowCardinality(String),
+    `hour` Int64,
+    `version` LowCardinality(String),
+    `adjusted_count` Float32,
+    `first_seen` SimpleAggregateFunction(min, DateTime64(9, 'UTC')),
+    `last_seen` SimpleAggregateFunction(max, DateTime64(9, 'UTC')),
+    `traces` AggregateFunction(uniq, FixedString(16)),
+    `instances` AggregateFunction(uniq, String)
+)
+AS SELECT
+    a.experiment AS experiment,
+    a.service_name AS service_name,
+    a.environment AS environment,
+    intDiv(a.minute - positiveModulo(a.minute, 60), 60) AS hour,
+    a.version AS version,
+    a.adjusted_count AS adjusted_count,
+    min(a.first_seen) AS first_seen,
+    max(a.last_seen) AS last_seen,
+    uniqMergeState(a.traces) AS traces,
+    uniqMergeState(a.instances) AS instances
+FROM activity_minutes AS a
+GROUP BY
+    experiment,
+    service_name,
+    environment,
+    hour,
+    version,
+    adjusted_count;
+
+CREATE MATERIALIZED VIEW activity_minutes_from_spans TO activity_minutes
 (
     `experiment` LowCardinality(String),
     `service_name` LowCardinality(String),
     `environment` LowCardinality(String),
     `minute` Int64,
     `version` LowCardinality(String),
+    `adjusted_count` Float32,
     `first_seen` DateTime64(9, 'UTC'),
     `last_seen` DateTime64(9, 'UTC'),
     `traces` AggregateFunction(uniq, FixedString(16)),
@@ -1111,6 +1233,7 @@ SELECT
     s.environment AS environment,
     intDiv(toUnixTimestamp64Nano(s.start_time), 60000000000) AS minute,
     s.version AS version,
+    s.adjusted_count AS adjusted_count,
     min(s.start_time) AS first_seen,
     max(s.start_time) AS last_seen,
     uniqState(s.trace_id) AS traces,
@@ -1122,7 +1245,8 @@ GROUP BY
     service_name,
     environment,
     minute,
-    version;
+    version,
+    adjusted_count;
 
 CREATE MATERIALIZED VIEW assessments_from_evaluations TO assessments
 (
@@ -1829,6 +1953,7 @@ CREATE MATERIALIZED VIEW versions_from_spans TO versions
     `version` LowCardinality(String),
     `environment` LowCardinality(String),
     `deployment_id` LowCardinality(String),
+    `adjusted_count` Float32,
     `git_commit` String,
     `git_branch` String,
     `git_dirty` String,
@@ -1846,6 +1971,7 @@ AS SELECT
     s.version AS version,
     s.environment AS environment,
     s.deployment_id AS deployment_id,
+    s.adjusted_count AS adjusted_count,
     max(s.git_commit) AS git_commit,
     max(s.git_branch) AS git_branch,
     max(s.git_dirty) AS git_dirty,
@@ -1862,4 +1988,5 @@ GROUP BY
     s.service_name,
     s.version,
     s.environment,
-    s.deployment_id;
+    s.deployment_id,
+    s.adjusted_count;

@@ -7,6 +7,7 @@ SELECT
     s.version AS version,
     s.environment AS environment,
     s.deployment_id AS deployment_id,
+    s.adjusted_count AS adjusted_count,
     max(s.git_commit) AS git_commit,
     max(s.git_branch) AS git_branch,
     max(s.git_dirty) AS git_dirty,
@@ -18,4 +19,4 @@ SELECT
     uniqStateIf(s.session_id, s.session_id != '') AS sessions,
     uniqStateIf(s.user_id, s.user_id != '') AS users
 FROM spans/*@_local*/ AS s
-GROUP BY s.experiment, s.service_name, s.version, s.environment, s.deployment_id;
+GROUP BY s.experiment, s.service_name, s.version, s.environment, s.deployment_id, s.adjusted_count;

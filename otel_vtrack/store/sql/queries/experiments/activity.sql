@@ -4,19 +4,20 @@ SELECT
     a.experiment AS experiment,
     toUnixTimestamp64Nano(min(a.first)) AS first_seen_ns,
     toUnixTimestamp64Nano(max(a.last)) AS last_seen_ns,
-    sum(a.traces) AS trace_count,
+    toUInt64(round(sum(a.traces))) AS trace_count,
     arraySort(groupUniqArrayArray(a.services)) AS service_names
 FROM
 (
+    -- Traces count as many as they stand for.
     SELECT
         toString(v.experiment) AS experiment,
         minOrNull(v.first_seen) AS first,
         maxOrNull(v.last_seen) AS last,
-        uniqMerge(v.traces) AS traces,
+        uniqMerge(v.traces) * greatest(v.adjusted_count, 1) AS traces,
         groupUniqArrayIf(toString(v.service_name), v.service_name != '') AS services
     FROM versions AS v
     WHERE has({experiments:Array(String)}, v.experiment)
-    GROUP BY v.experiment
+    GROUP BY v.experiment, greatest(v.adjusted_count, 1)
     UNION ALL
     -- Times are of spans alone.
     SELECT toString(l.experiment), NULL, NULL, 0, groupUniqArrayIf(toString(l.service_name), l.service_name != '')

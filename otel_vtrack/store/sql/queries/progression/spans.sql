@@ -1,8 +1,8 @@
 -- How long did entry spans of versions take that began in some times, how many failed, and which
 -- models did their spans ask? A row for each time in which there are any, by its number from 1.
 --
--- Of one in so many traces of each time, chosen by their ids. Spans, clusters and what is summed up
--- over them are as in timeline/windows.
+-- Of one in so many traces of each time, chosen by their ids. No version of a place has two times.
+-- Spans, clusters and what is summed up over them are as in timeline/windows.
 
 WITH
     -- What quantiles need, for analysis.statistics; as in analysis/compare.
@@ -10,60 +10,77 @@ WITH
         sorted[toInt64(ceil(round(length(sorted) * p, 6)))],
         sorted[toInt64(floor(length(sorted) * p - 1.959964 * sqrt(length(sorted) * p * (1 - p))))],
         sorted[toInt64(ceil(length(sorted) * p + 1.959964 * sqrt(length(sorted) * p * (1 - p)))) + 1]],
-        [0.5, 0.95, 0.99])))) AS ranked
+        [0.5, 0.95, 0.99])))) AS ranked,
+    arrayMap(
+        (experiment, service_name, environment, version) -> cityHash64(experiment, service_name, environment, version),
+        {experiments:Array(String)}, {service_names:Array(String)}, {environments:Array(String)}, {versions:Array(String)}) AS keys,
+    arrayMap(one_in -> intDiv(0xFFFFFFFFFFFFFFFF, one_in), {ones_in:Array(UInt64)}) AS chosen,
+    -- Of each version the most that are taken in any of its places.
+    arrayMap(v -> arrayMax(arrayMap((other, most) -> if(other = v, most, 0), {versions:Array(String)}, chosen)), {versions:Array(String)}) AS chosen_anywhere,
+    arraySort(groupArrayArray(c.durations)) AS pairs,
+    arrayCumSum(pairs.2) AS sums,
+    -- As many traces as tell as much if each stands for as many (Kish, Survey Sampling, 1965).
+    sums[-1] * sums[-1] / arraySum(w -> w * w, pairs.2) AS effective_count
 SELECT
     c.number AS number,
-    toUInt64(sum(c.n)) AS trace_count,
-    toUInt64(sum(c.f)) AS error_count,
+    sum(c.stored) AS stored_count,
+    sum(c.n) AS trace_count,
+    sum(c.f) AS error_count,
     count() AS cluster_count,
     sum(c.n * c.n) AS nn,
     sum(c.n * c.f) AS nf,
     sum(c.f * c.f) AS ff,
-    ranked(arraySort(groupArrayArray(c.durations))) AS durations,
+    arrayMin(pairs.2) < arrayMax(pairs.2) AS is_weighed,
+    if(is_weighed,
+        arrayFlatten(arrayMap(p -> arrayMap(
+            q -> pairs[if(q >= 1, length(pairs), arrayFirstIndex(total -> total >= (q - 1e-9) * sums[-1], sums))].1,
+            [p, p - 1.959964 * sqrt(p * (1 - p) / effective_count), p + 1.959964 * sqrt(p * (1 - p) / effective_count)]),
+            [0.5, 0.95, 0.99])),
+        ranked(pairs.1)) AS durations,
     arraySort(groupUniqArrayArray(100)(c.models)) AS models
 FROM
 (
     SELECT
         t.number AS number,
-        toFloat64(count()) AS n,
-        toFloat64(countIf(t.entry.2 = 2)) AS f,
-        groupArray(greatest(t.entry.1, 0) / 1e6) AS durations,
+        count() AS stored,
+        sum(t.adjusted_count) AS n,
+        sumIf(t.adjusted_count, t.status_code = 2) AS f,
+        groupArray((greatest(t.duration_ns, 0) / 1e6, t.adjusted_count)) AS durations,
         groupUniqArrayArray(100)(t.models) AS models
     FROM
     (
-        WITH
-            (s.parent_span_id = toFixedString('', 8) OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5))) AS is_entry
         SELECT
-            w.number AS number,
-            s.trace_id AS trace_id,
-            argMinIf((s.duration_ns, s.status_code), (s.start_time, s.span_id), is_entry) AS entry,
-            max(s.session_id) AS session,
-            groupUniqArrayIf(100)(toString(s.model), s.model != '') AS models
-        FROM spans AS s
-        INNER JOIN
+            e.number AS number,
+            e.trace_id AS trace_id,
+            argMinIf(e.duration_ns, e.place, e.is_entry) AS duration_ns,
+            argMinIf(e.status_code, e.place, e.is_entry) AS status_code,
+            max(e.session_id) AS session,
+            groupUniqArrayIf(100)(toString(e.model), e.model != '') AS models,
+            toFloat64(max(e.adjusted_count)) AS adjusted_count
+        FROM
         (
             SELECT
-                each.1 AS number, each.2 AS experiment, each.3 AS service_name, each.4 AS environment,
-                each.5 AS version, each.6 AS from_ns, each.7 AS until_ns, each.8 AS one_in
-            FROM
-            (
-                SELECT arrayJoin(arrayZip(
-                    arrayEnumerate({versions:Array(String)}), {experiments:Array(String)}, {service_names:Array(String)},
-                    {environments:Array(String)}, {versions:Array(String)}, {froms_ns:Array(Int64)}, {untils_ns:Array(Int64)},
-                    {ones_in:Array(UInt64)})) AS each
-            )
-        ) AS w
-            ON w.experiment = s.experiment AND w.service_name = s.service_name AND w.environment = s.environment AND w.version = s.version
-        PREWHERE s.version IN {versions:Array(String)}
-            AND s.service_name IN {service_names:Array(String)}
-            AND s.environment IN {environments:Array(String)}
-            AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
-        WHERE (empty({days:Array(Date)}) OR toDate(s.start_time) IN {days:Array(Date)})
-            AND toUnixTimestamp64Nano(s.start_time) >= w.from_ns
-            AND toUnixTimestamp64Nano(s.start_time) < w.until_ns
-            AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, w.one_in)
+                transform(cityHash64(s.experiment, s.service_name, s.environment, s.version), keys, arrayEnumerate(keys), 0)::UInt32 AS number,
+                s.trace_id AS trace_id,
+                (s.parent_span_id = toFixedString('', 8) OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5))) AS is_entry,
+                -- Of those that begin at once the one with the least id; a number is compared sooner than a tuple.
+                bitShiftLeft(toInt128(toUnixTimestamp64Nano(s.start_time)), 64) + reinterpretAsUInt64(reverse(s.span_id)) AS place,
+                s.duration_ns AS duration_ns,
+                s.status_code AS status_code,
+                s.session_id AS session_id,
+                s.model AS model,
+                s.adjusted_count AS adjusted_count
+            FROM spans AS s
+            PREWHERE s.version IN {versions:Array(String)}
+                AND cityHash64(s.trace_id) <= transform(s.version, {versions:Array(String)}, chosen_anywhere, 0::UInt64)
+            WHERE (empty({days:Array(Date)}) OR toDate(s.start_time) IN {days:Array(Date)})
+                AND number > 0
+                AND cityHash64(s.trace_id) <= chosen[number]
+                AND toUnixTimestamp64Nano(s.start_time) >= {froms_ns:Array(Int64)}[number]
+                AND toUnixTimestamp64Nano(s.start_time) < {untils_ns:Array(Int64)}[number]
+        ) AS e
         GROUP BY number, trace_id
-        HAVING max(is_entry)
+        HAVING max(e.is_entry)
     ) AS t
     GROUP BY number, t.session, if(t.session = '', t.trace_id, toFixedString('', 16))
 ) AS c

@@ -1,59 +1,123 @@
 -- How many tokens did traces take whose root versions began in some times? A row for each time in
 -- which any reports usage, by its number from 1.
 --
--- Of one in so many traces of each time, chosen by their ids. Rows of a trace are put together
--- before they are chosen; those of other days are not read.
+-- Of one in so many traces of each time, chosen by their ids. No version of a place has two times.
+-- Rows of a trace are put together before they are chosen; those of other days are not read. How
+-- usage of spans below others is left out is as in analysis/tokens. A trace counts for as many as
+-- it stands for: the deviation is such that divided by the root of the count it is the mean's error.
 
+WITH
+    0xFFFFFFFF AS low,
+    0x3FFFFFFF AS position,
+    (x -> bitAnd(bitShiftRight(x, 30), 3)) AS kind_of,
+    (x -> bitShiftRight(x, 32)) AS id_of,
+    arrayMap(
+        (experiment, service_name, environment, version) -> cityHash64(experiment, service_name, environment, version),
+        {experiments:Array(String)}, {service_names:Array(String)}, {environments:Array(String)}, {versions:Array(String)}) AS keys,
+    arrayMap(one_in -> intDiv(0xFFFFFFFFFFFFFFFF, one_in), {ones_in:Array(UInt64)}) AS chosen
 SELECT
-    w.number AS number,
-    count() AS trace_count,
-    avg(t.total_tokens) AS mean,
-    ifNotFinite(stddevSampStable(t.total_tokens), 0) AS deviation
+    e.number AS number,
+    length(e.tokens) AS trace_count,
+    arraySum(arrayMap((w, t) -> w * t, e.weights, e.tokens)) / arraySum(e.weights) AS mean,
+    if(trace_count < 2, 0, sqrt(
+        arraySum(arrayMap((w, t) -> pow(w * (t - mean), 2), e.weights, e.tokens)) * trace_count * trace_count / (trace_count - 1)) / arraySum(e.weights)) AS deviation
 FROM
 (
     SELECT
-        p.experiment AS experiment,
-        p.trace_id AS trace_id,
-        p.root AS r,
-        r.service_name AS service_name,
-        r.environment AS environment,
-        r.version AS version,
-        toUnixTimestamp64Nano(r.start_time) AS start_ns,
-        assumeNotNull(p.total_tokens) AS total_tokens
-    FROM whole_traces AS p
-    WHERE p.trace_id IN
-    (
-        SELECT q.trace_id
-        FROM traces AS q
-        WHERE q.experiment IN {experiments:Array(String)}
-            AND q.root.version IN {versions:Array(String)}
-            AND q.root.service_name IN {service_names:Array(String)}
-            AND q.root.environment IN {environments:Array(String)}
-            AND (empty({days:Array(Date)}) OR toDate(q.start_time) IN {days:Array(Date)})
-            AND cityHash64(q.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
-    )
-        -- Once more, so that all others are not read.
-        AND cityHash64(p.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
-        AND p.total_tokens IS NOT NULL
-        AND r.rank < 2
-) AS t
-INNER JOIN
-(
-    SELECT
-        each.1 AS number, each.2 AS experiment, each.3 AS service_name, each.4 AS environment,
-        each.5 AS version, each.6 AS from_ns, each.7 AS until_ns, each.8 AS one_in
+        c.number AS number,
+        groupArray(c.adjusted_count) AS weights,
+        groupArray(toFloat64(arraySum((u, keep) -> u.4 * keep, c.reported, c.counted))) AS tokens
     FROM
     (
-        SELECT arrayJoin(arrayZip(
-            arrayEnumerate({versions:Array(String)}), {experiments:Array(String)}, {service_names:Array(String)},
-            {environments:Array(String)}, {versions:Array(String)}, {froms_ns:Array(Int64)}, {untils_ns:Array(Int64)},
-            {ones_in:Array(UInt64)})) AS each
-    )
-) AS w
-    ON w.experiment = t.experiment AND w.service_name = t.service_name AND w.environment = t.environment AND w.version = t.version
-WHERE t.start_ns >= w.from_ns
-    AND t.start_ns < w.until_ns
-    AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, w.one_in)
-GROUP BY number
+        SELECT
+            *,
+            if(length(reported) < 2,
+                arrayWithConstant(length(reported), 1::UInt8),
+                arrayMap(
+                    x -> NOT (bitTest(walked[bitAnd(x, position)], 32) AND bitAnd(walked[bitAnd(x, position)], low) = 0),
+                    arrayFilter((d, x) -> kind_of(x) = 1, defined, entries))) AS counted
+        FROM
+        (
+            SELECT
+                *,
+                -- Of each span: where its parent is, or 0; and in bit 32 whether that reports usage.
+                arrayFold(
+                    (reached, stride) -> arrayMap(x -> bitOr(reached[bitAnd(x, low)], bitAnd(x, 0x100000000)), reached),
+                    range(if(length(walk) = 0, 0, toUInt8(ceil(log2(length(walk)))) + 1)),
+                    arrayMap(p -> bitOr(p, bitShiftLeft(toUInt64(reports[p]), 32)), parents)) AS walked
+            FROM
+            (
+                SELECT
+                    *,
+                    arrayFilter((f, x) -> kind_of(x) = 0,
+                        arrayMap((x, next) -> id_of(x) = id_of(next) AND kind_of(next) = 1, entries, arrayPushBack(arrayPopFront(entries), 0)),
+                        entries) AS reports,
+                    arrayMap(x -> bitAnd(x, low), arraySort(arrayMap(
+                        (d, x) -> bitOr(
+                            bitShiftLeft(bitAnd(x, position), 32),
+                            if(kind_of(d) = 0 AND id_of(d) = id_of(x) AND id_of(x) != 0 AND bitAnd(d, position) != bitAnd(x, position), bitAnd(d, position), 0)),
+                        arrayFilter((d, x) -> kind_of(x) = 2, defined, entries),
+                        arrayFilter(x -> kind_of(x) = 2, entries)))) AS parents
+                FROM
+                (
+                    SELECT
+                        *,
+                        arrayFill(x -> kind_of(x) = 0, entries) AS defined
+                    FROM
+                    (
+                        SELECT
+                            *,
+                            arraySort(arrayConcat(
+                                arrayMap((e, i) -> bitOr(bitAnd(e, 0xFFFFFFFF00000000), toUInt64(i)), walk, arrayEnumerate(walk)),
+                                arrayMap(u -> bitOr(bitShiftLeft(toUInt64(u.1), 32), 0x40000000), if(length(walk) = 0, [], reported)),
+                                arrayMap((e, i) -> bitOr(bitShiftLeft(bitAnd(e, low), 32), bitOr(0x80000000, toUInt64(i))), walk, arrayEnumerate(walk)))) AS entries
+                        FROM
+                        (
+                            SELECT
+                                -- The least tuple is the root's, so what follows its first three fields is, too.
+                                min((
+                                    p.root.rank,
+                                    p.root.start_time,
+                                    p.root.span_id,
+                                    transform(
+                                        cityHash64(toString(p.experiment), p.root.service_name, p.root.environment, p.root.version),
+                                        keys, arrayEnumerate(keys), 0)::UInt32)) AS r,
+                                r.4 AS number,
+                                toFloat64(max(p.adjusted_count)) AS adjusted_count,
+                                arrayCompact(arraySort(groupArrayArray(p.usage))) AS reported,
+                                if(length(reported) < 2, [], arrayCompact(arraySort(groupArrayArray(p.edges)))) AS walk
+                            FROM traces AS p
+                            WHERE cityHash64(p.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
+                                AND p.experiment IN {experiments:Array(String)}
+                                -- No trace lasts longer than a day.
+                                AND p.start_time >= fromUnixTimestamp64Nano(arrayMin({froms_ns:Array(Int64)}), 'UTC') - INTERVAL 1 DAY
+                                AND p.start_time <= fromUnixTimestamp64Nano(arrayMax({untils_ns:Array(Int64)}), 'UTC') + INTERVAL 1 DAY
+                                -- Only traces with a row that may be such a root: the rest need not be put together.
+                                AND p.trace_id IN
+                                (
+                                    SELECT q.trace_id
+                                    FROM traces AS q
+                                    WHERE q.experiment IN {experiments:Array(String)}
+                                        AND q.root.version IN {versions:Array(String)}
+                                        AND q.root.service_name IN {service_names:Array(String)}
+                                        AND q.root.environment IN {environments:Array(String)}
+                                        AND (empty({days:Array(Date)}) OR toDate(q.start_time) IN {days:Array(Date)})
+                                        AND cityHash64(q.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
+                                )
+                            GROUP BY p.trace_id, p.experiment
+                            HAVING number > 0
+                                AND r.1 < 2
+                                AND toUnixTimestamp64Nano(r.2) >= {froms_ns:Array(Int64)}[number]
+                                AND toUnixTimestamp64Nano(r.2) < {untils_ns:Array(Int64)}[number]
+                                AND cityHash64(p.trace_id) <= chosen[number]
+                                AND length(reported) > 0
+                        )
+                    )
+                )
+            )
+        )
+    ) AS c
+    GROUP BY number
+) AS e
 ORDER BY number
 SETTINGS max_execution_time = 20, max_memory_usage = 2000000000;

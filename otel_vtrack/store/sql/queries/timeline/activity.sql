@@ -1,23 +1,66 @@
 -- How many traces of each version began in each bucket of time, and how many instances had them?
 --
--- Buckets are whole minutes; those at the ends of the range are counted whole.
+-- Buckets are whole minutes; those at the ends of the range are counted whole. Hours of which all
+-- belongs to one bucket are read as such: those from `first_hour` until before `end_hour`, which
+-- may be none. A trace counts for as many as it stands for.
 
 SELECT
-    a.experiment AS experiment,
-    a.service_name AS service_name,
-    a.environment AS environment,
-    a.version AS version,
-    a.minute * 60000000000 - positiveModulo(a.minute * 60000000000, {width_ns:Int64}) AS bucket_ns,
-    uniqMerge(a.traces) AS trace_count,
-    uniqMerge(a.instances) AS instance_count,
-    toUnixTimestamp64Nano(min(a.first_seen)) AS first_ns,
-    toUnixTimestamp64Nano(max(a.last_seen)) AS last_ns
-FROM activity AS a
-WHERE ({experiment:String} = '' OR a.experiment = {experiment:String})
-    AND ({service_name:String} = '' OR a.service_name = {service_name:String})
-    AND ({environment:String} = '' OR a.environment = {environment:String})
-    AND a.minute >= intDiv({from_ns:Int64}, 60000000000)
-    AND a.minute <= intDiv({until_ns:Int64}, 60000000000)
+    c.experiment AS experiment,
+    c.service_name AS service_name,
+    c.environment AS environment,
+    c.version AS version,
+    c.bucket_ns AS bucket_ns,
+    toUInt64(round(sum(c.traces * c.adjusted_count))) AS trace_count,
+    sum(c.traces) AS stored_count,
+    uniqMerge(c.instances) AS instance_count,
+    toUnixTimestamp64Nano(min(c.first_seen)) AS first_ns,
+    toUnixTimestamp64Nano(max(c.last_seen)) AS last_ns
+FROM
+(
+    SELECT
+        u.experiment AS experiment,
+        u.service_name AS service_name,
+        u.environment AS environment,
+        u.version AS version,
+        u.minute * 60000000000 - positiveModulo(u.minute * 60000000000, {width_ns:Int64}) AS bucket_ns,
+        greatest(u.adjusted_count, 1) AS adjusted_count,
+        uniqMerge(u.traces) AS traces,
+        uniqMergeState(u.instances) AS instances,
+        min(u.first_seen) AS first_seen,
+        max(u.last_seen) AS last_seen
+    FROM
+    (
+        SELECT
+            h.experiment AS experiment,
+            h.service_name AS service_name,
+            h.environment AS environment,
+            h.version AS version,
+            h.hour * 60 AS minute,
+            h.adjusted_count AS adjusted_count,
+            h.traces AS traces,
+            h.instances AS instances,
+            h.first_seen AS first_seen,
+            h.last_seen AS last_seen
+        FROM activity_hours AS h
+        WHERE ({experiment:String} = '' OR h.experiment = {experiment:String})
+            AND ({service_name:String} = '' OR h.service_name = {service_name:String})
+            AND ({environment:String} = '' OR h.environment = {environment:String})
+            AND h.hour >= {first_hour:Int64}
+            AND h.hour < {end_hour:Int64}
+        UNION ALL
+        SELECT
+            m.experiment, m.service_name, m.environment, m.version, m.minute, m.adjusted_count,
+            m.traces, m.instances, m.first_seen, m.last_seen
+        FROM activity_minutes AS m
+        WHERE ({experiment:String} = '' OR m.experiment = {experiment:String})
+            AND ({service_name:String} = '' OR m.service_name = {service_name:String})
+            AND ({environment:String} = '' OR m.environment = {environment:String})
+            AND m.minute >= {first_minute:Int64}
+            AND m.minute < {end_minute:Int64}
+            AND (m.minute < {first_hour:Int64} * 60 OR m.minute >= {end_hour:Int64} * 60)
+    ) AS u
+    GROUP BY experiment, service_name, environment, version, bucket_ns, adjusted_count
+) AS c
 GROUP BY experiment, service_name, environment, version, bucket_ns
 ORDER BY experiment, service_name, environment, bucket_ns, version
 LIMIT 100001

@@ -1,7 +1,7 @@
 -- About how many traces began in a short time? Those of each version and minute added up.
 
 SELECT sum(finalizeAggregation(a.traces)) AS trace_count
-FROM activity AS a
+FROM activity_minutes AS a
 WHERE ({experiment:String} = '' OR a.experiment = {experiment:String})
     AND ({service_name:String} = '' OR a.service_name = {service_name:String})
     AND ({environment:String} = '' OR a.environment = {environment:String})

@@ -1,12 +1,29 @@
--- Between which times was a version at work? NULL: none was.
+-- Between which times was a version at work, and in which hours? NULL: in none. All hours are told
+-- if there are fewer than 20,000.
+--
+-- By hours where the range has them whole, by minutes at its ends.
 
 SELECT
-    toUnixTimestamp64Nano(minOrNull(a.first_seen)) AS first_ns,
-    toUnixTimestamp64Nano(maxOrNull(a.last_seen)) AS last_ns
-FROM activity AS a
-WHERE ({experiment:String} = '' OR a.experiment = {experiment:String})
-    AND ({service_name:String} = '' OR a.service_name = {service_name:String})
-    AND ({environment:String} = '' OR a.environment = {environment:String})
-    AND a.minute >= intDiv({from_ns:Int64}, 60000000000)
-    AND a.minute <= intDiv({until_ns:Int64}, 60000000000)
+    toUnixTimestamp64Nano(minOrNull(u.first_seen)) AS first_ns,
+    toUnixTimestamp64Nano(maxOrNull(u.last_seen)) AS last_ns,
+    groupUniqArray(20000)(u.hour) AS hours
+FROM
+(
+    SELECT h.first_seen AS first_seen, h.last_seen AS last_seen, h.hour AS hour
+    FROM activity_hours AS h
+    WHERE ({experiment:String} = '' OR h.experiment = {experiment:String})
+        AND ({service_name:String} = '' OR h.service_name = {service_name:String})
+        AND ({environment:String} = '' OR h.environment = {environment:String})
+        AND h.hour >= {first_hour:Int64}
+        AND h.hour < {end_hour:Int64}
+    UNION ALL
+    SELECT m.first_seen, m.last_seen, intDiv(m.minute - positiveModulo(m.minute, 60), 60)
+    FROM activity_minutes AS m
+    WHERE ({experiment:String} = '' OR m.experiment = {experiment:String})
+        AND ({service_name:String} = '' OR m.service_name = {service_name:String})
+        AND ({environment:String} = '' OR m.environment = {environment:String})
+        AND m.minute >= {first_minute:Int64}
+        AND m.minute < {end_minute:Int64}
+        AND (m.minute < {first_hour:Int64} * 60 OR m.minute >= {end_hour:Int64} * 60)
+) AS u
 SETTINGS max_execution_time = 20, max_memory_usage = 2000000000;

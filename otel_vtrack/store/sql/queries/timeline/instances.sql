@@ -1,5 +1,7 @@
 -- How many instances was a version at work with, in each of some times, and how many at most in a
 -- minute? By the number of the time, from 1, and by whole minutes; none of a time is no row.
+--
+-- `hours` are all there are to read; empty for those of the times.
 
 SELECT
     m.number AS number,
@@ -10,7 +12,7 @@ FROM
     SELECT
         w.number AS number,
         uniqMergeState(a.instances) AS instances
-    FROM activity AS a
+    FROM activity_minutes AS a
     INNER JOIN
     (
         SELECT
@@ -29,6 +31,7 @@ FROM
         AND a.environment IN {environments:Array(String)}
         AND a.minute >= intDiv(arrayMin({froms_ns:Array(Int64)}), 60000000000)
         AND a.minute <= intDiv(arrayMax({untils_ns:Array(Int64)}), 60000000000)
+        AND (empty({hours:Array(Int64)}) OR intDiv(a.minute, 60) IN {hours:Array(Int64)})
         AND a.minute >= intDiv(w.from_ns, 60000000000)
         AND a.minute <= intDiv(w.until_ns - 1, 60000000000)
     GROUP BY number, a.minute

@@ -1,15 +1,17 @@
 -- What came of the work that versions began in some times? A row for each time in which there was
 -- any, by its number from 1.
 --
--- By entry spans, as activity_from_spans chooses them: of a trace that has several in a service
+-- By entry spans, as activity_minutes_from_spans chooses them: of a trace that has several in a service
 -- the first. Spans of other days are not read. Durations as logarithms of milliseconds. A cluster
 -- is a session, else a trace: of the traces n, failures f and logarithms l of each, the sums of
--- nn, nf, ff, nl and ll over clusters say how much is left to chance.
+-- nn, nf, ff, nl and ll over clusters say how much is left to chance. A trace counts for as many as
+-- it stands for, in each of these.
 
 SELECT
     c.number AS number,
-    toUInt64(sum(c.n)) AS trace_count,
-    toUInt64(sum(c.f)) AS error_count,
+    sum(c.stored) AS stored_count,
+    sum(c.n) AS trace_count,
+    sum(c.f) AS error_count,
     count() AS cluster_count,
     countIf(c.session != '') AS session_count,
     length(groupUniqArrayArray(c.people)) AS user_count,
@@ -24,9 +26,10 @@ FROM
     SELECT
         t.number AS number,
         t.session AS session,
-        toFloat64(count()) AS n,
-        toFloat64(countIf(t.entry.2 = 2)) AS f,
-        sum(log(greatest(t.entry.1, 1) / 1e6)) AS l,
+        count() AS stored,
+        sum(t.adjusted_count) AS n,
+        sumIf(t.adjusted_count, t.entry.2 = 2) AS f,
+        sum(t.adjusted_count * log(greatest(t.entry.1, 1) / 1e6)) AS l,
         groupUniqArrayIf(t.person, t.person != '') AS people
     FROM
     (
@@ -37,7 +40,8 @@ FROM
             s.trace_id AS trace_id,
             argMinIf((s.duration_ns, s.status_code), (s.start_time, s.span_id), is_entry) AS entry,
             max(s.session_id) AS session,
-            max(s.user_id) AS person
+            max(s.user_id) AS person,
+            toFloat64(max(s.adjusted_count)) AS adjusted_count
         FROM spans AS s
         INNER JOIN
         (

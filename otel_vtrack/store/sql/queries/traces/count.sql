@@ -1,6 +1,7 @@
--- How many traces match? See traces/find for the places marked for conditions.
+-- How many traces match, each counted as many as it stands for? See traces/find for the places
+-- marked for conditions.
 
-SELECT count() AS trace_count
+SELECT toUInt64(round(sum(t.adjusted_count))) AS trace_count
 FROM whole_traces AS t
 WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
     AND /*?whole*/ 1 /*whole?*/

@@ -1,4 +1,5 @@
--- How many traces match, by the time at which their root began, and how many failed?
+-- How many traces match, by the time at which their root began, and how many failed? Each
+-- counts as many as it stands for.
 --
 -- `width` is a bucket's in seconds; 0 chooses a round one that makes some 60 of them. See
 -- traces/find for the places marked for conditions.
@@ -6,13 +7,14 @@
 SELECT
     f.width AS bucket_width,
     f.began - positiveModulo(f.began, f.width) AS bucket_start,
-    count() AS trace_count,
-    countIf(f.failed) AS error_count
+    toUInt64(round(sum(f.adjusted_count))) AS trace_count,
+    toUInt64(round(sumIf(f.adjusted_count, f.failed))) AS error_count
 FROM
 (
     SELECT
         m.began AS began,
         m.failed AS failed,
+        m.adjusted_count AS adjusted_count,
         multiIf(
             {width:UInt64} > 0, {width:UInt64},
             arrayFirst(
@@ -22,7 +24,8 @@ FROM
     (
         SELECT
             intDiv(toUnixTimestamp64Nano(t.root.start_time) - if(t.root.start_time < toDateTime64(0, 9, 'UTC'), 999999999, 0), 1000000000) AS began,
-            t.root.rank < 2 AND t.root.status_code = 2 AS failed
+            t.root.rank < 2 AND t.root.status_code = 2 AS failed,
+            t.adjusted_count AS adjusted_count
         FROM whole_traces AS t
         WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
             AND /*?whole*/ 1 /*whole?*/

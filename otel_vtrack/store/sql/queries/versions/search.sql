@@ -1,6 +1,7 @@
 -- Which versions are there, each with where it ran, in the order asked for?
 --
--- Each place is put together first, since a filter on places decides which of them count. The
+-- Each place is put together first, since a filter on places decides which of them count. Traces
+-- count as many as they stand for, so those that stand for as many are counted together. The
 -- parts are what a filter of the search language compiles to.
 
 SELECT
@@ -16,6 +17,7 @@ SELECT
     toUnixTimestamp64Nano(v.last_seen) AS last_seen_ns,
     v.trace_count AS trace_count,
     v.error_trace_count AS error_trace_count,
+    v.stored_count AS stored_count,
     v.session_count AS session_count,
     v.user_count AS user_count,
     v.flags AS flags,
@@ -35,8 +37,9 @@ FROM
         a.repository_url AS repository_url,
         a.first_seen AS first_seen,
         a.last_seen AS last_seen,
-        a.trace_count AS trace_count,
-        a.error_trace_count AS error_trace_count,
+        t.trace_count AS trace_count,
+        t.error_trace_count AS error_trace_count,
+        t.stored_count AS stored_count,
         a.session_count AS session_count,
         a.user_count AS user_count,
         arraySort(f.flags) AS flags,
@@ -53,8 +56,8 @@ FROM
                 p.deployment_id,
                 toUnixTimestamp64Nano(p.first_seen),
                 toUnixTimestamp64Nano(p.last_seen),
-                finalizeAggregation(p.traces),
-                finalizeAggregation(p.error_traces),
+                p.trace_count,
+                p.error_trace_count,
                 finalizeAggregation(p.sessions),
                 finalizeAggregation(p.users)))) AS places,
             max(p.git_commit) AS git_commit,
@@ -63,37 +66,84 @@ FROM
             max(p.repository_url) AS repository_url,
             min(p.first_seen) AS first_seen,
             max(p.last_seen) AS last_seen,
-            uniqMerge(p.traces) AS trace_count,
-            uniqMerge(p.error_traces) AS error_trace_count,
             uniqMerge(p.sessions) AS session_count,
             uniqMerge(p.users) AS user_count
+        FROM
+        (
+            SELECT
+                q.experiment AS experiment,
+                q.service_name AS service_name,
+                q.version AS version,
+                q.environment AS environment,
+                q.deployment_id AS deployment_id,
+                max(q.git_commit) AS git_commit,
+                max(q.git_branch) AS git_branch,
+                max(q.git_dirty) AS git_dirty,
+                max(q.repository_url) AS repository_url,
+                min(q.first_seen) AS first_seen,
+                max(q.last_seen) AS last_seen,
+                toUInt64(round(sum(q.trace_count * q.adjusted_count))) AS trace_count,
+                toUInt64(round(sum(q.error_trace_count * q.adjusted_count))) AS error_trace_count,
+                uniqMergeState(q.sessions) AS sessions,
+                uniqMergeState(q.users) AS users
+            FROM
+            (
+                SELECT
+                    toString(v.experiment) AS experiment,
+                    toString(v.service_name) AS service_name,
+                    toString(v.version) AS version,
+                    toString(v.environment) AS environment,
+                    toString(v.deployment_id) AS deployment_id,
+                    greatest(v.adjusted_count, 1) AS adjusted_count,
+                    max(v.git_commit) AS git_commit,
+                    max(v.git_branch) AS git_branch,
+                    max(v.git_dirty) AS git_dirty,
+                    max(v.repository_url) AS repository_url,
+                    min(v.first_seen) AS first_seen,
+                    max(v.last_seen) AS last_seen,
+                    uniqMerge(v.traces) AS trace_count,
+                    uniqMerge(v.error_traces) AS error_trace_count,
+                    uniqMergeState(v.sessions) AS sessions,
+                    uniqMergeState(v.users) AS users
+                FROM versions AS v
+                WHERE ({experiment:String} = '' OR v.experiment = {experiment:String})
+                    AND ({service_name:String} = '' OR v.service_name = {service_name:String})
+                    AND ({any_version:UInt8} OR v.version = {version:String})
+                    AND /*?places*/ 1 /*places?*/
+                GROUP BY v.experiment, v.service_name, v.version, v.environment, v.deployment_id, adjusted_count
+            ) AS q
+            GROUP BY q.experiment, q.service_name, q.version, q.environment, q.deployment_id
+        ) AS p
+        GROUP BY p.experiment, p.service_name, p.version
+    ) AS a
+    INNER JOIN
+    (
+        -- A trace may be in several places.
+        SELECT
+            q.experiment AS experiment,
+            q.service_name AS service_name,
+            q.version AS version,
+            toUInt64(round(sum(q.trace_count * q.adjusted_count))) AS trace_count,
+            toUInt64(round(sum(q.error_trace_count * q.adjusted_count))) AS error_trace_count,
+            sum(q.trace_count) AS stored_count
         FROM
         (
             SELECT
                 toString(v.experiment) AS experiment,
                 toString(v.service_name) AS service_name,
                 toString(v.version) AS version,
-                toString(v.environment) AS environment,
-                toString(v.deployment_id) AS deployment_id,
-                max(v.git_commit) AS git_commit,
-                max(v.git_branch) AS git_branch,
-                max(v.git_dirty) AS git_dirty,
-                max(v.repository_url) AS repository_url,
-                min(v.first_seen) AS first_seen,
-                max(v.last_seen) AS last_seen,
-                uniqMergeState(v.traces) AS traces,
-                uniqMergeState(v.error_traces) AS error_traces,
-                uniqMergeState(v.sessions) AS sessions,
-                uniqMergeState(v.users) AS users
+                greatest(v.adjusted_count, 1) AS adjusted_count,
+                uniqMerge(v.traces) AS trace_count,
+                uniqMerge(v.error_traces) AS error_trace_count
             FROM versions AS v
             WHERE ({experiment:String} = '' OR v.experiment = {experiment:String})
                 AND ({service_name:String} = '' OR v.service_name = {service_name:String})
                 AND ({any_version:UInt8} OR v.version = {version:String})
                 AND /*?places*/ 1 /*places?*/
-            GROUP BY v.experiment, v.service_name, v.version, v.environment, v.deployment_id
-        ) AS p
-        GROUP BY p.experiment, p.service_name, p.version
-    ) AS a
+            GROUP BY v.experiment, v.service_name, v.version, adjusted_count
+        ) AS q
+        GROUP BY q.experiment, q.service_name, q.version
+    ) AS t ON t.experiment = a.experiment AND t.service_name = a.service_name AND t.version = a.version
     LEFT JOIN
     (
         SELECT

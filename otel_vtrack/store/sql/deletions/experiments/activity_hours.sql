@@ -1,4 +1,4 @@
 -- With an experiment.
 
-DELETE FROM activity/*@_local ON CLUSTER '{cluster}'*/
+DELETE FROM activity_hours/*@_local ON CLUSTER '{cluster}'*/
 WHERE experiment = {experiment:String};

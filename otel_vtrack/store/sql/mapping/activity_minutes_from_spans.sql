@@ -1,9 +1,9 @@
--- Activity out of spans as they are written: those that begin work in a service, as
+-- Minutes of activity out of spans as they are written: those that begin work in a service, as
 -- traces_from_spans tells them.
 --
 -- An instance is what `service.instance.id` says, else the pod, container or host with the process.
 
-CREATE OR REPLACE MATERIALIZED VIEW activity_from_spans /*@ON CLUSTER '{cluster}'*/ TO activity AS
+CREATE OR REPLACE MATERIALIZED VIEW activity_minutes_from_spans /*@ON CLUSTER '{cluster}'*/ TO activity_minutes AS
 WITH
     s.resource_attributes AS r,
     if(
@@ -16,6 +16,7 @@ SELECT
     s.environment AS environment,
     intDiv(toUnixTimestamp64Nano(s.start_time), 60000000000) AS minute,
     s.version AS version,
+    s.adjusted_count AS adjusted_count,
     min(s.start_time) AS first_seen,
     max(s.start_time) AS last_seen,
     uniqState(s.trace_id) AS traces,
@@ -23,4 +24,4 @@ SELECT
 FROM spans/*@_local*/ AS s
 WHERE s.version != ''
     AND (s.parent_span_id = toFixedString('', 8) OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5)))
-GROUP BY experiment, service_name, environment, minute, version;
+GROUP BY experiment, service_name, environment, minute, version, adjusted_count;

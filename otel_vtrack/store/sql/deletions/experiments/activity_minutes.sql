@@ -1,0 +1,4 @@
+-- With an experiment.
+
+DELETE FROM activity_minutes/*@_local ON CLUSTER '{cluster}'*/
+WHERE experiment = {experiment:String};

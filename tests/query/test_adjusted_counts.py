@@ -1,0 +1,85 @@
+"""Where traces are sampled, each counts for as many as it stands for, in a real store."""
+
+import pytest
+
+from otel_vtrack.analysis import progression, rollbacks
+from otel_vtrack.query import deployments, experiments, timeline, trace_search, versions
+from otel_vtrack.query.prices import BUILT_IN
+from otel_vtrack.query.timeline import Place, Time
+
+START = 1_790_000_000_000_000_000
+MINUTE = 60_000
+DAY_NS = 86_400_000_000_000
+PLACE = Place("shop", "shop", "production")
+
+
+def traces(first, count, *, failing=0, tokens=10, ms=8, one_in=""):
+    return [
+        {
+            "trace": first + n,
+            "span": first + n,
+            "at": 4 * n * MINUTE,
+            "ms": ms,
+            "status": 2 * (n < failing),
+            "trace_state": one_in,
+            "attributes": {"gen_ai.usage.total_tokens": tokens + n % 2},
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(params=["whole", "sampled"])
+def thirty(request, send):
+    """Twenty traces as they are and ten of forty, of which half fail; or all sixty of them."""
+    place = {"service__version": "1", "deployment__environment__name": "production"}
+    slow = {"failing": 5, "tokens": 40, "ms": 16}
+    sent = [traces(100, 20)]
+    if request.param == "sampled":
+        sent.append(traces(200, 10, one_in="ot=th:c", **slow))
+    else:
+        sent += [traces(200 + 10 * part, 10, **slow) for part in range(4)]
+    for _ in range(2):  # Once more, as exporters retry.
+        for each in sent:
+            send(*each, deployment__id="d1", **place)
+    return {"stored": 30 if request.param == "sampled" else 60}
+
+
+def test_counts_are_of_what_traces_stand_for(store, thirty, monkeypatch):
+    [version] = versions.search(store, usage_by=BUILT_IN).versions
+    [place] = version.places
+    for counted in (version, place):
+        assert (counted.trace_count, counted.error_trace_count) == (60, 20)
+    assert version.usage.tokens.total_tokens == 20 * 10.5 + 40 * 40.5
+    assert [each.trace_count for each in experiments.search(store).experiments] == [60]
+    assert [each.trace_count for each in deployments.search(store).deployments] == [60]
+    assert trace_search.count(store) == 60
+    bars = trace_search.histogram(store, width_s=86_400).buckets
+    assert sum(each.trace_count for each in bars) == 60
+    assert sum(each.error_count for each in bars) == 20
+    for most in (500, 25, 2):
+        monkeypatch.setattr(timeline, "MOST_BUCKETS", most)
+        found = timeline.activity(store)
+        assert (found.width_ns >= 3_600_000_000_000) == (most == 2)
+        [rows] = found.places.values()
+        assert sum(each.trace_count for each in rows) == 60
+        assert sum(each.seen_count for each in rows) == thirty["stored"]
+    [period] = rollbacks.tell(store).periods
+    assert period.period.trace_count == 60
+
+
+def test_rates_and_means_are_weighted(store, thirty):
+    [window] = timeline.windows(store, [Time(PLACE, "1", START, START + DAY_NS)])
+    assert (window.stored_count, window.trace_count) == (thirty["stored"], 60)
+    assert window.error_count == 20
+    assert rollbacks.error_rate(window).value == pytest.approx(1 / 3)
+    assert rollbacks._geometric(window).value == pytest.approx((8**20 * 16**40) ** (1 / 60))
+    [found] = progression.tell(store).progressions
+    [step] = found.steps
+    assert step.trace_count == 60
+    assert step.error_rate.value == pytest.approx(1 / 3)
+    # Of the thirty that are stored most take 8 ms.
+    assert (step.latency_p50.value, step.latency_p95.value) == (16, 16)
+    assert step.tokens_per_trace.value == pytest.approx((20 * 10.5 + 40 * 40.5) / 60)
+    # Of what is sampled less is known than of as many that were looked at.
+    width = step.tokens_per_trace.upper - step.tokens_per_trace.lower
+    assert width == pytest.approx(7.3 if thirty["stored"] == 60 else 10.6, abs=1.5)
