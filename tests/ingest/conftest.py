@@ -115,7 +115,7 @@ class Live:
         for store in (self.traces, self.logs):
             store.payloads.clear()
 
-    def stop(self):
+    def stop(self, timeout=30):
         for store in (self.traces, self.logs):
             store.gate.set()
         for commit in self.commits.values():
@@ -126,7 +126,7 @@ class Live:
             await self._serving
             await self._grpc.stop(1)
 
-        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(timeout)
 
     def export(self, payload, signal=TRACES, **call):
         """Call Export over gRPC and return the serialized answer."""
@@ -180,7 +180,7 @@ def shared_live(event_loop_thread):
     # Tests of other folders have had loops of their own since, after which grpc.aio may not hear
     # of the end; the process ends next anyway. That a server stops is tested with real processes.
     with contextlib.suppress(futures.TimeoutError):
-        live.stop()
+        live.stop(3)
 
 
 @pytest.fixture
