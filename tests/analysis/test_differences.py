@@ -374,11 +374,11 @@ def test_what_is_read_is_bounded_however_much_is_stored(store, monkeypatch):
             store.command(f"OPTIMIZE TABLE {table} FINAL")
         asked = {}
 
-        def query(name, bound, asked=asked, **rest):
+        def binary(name, bound, asked=asked):
             asked[name] = bound
-            return Store.query(store, name, bound, **rest)
+            return Store.binary(store, name, bound)
 
-        monkeypatch.setattr(store, "query", query)
+        monkeypatch.setattr(store, "binary", binary)
         question = Question(baseline_version="A", candidate_version="B", max_traces=2000)
         listed = differences.find(store, question)
         assert 1900 < listed.baseline_trace_count + listed.candidate_trace_count < 2400

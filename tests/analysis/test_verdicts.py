@@ -14,7 +14,7 @@ from otel_vtrack.analysis.units import Units
 
 pytestmark = pytest.mark.slow
 
-ROW = [("trace_id", "V16"), ("side", "u1"), ("cluster", "<u8")]
+ROW = [("trace_id", "V16"), ("side", "u1"), ("cluster", "<u8"), ("adjusted_count", "<f4")]
 SESSIONS = 40
 
 
@@ -24,7 +24,7 @@ def world(rng, metric, *, slower=1.0, tail=1.0, routes=False):
     session = np.repeat(np.arange(2 * SESSIONS), sizes)
     rows = np.zeros(len(session), ROW)
     candidate = session >= SESSIONS
-    rows["side"], rows["cluster"] = 1 + candidate, session
+    rows["side"], rows["cluster"], rows["adjusted_count"] = 1 + candidate, session, 1
     # The candidate gets four times as many of the slow route.
     route = (rng.random(len(session)) < np.where(candidate, 0.8, 0.2)).astype(np.int64)
     of_session = rng.normal(0, 0.4, 2 * SESSIONS)[session]
