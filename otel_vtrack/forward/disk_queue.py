@@ -34,7 +34,6 @@ _SMALL_FILE_BYTES: Final = 16 << 20
 _RECENT_BYTES: Final = 1 << 20
 _SCHEMA: Final = """
 PRAGMA page_size = 4096;
-PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS bodies (
     position INTEGER PRIMARY KEY, at REAL NOT NULL, items INTEGER NOT NULL,
@@ -42,6 +41,8 @@ CREATE TABLE IF NOT EXISTS bodies (
 CREATE TABLE IF NOT EXISTS places (
     destination TEXT PRIMARY KEY, position INTEGER NOT NULL, counts TEXT NOT NULL);
 """
+# Whether bodies are in the database itself, as they were once.
+_WHOLE: Final = "SELECT 1 FROM pragma_table_info('bodies') WHERE name = 'payload'"
 
 COUNTS: Final = (
     "sent_requests",
@@ -276,6 +277,10 @@ class DiskQueue:
             self._path, timeout=0.2, isolation_level=None, check_same_thread=False
         )
         try:
+            # Before anything is read, so that no memory is shared with other processes.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            if database.execute(_WHOLE).fetchone():
+                database.execute("ALTER TABLE bodies RENAME TO whole_bodies")
             database.executescript(_SCHEMA)
             database.execute("PRAGMA synchronous = OFF")
         except BaseException:
@@ -283,7 +288,23 @@ class DiskQueue:
             raise
         return database
 
+    def _take_over(self) -> None:
+        """Bring bodies that are in the database itself into files, at the places that they have."""
+        if not self._database().execute("PRAGMA table_info(whole_bodies)").fetchone():
+            return
+        self._files.begin(0)
+        with self._transaction(safe=True) as database:
+            rows = database.execute("SELECT * FROM whole_bodies ORDER BY position")
+            for position, at, items, experiment, payload in rows:
+                [checksum] = self._files.write(position, [payload])
+                database.execute(
+                    "INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?)",
+                    (position, at, items, experiment, len(payload), checksum),
+                )
+            database.execute("DROP TABLE whole_bodies")
+
     def _load(self, destinations: Mapping[str, int]) -> None:
+        self._take_over()
         database = self._database()
         rows = database.execute("SELECT destination, position, counts FROM places")
         known = {name: (position, json.loads(counts)) for name, position, counts in rows}

@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 _SCHEMA: Final = """
 PRAGMA page_size = 4096;
 PRAGMA journal_mode = WAL;
-PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY, position INTEGER NOT NULL, size INTEGER NOT NULL,
     checksum INTEGER NOT NULL);
@@ -33,6 +32,9 @@ CREATE TABLE IF NOT EXISTS set_aside (
     number INTEGER PRIMARY KEY, payload BLOB NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 """
+
+# Whether entries have their bytes in the database, as they had once.
+_WHOLE: Final = "SELECT 1 FROM pragma_table_info('entries') WHERE name = 'payload'"
 
 
 class Entry(NamedTuple):
@@ -70,21 +72,26 @@ class Journal:
             self._files.set_aside(aside)
             _log.error("%s cannot be read (%s); it is %s now", path, error, aside)
             self._database = self._open(path, fsync=fsync)
+        [(end,)] = self._database.execute("SELECT coalesce(max(position + size), 0) FROM entries")
+        self._end: int = end
+        with _translated():
+            self._files.begin(end)
+            self._take_over()
+            self._forget()
         [(last,)] = self._database.execute(
             "SELECT max(coalesce((SELECT max(number) FROM entries), 0),"
             " coalesce((SELECT max(number) FROM set_aside), 0))"
         )
         self._last: int = last
-        [(end,)] = self._database.execute("SELECT coalesce(max(position + size), 0) FROM entries")
-        self._end: int = end
-        with _translated():
-            self._files.begin(end)
-            self._forget()
 
     @staticmethod
     def _open(path: Path, *, fsync: bool) -> sqlite3.Connection:
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
+            # Before anything is read, so that no memory is shared with other processes.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            if database.execute(_WHOLE).fetchone():
+                database.execute("ALTER TABLE entries RENAME TO whole_entries")
             database.executescript(_SCHEMA)
             database.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'OFF'}")
         except sqlite3.Error:
@@ -180,6 +187,26 @@ class Journal:
         with self._lock:
             self._database.close()
             self._files.close()
+
+    def _take_over(self) -> None:
+        """Bring entries that have their bytes in the database into files."""
+        if not self._database.execute("PRAGMA table_info(whole_entries)").fetchone():
+            return
+        self._database.execute("BEGIN")
+        try:
+            rows = self._database.execute("SELECT number, payload FROM whole_entries")
+            for number, payload in rows.fetchall():
+                [checksum] = self._files.write(self._end, [payload])
+                self._database.execute(
+                    "INSERT INTO entries VALUES (?, ?, ?, ?)",
+                    (number, self._end, len(payload), checksum),
+                )
+                self._end += len(payload)
+            self._database.execute("DROP TABLE whole_entries")
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
 
     def _forget(self) -> None:
         """Let files go that hold nothing any more; the lock is held, and no transaction open."""

@@ -1,6 +1,7 @@
 """What becomes of requests between the queue and a backend: a forwarder, sockets and a disk."""
 
 import json
+import sqlite3
 import threading
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.forward.destination import Destination
+from otel_vtrack.forward.disk_queue import DiskQueue
 from otel_vtrack.forward.forwarder import Forwarder
 
 PROTOCOLS = ("grpc", "http/protobuf")
@@ -338,9 +340,33 @@ def test_what_the_death_of_the_machine_took_is_counted_and_what_is_left_arrives(
     assert "the end of the machine" in caplog.text
 
 
-def test_what_is_appended_just_before_a_wait_is_not_waited_with(tmp_path):
-    from otel_vtrack.forward.disk_queue import DiskQueue  # noqa: PLC0415
+def test_a_queue_that_has_the_bodies_in_its_database_is_taken_over(tmp_path):
+    before = sqlite3.connect(tmp_path / "queue.sqlite")
+    before.executescript(
+        "PRAGMA journal_mode = WAL;"
+        "CREATE TABLE bodies (position INTEGER PRIMARY KEY, at REAL NOT NULL,"
+        " items INTEGER NOT NULL, experiment TEXT NOT NULL, payload BLOB NOT NULL);"
+        "CREATE TABLE places (destination TEXT PRIMARY KEY, position INTEGER, counts TEXT);"
+        """INSERT INTO places VALUES ('a', 14, '{"sent_items": 2}'), ('b', 10, '{}');"""
+    )
+    bodies = [(10, 5.0, 1, "", b"aaaa"), (14, 6.0, 2, "shop", b"bb"), (16, 7.0, 1, "", b"c")]
+    before.executemany("INSERT INTO bodies VALUES (?, ?, ?, ?, ?)", bodies)
+    before.commit()
+    before.close()
+    for _ in range(2):
+        queue = DiskQueue(tmp_path / "queue.sqlite", "traces", {"a": 1 << 20, "b": 1 << 20})
+        assert [body.payload for body in queue.read("b", 1 << 20)] == [b"aaaa"]
+        [body] = queue.read("a", 99)
+        assert (body.payload, body.items, body.experiment) == (b"bb", 2, "shop")
+        queue.close()
+    queue = DiskQueue(tmp_path / "queue.sqlite", "traces", {"a": 1 << 20, "b": 1 << 20})
+    queue.done("a", queue.read("a", 99))
+    queue.append([(b"dd", 1, "")])
+    assert [body.payload for body in queue.read("a", 99)] == [b"c", b"dd"]
+    queue.close()
 
+
+def test_what_is_appended_just_before_a_wait_is_not_waited_with(tmp_path):
     queue = DiskQueue(tmp_path / "queue.sqlite", "traces", {"backend": 1 << 20})
     assert queue.read("backend", 1 << 20) == []
     queue.append([(b"body", 1, "")])

@@ -1,3 +1,4 @@
+import sqlite3
 import subprocess
 import sys
 
@@ -27,6 +28,23 @@ def test_what_is_appended_is_there_again_in_order_and_what_is_removed_is_not(pat
     journal.remove([second.number])
     journal.close()
     assert payloads(path) == [b"a", b"\0" * 100_000]
+
+
+def test_a_journal_that_has_the_bytes_in_its_database_is_taken_over(path):
+    before = sqlite3.connect(path)
+    before.executescript(
+        "PRAGMA journal_mode = WAL;"
+        "CREATE TABLE entries (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);"
+        "CREATE TABLE set_aside (number INTEGER PRIMARY KEY, payload BLOB NOT NULL, reason TEXT);"
+    )
+    before.executemany("INSERT INTO entries VALUES (?, ?)", [(7, b"a" * 99), (9, b"b")])
+    before.commit()
+    before.close()
+    assert payloads(path) == [b"a" * 99, b"b"]
+    journal = Journal(path)
+    assert journal.append(b"c").number == 10
+    journal.close()
+    assert payloads(path) == [b"a" * 99, b"b", b"c"]
 
 
 def test_a_number_is_not_given_twice(path):
