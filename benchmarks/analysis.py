@@ -178,10 +178,10 @@ def main() -> None:
             report(store, arguments.times, arguments.only)
         return
     with tempfile.TemporaryDirectory(prefix="vtrack-bench-") as name:
-        measure(Path(name), arguments.spans, arguments.times)
+        measure(Path(name), arguments.spans, arguments.times, arguments.only)
 
 
-def measure(folder: Path, spans: int, times: int) -> None:
+def measure(folder: Path, spans: int, times: int, only: str) -> None:
     now_ns = time.time_ns()
     looks: list[float] = []
     for seed, part in ((1, {"first": 1 - NEW_SHARE}), (2, {"last": 1 - NEW_SHARE})):
@@ -193,7 +193,7 @@ def measure(folder: Path, spans: int, times: int) -> None:
             "SELECT count() AS spans, uniqExact(version) AS versions FROM spans"
         )
         print(f"{stored['spans']:,} spans of {stored['versions']} versions in {history.DAYS} days")
-        report(store, times)
+        report(store, times, only)
     print(
         f"one look of the watch: {looks[0]:.0f} ms over a tenth of it, {looks[1]:.0f} ms over all,"
         f" {looks[1] / looks[0]:.1f} times as long"
