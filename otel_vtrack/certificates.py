@@ -15,6 +15,7 @@ from typing import Any, Final
 import grpc
 
 from otel_vtrack.errors import SettingsError
+from otel_vtrack.stamps import stamp
 
 _log = logging.getLogger(__name__)
 
@@ -127,15 +128,6 @@ class Certificates:
 class _Loaded:
     context: ssl.SSLContext
     grpc: Any
-
-
-def stamp(file: Path | None) -> tuple[int, int, int] | None:
-    """Return what changes when a file does; None where there is none."""
-    try:
-        found = file.stat() if file else None
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
 
 
 def _said(error: OSError | ValueError) -> str:

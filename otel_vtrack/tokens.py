@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from otel_vtrack.certificates import stamp
 from otel_vtrack.errors import SettingsError
+from otel_vtrack.stamps import stamp
 
 _log = logging.getLogger(__name__)
 

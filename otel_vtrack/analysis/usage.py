@@ -182,6 +182,7 @@ def _dollars(spans: Rows, model: str, provider: str, table: Prices) -> NDArray[n
         cached = spans["cache_read"] + spans["cache_creation"]
         # As `Prices.charge` has it: some tell what a cache gave beside the input.
         taken = np.where(cached > spans["input"], spans["input"] + cached, spans["input"])
+        # Declared for numbers; what is done with them is arithmetic, which arrays know as well.
         charge = rate.charge(
             prices.Tokens(taken, spans["output"], spans["cache_read"], spans["cache_creation"])  # pyright: ignore[reportArgumentType]
         )

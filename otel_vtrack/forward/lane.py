@@ -12,6 +12,7 @@ from otel_vtrack.forward.dead_letters import DeadLetters
 from otel_vtrack.forward.destination import Destination
 from otel_vtrack.forward.disk_queue import Body, DiskQueue
 from otel_vtrack.forward.outcome import Outcome, Verdict
+from otel_vtrack.stamps import Stamp, stamp
 from otel_vtrack.wire.signals import Signal
 
 _log = logging.getLogger(__name__)
@@ -131,8 +132,8 @@ class Lane:
             self._sender, self._made_of = renewed, stamps
         return self._sender.send(self._signal, body, experiment)
 
-    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
-        return tuple(map(_stamp, self._destination.files))
+    def _stamps(self) -> tuple[Stamp | None, ...]:
+        return tuple(map(stamp, self._destination.files))
 
     def _again(self, found: Outcome) -> bool:
         """Wait before the next try; False when there is to be none."""
@@ -220,11 +221,3 @@ class Lane:
         who = (self._destination.name, self._signal.name)
         _log.error(f"%s: %s {text}", *who, *args, exc_info=exc_info)
         return True
-
-
-def _stamp(path: Any) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

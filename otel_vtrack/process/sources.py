@@ -18,6 +18,7 @@ import yaml
 
 from otel_vtrack import semconv
 from otel_vtrack.process.enrichment import SHORT_NAMES, DeploymentFile
+from otel_vtrack.stamps import Stamp, stamp
 
 _log = logging.getLogger(__name__)
 
@@ -68,36 +69,36 @@ class Watched(Generic[_T]):
         Args:
             settled: Take them for whole, even if they were written just now.
         """
-        stats = self._stats()
-        if stats == self._seen:
+        stamps = self._stamps()
+        if stamps == self._seen:
             return False
         now = time.time()
         if not settled and any(
-            stat and 0 <= now - stat[2] / 1e9 < _SETTLES_AFTER_SECONDS for stat in stats
+            each and 0 <= now - each.mtime_ns / 1e9 < _SETTLES_AFTER_SECONDS for each in stamps
         ):
             return False
         try:
             texts = [
-                self._text(path) if stat else None
-                for path, stat in zip(self._paths, stats, strict=True)
+                self._text(path) if each else None
+                for path, each in zip(self._paths, stamps, strict=True)
             ]
-            if self._stats() != stats:
+            if self._stamps() != stamps:
                 return False
             found = self._read(texts)
         except (OSError, ValueError) as error:
             # Not to be read again before it is another one.
-            self._seen = stats
+            self._seen = stamps
             self._say(error.strerror or "" if isinstance(error, OSError) else str(error))
             return False
-        self._seen = stats
+        self._seen = stamps
         self._said = ""
         changed, self.value = found != self.value, found
         if changed:
             _log.info("enrich: read %s", ", ".join(map(str, self._paths)))
         return changed
 
-    def _stats(self) -> list[tuple[int, int, int, int] | None]:
-        return [_stat(path) for path in self._paths]
+    def _stamps(self) -> list[Stamp | None]:
+        return [stamp(path) for path in self._paths]
 
     @staticmethod
     def _text(path: Path) -> str:
@@ -115,15 +116,6 @@ class Watched(Generic[_T]):
                 ", ".join(map(str, self._paths)),
                 reason,
             )
-
-
-def _stat(path: Path) -> tuple[int, int, int, int] | None:
-    """Return what changes with a file, also where a symbolic link on the way is swapped."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def of_environment(environment: Mapping[str, str]) -> dict[str, str]:
