@@ -69,9 +69,9 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
             nothing = not found.trace_count and not found.in_progress_count
             if nothing and found.sampled_one_in == 1:
                 raise NotFound(
-                    f"version {found.version} began no traces here, but has spans in others':"
-                    " compare it by --metric entry_latency, span_latency:NAME or"
-                    " span_error_rate:NAME, or choose a wider time range"
+                    f"version {found.version} began no traces at that time and place: choose a"
+                    " wider time range, or, if it only has spans in others' traces, compare it by"
+                    " --metric entry_latency, span_latency:NAME or span_error_rate:NAME"
                 )
     rows = traces.rows[traces.rows["rank"] < FINISHED]
     # The engine reads what the next metrics need while this one is tested.
