@@ -32,7 +32,7 @@ CREATE TABLE activity_hours
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, environment, hour, version, adjusted_count)
-SETTINGS index_granularity = 256, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS index_granularity = 256, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 10, merge_selector_base = 10, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE activity_minutes
 (
@@ -49,7 +49,7 @@ CREATE TABLE activity_minutes
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, environment, minute, version, adjusted_count)
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 10, merge_selector_base = 10, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE assessments
 (
@@ -839,17 +839,17 @@ CREATE TABLE spans
 (
     `trace_id` FixedString(16),
     `span_id` FixedString(8),
-    `parent_span_id` FixedString(8),
+    `parent_span_id` FixedString(8) CODEC(ZSTD(3)),
     `trace_state` String,
     `flags` UInt32,
     `name` LowCardinality(String),
     `kind` Int32,
     `start_time` DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
-    `duration_ns` Int64 CODEC(ZSTD(1)),
+    `duration_ns` Int64 CODEC(T64, ZSTD(1)),
     `status_code` Int32,
     `status_message` String CODEC(ZSTD(1)),
     `attributes` Map(LowCardinality(String), String) CODEC(ZSTD(3)),
-    `attribute_types` Array(UInt8) CODEC(ZSTD(1)),
+    `attribute_types` Array(UInt8) CODEC(ZSTD(3)),
     `dropped_attributes_count` UInt32,
     `events` Array(Tuple(
         time_unix_nano UInt64,
@@ -874,8 +874,8 @@ CREATE TABLE spans
     `scope_attributes` Array(String),
     `scope_dropped_attributes_count` UInt32,
     `scope_schema_url` LowCardinality(String),
-    `resource_attributes` Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
-    `resource_attribute_types` Array(UInt8) CODEC(ZSTD(1)),
+    `resource_attributes` Map(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(3)),
+    `resource_attribute_types` Array(UInt8) CODEC(ZSTD(3)),
     `resource_dropped_attributes_count` UInt32,
     `resource_entity_refs` Array(String),
     `resource_schema_url` LowCardinality(String),
@@ -888,9 +888,9 @@ CREATE TABLE spans
     `git_branch` LowCardinality(String),
     `git_dirty` LowCardinality(String),
     `repository_url` LowCardinality(String),
-    `session_id` String CODEC(ZSTD(1)),
-    `user_id` String CODEC(ZSTD(1)),
-    `input_tokens` Nullable(UInt64),
+    `session_id` String CODEC(ZSTD(3)),
+    `user_id` String CODEC(ZSTD(3)),
+    `input_tokens` Nullable(UInt64) CODEC(T64, ZSTD(1)),
     `output_tokens` Nullable(UInt64),
     `total_tokens` Nullable(UInt64),
     `model` LowCardinality(String),
@@ -898,14 +898,14 @@ CREATE TABLE spans
     `cache_read_input_tokens` Nullable(UInt64),
     `cache_creation_input_tokens` Nullable(UInt64),
     `cost` String CODEC(ZSTD(1)),
-    `type` LowCardinality(String) MATERIALIZED multiIf((attributes['mlflow.spanType']) != '', trimBoth(attributes['mlflow.spanType'], '"'), (attributes['openinference.span.kind']) != '', upper(attributes['openinference.span.kind']), (attributes['gen_ai.operation.name']) != '', transform(attributes['gen_ai.operation.name'], ['chat', 'create_agent', 'invoke_agent', 'embeddings', 'execute_tool', 'generate_content', 'text_completion', 'response', 'retrieval', 'invoke_workflow'], ['CHAT_MODEL', 'AGENT', 'AGENT', 'EMBEDDING', 'TOOL', 'LLM', 'LLM', 'LLM', 'RETRIEVER', 'WORKFLOW'], ''), (attributes['traceloop.span.kind']) != '', upper(attributes['traceloop.span.kind']), (attributes['ai.operationId']) != '', multiIf(startsWith(attributes['ai.operationId'], 'ai.embed'), 'EMBEDDING', startsWith(attributes['ai.operationId'], 'ai.toolCall'), 'TOOL', startsWith(attributes['ai.operationId'], 'ai.'), 'LLM', ''), ((attributes['lmnr.span.type']) NOT IN ('', 'DEFAULT')), upper(attributes['lmnr.span.type']), ((attributes['langfuse.observation.type']) NOT IN ('', 'span', 'event')), if((attributes['langfuse.observation.type']) = 'generation', 'LLM', upper(attributes['langfuse.observation.type'])), (attributes['span.type']) != '', upper(attributes['span.type']), upper(attributes['entity.type'])),
+    `type` LowCardinality(String),
     `adjusted_count` Float32 DEFAULT 1,
     INDEX attribute_values mapValues(attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (toStartOfMinute(start_time), trace_id, start_time, span_id)
-SETTINGS index_granularity = 2048, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 20, merge_selector_base = 30, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS index_granularity = 2048, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 20, merge_selector_base = 100, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE tags_inbox
 (
@@ -950,7 +950,7 @@ CREATE TABLE trace_roots
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (start_time, trace_id, experiment)
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192, min_parts_to_merge_at_once = 10, merge_selector_base = 10, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE trace_tags
 (
@@ -968,8 +968,8 @@ CREATE TABLE traces
 (
     `trace_id` FixedString(16),
     `experiment` LowCardinality(String),
-    `start_time` SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
-    `end_time` SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    `start_time` SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(T64, ZSTD(1)),
+    `end_time` SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(T64, ZSTD(1)),
     `root` SimpleAggregateFunction(min, Tuple(
         rank UInt8,
         start_time DateTime64(9, 'UTC'),
@@ -981,29 +981,29 @@ CREATE TABLE traces
         deployment_id String,
         status_code Int32,
         session_id String,
-        user_id String)) CODEC(ZSTD(1)),
-    `session_id` SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
-    `user_id` SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
-    `edges` SimpleAggregateFunction(groupUniqArrayArray, Array(UInt64)) CODEC(ZSTD(1)),
+        user_id String)) CODEC(ZSTD(3)),
+    `session_id` SimpleAggregateFunction(max, String) CODEC(ZSTD(3)),
+    `user_id` SimpleAggregateFunction(max, String) CODEC(ZSTD(3)),
+    `edges` SimpleAggregateFunction(groupUniqArrayArray, Array(UInt64)) CODEC(ZSTD(4)),
     `errors` SimpleAggregateFunction(groupUniqArrayArray, Array(UInt32)) CODEC(ZSTD(1)),
     `usage` SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(
         span UInt32,
         input_tokens UInt64,
         output_tokens UInt64,
-        total_tokens UInt64))) CODEC(ZSTD(1)),
+        total_tokens UInt64))) CODEC(ZSTD(5)),
     `billing` SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(
         span UInt32,
         model String,
         provider String,
         cache_read_input_tokens UInt64,
         cache_creation_input_tokens UInt64,
-        cost String))) CODEC(ZSTD(1)),
+        cost String))) CODEC(ZSTD(3)),
     `adjusted_count` SimpleAggregateFunction(max, Float32) DEFAULT 1
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (cityHash64(trace_id), trace_id, experiment)
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 10, merge_selector_base = 10, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE version_aliases
 (
@@ -1069,7 +1069,7 @@ CREATE TABLE versions
 ENGINE = AggregatingMergeTree
 PRIMARY KEY (experiment, service_name, version, environment, deployment_id)
 ORDER BY (experiment, service_name, version, environment, deployment_id, adjusted_count)
-SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS index_granularity = 8192, min_parts_to_merge_at_once = 10, merge_selector_base = 10, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE watch_deliveries
 (
@@ -1588,11 +1588,12 @@ CREATE MATERIALIZED VIEW spans_from_otlp TO spans
     `model` String,
     `provider` String,
     `cost` String,
+    `type` String,
     `adjusted_count` Float32
 )
 AS WITH
     (v -> multiIf(v.value = 'string_value', v.string_value, v.value = 'int_value', toString(v.int_value), v.value = 'double_value', toString(v.double_value), v.value = 'bool_value', toString(v.bool_value), concat(v.array_value, v.kvlist_value, v.bytes_value))) AS text_of,
-    (name -> transform(name, ['service.version', 'app_version', 'app.version', 'version', 'traceloop.entity.version', 'gen_ai.agent.version', 'container.image.tags', 'deployment.environment.name', 'deployment.environment', 'environment', 'env', 'deployment.id', 'deployment_id', 'deployment.name', 'cicd.pipeline.run.id', 'vcs.ref.head.revision', 'vcs.repository.ref.revision', 'git.commit.sha', 'git.commit', 'heroku.release.commit', 'mlflow.source.git.commit', 'vcs.ref.head.name', 'vcs.repository.ref.name', 'mlflow.source.git.branch', 'vcs.repository.url.full', 'git.repository_url', 'mlflow.source.git.repoURL', 'vtrack.vcs.dirty', 'mlflow.source.git.dirty', 'session.id', 'gen_ai.conversation.id', 'traceloop.association.properties.session_id', 'langfuse.session.id', 'mlflow.trace.session', 'user.id', 'enduser.id', 'enduser.pseudo.id', 'user.hash', 'gen_ai.user', 'llm.user', 'traceloop.association.properties.user_id', 'langfuse.user.id', 'mlflow.trace.user', 'gen_ai.usage.input_tokens', 'gen_ai.usage.prompt_tokens', 'llm.token_count.prompt', 'llm.usage.prompt_tokens', 'gen_ai.usage.output_tokens', 'gen_ai.usage.completion_tokens', 'llm.token_count.completion', 'llm.usage.completion_tokens', 'gen_ai.usage.total_tokens', 'llm.token_count.total', 'llm.usage.total_tokens', 'vtrack.experiment', 'mlflow.chat.tokenUsage', 'gen_ai.response.model', 'gen_ai.request.model', 'llm.response.model_name', 'llm.model_name', 'llm.request.model_name', 'embedding.model_name', 'mlflow.llm.model', 'gen_ai.provider.name', 'gen_ai.system', 'llm.provider', 'llm.system', 'mlflow.llm.provider', 'gen_ai.usage.cache_read.input_tokens', 'gen_ai.usage.cache_read_input_tokens', 'llm.token_count.prompt_details.cache_read', 'gen_ai.usage.cache_write.input_tokens', 'gen_ai.usage.cache_creation.input_tokens', 'gen_ai.usage.cache_creation_input_tokens', 'llm.token_count.prompt_details.cache_write', 'mlflow.llm.cost', 'gen_ai.usage.cost', 'llm.cost.total'], CAST('[\n        16, 17, 18, 19,\n        32, 33, 34,\n        48, 49, 50, 51,\n        64, 65, 66, 67,\n        80, 81, 82, 83,\n        84, 85,\n        96, 97, 98,\n        112, 113, 114,\n        128, 129,\n        144, 145, 146,\n        147, 148,\n        160, 161, 162, 163, 164, 165,\n        166, 167, 168,\n        176, 177, 178, 179,\n        192, 193, 194, 195,\n        208, 209, 210,\n        224,\n        240,\n        256, 257, 258, 259,\n        260, 261, 262,\n        272, 273, 274, 275, 276,\n        288, 289, 290,\n        304, 305,\n        306, 307,\n        320, 321, 322\n    ]', 'Array(UInt16)'), CAST('0', 'UInt16'))) AS code_of,
+    (name -> transform(name, ['service.version', 'app_version', 'app.version', 'version', 'traceloop.entity.version', 'gen_ai.agent.version', 'container.image.tags', 'deployment.environment.name', 'deployment.environment', 'environment', 'env', 'deployment.id', 'deployment_id', 'deployment.name', 'cicd.pipeline.run.id', 'vcs.ref.head.revision', 'vcs.repository.ref.revision', 'git.commit.sha', 'git.commit', 'heroku.release.commit', 'mlflow.source.git.commit', 'vcs.ref.head.name', 'vcs.repository.ref.name', 'mlflow.source.git.branch', 'vcs.repository.url.full', 'git.repository_url', 'mlflow.source.git.repoURL', 'vtrack.vcs.dirty', 'mlflow.source.git.dirty', 'session.id', 'gen_ai.conversation.id', 'traceloop.association.properties.session_id', 'langfuse.session.id', 'mlflow.trace.session', 'user.id', 'enduser.id', 'enduser.pseudo.id', 'user.hash', 'gen_ai.user', 'llm.user', 'traceloop.association.properties.user_id', 'langfuse.user.id', 'mlflow.trace.user', 'gen_ai.usage.input_tokens', 'gen_ai.usage.prompt_tokens', 'llm.token_count.prompt', 'llm.usage.prompt_tokens', 'gen_ai.usage.output_tokens', 'gen_ai.usage.completion_tokens', 'llm.token_count.completion', 'llm.usage.completion_tokens', 'gen_ai.usage.total_tokens', 'llm.token_count.total', 'llm.usage.total_tokens', 'vtrack.experiment', 'mlflow.chat.tokenUsage', 'gen_ai.response.model', 'gen_ai.request.model', 'llm.response.model_name', 'llm.model_name', 'llm.request.model_name', 'embedding.model_name', 'mlflow.llm.model', 'gen_ai.provider.name', 'gen_ai.system', 'llm.provider', 'llm.system', 'mlflow.llm.provider', 'gen_ai.usage.cache_read.input_tokens', 'gen_ai.usage.cache_read_input_tokens', 'llm.token_count.prompt_details.cache_read', 'gen_ai.usage.cache_write.input_tokens', 'gen_ai.usage.cache_creation.input_tokens', 'gen_ai.usage.cache_creation_input_tokens', 'llm.token_count.prompt_details.cache_write', 'mlflow.llm.cost', 'gen_ai.usage.cost', 'llm.cost.total', 'mlflow.spanType', 'openinference.span.kind', 'gen_ai.operation.name', 'traceloop.span.kind', 'ai.operationId', 'lmnr.span.type', 'langfuse.observation.type', 'span.type', 'entity.type'], CAST('[\n        16, 17, 18, 19,\n        32, 33, 34,\n        48, 49, 50, 51,\n        64, 65, 66, 67,\n        80, 81, 82, 83,\n        84, 85,\n        96, 97, 98,\n        112, 113, 114,\n        128, 129,\n        144, 145, 146,\n        147, 148,\n        160, 161, 162, 163, 164, 165,\n        166, 167, 168,\n        176, 177, 178, 179,\n        192, 193, 194, 195,\n        208, 209, 210,\n        224,\n        240,\n        256, 257, 258, 259,\n        260, 261, 262,\n        272, 273, 274, 275, 276,\n        288, 289, 290,\n        304, 305,\n        306, 307,\n        320, 321, 322,\n        336, 352, 368, 384, 400, 416, 432, 448, 464\n    ]', 'Array(UInt16)'), CAST('0', 'UInt16'))) AS code_of,
     ((names, texts) -> arraySort(arrayFilter(p -> (((p.1) > 0) AND ((p.2) != '')), arrayZip(arrayMap(n -> code_of(n), names), texts)))) AS told_by,
     extract(f[2], '(?s)^(?:\n.\n.)?([^\n]+)') AS weak_version,
     reinterpretAsUInt64(reverse(unhex(rightPad(extract(s_trace_state, '(?:^|,)[ \\t]*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})[ \\t]*(?:[;,]|$)'), 16, '0')))) AS threshold,
@@ -1645,6 +1646,7 @@ SELECT
     trimBoth(f[16], '"') AS model,
     trimBoth(f[17], '"') AS provider,
     f[20] AS cost,
+    multiIf((f[21]) != '', trimBoth(f[21], '"'), (f[22]) != '', upper(f[22]), (f[23]) != '', transform(f[23], ['chat', 'create_agent', 'invoke_agent', 'embeddings', 'execute_tool', 'generate_content', 'text_completion', 'response', 'retrieval', 'invoke_workflow'], ['CHAT_MODEL', 'AGENT', 'AGENT', 'EMBEDDING', 'TOOL', 'LLM', 'LLM', 'LLM', 'RETRIEVER', 'WORKFLOW'], ''), (f[24]) != '', upper(f[24]), (f[25]) != '', multiIf(startsWith(f[25], 'ai.embed'), 'EMBEDDING', startsWith(f[25], 'ai.toolCall'), 'TOOL', startsWith(f[25], 'ai.'), 'LLM', ''), ((f[26]) NOT IN ('', 'DEFAULT')), upper(f[26]), ((f[27]) NOT IN ('', 'span', 'event')), if((f[27]) = 'generation', 'LLM', upper(f[27])), (f[28]) != '', upper(f[28]), upper(f[29])) AS type,
     toFloat32(greatest(told_count, 1, 18446744073709552000. / (bitNot(threshold) + 1.))) AS adjusted_count
 FROM
 (
@@ -1690,7 +1692,7 @@ FROM
             resource.entity_refs AS resource_entity_refs,
             schema_url AS resource_schema_url,
             adjusted_count AS told_count,
-            told_by(rnames, rtexts) AS rtold,
+            arrayFilter(p -> ((p.1) < 336), told_by(rnames, rtexts)) AS rtold,
             mapFromArrays(arrayMap(p -> intDiv(p.1, 16), rtold), rtold.2) AS resource_facts,
             rtexts[indexOf(rnames, 'service.name')] AS service,
             rtexts[indexOf(rnames, 'service.namespace')] AS namespace,

@@ -17,8 +17,8 @@ WITH
     -- Roles: 1 version, 2 version if nothing else says it, 3 environment, 4 deployment,
     -- 5 commit, 6 branch, 7 repository, 8 dirty, 9 session, 10 user, 11 input, 12 output and
     -- 13 total tokens, 14 experiment, 15 the counts of tokens as JSON, 16 model, 17 provider,
-    -- 18 tokens read from and 19 put into a cache, 20 cost. docs/mapping.md has the same chains
-    -- in words.
+    -- 18 tokens read from and 19 put into a cache, 20 cost; 21 to 29 what a span is, which its
+    -- resource cannot say. docs/mapping.md and docs/search.md have the same chains in words.
     -- Names are LowCardinality, so this runs once for each name in a block.
     (name -> transform(name, [
         'service.version', 'app_version', 'app.version', 'version',
@@ -45,7 +45,9 @@ WITH
         'gen_ai.usage.cache_read.input_tokens', 'gen_ai.usage.cache_read_input_tokens', 'llm.token_count.prompt_details.cache_read',
         'gen_ai.usage.cache_write.input_tokens', 'gen_ai.usage.cache_creation.input_tokens',
         'gen_ai.usage.cache_creation_input_tokens', 'llm.token_count.prompt_details.cache_write',
-        'mlflow.llm.cost', 'gen_ai.usage.cost', 'llm.cost.total'
+        'mlflow.llm.cost', 'gen_ai.usage.cost', 'llm.cost.total',
+        'mlflow.spanType', 'openinference.span.kind', 'gen_ai.operation.name', 'traceloop.span.kind',
+        'ai.operationId', 'lmnr.span.type', 'langfuse.observation.type', 'span.type', 'entity.type'
     ], [
         16, 17, 18, 19,
         32, 33, 34,
@@ -71,7 +73,8 @@ WITH
         288, 289, 290,
         304, 305,
         306, 307,
-        320, 321, 322
+        320, 321, 322,
+        336, 352, 368, 384, 400, 416, 432, 448, 464
     ]::Array(UInt16), 0::UInt16)) AS code_of,
     -- The attributes that have a role and a value, best rank first. As a map from role to text
     -- (`f` below) a lookup finds the first.
@@ -132,6 +135,20 @@ SELECT
     trimBoth(f[16], '"') AS model,
     trimBoth(f[17], '"') AS provider,
     f[20] AS cost,
+    -- What a span is, in MLflow's words, from whatever convention says it first, else ''.
+    multiIf(
+        f[21] != '', trimBoth(f[21], '"'),
+        f[22] != '', upper(f[22]),
+        f[23] != '', transform(f[23],
+            ['chat', 'create_agent', 'invoke_agent', 'embeddings', 'execute_tool', 'generate_content', 'text_completion', 'response', 'retrieval', 'invoke_workflow'],
+            ['CHAT_MODEL', 'AGENT', 'AGENT', 'EMBEDDING', 'TOOL', 'LLM', 'LLM', 'LLM', 'RETRIEVER', 'WORKFLOW'],
+            ''),
+        f[24] != '', upper(f[24]),
+        f[25] != '', multiIf(startsWith(f[25], 'ai.embed'), 'EMBEDDING', startsWith(f[25], 'ai.toolCall'), 'TOOL', startsWith(f[25], 'ai.'), 'LLM', ''),
+        f[26] NOT IN ('', 'DEFAULT'), upper(f[26]),
+        f[27] NOT IN ('', 'span', 'event'), if(f[27] = 'generation', 'LLM', upper(f[27])),
+        f[28] != '', upper(f[28]),
+        upper(f[29])) AS type,
     -- 0 says nothing. Samplers that follow OpenTelemetry ask the same randomness of a trace, so
     -- that of two the stricter one decides: docs/sampling.md.
     toFloat32(greatest(told_count, 1, 18446744073709551616 / (bitNot(threshold) + 1.))) AS adjusted_count
@@ -182,7 +199,7 @@ FROM
             resource.entity_refs AS resource_entity_refs,
             schema_url AS resource_schema_url,
             adjusted_count AS told_count,
-            told_by(rnames, rtexts) AS rtold,
+            arrayFilter(p -> p.1 < 336, told_by(rnames, rtexts)) AS rtold,
             mapFromArrays(arrayMap(p -> intDiv(p.1, 16), rtold), rtold.2) AS resource_facts,
             rtexts[indexOf(rnames, 'service.name')] AS service,
             rtexts[indexOf(rnames, 'service.namespace')] AS namespace,
