@@ -8,7 +8,7 @@ traces, where the analysis of that view would take longer than all the rest, and
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otel_vtrack.errors import NotFound
 from otel_vtrack.query import paging
@@ -119,19 +119,34 @@ def missing(assessment_id: str) -> NotFound:
     )
 
 
-def changes(store: Store, trace_ids: Collection[str]) -> list[dict[str, Any]]:
+class Changes(NamedTuple):
+    """What was said of some traces and done to it.
+
+    Attributes:
+        rows: One for each change.
+        are_all: Whether nothing was said of anything else, sessions included.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    are_all: bool
+
+
+def changes(store: Store, trace_ids: Collection[str]) -> Changes:
     """Load what was said of some traces and done to it, for `of_traces`.
 
     For whoever knows the ids of traces before their sessions, and has no time to wait.
     """
     wanted = sorted(set(trace_ids))
-    return store.query("assessments/of_traces", {"trace_ids": wanted}) if wanted else []
+    # That there is nothing at all takes less to find out.
+    if not wanted or not store.binary("assessments/any"):
+        return Changes([], are_all=bool(wanted))
+    return Changes(store.query("assessments/of_traces", {"trace_ids": wanted}), are_all=False)
 
 
 def of_traces(
     store: Store,
     traces: Collection[tuple[str, str]],
-    loaded: Sequence[Mapping[str, Any]] | None = None,
+    loaded: Changes | None = None,
 ) -> list[list[Assessment]]:
     """Load those of some traces, each with those of its session.
 
@@ -145,9 +160,10 @@ def of_traces(
     """
     if not traces:
         return []
-    if loaded is None:
-        loaded = changes(store, {trace_id for trace_id, _ in traces})
-    rows = [*loaded, *_of_sessions(store, {session for _, session in traces})]
+    loaded = loaded or changes(store, {trace_id for trace_id, _ in traces})
+    rows = list(loaded.rows)
+    if not loaded.are_all:
+        rows += _of_sessions(store, {session for _, session in traces})
     by_trace: dict[str, list[Assessment]] = {}
     by_session: dict[str, list[Assessment]] = {}
     for found in _folded(rows):
@@ -232,7 +248,7 @@ def search(
     )
     page = rows[:wanted]
     rows_of_page = [
-        *changes(store, {row["trace_id"] for row in page} - {""}),
+        *changes(store, {row["trace_id"] for row in page} - {""}).rows,
         *_of_sessions(store, {row["session_id"] for row in page if not row["trace_id"]}),
     ]
     known = {(found.trace_id, found.assessment_id): found for found in _folded(rows_of_page)}

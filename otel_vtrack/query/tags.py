@@ -1,9 +1,13 @@
 """Finds the tags of traces: what telemetry says of them and what people set."""
 
+import struct
 from collections.abc import Sequence
 from typing import Final
 
+from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
+
+_CHANGE: Final = struct.Struct("<q?")
 
 ARTIFACT_LOCATION: Final = "mlflow.artifactLocation"
 SPANS_LOCATION: Final = "mlflow.trace.spansLocation"
@@ -23,11 +27,17 @@ def of_traces(store: Store, trace_ids: Sequence[str]) -> dict[str, dict[str, str
     Returns:
         By trace id and key; None where people deleted the tag. Traces without any are left out.
     """
+    rows = Reader(store.binary("tags/of_traces", {"trace_ids": list(trace_ids)}))
+    last: dict[tuple[str, str], tuple[int, bool, str]] = {}
+    while rows.more:
+        place = rows.fixed(16).hex(), rows.text()
+        value, (changed_at, deleted) = rows.text(), rows.fields(_CHANGE)
+        change = changed_at, deleted, value
+        last[place] = max(change, last.get(place, change))
     found: dict[str, dict[str, str | None]] = {}
-    for row in store.query("tags/of_traces", {"trace_ids": list(trace_ids)}):
-        if row["key"] not in NOT_TOLD:
-            value, deleted = row["kept"]
-            found.setdefault(row["trace_id"], {})[row["key"]] = None if deleted else value
+    for (trace_id, key), (_, deleted, value) in last.items():
+        if key not in NOT_TOLD:
+            found.setdefault(trace_id, {})[key] = None if deleted else value
     return found
 
 

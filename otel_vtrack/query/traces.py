@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
@@ -146,7 +146,7 @@ def describe(
 
 
 def _assessed(
-    store: Store, infos: Sequence[TraceInfo], loaded: Sequence[Mapping[str, Any]]
+    store: Store, infos: Sequence[TraceInfo], loaded: assessments.Changes
 ) -> list[TraceInfo]:
     """Add the assessments, of which those of the traces themselves are loaded already."""
     places = [(info.trace_id, info.session_id) for info in infos]

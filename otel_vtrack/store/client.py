@@ -223,7 +223,10 @@ class Store:
         return self.select(sql.filled(statement, parts) if parts else statement, parameters)
 
     def binary(
-        self, name: str, parameters: Mapping[str, Any], parts: Mapping[str, str] | None = None
+        self,
+        name: str,
+        parameters: Mapping[str, Any] | None = None,
+        parts: Mapping[str, str] | None = None,
     ) -> bytes:
         """Run a query as `query` does, and return its rows as the engine's RowBinary has them.
 
@@ -234,7 +237,7 @@ class Store:
         text = sql.filled(text, parts) if parts else text
         statement = f"{text.rstrip().removesuffix(';')} FORMAT RowBinary"
         with self._reader() as client, translated():
-            return client.raw_query(statement, parameters=dict(parameters))
+            return client.raw_query(statement, parameters=dict(parameters or {}))
 
     def select(
         self, statement: str, parameters: Mapping[str, Any] | None = None

@@ -1,0 +1,6 @@
+-- Was anything said of any trace or session? One row if so.
+
+SELECT 1 AS found
+FROM assessments
+LIMIT 1
+SETTINGS max_threads = 1, query_plan_enable_optimizations = 0;
