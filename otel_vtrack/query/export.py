@@ -7,6 +7,7 @@ ResourceSpans for each resource and in it one ScopeSpans for each scope.
 """
 
 import struct
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
@@ -16,7 +17,7 @@ from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
-_NO_PARENT: Final = bytes(8)
+NO_PARENT: Final = bytes(8)
 _MINUTE_NS: Final = 60_000_000_000
 _LATEST_MINUTE: Final = ((1 << 32) - 1) // 60 * 60
 _BOUNDS: Final = struct.Struct("<qq")
@@ -92,6 +93,25 @@ class SpanRow(NamedTuple):
     adjusted_count: float
 
 
+class Said(NamedTuple):
+    """What the mapping concluded of a span: columns of `spans` that are not OTLP's."""
+
+    service_name: bytes
+    version: bytes
+    environment: bytes
+    deployment_id: bytes
+    session_id: bytes
+    user_id: bytes
+    model: str
+    provider: str
+    cost: str
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cache_read_input_tokens: int | None
+    cache_creation_input_tokens: int | None
+
+
 def trace_id_from_text(text: str) -> str:
     """Check a trace id of 32 hex digits and return it in lower case.
 
@@ -121,7 +141,7 @@ def trace(store: Store, trace_id: str) -> TracesData:
     found = spans(store, digits)
     if not found:
         raise missing(digits)
-    return traces_data(digits, found)
+    return traces_data(digits, [span for span, _ in found])
 
 
 def missing(trace_id: str) -> NotFound:
@@ -132,8 +152,10 @@ def missing(trace_id: str) -> NotFound:
     )
 
 
-def spans(store: Store, trace_id: str) -> list[SpanRow]:
-    """Return the spans of a trace, earliest first, each once; none if there are none.
+def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
+    """Return the spans of a trace, earliest first; none if there are none.
+
+    One that was sent more than once may be there more than once.
 
     Args:
         store: Where to look.
@@ -154,20 +176,26 @@ def spans(store: Store, trace_id: str) -> list[SpanRow]:
             "spans/list", {"trace_id": trace_id, "first_minute": first, "last_minute": last}
         )
     )
-    found: list[SpanRow] = []
+    found: list[tuple[SpanRow, Said]] = []
     while rows.more:
-        found.append(read_span(rows))
-    found.sort(key=_start)
-    seen: set[bytes] = set()
-    return [span for span in found if not (span.span_id in seen or seen.add(span.span_id))]
+        said = _read_said(rows)
+        found.append((read_span(rows), said))
+    return sorted(found, key=_start)
 
 
-def _start(span: SpanRow) -> tuple[int, bytes]:
+def _start(found: tuple[SpanRow, Said]) -> tuple[int, bytes]:
+    span, _ = found
     return span.start_time_unix_nano, span.span_id
 
 
+def _read_said(row: Reader) -> Said:
+    names = [row.string() for _ in range(6)]
+    texts = [row.text() for _ in range(3)]
+    return Said._make((*names, *texts, *(row.optional_uint64() for _ in range(5))))
+
+
 def read_span(row: Reader) -> SpanRow:
-    """Read a row of `spans/list`."""
+    """Read what was sent of a row of `spans/list`."""
     *fixed, scope_dropped, resource_dropped, adjusted_count = row.fields(_FIXED)
     texts = [row.text() for _ in range(8)]
     resource = ResourceRow(row.attributes(), tuple(row.strings()), resource_dropped, row.text())
@@ -182,13 +210,17 @@ def read_span(row: Reader) -> SpanRow:
     )
 
 
-def traces_data(trace_id: str, spans: list[SpanRow]) -> TracesData:
-    """Build the message, its groups in order of their first span."""
+def traces_data(trace_id: str, spans: Iterable[SpanRow]) -> TracesData:
+    """Build the message of each span once, its groups in order of their first span."""
     data = TracesData()
     identity = bytes.fromhex(trace_id)
     resources: dict[ResourceRow, ResourceSpans] = {}
     scopes: dict[tuple[ResourceRow, ScopeRow], ScopeSpans] = {}
+    seen: set[bytes] = set()
     for span in spans:
+        if span.span_id in seen:
+            continue
+        seen.add(span.span_id)
         place = (span.resource, span.scope)
         if span.resource not in resources:
             resources[span.resource] = add_resource(data.resource_spans, span.resource)
@@ -234,7 +266,7 @@ def add_span(scoped: ScopeSpans, trace_id: bytes, row: SpanRow) -> None:
     span = scoped.spans.add(
         trace_id=trace_id,
         span_id=row.span_id,
-        parent_span_id=b"" if row.parent_span_id == _NO_PARENT else row.parent_span_id,
+        parent_span_id=b"" if row.parent_span_id == NO_PARENT else row.parent_span_id,
         trace_state=row.trace_state,
         flags=row.flags,
         name=row.name,

@@ -1,14 +1,18 @@
 """Puts the partial rows of `traces` together, by the rules of the table's columns.
 
 The engine can do that as well, in GROUP BY, but takes longer to analyse such a statement than
-to read the rows of a trace.
+to read the rows of a trace. And where the spans of a trace are loaded, they say the same, by the
+rules of mapping/traces_from_spans.sql.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from otel_vtrack.query.export import NO_PARENT, Said, SpanRow
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
@@ -18,6 +22,12 @@ _STATUS: Final = struct.Struct("<i")
 _USAGE: Final = struct.Struct("<IQQQ")
 _CACHED: Final = struct.Struct("<QQ")
 _COUNT: Final = struct.Struct("<f")
+_TWO_UINT32: Final = struct.Struct("<II")
+_LATEST_NS: Final = (1 << 63) - 1
+_KNOWS_PARENT: Final = 1 << 8
+_PARENT_IS_REMOTE: Final = 1 << 9
+_BEGIN_WORK: Final = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
+_FAILED: Final = Status.STATUS_CODE_ERROR
 
 
 class Root(NamedTuple):
@@ -74,6 +84,77 @@ def traces(store: Store, trace_ids: Sequence[str]) -> list[Whole]:
         if known is not row:
             _merge(known, row)
     return list(found.values())
+
+
+def from_spans(trace_id: str, spans: Iterable[tuple[SpanRow, Said]]) -> list[Whole]:
+    """Tell the same of one trace, from all of its spans."""
+    found: dict[str, Whole] = {}
+    for span, said in spans:
+        row = _of_span(trace_id, span, said)
+        known = found.setdefault(row.experiment, row)
+        if known is not row:
+            _merge(known, row)
+    return list(found.values())
+
+
+def _of_span(trace_id: str, span: SpanRow, said: Said) -> Whole:
+    """Tell what a row of `traces` would if the span came alone."""
+    start = span.start_time_unix_nano
+    short, parent = short_id(span.span_id), short_id(span.parent_span_id)
+    both = (said.input_tokens or 0), (said.output_tokens or 0)
+    counts = said.input_tokens, said.output_tokens, said.total_tokens
+    total = sum(both) % (1 << 64) if said.total_tokens is None else said.total_tokens
+    cached = (said.cache_read_input_tokens or 0), (said.cache_creation_input_tokens or 0)
+    has_usage = any(count is not None for count in counts)
+    bill = Bill(short, said.model, said.provider, *cached, said.cost)
+    return Whole(
+        trace_id=trace_id,
+        experiment=span.experiment,
+        start_time_ns=start,
+        end_time_ns=start + min(max(span.duration_ns, 0), _LATEST_NS - max(start, 0)),
+        root=Root(
+            rank=_rank(span),
+            start_time_ns=start,
+            span_id=span.span_id,
+            name=span.name.encode(),
+            service_name=said.service_name,
+            version=said.version,
+            environment=said.environment,
+            deployment_id=said.deployment_id,
+            status_code=span.status_code,
+            session_id=said.session_id,
+            user_id=said.user_id,
+        ),
+        session_id=said.session_id,
+        user_id=said.user_id,
+        edges={short << 32 | parent},
+        errors={short} if span.status_code == _FAILED else set(),
+        usage={(short, *both, total)} if has_usage else set(),
+        billing={bill} if has_usage or said.cost else set(),
+        adjusted_count=span.adjusted_count,
+    )
+
+
+def _rank(span: SpanRow) -> int:
+    if span.parent_span_id == NO_PARENT:
+        return 0
+    if span.flags & _KNOWS_PARENT:
+        return 1 if span.flags & _PARENT_IS_REMOTE else 2
+    return 1 if span.kind in _BEGIN_WORK else 2
+
+
+def short_id(span_id: bytes) -> int:
+    """Return the engine's xxHash32 of 8 bytes.
+
+    See "Description of xxHash" in the documentation of xxHash, of inputs under 16 bytes.
+    """
+    accumulator = 374761393 + 8
+    for lane in _TWO_UINT32.unpack(span_id):
+        accumulator = accumulator + lane * 3266489917 & 0xFFFFFFFF
+        accumulator = (accumulator << 17 | accumulator >> 15) * 668265263 & 0xFFFFFFFF
+    accumulator = (accumulator ^ accumulator >> 15) * 2246822519 & 0xFFFFFFFF
+    accumulator = (accumulator ^ accumulator >> 13) * 3266489917 & 0xFFFFFFFF
+    return accumulator ^ accumulator >> 16
 
 
 def _row(reader: Reader) -> Whole:

@@ -76,6 +76,10 @@ class Reader:
         """Read a UInt64."""
         return int.from_bytes(self._take(_UINT64), "little")
 
+    def optional_uint64(self) -> int | None:
+        """Read a Nullable(UInt64)."""
+        return None if self._take(1)[0] else self.uint64()
+
     def string(self) -> bytes:
         """Read a String."""
         return self._take(self.length())

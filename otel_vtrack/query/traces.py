@@ -85,29 +85,29 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
         NotFound: No span of it is stored.
     """
     digits = export.trace_id_from_text(trace_id)
-    with ThreadPoolExecutor(3) as pool:
-        # Side by side: each spends its time in the engine.
-        asked = pool.submit(partial.traces, store, [digits])
+    with ThreadPoolExecutor(1) as pool:
+        # Beside the spans: each spends its time in the engine.
         tagged = pool.submit(tags.of_traces, store, [digits])
         assessed = pool.submit(assessments.changes, store, [digits])
         spans = export.spans(store, digits)
-        found, known = asked.result(), tagged.result()
-    if not found:
+    if not spans:
         raise export.missing(digits)
-    found.sort(key=lambda trace: (trace.start_time_ns, trace.experiment))
+    known = tagged.result().get(digits, {})
+    sent = [span for span, _ in spans]
     infos = [
         _info(
             trace,
             facts.from_spans(
-                [span for span in spans if span.experiment == trace.experiment],
+                [span for span in sent if span.experiment == trace.experiment],
                 trace.root.span_id,
             ),
-            known.get(trace.trace_id, {}),
+            known,
             table,
         )
-        for trace in found
+        for trace in partial.from_spans(digits, spans)
     ]
-    return Trace(_assessed(store, infos, assessed.result()), export.traces_data(digits, spans))
+    infos.sort(key=lambda info: (info.request_time_ns, info.experiment))
+    return Trace(_assessed(store, infos, assessed.result()), export.traces_data(digits, sent))
 
 
 def describe(

@@ -1,10 +1,24 @@
 -- Which spans has a trace, every field of OTLP included? In no order; a retried one may come twice.
 --
 -- Columns as they are, for query.export to decode: each function costs more to analyse than a
--- column to read. Those of fixed size come first. The minutes, in seconds since 1970, are what
--- finds the spans quickly, as parts are sorted by them.
+-- column to read. First what was concluded of a span, then what was sent. The minutes, in
+-- seconds since 1970, are what finds the spans quickly, as parts are sorted by them.
 
 SELECT
+    service_name,
+    version,
+    environment,
+    deployment_id,
+    session_id,
+    user_id,
+    model,
+    provider,
+    cost,
+    input_tokens,
+    output_tokens,
+    total_tokens,
+    cache_read_input_tokens,
+    cache_creation_input_tokens,
     span_id,
     parent_span_id,
     flags,
