@@ -21,7 +21,8 @@ NO_PARENT: Final = bytes(8)
 _MINUTE_NS: Final = 60_000_000_000
 _LATEST_MINUTE: Final = ((1 << 32) - 1) // 60 * 60
 _BOUNDS: Final = struct.Struct("<qq")
-_FIXED: Final = struct.Struct("<8s8sIiqqiIIIIIf")
+_FIXED: Final = struct.Struct("<8s8sIiqqif")
+_DROPPED: Final = struct.Struct("<IIIII")
 _UINT64: Final = 1 << 64
 
 
@@ -89,14 +90,13 @@ class SpanRow(NamedTuple):
     scope: ScopeRow
     attributes: Attributes
     events: list[Event]
-    links: list[bytes]
+    links: tuple[bytes, ...]
     adjusted_count: float
 
 
 class Said(NamedTuple):
     """What the mapping concluded of a span: columns of `spans` that are not OTLP's."""
 
-    service_name: bytes
     version: bytes
     environment: bytes
     deployment_id: bytes
@@ -189,25 +189,61 @@ def _start(found: tuple[SpanRow, Said]) -> tuple[int, bytes]:
 
 
 def _read_said(row: Reader) -> Said:
-    names = [row.string() for _ in range(6)]
+    names = [row.string() for _ in range(5)]
     texts = [row.text() for _ in range(3)]
     return Said._make((*names, *texts, *(row.optional_uint64() for _ in range(5))))
 
 
 def read_span(row: Reader) -> SpanRow:
     """Read what was sent of a row of `spans/list`."""
-    *fixed, scope_dropped, resource_dropped, adjusted_count = row.fields(_FIXED)
-    texts = [row.text() for _ in range(8)]
-    resource = ResourceRow(row.attributes(), tuple(row.strings()), resource_dropped, row.text())
-    name, version = row.text(), row.text()
-    scope = ScopeRow(name, version, tuple(row.strings()), scope_dropped, row.text())
+    *fixed, adjusted_count = row.fields(_FIXED)
+    texts = [row.text() for _ in range(6)]
+    resource_attributes, resource_schema_url = row.attributes(), row.text()
+    scope_texts = [row.text() for _ in range(3)]
     attributes = row.attributes()
     events = [
         Event(row.uint64(), row.text(), row.key_values(), row.uint32()) for _ in range(row.length())
     ]
+    rare = _read_rare(row.string())
+    *dropped, scope_dropped, resource_dropped = rare.dropped
+    name, version, scope_schema_url = scope_texts
     return SpanRow._make(
-        (*fixed, *texts, resource, scope, attributes, events, row.strings(), adjusted_count)
+        (
+            *fixed,
+            *dropped,
+            rare.trace_state,
+            texts[0],
+            rare.status_message,
+            *texts[1:],
+            ResourceRow(
+                resource_attributes, rare.entity_refs, resource_dropped, resource_schema_url
+            ),
+            ScopeRow(name, version, rare.scope_attributes, scope_dropped, scope_schema_url),
+            attributes,
+            events,
+            rare.links,
+            adjusted_count,
+        )
     )
+
+
+class _Rare(NamedTuple):
+    """What few spans have; see the column of that name."""
+
+    dropped: tuple[int, ...] = (0, 0, 0, 0, 0)
+    trace_state: str = ""
+    status_message: str = ""
+    scope_attributes: tuple[bytes, ...] = ()
+    entity_refs: tuple[bytes, ...] = ()
+    links: tuple[bytes, ...] = ()
+
+
+def _read_rare(data: bytes) -> _Rare:
+    if not data:
+        return _Rare()
+    row = Reader(data)
+    lists = row.fields(_DROPPED), row.text(), row.text()
+    return _Rare(*lists, *(tuple(row.strings()) for _ in range(3)))
 
 
 def traces_data(trace_id: str, spans: Iterable[SpanRow]) -> TracesData:

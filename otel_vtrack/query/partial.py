@@ -117,7 +117,7 @@ def _of_span(trace_id: str, span: SpanRow, said: Said) -> Whole:
             start_time_ns=start,
             span_id=span.span_id,
             name=span.name.encode(),
-            service_name=said.service_name,
+            service_name=span.resource.attributes.get("service.name")[1],
             version=said.version,
             environment=said.environment,
             deployment_id=said.deployment_id,

@@ -17,15 +17,8 @@ SELECT
     s.start_time,
     s.duration_ns,
     s.status_code,
-    s.dropped_attributes_count,
-    s.dropped_events_count,
-    s.dropped_links_count,
-    s.scope_dropped_attributes_count,
-    s.resource_dropped_attributes_count,
     s.adjusted_count,
-    s.trace_state,
     s.name,
-    s.status_message,
     s.experiment,
     s.git_commit,
     s.git_branch,
@@ -33,16 +26,14 @@ SELECT
     s.repository_url,
     s.resource_attributes,
     s.resource_attribute_types,
-    s.resource_entity_refs,
     s.resource_schema_url,
     s.scope_name,
     s.scope_version,
-    s.scope_attributes,
     s.scope_schema_url,
     s.attributes,
     s.attribute_types,
     s.events,
-    s.links
+    s.rare
 FROM spans AS s
 WHERE (toStartOfMinute(s.start_time), s.trace_id, s.span_id) IN
 (

@@ -1,11 +1,11 @@
 -- Which spans has a trace, every field of OTLP included? In no order; a retried one may come twice.
 --
 -- Columns as they are, for query.export to decode: each function costs more to analyse than a
--- column to read. First what was concluded of a span, then what was sent. The minutes, in
--- seconds since 1970, are what finds the spans quickly, as parts are sorted by them.
+-- column to read. First what was concluded of a span, then what was sent; `rare` has what few
+-- spans have. The minutes, in seconds since 1970, are what finds the spans quickly, as parts
+-- are sorted by them.
 
 SELECT
-    service_name,
     version,
     environment,
     deployment_id,
@@ -26,15 +26,8 @@ SELECT
     start_time,
     duration_ns,
     status_code,
-    dropped_attributes_count,
-    dropped_events_count,
-    dropped_links_count,
-    scope_dropped_attributes_count,
-    resource_dropped_attributes_count,
     adjusted_count,
-    trace_state,
     name,
-    status_message,
     experiment,
     git_commit,
     git_branch,
@@ -42,16 +35,14 @@ SELECT
     repository_url,
     resource_attributes,
     resource_attribute_types,
-    resource_entity_refs,
     resource_schema_url,
     scope_name,
     scope_version,
-    scope_attributes,
     scope_schema_url,
     attributes,
     attribute_types,
     events,
-    links
+    rare
 FROM spans
 PREWHERE trace_id = toFixedString(unhex({trace_id:String}), 16)
     AND toStartOfMinute(start_time) >= toDateTime({first_minute:UInt32}, 'UTC')
