@@ -4,6 +4,7 @@ import pytest
 
 from otel_vtrack.query import tags, trace_search, traces
 from otel_vtrack.record import trace_tags
+from otel_vtrack.store import sql
 
 
 @pytest.fixture
@@ -69,10 +70,7 @@ def test_the_tags_of_a_trace_are_found_without_reading_the_rest(store):
         " toFixedString(reinterpretAsString(cityHash64(number)), 16), 'on', -1 FROM numbers(100000)"
     )
     [row] = store.select("SELECT lower(hex(trace_id)) AS id FROM trace_tags LIMIT 1")
-    plan = store.select(
-        "EXPLAIN ESTIMATE SELECT value FROM tags_of_traces"
-        " WHERE trace_id IN (SELECT toFixedString(unhex({id:String}), 16))",
-        {"id": row["id"]},
-    )
+    statement = sql.text("queries", "tags/of_traces").rstrip().removesuffix(";")
+    plan = store.select(f"EXPLAIN ESTIMATE {statement}", {"trace_ids": [row["id"]]})
     assert plan[0]["rows"] <= 4 * 256
     assert list(tags.of_traces(store, [row["id"]])) == [row["id"]]
