@@ -28,7 +28,7 @@ from otel_vtrack.analysis.inference import estimate
 from otel_vtrack.analysis.metrics import DEFAULT, Direction, MetricQuery, Shape, Unit, parse
 from otel_vtrack.analysis.sample import Source
 from otel_vtrack.analysis.statistics import Estimate
-from otel_vtrack.analysis.units import FINISHED, Rows, Traces, Units
+from otel_vtrack.analysis.units import Rows, Traces, Units
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query.prices import Prices
 from otel_vtrack.store.client import Store
@@ -73,11 +73,11 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
                     " wider time range, or, if it only has spans in others' traces, compare it by"
                     " --metric entry_latency, span_latency:NAME or span_error_rate:NAME"
                 )
-    rows = traces.rows[traces.rows["rank"] < FINISHED]
+    rows = traces.finished
     # The engine reads what the next metrics need while this one is tested.
     with ThreadPoolExecutor(_READERS) as pool:
         coming = [pool.submit(source.units, metric, table) for metric in asked]
-        mix = confounding.mixes(source, rows)
+        mix = confounding.mixes(source, rows, traces.design)
         of_traces = confounding.chosen(mix, question.stratify_by, rows)
         measured: list[tuple[Units, Held]] = []
         wholes: list[_Examined] = []
@@ -85,7 +85,7 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
             units, held = each.result(), of_traces
             if units.metric.measured is Unit.SPAN:
                 # Their traces may be others: what began them may have a version of its own.
-                own = confounding.mixes(source, units.rows)
+                own = confounding.mixes(source, units.rows, units.design)
                 held = confounding.chosen(own, question.stratify_by, units.rows)
                 known = {one.dimension for one in mix}
                 mix += tuple(one for one in own if one.dimension not in known)
@@ -122,18 +122,22 @@ def _check(question: Question, metrics: Sequence[str]) -> None:
 
 
 def _sample(traces: Traces, side: int, version: str) -> Sample:
-    rows = traces.rows[traces.rows["side"] == side]
-    finished = rows[rows["rank"] < FINISHED]
-    count = len(finished)
+    began = int(np.count_nonzero(traces.rows["side"] == side))
+    # Column by column: whole rows are long.
+    places = traces.design.places[side - 1]
+    failed, start_ns, counts = (
+        traces.finished[name][places] for name in ("failed", "start_ns", "adjusted_count")
+    )
+    count = len(places)
     return Sample(
         version,
         count,
-        int(np.count_nonzero(finished["failed"])),
-        len(rows) - count,
-        int(finished["start_ns"].min()) if count else None,
-        int(finished["start_ns"].max()) if count else None,
+        int(np.count_nonzero(failed)),
+        began - count,
+        int(start_ns.min()) if count else None,
+        int(start_ns.max()) if count else None,
         traces.one_in[side - 1],
-        round(float(finished["adjusted_count"].sum(dtype=np.float64))),
+        round(float(counts.sum(dtype=np.float64))),
     )
 
 

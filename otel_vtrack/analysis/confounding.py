@@ -21,7 +21,7 @@ from otel_vtrack.analysis.compare import Level, Mix
 from otel_vtrack.analysis.data import Strata
 from otel_vtrack.analysis.inference import compare as tests
 from otel_vtrack.analysis.sample import DIMENSIONS, Source
-from otel_vtrack.analysis.units import Rows
+from otel_vtrack.analysis.units import Design, Rows
 
 NOTHING: Final = "none"
 """Asked for: hold nothing equal."""
@@ -89,24 +89,23 @@ def dimension(source: Source, name: str, rows: Rows) -> Dimension:
     )
 
 
-def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
+def mixes(source: Source, rows: Rows, design: Design) -> tuple[Mix, ...]:
     """Return the dimensions of which the versions saw a different mix, the most different first."""
-    _, every_cluster = np.unique(rows["cluster"], return_inverse=True)
     found: list[Mix] = []
     for name in DIMENSIONS:
-        # A trace that failed before it asked a model says nothing of which one is asked.
-        which = rows["model"] != 0 if name == "model" else slice(None)
-        told, clusters = rows[which], every_cluster[which]
-        sides = told["side"] == 2
-        if not sides.any() or sides.all():
+        told, of = rows, design
+        if name == "model" and not (asked := rows["model"] != 0).all():
+            # A trace that failed before it asked a model says nothing of which one is asked.
+            places = np.flatnonzero(asked)
+            told, of = rows[places], design.at(places)
+        if not of.sides.any() or of.sides.all():
             continue
-        if name == "user" and not _known_users(told, sides):
+        if name == "user" and not _known_users(told, of.sides):
             continue
-        of = dimension(source, name, told)
-        if len(of.hashes) < 2:
+        levels = dimension(source, name, told)
+        if len(levels.hashes) < 2:
             continue
-        weights = units.weights(told)
-        tested = tests.mix(of.codes, sides, clusters, weights)
+        tested = tests.mix(levels.codes, of.sides, of.clusters, of.weights, of=of.of())
         if tested.p_value is None or tested.cramers_v is None:
             continue
         if tested.p_value < _SURE and tested.cramers_v >= _APART:
@@ -115,17 +114,17 @@ def mixes(source: Source, rows: Rows) -> tuple[Mix, ...]:
                     name,
                     tested.p_value,
                     tested.cramers_v,
-                    _levels(source, of, told, sides),
-                    of.level_count,
-                    *(_count(told[side]) for side in (~sides, sides)),
+                    _levels(source, levels, told, of.sides),
+                    levels.level_count,
+                    *(_count(told["adjusted_count"][places]) for places in of.places),
                 )
             )
     return tuple(sorted(found, key=lambda each: -each.cramers_v))
 
 
-def _count(rows: Rows) -> int:
+def _count(adjusted: NDArray[np.float32]) -> int:
     """Count traces, those that some stand for among them."""
-    return round(float(rows["adjusted_count"].sum(dtype=np.float64)))
+    return round(float(adjusted.sum(dtype=np.float64)))
 
 
 def _known_users(rows: Rows, sides: NDArray[np.bool_]) -> bool:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from otel_vtrack.analysis.inference.tested import Tested
-from otel_vtrack.analysis.units import Units
+from otel_vtrack.analysis.units import Design, Units
 
 Floats = NDArray[np.float64]
 Labels = Callable[[int], dict[str, str]]
@@ -32,28 +33,46 @@ class Strata:
     decides: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Data:
     """The units of a metric as tests take them.
 
     Attributes:
-        weights: How many of the population each stands for; None where that is one each.
+        values: What was measured.
+        design: Of what.
     """
 
     values: Floats
-    sides: NDArray[np.bool_]
-    clusters: NDArray[np.int64]
-    weights: Floats | None = None
+    design: Design
+
+    @property
+    def sides(self) -> NDArray[np.bool_]:
+        """Which are the candidate's."""
+        return self.design.sides
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """Of which cluster each is."""
+        return self.design.clusters
+
+    @property
+    def weights(self) -> Floats | None:
+        """How many of the population each stands for; None where that is one each."""
+        return self.design.weights
 
     def where(self, chosen: NDArray[Any]) -> "Data":
         """Return some of them."""
-        weights = None if self.weights is None else self.weights[chosen]
-        return Data(self.values[chosen], self.sides[chosen], self.clusters[chosen], weights)
+        places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        return Data(self.values[places], self.design.at(places))
 
-    @property
+    @cached_property
     def by_side(self) -> "tuple[Data, Data]":
         """The baseline's and the candidate's."""
-        return self.where(~self.sides), self.where(self.sides)
+        first, second = (
+            Data(self.values[places], design)
+            for places, design in zip(self.design.places, self.design.by_side, strict=True)
+        )
+        return first, second
 
     def mean(self) -> float:
         """Return what it is on average in the population."""
@@ -63,25 +82,30 @@ class Data:
     def cluster_counts(self) -> tuple[int, int]:
         """Of the baseline and of the candidate; one with turns of both counts for both."""
         first, second = (
-            int(np.count_nonzero(np.bincount(self.clusters[side])))
-            for side in (~self.sides, self.sides)
+            int(np.count_nonzero(np.bincount(side.clusters))) for side in self.design.by_side
         )
         return first, second
 
     def test(
         self, how: Callable[..., Tested], strata: NDArray[Any] | None = None, values: Any = None
     ) -> Tested:
-        """Run a test over all."""
+        """Run a test over all; over all of them as they are, once."""
+        if strata is not None or values is not None:
+            return self._test(how, strata, values)
+        if how not in self._tested:
+            self._tested[how] = self._test(how, None, None)
+        return self._tested[how]
+
+    @cached_property
+    def _tested(self) -> dict[Callable[..., Tested], Tested]:
+        return {}
+
+    def _test(self, how: Callable[..., Tested], strata: NDArray[Any] | None, values: Any) -> Tested:
         given = self.values if values is None else values
-        return how(given, self.sides, self.clusters, strata, self.weights)
+        of = self.design.of(strata)
+        return how(given, self.sides, self.clusters, strata, self.weights, of=of)
 
 
 def data_of(units: Units) -> Data:
-    """Number the clusters of units."""
-    _, clusters = np.unique(units.rows["cluster"], return_inverse=True)
-    return Data(
-        np.ascontiguousarray(units.values),
-        units.is_candidate,
-        clusters.astype(np.int64),
-        units.weights,
-    )
+    """Return the units of a metric as tests take them."""
+    return Data(np.ascontiguousarray(units.values), units.design)

@@ -25,7 +25,7 @@ from otel_vtrack.analysis.inference.contrast import FEWEST_CLUSTERS
 from otel_vtrack.analysis.inference.tested import Tested
 from otel_vtrack.analysis.metrics import Shape
 from otel_vtrack.analysis.statistics import Estimate
-from otel_vtrack.analysis.units import Units
+from otel_vtrack.analysis.units import Design, Units
 
 ENOUGH_CLUSTERS: Final = FEWEST_CLUSTERS
 """Fewest sessions, or traces without one, of each version from which anything is concluded.
@@ -248,7 +248,7 @@ def _tail(data: Data, strata: NDArray[Any] | None, p95: Figure, *, relative: boo
     if not above.any():
         return None
     tested = data.test(tests.proportions, strata, above)
-    exceeding = Data(above, data.sides, data.clusters, data.weights)
+    exceeding = Data(above, data.design)
     shares = [
         estimate.proportion(side.values, side.clusters, side.weights) for side in exceeding.by_side
     ]
@@ -367,7 +367,8 @@ def examples(units: Units, *, up: bool | None, strata: Strata | None) -> tuple[s
         chosen &= units.codes == int(np.argmax(second - first))
     elif strata is not None and strata.decides:
         chosen &= strata.codes == _worst(units, strata, up=bool(up))
-    values, rows = units.values[chosen], units.rows[chosen]
+    places = np.flatnonzero(chosen)
+    values, trace_ids = units.values[places], units.rows["trace_id"][places]
     if not len(values):
         return ()
     if units.metric.shape is Shape.SHARE:
@@ -378,14 +379,14 @@ def examples(units: Units, *, up: bool | None, strata: Strata | None) -> tuple[s
         at = np.argsort(np.abs(values - wanted), kind="stable")
     found: dict[str, None] = {}
     for index in at[: 50 * _EXAMPLES]:
-        found[rows["trace_id"][index].tobytes().hex()] = None
+        found[trace_ids[index].tobytes().hex()] = None
         if len(found) == _EXAMPLES:
             break
     return tuple(found)
 
 
 def _worst(units: Units, strata: Strata, *, up: bool) -> int:
-    data = Data(units.values, units.is_candidate, np.zeros(0, np.int64))
+    data = Data(units.values, Design(units.is_candidate, np.zeros(0, np.int64)))
     first, second = alike.sides_of(data, strata.codes)
     sums = [
         np.bincount(strata.codes[side], units.values[side], minlength=len(first))

@@ -246,8 +246,12 @@ class Source:
         value = next(
             (each for each in ("value", "value_hash") if each in (rows.dtype.names or ())), ""
         )
-        keys = (rows[value], rows["trace_hash"]) if value else (rows["trace_hash"],)
-        return rows[np.lexsort(keys)]
+        hashes = rows["trace_hash"]
+        if value:
+            return rows[np.lexsort((rows[value], hashes))]
+        # As the engine reads them, unless from several parts.
+        in_order = bool((hashes[1:] >= hashes[:-1]).all())
+        return rows if in_order else rows[np.argsort(hashes, kind="stable")]
 
     def units(self, metric: Metric, table: Prices) -> Units:
         """Return what a metric measures.
@@ -264,10 +268,10 @@ class Source:
             return self.usage.tokens(metric, table, with_cost="cost" in asked)
         if metric.kind == "cost":
             return self.usage.costs(metric, table)
-        rows = self.traces().rows
-        rows = rows[rows["rank"] < FINISHED]
+        traces = self.traces()
+        rows = traces.finished
         values = rows["ms"] if metric.kind == "latency" else rows["failed"].astype(np.float64)
-        return Units(metric, values, rows)
+        return Units(metric, values, rows, known_design=traces.design)
 
     # Spans
 

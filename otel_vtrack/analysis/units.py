@@ -1,11 +1,13 @@
 """What is compared, as arrays: traces, and what a metric measures of them."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from otel_vtrack.analysis.inference import contrast
 from otel_vtrack.analysis.metrics import Metric
 
 FINISHED: Final = 2
@@ -14,7 +16,58 @@ FINISHED: Final = 2
 Rows = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots, as the next one: what several metrics need is worked out once.
+@dataclass(frozen=True)
+class Design:
+    """Of which version units are and which depend on each other, whatever was measured of them.
+
+    Attributes:
+        sides: Which are the candidate's.
+        clusters: Of which cluster each is.
+        weights: How many of the population each stands for; None where that is one each.
+    """
+
+    sides: NDArray[np.bool_]
+    clusters: NDArray[np.int64]
+    weights: NDArray[np.float64] | None = None
+
+    def of(self, strata: NDArray[Any] | None = None) -> contrast.Units:
+        """Return the same as contrasts need it, made once for each array of strata."""
+        # With the array, so that no other one gets its id.
+        known = self._made.get(id(strata))
+        if known is None:
+            made = contrast.units(self.sides, self.clusters, strata, self.weights)
+            known = self._made[id(strata)] = strata, made
+        return known[1]
+
+    @cached_property
+    def _made(self) -> dict[int, tuple[NDArray[Any] | None, contrast.Units]]:
+        return {}
+
+    @cached_property
+    def places(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where the baseline's are, and the candidate's."""
+        # Numbers, as all that is taken of some units is: by a mask it takes ten times as long.
+        return np.flatnonzero(~self.sides), np.flatnonzero(self.sides)
+
+    @cached_property
+    def by_side(self) -> "tuple[Design, Design]":
+        """The baseline's and the candidate's."""
+        return self.at(self.places[0]), self.at(self.places[1])
+
+    def at(self, places: NDArray[Any]) -> "Design":
+        """Return some of them."""
+        weights = None if self.weights is None else self.weights[places]
+        return Design(self.sides[places], self.clusters[places], weights)
+
+
+def design_of(rows: Rows) -> Design:
+    """Number the clusters of traces."""
+    _, clusters = np.unique(rows["cluster"], return_inverse=True)
+    return Design(rows["side"] == 2, clusters.astype(np.int64), weights(rows))
+
+
+@dataclass(frozen=True)
 class Traces:
     """Traces by their hash, sorted.
 
@@ -28,6 +81,17 @@ class Traces:
     one_in: tuple[int, int]
     partial: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
 
+    @cached_property
+    def finished(self) -> Rows:
+        """Those with a finished root."""
+        finished = self.rows["rank"] < FINISHED
+        return self.rows if finished.all() else self.rows[np.flatnonzero(finished)]
+
+    @cached_property
+    def design(self) -> Design:
+        """Of those with a finished root."""
+        return design_of(self.finished)
+
     def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return where traces are, and which are there."""
         known = self.rows["trace_hash"]
@@ -37,7 +101,7 @@ class Traces:
         return at, known[at] == hashes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Units:
     """What is compared by a metric.
 
@@ -48,6 +112,7 @@ class Units:
         codes: Of categories, as numbers from 0.
         categories: Their hashes.
         unpriced: Traces left out because a model has no price, and these models.
+        known_design: That of `rows`, where others have it as well.
     """
 
     metric: Metric
@@ -56,6 +121,12 @@ class Units:
     codes: NDArray[np.intp] | None = None
     categories: NDArray[np.uint64] | None = None
     unpriced: tuple[NDArray[np.uint8], tuple[str, ...]] = (np.zeros(0, np.uint8), ())
+    known_design: Design | None = None
+
+    @cached_property
+    def design(self) -> Design:
+        """Of which version they are, and what depends on each other."""
+        return self.known_design or design_of(self.rows)
 
     @property
     def is_candidate(self) -> NDArray[np.bool_]:
@@ -67,13 +138,15 @@ class Units:
         """How many of the population each stands for; None where that is one each."""
         return weights(self.rows)
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Units":
+    def where(self, chosen: NDArray[Any]) -> "Units":
         """Return some of them."""
+        chosen = np.flatnonzero(chosen)
         return replace(
             self,
             values=self.values[chosen],
             rows=self.rows[chosen],
             codes=None if self.codes is None else self.codes[chosen],
+            known_design=None,
         )
 
 

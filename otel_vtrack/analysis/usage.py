@@ -25,6 +25,8 @@ _SHARE: Final = 5
 """Tokens and cost are compared by a fifth of the traces that other metrics are: summing them over
 a trace's tree costs several times as much, and they vary less."""
 _FEW: Final = 2_000
+_EXACT: Final = float(1 << 53)
+"""Below this sums of whole numbers have no rounding errors."""
 _TOKENS: Final = np.dtype([("trace_hash", "<u8"), ("tokens", "<f8")])
 _SPAN: Final = np.dtype(
     [("trace_hash", "<u8"), ("at_ns", "<i8")]
@@ -111,8 +113,10 @@ class Usage:
         spans, dollars = np.concatenate(apart), np.concatenate(spent)
         # Of traces in several rows one row is a part; of theirs nothing counts.
         left = np.unique(np.concatenate(others))
-        kept = ~np.isin(spans["trace_hash"], left)
-        found = _by_trace(spans[kept], dollars[kept])
+        if len(left):
+            kept = np.flatnonzero(~np.isin(spans["trace_hash"], left))
+            spans, dollars = spans[kept], dollars[kept]
+        found = _by_trace(spans, dollars)
         left = left[traces.find(left)[1]]
         if len(left):
             walked, unknown = self._walk(left, bound, table)
@@ -199,13 +203,15 @@ def _dollars(spans: Rows, model: str, provider: str, table: Prices) -> NDArray[n
 
 def _by_trace(spans: Rows, dollars: NDArray[np.float64]) -> Rows:
     """Add up spans; in one order, as sums differ in their last digit by that."""
-    order = np.lexsort((spans["total"], dollars, spans["trace_hash"]))
-    spans, dollars = spans[order], dollars[order]
-    hashes, numbers = np.unique(spans["trace_hash"], return_inverse=True)
+    totals = spans["total"]
+    # Whole numbers add up to the same in any order, and so do equal ones.
+    exact = float(totals.sum()) < _EXACT
+    order = np.argsort(dollars) if exact else np.lexsort((totals, dollars))
+    hashes, numbers = np.unique(spans["trace_hash"][order], return_inverse=True)
     found = np.empty(len(hashes), _TRACE)
     found["trace_hash"] = hashes
-    found["tokens"] = np.bincount(numbers, spans["total"], len(hashes))
-    found["dollars"] = np.bincount(numbers, dollars, len(hashes))
+    found["tokens"] = np.bincount(numbers, totals[order], len(hashes))
+    found["dollars"] = np.bincount(numbers, dollars[order], len(hashes))
     found["costed"] = True
     return found
 

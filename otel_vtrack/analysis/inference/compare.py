@@ -1,5 +1,8 @@
 """Tests of two sides: ranks, means, ratios, shares, categories, and whether effects differ.
 
+Whoever tests the same units more than once gives them as `of`, in place of the columns that
+`contrast.units` makes it of.
+
 Sources, beyond those of `contrast`:
 
 - A. Vargha and H. D. Delaney, A critique and improvement of the CL common language effect size
@@ -59,6 +62,8 @@ def superiority(
     clusters: _Array,
     strata: _Array | None = None,
     weights: _Array | None = None,
+    *,
+    of: Units | None = None,
 ) -> Tested:
     """Test whether the candidate's values rank higher, whatever their distribution.
 
@@ -66,14 +71,13 @@ def superiority(
     half: 0.5 if neither. Its null hypothesis is 0.5, not that the distributions are equal.
     """
     values = np.asarray(values, np.float64)
-    of = contrasts.units(is_candidate, clusters, strata, weights)
+    of = of or contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
         return UNTESTED
     placed = placements(values, of)
     # Units have a say of half their stratum's effect each, so that the difference of the sides'
     # means is the effect: placements of both sides tell the same one twice.
-    cells = of.strata * 2 + of.is_candidate
-    counts = np.bincount(cells, of.weights, 2 * of.stratum_count)
+    cells, counts = of.cells, of.cell_counts
     sums = np.bincount(cells, contrasts.counted(placed, of), 2 * of.stratum_count)
     middles = sums / np.where(counts > 0, counts, 1)
     totals = of.candidates + of.baselines
@@ -98,9 +102,13 @@ def means(
     clusters: _Array,
     strata: _Array | None = None,
     weights: _Array | None = None,
+    *,
+    of: Units | None = None,
 ) -> Tested:
     """Test the difference of means; of strata, with an intercept each (fixed effects)."""
-    found, of = _contrast(values, is_candidate, clusters, strata, weights)
+    values = np.asarray(values, np.float64)
+    of = of or contrasts.units(is_candidate, clusters, strata, weights)
+    found = contrasts.contrast(values, of) if contrasts.usable(values) else None
     if found is None:
         return UNTESTED
     return _tested(found, of, _named("Welch t", "cluster-robust t", "fixed effects t", of))
@@ -112,6 +120,8 @@ def ratio_of_means(
     clusters: _Array,
     strata: _Array | None = None,
     weights: _Array | None = None,
+    *,
+    of: Units | None = None,
 ) -> Tested:
     """Test the candidate's mean relative to the baseline's; the estimate is the ratio minus 1.
 
@@ -121,7 +131,7 @@ def ratio_of_means(
     values = np.asarray(values, np.float64)
     if not contrasts.usable(values):
         return UNTESTED
-    of = contrasts.units(is_candidate, clusters, strata, weights)
+    of = of or contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
         return UNTESTED
     candidate, baseline = weighed_means(values, of)
@@ -235,8 +245,7 @@ def heterogeneity(
 
 def weighed_means(values: Floats, of: Units) -> tuple[float, float]:
     """Return the candidate's and the baseline's mean, strata weighed by n1 n0 / (n1 + n0)."""
-    cells = of.strata * 2 + of.is_candidate
-    sums = np.bincount(cells, contrasts.counted(values, of), 2 * of.stratum_count)
+    sums = np.bincount(of.cells, contrasts.counted(values, of), 2 * of.stratum_count)
     weights = of.candidates * of.baselines / (of.candidates + of.baselines)
     total = float(weights.sum())
     candidates, baselines = (np.where(each > 0, each, 1) for each in (of.candidates, of.baselines))
@@ -244,18 +253,6 @@ def weighed_means(values: Floats, of: Units) -> tuple[float, float]:
         float((weights * sums[1::2] / candidates).sum()) / total,
         float((weights * sums[0::2] / baselines).sum()) / total,
     )
-
-
-def _contrast(
-    values: _Array,
-    is_candidate: _Array,
-    clusters: _Array,
-    strata: _Array | None,
-    weights: _Array | None,
-) -> tuple[Contrast | None, Units]:
-    values = np.asarray(values, np.float64)
-    of = contrasts.units(is_candidate, clusters, strata, weights)
-    return contrasts.contrast(values, of) if contrasts.usable(values) else None, of
 
 
 def _tested(found: Contrast, of: Units, name: str) -> Tested:

@@ -24,7 +24,8 @@ each other, each with a chance of 1 / weight.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +57,26 @@ _LEAST_FREEDOM: Final = 0.99
 _LARGEST: Final = 1e300
 
 
-@dataclass(frozen=True, slots=True)
+class Pull(NamedTuple):
+    """How units tell on a contrast, whatever was measured of them.
+
+    Attributes:
+        sides: Of each unit 1 for the candidate and 0 for the baseline, less its stratum's mean.
+        pull: What each unit's value counts.
+        weighed: What each unit adds to `information`.
+        information: By which the sum of what values count is divided.
+        leverages: How much of its own residual each cluster explains.
+    """
+
+    sides: Floats
+    pull: Floats
+    weighed: Floats
+    information: float
+    leverages: Floats
+
+
+# Without slots: what several tests of the same units need is worked out once.
+@dataclass(frozen=True)
 class Units:
     """What a contrast needs to know of units, whatever was measured of them.
 
@@ -84,6 +104,34 @@ class Units:
     def comparable(self) -> bool:
         """Whether any stratum has units of both sides."""
         return bool(((self.candidates > 0) & (self.baselines > 0)).any())
+
+    @cached_property
+    def cells(self) -> Ints:
+        """Of each unit its stratum and side, as one number; odd for the candidate."""
+        return self.strata * 2 + self.is_candidate
+
+    @cached_property
+    def cell_counts(self) -> Floats:
+        """How many each cell has, by weight."""
+        counts = np.bincount(self.cells, self.weights, 2 * self.stratum_count)
+        return counts.astype(np.float64, copy=False)
+
+    @cached_property
+    def by_side(self) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+        """Where the candidate's are and of which clusters, and where the baseline's are."""
+        places = np.flatnonzero(self.is_candidate), np.flatnonzero(~self.is_candidate)
+        return (places[0], self.clusters[places[0]]), (places[1], self.clusters[places[1]])
+
+    @cached_property
+    def pull(self) -> Pull:
+        """How they tell where strata have no weights beyond n1 n0 / (n1 + n0)."""
+        return _pull(self, np.ones(self.stratum_count))
+
+    @cached_property
+    def apart(self) -> "Units":
+        """The same, had each a cluster of its own."""
+        count = len(self.is_candidate)
+        return replace(self, clusters=np.arange(count), cluster_count=count, independent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,25 +254,16 @@ def contrast(
     scaled = values / size if size > 0 else values
     scaled = scaled - scaled[0]
     limit = _NOTHING * float(np.abs(scaled).max())
-    totals = of.candidates + of.baselines
-    sides = of.is_candidate - (of.candidates / totals)[of.strata]
-    weight = np.ones(of.stratum_count) if weights is None else weights
-    pull = weight[of.strata] * sides
-    if of.weights is not None:
-        pull = pull * of.weights
-    weighed = pull * sides
-    information = float(weighed.sum())
+    sides, pull, weighed, information, leverages = (
+        of.pull if weights is None else _pull(of, weights)
+    )
     value = float((pull * scaled).sum()) / information
     if abs(value) <= limit:
         value = 0.0
+    totals = of.candidates + of.baselines
     middles = np.bincount(of.strata, counted(scaled, of), of.stratum_count) / totals
     residuals = scaled - middles[of.strata] - value * sides
     residuals[np.abs(residuals) <= limit] = 0.0
-    shares = _sums(weighed, of)
-    leverages = np.minimum(
-        1 - _NOTHING,
-        _explained(pull / np.sqrt(weight)[of.strata], shares, of) + shares / information,
-    )
     pulled = pull * residuals
     parts = _sums(pulled, of)
     # Pairs that all differ by the same cancel out but for rounding.
@@ -239,6 +278,19 @@ def contrast(
         return found
     skewness, imbalance = _skewness(pulled, weighed, of)
     return replace(found, skewness=skewness, imbalance=imbalance)
+
+
+def _pull(of: Units, weights: Floats) -> Pull:
+    sides = of.is_candidate - (of.candidates / (of.candidates + of.baselines))[of.strata]
+    pull = weights[of.strata] * sides
+    if of.weights is not None:
+        pull = pull * of.weights
+    weighed = pull * sides
+    information = float(weighed.sum())
+    shares = _sums(weighed, of)
+    explained = _explained(pull / np.sqrt(weights)[of.strata], shares, of)
+    leverages = np.minimum(1 - _NOTHING, explained + shares / information)
+    return Pull(sides, pull, weighed, information, leverages)
 
 
 def summed(
@@ -400,18 +452,19 @@ def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
     Of each side separately, as Welch does, and in proportion to what residuals of a stratum's side
     are; by the method of moments.
     """
-    cells = of.strata * 2 + of.is_candidate
-    counts = np.bincount(cells, of.weights, 2 * of.stratum_count)
-    squares = np.bincount(cells, counted(residuals * residuals, of), 2 * of.stratum_count)
-    sizes = np.sqrt(squares / np.where(counts > 0, counts, 1))[cells]
+    counts = of.cell_counts
+    squares = np.bincount(of.cells, counted(residuals * residuals, of), 2 * of.stratum_count)
+    sizes = np.sqrt(squares / np.where(counts > 0, counts, 1))[of.cells]
     scaled = pull * sizes
     if of.independent:
         return _sums(scaled * scaled, of)
     alike = np.divide(residuals, sizes, out=np.zeros_like(sizes), where=sizes > 0)
     variances = np.zeros(of.cluster_count)
-    for side in (of.is_candidate, ~of.is_candidate):
-        known = side & (scaled != 0)
-        own, pulls, found = of.clusters[known], scaled[known], alike[known]
+    for side, clusters in of.by_side:
+        own, pulls, found = clusters, scaled[side], alike[side]
+        known = pulls != 0
+        if not known.all():
+            own, pulls, found = own[known], pulls[known], found[known]
         if not len(own):
             continue
         between = share_between(found, own, of.cluster_count)
@@ -420,14 +473,23 @@ def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
     return variances
 
 
-def share_between(residuals: Floats, clusters: Ints, count: int) -> float:
-    """Return which share of the residuals' variance is between clusters, from 0 to 1."""
+def share_between(
+    residuals: Floats, clusters: Ints, count: int, sums: npt.NDArray[Any] | None = None
+) -> float:
+    """Return which share of the residuals' variance is between clusters, from 0 to 1.
+
+    Args:
+        residuals: One a unit.
+        clusters: From 0 up.
+        count: Of clusters.
+        sums: Of the clusters' residuals, where they are known.
+    """
     sizes = np.bincount(clusters, minlength=count)
     pairs = float((sizes * sizes).sum()) - len(clusters)
     # Not `@`: of as many numbers BLAS starts threads, and waits for them longer than it adds up.
     squares = float((residuals * residuals).sum())
     if pairs <= 0 or squares <= 0:
         return 0.0
-    sums = np.bincount(clusters, residuals, count)
-    alike = (float((sums * sums).sum()) - squares) / pairs
+    known = np.bincount(clusters, residuals, count) if sums is None else sums
+    alike = (float((known * known).sum()) - squares) / pairs
     return min(1.0, max(0.0, alike / (squares / len(clusters))))

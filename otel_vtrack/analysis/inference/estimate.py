@@ -157,7 +157,10 @@ def mean_of(
     squared = sizes if weights is None else np.bincount(clusters, given * given, count)
     leverages = np.minimum(1 - 1e-12, sizes / total)
     sums = np.bincount(clusters, residuals if weights is None else residuals * given, count)
-    between = contrasts.share_between(residuals, clusters, count) if count < total else 0.0
+    between = 0.0
+    if count < total:
+        plain = sums if weights is None else None
+        between = contrasts.share_between(residuals, clusters, count, plain)
     found = contrasts.summed(
         (first + middle) * size,
         sums / np.sqrt(1 - leverages) * (size / total),

@@ -17,7 +17,6 @@ Sources, beyond those of `contrast`:
 """
 
 import math
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -40,17 +39,18 @@ def proportions(
     clusters: _Array,
     strata: _Array | None = None,
     weights: _Array | None = None,
+    *,
+    of: Units | None = None,
 ) -> Tested:
     """Test the difference of two shares; of strata, both weighed by n1 n0 / (n1 + n0)."""
     values = np.asarray(successes, np.float64)
-    of = contrasts.units(is_candidate, clusters, strata, weights)
+    of = of or contrasts.units(is_candidate, clusters, strata, weights)
     found = contrasts.contrast(values, of, skewed=False)
     if found is None:
         return UNTESTED
     if found.error is None and not of.independent:
         return Tested(Estimate(found.value), None, None, None, None, "")
-    cells = of.strata * 2 + of.is_candidate
-    hits = np.bincount(cells, contrasts.counted(values, of), 2 * of.stratum_count)
+    hits = np.bincount(of.cells, contrasts.counted(values, of), 2 * of.stratum_count)
     both = (of.candidates > 0) & (of.baselines > 0)
     ones, zeros = hits[1::2][both], hits[0::2][both]
     candidates, baselines = of.candidates[both], of.baselines[both]
@@ -124,12 +124,10 @@ def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float
     """Return by how much clusters raise the variance, and the freedom of that estimate."""
     if of.independent:
         return 1.0, None
-    count = len(values)
-    apart = replace(of, clusters=np.arange(count), cluster_count=count, independent=True)
-    alone = contrasts.contrast(values, apart, skewed=False)
+    alone = contrasts.contrast(values, of.apart, skewed=False)
     if alone is None or not alone.error or not found.error:
         # Where all succeeded or all failed, they may have done so by the cluster.
-        return count / of.cluster_count, found.freedom
+        return len(values) / of.cluster_count, found.freedom
     return max(1.0, (found.error / alone.error) ** 2), found.freedom
 
 

@@ -69,10 +69,15 @@ class _Design:
 
 
 def mix(
-    codes: _Array, is_candidate: _Array, clusters: _Array, weights: _Array | None = None
+    codes: _Array,
+    is_candidate: _Array,
+    clusters: _Array,
+    weights: _Array | None = None,
+    *,
+    of: contrasts.Units | None = None,
 ) -> Mix:
     """Test whether both sides saw the same mix of levels (routes, models, users)."""
-    found = categories(codes, is_candidate, clusters, weights=weights)
+    found = categories(codes, is_candidate, clusters, weights=weights, of=of)
     if found.estimate is None:
         return Mix(None, None)
     return Mix(found.p_value, found.estimate.value)
@@ -84,6 +89,8 @@ def categories(
     clusters: _Array,
     strata: _Array | None = None,
     weights: _Array | None = None,
+    *,
+    of: contrasts.Units | None = None,
 ) -> Tested:
     """Test whether shares of categories are the same on both sides.
 
@@ -91,7 +98,7 @@ def categories(
     them, 1 if they have nothing in common. The statistic is chi-square divided by the design effect
     of the clusters. Of strata it is that of how far the sides are apart within them, all added up.
     """
-    of = contrasts.units(is_candidate, clusters, strata, weights)
+    of = of or contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
         return UNTESTED
     levels, count = contrasts.compact(np.asarray(codes))
