@@ -1,4 +1,4 @@
--- Which traces have more than one row? Their hashes.
+-- Which traces have more than one row? Their hashes, by which the table is sorted.
 
 SELECT cityHash64(t.trace_id) AS trace_hash
 FROM traces AS t
@@ -7,4 +7,5 @@ WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_i
     AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
     AND t.experiment = {experiment:String}
 GROUP BY trace_hash
-HAVING count() > 1;
+HAVING count() > 1
+SETTINGS optimize_aggregation_in_order = 1;

@@ -4,8 +4,9 @@
 -- Of a trace with more rows each that may be its root's is here as if it were all: which these
 -- are tells analysis/partial_traces, and what they are analysis/whole_traces. With `any_version`
 -- the root may be anywhere. Columns have one width, so that the bytes of the answer are an array:
--- texts are their hashes, 0 for none, which analysis/levels spells out. Rows are small, and are
--- read faster at once than column by column.
+-- texts are their hashes, 0 for none, which analysis/levels spells out.
+--
+-- By its own measures the engine would read blocks of some thousand rows, on one thread.
 
 SELECT
     t.trace_id,
@@ -65,4 +66,4 @@ FROM
         AND /*?row*/ 1 /*row?*/
 ) AS t
 WHERE /*?whole*/ 1 /*whole?*/
-SETTINGS optimize_move_to_prewhere = 0;
+SETTINGS preferred_block_size_bytes = 16000000, merge_tree_min_rows_for_concurrent_read = 40000, merge_tree_min_bytes_for_concurrent_read = 1000000;

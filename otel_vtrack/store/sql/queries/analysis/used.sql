@@ -46,6 +46,8 @@ FROM
             AND t.experiment = {experiment:String}
             AND t.root.version IN ({baseline_version:String}, {candidate_version:String})
             AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(t.root.version = {baseline_version:String}, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
+            AND ({service_name:String} = '' OR t.root.service_name = {service_name:String})
+            AND ({environment:String} = '' OR t.root.environment = {environment:String})
             AND /*?row*/ 1 /*row?*/
     ) AS t
     -- What is not alone has no need to be aligned: it is only named.
@@ -54,4 +56,4 @@ FROM
         if(t.alone, t.billing, arrayResize([(0, '', '', 0, 0, '')]::Array(Tuple(span UInt32, model String, provider String, cache_read_input_tokens UInt64, cache_creation_input_tokens UInt64, cost String)), least(1, length(t.usage) + length(t.billing)))) AS bill
 ) AS u
 GROUP BY u.alone, u.model, u.provider
-SETTINGS optimize_move_to_prewhere = 0;
+SETTINGS preferred_block_size_bytes = 16000000;
