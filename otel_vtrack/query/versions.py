@@ -1,6 +1,7 @@
 """Finds versions: what telemetry tells of them, and what people say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,10 @@ ALIAS_SIGN: Final = "@"
 """Before an alias, wherever a version is named."""
 
 _FEWEST_TRACES: Final = 500
+_PLACES: Final = "versions/places"
+_TOLD: Final = "versions/told"
+_OF_TOLD: Final = ("v.flags", "v.aliases", "v.note")
+"""In conditions and orders that ask for what is told of versions."""
 
 
 class Place(NamedTuple):
@@ -200,21 +205,31 @@ def _rows(
     where = asked.where
     if after is not None:
         where = f"({where}) AND {asked.order.after(after, asked.texts)}"
-    return store.query(
-        "versions/search",
-        {
-            **named._asdict(),
-            "any_version": int(any_version),
-            "wanted": wanted,
-            **asked.parameters,
-        },
-        {
-            "where": where,
-            "places": asked.places,
-            "order": asked.order.sql,
-            "place": asked.order.place,
-        },
-    )
+    bound = {**named._asdict(), "any_version": int(any_version), **asked.parameters}
+    parts = {"places": asked.places}
+    found = {"where": where, "order": asked.order.sql, "place": asked.order.place}
+    if not any(each in part for each in _OF_TOLD for part in found.values()):
+        found |= {"told": "", "telling": ""}
+    with ThreadPoolExecutor(2) as pool:
+        beside = [pool.submit(_read, store, name, bound, parts) for name in (_PLACES, _TOLD)]
+        rows = store.query("versions/search", bound | {"wanted": wanted}, parts | found)
+        places, told = (each.result() for each in beside)
+    if any(_key(row) not in places for row in rows):
+        # Of one that came in between.
+        places = _read(store, _PLACES, bound, parts)
+    nothing = {"flags": [], "aliases": [], "note": ""}
+    return [row | places[_key(row)] | told.get(_key(row), nothing) for row in rows]
+
+
+def _read(
+    store: Store, name: str, bound: Mapping[str, Any], parts: Mapping[str, str]
+) -> dict[Named, dict[str, Any]]:
+    rows = store.query(name, bound, parts)
+    return {_key(row): row for row in rows}
+
+
+def _key(row: Mapping[str, Any]) -> Named:
+    return Named(row["experiment"], row["service_name"], row["version"])
 
 
 def _used(
