@@ -1,11 +1,12 @@
 """Adds up what versions used: tokens and cost of the traces whose root they made."""
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from otel_vtrack.query import partial, tokens
+from otel_vtrack.query import partial, prices, tokens
 from otel_vtrack.query.prices import Prices
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.tokens import Cost, TokenUsage
@@ -14,8 +15,11 @@ from otel_vtrack.store.client import Store
 MOST_TRACES: Final = 10_000
 """Traces that are added up one by one; of more a sample is taken."""
 
-_HEAD: Final = struct.Struct("<Idq")
-"""Number of the version, as how many the trace counts, and when it began."""
+_HEAD: Final = struct.Struct("<Id?")
+"""Number of the version, as how many its traces count, and whether spans add up as they are."""
+_SUMS: Final = struct.Struct("<?6Q")
+"""Whether it is not known what they cost; input, output, total, cached, and what was taken."""
+_AT: Final = struct.Struct("<q")
 _DAY_NS: Final = 86_400_000_000_000
 _EARLIEST_NS: Final = -(1 << 63)
 _LATEST_NS: Final = (1 << 63) - 1
@@ -74,6 +78,10 @@ class _Sum:
             ]
             self._unknown.update(cost.unknown_models)
 
+    def add_spans(self, weight: float, spans: "_Spans", table: Prices) -> None:
+        """Add spans of one model, of which none stands for another."""
+        self.add(weight, spans.used, _cost(spans, table))
+
     def usage(self, one_in: int) -> Usage | None:
         """Return the sum, or None of nothing."""
         if not self._used and not self._costs:
@@ -125,13 +133,74 @@ def of_versions(
         }
         rows = Reader(store.binary("versions/usage", asked, {"places": places}))
         while rows.more:
-            number, weight, at_ns = rows.fields(_HEAD)
-            edges = rows.numbers("Q")
-            usage = partial.usage(rows)
-            billing = partial.billing(rows)
-            sums[alike[number - 1]].add(
-                weight,
-                tokens.usage(usage, edges, billing),
-                tokens.cost(usage, edges, billing, table, at_ns),
-            )
+            number, weight, alone = rows.fields(_HEAD)
+            spans = _spans(rows)
+            found = sums[alike[number - 1]]
+            if alone:
+                found.add_spans(weight, spans, table)
+            for _ in range(rows.length()):
+                (at_ns,) = rows.fields(_AT)
+                edges = rows.numbers("Q")
+                usage = partial.usage(rows)
+                billing = partial.billing(rows)
+                found.add(
+                    weight,
+                    tokens.usage(usage, edges, billing),
+                    tokens.cost(usage, edges, billing, table, at_ns),
+                )
     return [each.usage(one_in) for each, one_in in zip(sums, ones_in, strict=True)]
+
+
+class _Spans(NamedTuple):
+    """Spans of one model.
+
+    Attributes:
+        dark: Whether they tell totals alone, which do not say what they cost.
+        used: The sum of what they report.
+        taken: Likewise, and what caches gave beside the input in it.
+        columns: When each began, and its input, output, and what a cache gave and took.
+    """
+
+    model: str
+    provider: str
+    dark: bool
+    used: TokenUsage
+    taken: int
+    columns: tuple[Sequence[int], ...]
+
+
+def _spans(rows: Reader) -> _Spans:
+    model, provider = rows.text(), rows.text()
+    dark, *used, taken = rows.fields(_SUMS)
+    began = memoryview(rows.packed(8)).cast("q")
+    counts = [memoryview(rows.packed(8)).cast("Q") for _ in range(4)]
+    return _Spans(model, provider, dark, TokenUsage(*used), taken, (began, *counts))
+
+
+def _cost(spans: _Spans, table: Prices) -> Cost:
+    """Say what spans cost: by their sums, if their model costs the same whenever it is used."""
+    if not spans.model:
+        return Cost(0, 0, 0, (tokens.NO_MODEL,))
+    unknown = Cost(0, 0, 0, (spans.model,))
+    if spans.dark:
+        return unknown
+    used, rate = spans.used, table.rate(spans.model, spans.provider)
+    if rate is not None:
+        charge = rate.charge(
+            prices.Tokens(
+                spans.taken,
+                used.output_tokens,
+                used.cache_read_input_tokens,
+                used.cache_creation_input_tokens,
+            )
+        )
+        return Cost(charge.input, charge.output, charge.input + charge.output)
+    charges = [
+        table.charge(spans.model, spans.provider, prices.Tokens(*counts), at_ns)
+        for at_ns, *counts in zip(*spans.columns, strict=True)
+    ]
+    known = [each for each in charges if each is not None]
+    if len(known) < len(charges):
+        return unknown
+    taken, given = math.fsum(each.input for each in known), math.fsum(each.output for each in known)
+    return Cost(taken, given, taken + given)

@@ -1,7 +1,9 @@
+import random
+
 import pytest
 
 from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import prices, versions
+from otel_vtrack.query import partial, prices, tokens, versions
 from otel_vtrack.query.tokens import Cost, TokenUsage
 from otel_vtrack.query.versions import Flag
 
@@ -294,3 +296,60 @@ def test_usage_counts_what_agents_report_again_once(store, send, table):
     )
     found = versions.get(store, "1", usage_by=table).usage
     assert (found.tokens.input_tokens, found.cost.total_cost) == (300_000, 3.0)
+
+
+def used_in_some_way(pick):
+    """Attributes of a span that tells what it used, in one of many ways."""
+    told = llm(pick.choice(["big", "house", "gemini-2.5-pro"]), pick.randrange(9_000), 7)
+    counts = told["attributes"]
+    for name, likely in (
+        ("gen_ai.usage.cache_read.input_tokens", 0.3),
+        ("gen_ai.usage.total_tokens", 0.2),
+    ):
+        if pick.random() < likely:
+            counts[name] = pick.randrange(12_000)
+    if pick.random() < 0.25:
+        # A total alone.
+        del counts["gen_ai.usage.input_tokens"], counts["gen_ai.usage.output_tokens"]
+        counts["gen_ai.usage.total_tokens"] = 5
+    if pick.random() < 0.1:
+        del counts["gen_ai.request.model"]
+    if pick.random() < 0.1:
+        counts["gen_ai.usage.cost"] = 0.25
+    return told
+
+
+def test_usage_is_what_traces_say_one_by_one(store, send, tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text("built_in = true\n" + FILE + "cache_read = 1\n")
+    table = prices.load(path)
+    pick = random.Random(5)
+    sent = {"1": range(100, 160), "2": range(200, 260)}
+    for version, traces in sent.items():
+        spans = []
+        for trace in traces:
+            state = "ot=th:c" if trace % 5 == 0 else ""
+            for span in range(1 + trace % 4):
+                parent = {"parent": trace * 10 + pick.randrange(span)} if span else {}
+                told = used_in_some_way(pick) if pick.random() < 0.8 else {}
+                where = {"trace": trace, "span": trace * 10 + span, "trace_state": state}
+                spans.append({**where, **parent, **told})
+        pick.shuffle(spans)
+        # In several rows, and some spans twice.
+        for start in range(0, len(spans), 40):
+            send(*spans[start : start + 45], service__version=version)
+    for version, traces in sent.items():
+        found = versions.get(store, version, usage_by=table).usage
+        used, costs, unknown = [0.0] * 5, [0.0] * 3, set()
+        for whole in partial.traces(store, [trace.to_bytes(16, "big").hex() for trace in traces]):
+            usage = tokens.usage(whole.usage, whole.edges, whole.billing)
+            at_ns = whole.root.start_time_ns
+            cost = tokens.cost(whole.usage, whole.edges, whole.billing, table, at_ns)
+            for sums, more in ((used, usage or ()), (costs, cost[:3] if cost else ())):
+                for place, each in enumerate(more):
+                    sums[place] += whole.adjusted_count * each
+            unknown.update(cost.unknown_models if cost else ())
+        assert found.tokens == tuple(map(round, used))
+        assert found.cost[:3] == pytest.approx(costs)
+        assert set(found.cost.unknown_models) == unknown
+        assert unknown == {"big", "gemini-2.5-pro", "house", tokens.NO_MODEL}

@@ -1,10 +1,14 @@
--- What do the traces say they used whose root some versions made? One row a trace that reports any,
--- with the number of its version, from 1.
+-- What do the traces say they used whose root some versions made? One row for each number of a
+-- version, from 1, for each adjusted count, model and provider, and for each way to add it up.
 --
 -- Of one in so many traces of each version, chosen by their ids. Rows outside of a day around the
--- versions' own time are not read: no trace lasts that long. Columns as query.tokens takes them;
--- where no span that reports has another below it, nobody asks which is above which. The part is
--- what a filter of the search language says of places, here of the root's.
+-- versions' own time are not read: no trace lasts that long. The part is what a filter of the search
+-- language says of places, here of the root's.
+--
+-- Where no span that reports has another below it, and none tells a cost, spans add up as they are
+-- (`alone`), as in analysis/used: as sums, and as arrays with an element each. Such a span is `dark`
+-- if it tells a total alone, which does not say what it cost. `taken` is its input, and what a cache
+-- gave beside that. Other traces are an element each of `others`, columns as query.tokens takes them.
 
 WITH
     0xFFFFFFFFFFFFFFFF AS most,
@@ -13,43 +17,75 @@ WITH
         {experiments:Array(String)}, {service_names:Array(String)}, {versions:Array(String)}) AS keys,
     arrayMap(one_in -> intDiv(most, one_in), {ones_in:Array(UInt64)}) AS chosen
 SELECT
-    v.number AS number,
-    v.adjusted_count AS adjusted_count,
-    toUnixTimestamp64Nano(v.root.start_time) AS at_ns,
-    if(hasAny(arrayMap(edge -> toUInt32(bitAnd(edge, 0xFFFFFFFF)), v.edges), arrayConcat(v.usage.span, v.billing.span)), v.edges, []) AS edges,
-    v.usage AS usage,
-    v.billing AS billing
+    u.number,
+    u.adjusted_count,
+    u.alone,
+    bill.model,
+    bill.provider,
+    used.total_tokens > 0 AND used.input_tokens = 0 AND used.output_tokens = 0 AS dark,
+    sum(used.input_tokens),
+    sum(used.output_tokens),
+    sum(used.total_tokens),
+    sum(bill.cache_read_input_tokens),
+    sum(bill.cache_creation_input_tokens),
+    sum(used.input_tokens + if(bill.cache_read_input_tokens + bill.cache_creation_input_tokens > used.input_tokens, bill.cache_read_input_tokens + bill.cache_creation_input_tokens, 0)) AS taken,
+    groupArrayIf(u.at_ns, u.alone) AS at_ns,
+    groupArrayIf(used.input_tokens, u.alone) AS input,
+    groupArrayIf(used.output_tokens, u.alone) AS output,
+    groupArrayIf(bill.cache_read_input_tokens, u.alone) AS cache_read,
+    groupArrayIf(bill.cache_creation_input_tokens, u.alone) AS cache_creation,
+    groupArrayIf((u.at_ns, u.edges, u.usage, u.billing), NOT u.alone) AS others
 FROM
 (
     SELECT
-        min(t.root) AS root,
-        transform(cityHash64(toString(t.experiment), root.service_name, root.version), keys, arrayEnumerate(keys), 0)::UInt32 AS number,
-        toFloat64(max(t.adjusted_count)) AS adjusted_count,
-        root.environment AS environment,
-        root.deployment_id AS deployment_id,
-        groupUniqArrayArray(t.edges) AS edges,
-        groupUniqArrayArray(t.usage) AS usage,
-        groupUniqArrayArray(t.billing) AS billing
-    FROM traces AS t
-    WHERE t.experiment IN {experiments:Array(String)}
-        AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
-        AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
-        AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
-        AND t.trace_id IN
-        (
-            SELECT s.trace_id
-            FROM traces AS s
-            WHERE s.experiment IN {experiments:Array(String)}
-                AND s.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
-                AND s.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
-                AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
-                AND s.root.version IN {versions:Array(String)}
-                AND s.root.service_name IN {service_names:Array(String)}
-                AND cityHash64(s.trace_id) <= transform(cityHash64(toString(s.experiment), s.root.service_name, s.root.version), keys, chosen, 0::UInt64)
-        )
-    GROUP BY t.trace_id, t.experiment
-    HAVING number > 0
-        AND cityHash64(t.trace_id) <= chosen[number]
-        AND (notEmpty(usage) OR notEmpty(billing))
-) AS v
-WHERE /*?places*/ 1 /*places?*/;
+        v.number AS number,
+        v.adjusted_count AS adjusted_count,
+        toUnixTimestamp64Nano(v.root.start_time) AS at_ns,
+        v.usage AS usage,
+        v.billing AS billing,
+        arrayMap(edge -> toUInt32(bitAnd(edge, 0xFFFFFFFF)), v.edges) AS parents,
+        (arrayAll(cost -> cost = '', v.billing.cost)
+            AND v.usage.span = v.billing.span
+            AND length(arrayDistinct(v.usage.span)) = length(v.usage)
+            AND (length(v.usage) < 2 OR NOT hasAny(parents, v.usage.span)))::UInt8 AS alone,
+        if(NOT alone AND hasAny(parents, arrayConcat(v.usage.span, v.billing.span)), v.edges, []) AS edges
+    FROM
+    (
+        SELECT
+            min(t.root) AS root,
+            transform(cityHash64(toString(t.experiment), root.service_name, root.version), keys, arrayEnumerate(keys), 0)::UInt32 AS number,
+            toFloat64(max(t.adjusted_count)) AS adjusted_count,
+            root.environment AS environment,
+            root.deployment_id AS deployment_id,
+            groupUniqArrayArray(t.edges) AS edges,
+            arraySort(groupUniqArrayArray(t.usage)) AS usage,
+            arraySort(groupUniqArrayArray(t.billing)) AS billing
+        FROM traces AS t
+        WHERE t.experiment IN {experiments:Array(String)}
+            AND t.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+            AND t.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+            AND cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
+            AND t.trace_id IN
+            (
+                SELECT s.trace_id
+                FROM traces AS s
+                WHERE s.experiment IN {experiments:Array(String)}
+                    AND s.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
+                    AND s.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
+                    AND cityHash64(s.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, arrayMin({ones_in:Array(UInt64)}))
+                    AND s.root.version IN {versions:Array(String)}
+                    AND s.root.service_name IN {service_names:Array(String)}
+                    AND cityHash64(s.trace_id) <= transform(cityHash64(toString(s.experiment), s.root.service_name, s.root.version), keys, chosen, 0::UInt64)
+            )
+        GROUP BY t.trace_id, t.experiment
+        HAVING number > 0
+            AND cityHash64(t.trace_id) <= chosen[number]
+            AND (notEmpty(usage) OR notEmpty(billing))
+    ) AS v
+    WHERE /*?places*/ 1 /*places?*/
+) AS u
+-- What is not alone has no need to be aligned, nor to be there more than once.
+ARRAY JOIN
+    if(u.alone, u.usage, [(0, 0, 0, 0)]::Array(Tuple(span UInt32, input_tokens UInt64, output_tokens UInt64, total_tokens UInt64))) AS used,
+    if(u.alone, u.billing, [(0, '', '', 0, 0, '')]::Array(Tuple(span UInt32, model String, provider String, cache_read_input_tokens UInt64, cache_creation_input_tokens UInt64, cost String))) AS bill
+GROUP BY u.number, u.adjusted_count, u.alone, bill.model, bill.provider, dark;
