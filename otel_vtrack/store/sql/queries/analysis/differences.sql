@@ -176,4 +176,6 @@ FROM
 GROUP BY kind, key, value
 HAVING length(traces) > 2 OR kind IN ('', 'SESSION', 'MINUTE', 'ROUTE', 'WEIGHT')
 ORDER BY length(traces) DESC, kind, key, value
-LIMIT 100 BY kind, key, if(kind = 'ROUTE', value, '');
+LIMIT 100 BY kind, key, if(kind = 'ROUTE', value, '')
+-- Not in blocks of some hundred spans, as attributes take much room.
+SETTINGS preferred_block_size_bytes = 16000000;
