@@ -1,6 +1,7 @@
 import math
 import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -527,6 +528,18 @@ def test_cost_is_that_of_a_trace_s_info_and_names_models_without_a_price(store, 
         assert estimate.value == pytest.approx(np.mean(costs))
     assert (found.unpriced_count, found.unpriced_models) == (9, ("nobody's",))
     assert "9 traces without a price left out (nobody's)" in found.summary
+
+
+def test_models_without_a_price_are_those_of_the_place_that_is_compared(store, send):
+    for number, (version, place) in enumerate(product("AB", ("production", "staging"))):
+        usage = {"gen_ai.usage.input_tokens": 5, "gen_ai.request.model": f"nobody's in {place}"}
+        send(
+            *({"trace": 40 * number + n + 1, "attributes": usage} for n in range(30)),
+            service__version=version,
+            deployment__environment__name=place,
+        )
+    found = one(store, asking("cost", environment="staging"))
+    assert (found.unpriced_count, found.unpriced_models) == (60, ("nobody's in staging",))
 
 
 def test_a_filter_and_groups_restrict_to_what_they_say(store, fill):
