@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import analysis, forwarding, receive, sdk_cost, whole
+from benchmarks import analysis, forwarding, moving, receive, sdk_cost, whole
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
         ("Forwarding, beside other agents", forwarding.main),
         ("The whole path, 10 M spans", whole.main),
         ("The analysis of versions, 10 M spans", analysis.main),
+        ("Export and import", moving.main),
     ):
         print(f"\n== {title}\n", flush=True)
         run()

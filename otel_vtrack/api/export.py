@@ -57,7 +57,7 @@ def _export_telemetry(
         batches=[
             export_pb2.TelemetryBatch(
                 experiment=batch.experiment,
-                otlp=batch.otlp.SerializeToString(),
+                otlp=batch.otlp,
                 item_count=batch.item_count,
                 adjusted_count=batch.adjusted_count,
             )

@@ -5,33 +5,32 @@ shifts when more arrives. What arrives behind the place of an export comes with 
 before does not.
 """
 
-import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from google.protobuf.message import Message
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import export, trace_search
-from otel_vtrack.query.export import ResourceRow, ScopeRow
+from otel_vtrack.query import trace_search
+from otel_vtrack.query.export_messages import Batch, Row, batches, rows
 from otel_vtrack.query.filter import compile_traces
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
-from otel_vtrack.wire.attributes import set_value
 
 DEFAULT_BYTES: Final = 4 << 20
 MOST_BYTES: Final = 32 << 20
-_MOST_ROWS: Final = 10_000
+_FEWEST_ROWS: Final = 1_000
+_MOST_ROWS: Final = 200_000
 _TRACES: Final = 100
 _MINUTE_NS: Final = 60_000_000_000
 
 EARLIEST_NS: Final = -(1 << 63)
 LATEST_NS: Final = (1 << 63) - 1
 _ALL_MINUTES: Final = (1 << 32) - 1
-_RECORD: Final = struct.Struct("<QQQiBIIII")
+# Where the engine writes them in a span: the first fields, of fixed length.
+_TRACE_ID: Final = slice(2, 18)
+_SPAN_ID: Final = slice(20, 28)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,29 +55,11 @@ class What:
     last_ns: int = LATEST_NS
 
 
-class Batch(NamedTuple):
-    """Telemetry of one experiment, as OTLP, and how many spans each one stands for."""
-
-    experiment: str
-    otlp: Message
-    item_count: int
-    adjusted_count: float = 0.0
-
-
 class Page(NamedTuple):
     """A page, and the key of the last on it; None if there is nothing behind it."""
 
     batches: list[Batch]
     place: list[Any] | None
-
-
-class _Record(NamedTuple):
-    """A log record as the store has it."""
-
-    experiment: str
-    resource: ResourceRow
-    scope: ScopeRow
-    record: LogRecord
 
 
 class Reads(NamedTuple):
@@ -94,8 +75,9 @@ class Reads(NamedTuple):
 
 
 FOUND_START: Final[list[Any]] = [""]
-SPANS_START: Final = [0, "0" * 32, EARLIEST_NS, "0" * 16]
-LOG_RECORDS_START: Final = ["", 0, 0]
+# Behind the key about how many rows make a page.
+SPANS_START: Final = [0, "0" * 32, EARLIEST_NS, "0" * 16, 4 * _FEWEST_ROWS]
+LOG_RECORDS_START: Final = ["", 0, 0, 4 * _FEWEST_ROWS]
 
 
 def size(asked: int) -> int:
@@ -111,154 +93,103 @@ def size(asked: int) -> int:
 
 def spans(store: Store, what: What, after: list[Any], max_bytes: int) -> Page:
     """Return the page of spans behind a key, as `Page.place` gave it or SPANS_START."""
-    minute, trace_id, start_ns, span_id = after
+    minute, trace_id, start_ns, span_id, count = after
     parameters: dict[str, Any] = {
         "after_minute": max(minute, what.first_minute),
         "after_trace_id": trace_id,
         "after_ns": start_ns,
         "after_span_id": span_id,
         "last_minute": what.last_minute,
-        **_common(what, max_bytes),
+        **_common(what, count),
     }
+
+    def around(hashes: list[str]) -> Reader:
+        return Reader(store.binary("export/span_groups", parameters | {"hashes": hashes}))
+
+    # Without a last minute the engine looks at the first rows of every part, whatever their time.
     for window in store.query("export/spans_window", parameters):
         parameters |= window
-    for place in store.query("export/spans_place", parameters):
-        parameters |= {
-            "last_minute": place["minute"],
-            "last_trace_id": place["trace_id"],
-            "last_start_ns": place["start_ns"],
-            "last_span_id": place["span_id"],
-        }
-        rows = Reader(store.binary("export/spans", parameters))
-        return Page(list(_span_batches(_each_span(rows))), list(place.values()))
+        read = store.messages("export/spans", parameters, "Span", most_bytes=max_bytes)
+        # None are found if what there was has just been deleted, to the last one.
+        if found := rows(read, max_bytes):
+            last = found[-1]
+            place = [
+                last.minute,
+                last.otlp[_TRACE_ID].hex(),
+                _signed(last.number),
+                last.otlp[_SPAN_ID].hex(),
+                _next_count(count, found, max_bytes),
+            ]
+            return Page(list(batches(_each_span(found), around)), place)
     return Page([], None)
+
+
+def _next_count(count: int, found: list[Row], max_bytes: int) -> int:
+    """Return about how many rows are to be on the next page."""
+    if sum(len(row.otlp) for row in found) >= max_bytes:
+        return min(max(len(found), _FEWEST_ROWS), _MOST_ROWS)
+    return min(max(2 * len(found), count), _MOST_ROWS)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _each_span(found: Iterable[Row]) -> Iterator[Row]:
+    """Leave out spans that came twice, which stand side by side."""
+    before = (b"", 0)
+    for row in found:
+        key = (row.otlp[: _SPAN_ID.stop], row.number)
+        if key != before:
+            yield row
+        before = key
 
 
 def log_records(store: Store, what: What, after: list[Any], max_bytes: int) -> Page:
     """Return the page of log records behind a key, or LOG_RECORDS_START; see `spans`."""
-    event_name, minute, record_id = after
+    event_name, minute, record_id, count = after
     parameters: dict[str, Any] = {
         "after_event_name": event_name,
         "after_minute": minute,
         "after_record_id": record_id,
-        **_common(what, max_bytes),
+        **_common(what, count),
     }
+
+    def around(hashes: list[str]) -> Reader:
+        return Reader(store.binary("export/log_record_groups", parameters | {"hashes": hashes}))
+
     for window in store.query("export/log_records_window", parameters):
         parameters |= {name: window[name] for name in ("last_event_name", "last_minute")}
-        for place in store.query("export/log_records_place", parameters):
-            parameters |= {
-                "last_event_name": place["event_name"],
-                "last_minute": place["minute"],
-                "last_record_id": place["record_id"],
-            }
-            rows = Reader(store.binary("export/log_records", parameters))
-            return Page(list(_record_batches(_each_record(rows))), list(place.values()))
+        read = store.messages("export/log_records", parameters, "LogRecord", most_bytes=max_bytes)
+        if found := rows(read, max_bytes):
+            last = found[-1]
+            place = [
+                LogRecord.FromString(last.otlp).event_name,
+                last.minute,
+                last.number,
+                _next_count(count, found, max_bytes),
+            ]
+            return Page(list(batches(_each_record(found), around)), place)
     return Page([], None)
 
 
-def _common(what: What, max_bytes: int) -> dict[str, Any]:
+def _each_record(found: Iterable[Row]) -> Iterator[Row]:
+    before = None
+    for row in found:
+        if row.number != before:
+            yield row
+        before = row.number
+
+
+def _common(what: What, count: int) -> dict[str, Any]:
     return {
         "experiment": what.experiment,
         "trace_ids": sorted({trace_id for trace_id, _ in what.traces}),
         "parts": [trace_id + experiment for trace_id, experiment in what.traces],
         "from_ns": what.from_ns,
         "last_ns": what.last_ns,
-        "max_rows": _MOST_ROWS,
-        "max_bytes": max_bytes,
+        "max_rows": count,
     }
-
-
-def _each_span(rows: Reader) -> Iterator[tuple[bytes, export.SpanRow]]:
-    before: tuple[bytes, bytes, int] | None = None
-    while rows.more:
-        trace_id = rows.fixed(16)
-        span = export.read_span(rows)
-        key = (trace_id, span.span_id, span.start_time_unix_nano)
-        if key != before:
-            yield trace_id, span
-        before = key
-
-
-def _span_batches(spans: Iterator[tuple[bytes, export.SpanRow]]) -> Iterator[Batch]:
-    data: dict[tuple[str, float], TracesData] = {}
-    counts: dict[tuple[str, float], int] = {}
-    groups: dict[Any, Any] = {}
-    for trace_id, span in spans:
-        key = (span.experiment, span.adjusted_count)
-        outer = (*key, span.resource)
-        if outer not in groups:
-            whole = data.setdefault(key, TracesData())
-            groups[outer] = export.add_resource(whole.resource_spans, span.resource)
-        inner = (*outer, span.scope)
-        if inner not in groups:
-            groups[inner] = export.add_scope(groups[outer].scope_spans, span.scope)
-        export.add_span(groups[inner], trace_id, span)
-        counts[key] = counts.get(key, 0) + 1
-    for key, otlp in data.items():
-        yield Batch(key[0], otlp, counts[key], key[1])
-
-
-def _each_record(rows: Reader) -> Iterator[_Record]:
-    before = None
-    while rows.more:
-        record_id, record = _record(rows)
-        if record_id != before:
-            yield record
-        before = record_id
-
-
-def _record(row: Reader) -> tuple[int, _Record]:
-    """Read a row of `export/log_records`."""
-    (
-        record_id,
-        time_unix_nano,
-        observed,
-        severity,
-        body_type,
-        dropped,
-        flags,
-        scope_dropped,
-        resource_dropped,
-    ) = row.fields(_RECORD)
-    experiment, severity_text, event_name = row.text(), row.text(), row.text()
-    body, trace_id, span_id = row.string(), row.string(), row.string()
-    attributes = row.attributes()
-    resource = ResourceRow(row.attributes(), tuple(row.strings()), resource_dropped, row.text())
-    name, version = row.text(), row.text()
-    scope = ScopeRow(name, version, tuple(row.strings()), scope_dropped, row.text())
-    record = LogRecord(
-        time_unix_nano=time_unix_nano,
-        observed_time_unix_nano=observed,
-        severity_number=severity,
-        severity_text=severity_text,
-        event_name=event_name,
-        dropped_attributes_count=dropped,
-        flags=flags,
-        trace_id=trace_id,
-        span_id=span_id,
-    )
-    if body_type:
-        set_value(record.body, body, body_type)
-    attributes.fill(record.attributes)
-    return record_id, _Record(experiment, resource, scope, record)
-
-
-def _record_batches(records: Iterator[_Record]) -> Iterator[Batch]:
-    data: dict[str, LogsData] = {}
-    counts: dict[str, int] = {}
-    groups: dict[Any, Any] = {}
-    for experiment, resource, scope, record in records:
-        outer = (experiment, resource)
-        if outer not in groups:
-            whole = data.setdefault(experiment, LogsData())
-            groups[outer] = export.add_resource(whole.resource_logs, resource)
-        inner = (*outer, scope)
-        if inner not in groups:
-            groups[inner] = export.add_scope(groups[outer].scope_logs, scope)
-        groups[inner].log_records.add().CopyFrom(record)
-        counts[experiment] = counts.get(experiment, 0) + 1
-    for experiment, otlp in data.items():
-        yield Batch(experiment, otlp, counts[experiment])
 
 
 def found(
@@ -293,14 +224,14 @@ def found(
         for info in page.traces
         if what.from_ns <= info.request_time_ns <= what.last_ns
     ]
-    batches: list[Batch] = []
+    read_now: list[Batch] = []
     on: list[Any] | None = None
     if some:
         these = _bounded(store, What(experiment=what.experiment, traces=tuple(some)))
-        batches, on = read.page(store, these, inner or read.start, max_bytes)
+        read_now, on = read.page(store, these, inner or read.start, max_bytes)
     if on is not None:
-        return Page(batches, [token, *on])
-    return Page(batches, [page.next_page_token] if page.next_page_token else None)
+        return Page(read_now, [token, *on])
+    return Page(read_now, [page.next_page_token] if page.next_page_token else None)
 
 
 def chosen(store: Store, experiment: str, text: str, trace_ids: Collection[str]) -> set[str]:

@@ -37,6 +37,7 @@ except ImportError:  # pragma: no cover - chDB has no Windows build either
 _log = logging.getLogger(__name__)
 
 _READERS: Final = 4
+_BLOCK_ROWS: Final = 1_024
 
 _PASSING: Final = frozenset(
     {
@@ -238,6 +239,36 @@ class Store:
         statement = f"{text.rstrip().removesuffix(';')} FORMAT RowBinary"
         with self._reader() as client, translated():
             return client.raw_query(statement, parameters=dict(parameters or {}))
+
+    def messages(
+        self, name: str, parameters: Mapping[str, Any], message: str, *, most_bytes: int
+    ) -> bytes:
+        """Run a query as `query` does, and return its rows as protobuf, each after its length.
+
+        Args:
+            name: Folder and file.
+            parameters: As of `query`.
+            message: Of `sql/otlp_export.proto`, with fields that are called as the columns.
+            most_bytes: Give no more rows once there are so many bytes; at least one comes.
+        """
+        self.settle()
+        statement = f"{sql.text('queries', name).rstrip().removesuffix(';')} FORMAT Protobuf"
+        settings: dict[str, Any] = {
+            "max_result_bytes": most_bytes,
+            "result_overflow_mode": "break",
+            # It stops between blocks.
+            "max_block_size": _BLOCK_ROWS,
+            # Otherwise what was sent as 0.1 may come back as the number beside it.
+            "precise_float_parsing": 1,
+        }
+        if self.embedded:
+            settings["format_schema"] = f"{sql.export_proto_path()}:{message}"
+        else:
+            settings["format_schema_source"] = "string"
+            settings["format_schema"] = sql.export_proto()
+            settings["format_schema_message_name"] = message
+        with self._reader() as client, translated():
+            return client.raw_query(statement, parameters=dict(parameters), settings=settings)
 
     def select(
         self, statement: str, parameters: Mapping[str, Any] | None = None

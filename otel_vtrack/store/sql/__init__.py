@@ -61,3 +61,15 @@ def view_proto() -> str:
 def view_proto_path() -> str:
     """Path of `otlp_view.proto`, for the embedded engine, which reads schemas from files."""
     return str(_HERE / "otlp_view.proto")
+
+
+@cache
+def export_proto() -> str:
+    """Read `otlp_export.proto`, the schema by which the engine writes OTLP."""
+    return (_HERE / "otlp_export.proto").read_text(encoding="utf-8")
+
+
+@cache
+def export_proto_path() -> str:
+    """Path of `otlp_export.proto`; see `view_proto_path`."""
+    return str(_HERE / "otlp_export.proto")

@@ -1,32 +1,47 @@
--- Which log records are on a page, every field of OTLP included? In the order of their key, after one
--- key and up to another; a retried one may come twice. Columns of fixed size come first.
+-- Which log records come after a key, up to an event and a minute, as OTLP? In the order of their key,
+-- and in the shape of `LogRecord` in otlp_export.proto; a retried one may come twice. See export/spans.
+--
+-- `place` is minute and record of the key, and two halves of a hash of what the record sits in: its
+-- experiment, resource and scope, which export/log_record_groups has.
 
+WITH
+    -- A number as protobuf has it: seven bits a byte, the lowest first.
+    (n -> multiIf(
+        n < 128, char(n),
+        n < 16384, char(bitOr(n, 128), bitShiftRight(n, 7)),
+        n < 2097152, char(bitOr(n, 128), bitOr(bitShiftRight(n, 7), 128), bitShiftRight(n, 14)),
+        arrayStringConcat(arrayMap(
+            at -> char(bitOr(bitShiftRight(n, 7 * at), if(bitShiftRight(bitShiftRight(n, 7 * at), 7) = 0, 0, 128))),
+            arrayFilter(at -> at = 0 OR bitShiftRight(n, 7 * at) > 0, range(10)))))) AS varint,
+    ((key, value) -> concat('\n', varint(length(key)), toString(key), '\x12', varint(length(value)), value)) AS pair,
+    -- AnyValue out of its kind and text: the tag of its field, and what it holds. Each mention of
+    -- varint costs a millisecond before the first row.
+    ((kind, text) -> concat(
+        substring('\n\x10\x18!*2:', kind, 1),
+        multiIf(
+            kind = 2, char(text = 'true'),
+            kind = 4, substring(reinterpretAsFixedString(toFloat64(text)), 1, 8),
+            kind = 0, '',
+            varint(if(kind = 3, reinterpretAsUInt64(toInt64(text)), length(text)))),
+        if(kind IN (1, 5, 6, 7), text, ''))) AS value_of,
+    sipHash128(r.experiment, r.resource_attributes, r.resource_attribute_types, r.resource_dropped_attributes_count, r.resource_entity_refs, r.resource_schema_url, r.scope_name, r.scope_version, r.scope_attributes, r.scope_dropped_attributes_count, r.scope_schema_url) AS sits_in
 SELECT
-    r.record_id,
-    r.time_unix_nano,
-    r.observed_time_unix_nano,
-    r.severity_number,
-    r.body_type,
-    r.dropped_attributes_count,
-    r.flags,
-    r.scope_dropped_attributes_count,
-    r.resource_dropped_attributes_count,
-    r.experiment,
-    r.severity_text,
-    r.event_name,
-    r.body,
-    r.trace_id,
-    r.span_id,
-    r.attributes,
-    r.attribute_types,
-    r.resource_attributes,
-    r.resource_attribute_types,
-    r.resource_entity_refs,
-    r.resource_schema_url,
-    r.scope_name,
-    r.scope_version,
-    r.scope_attributes,
-    r.scope_schema_url
+    r.time_unix_nano AS time_unix_nano,
+    r.severity_number AS severity_number,
+    r.severity_text AS severity_text,
+    value_of(r.body_type, r.body) AS body,
+    arrayMap((key, kind, text) -> pair(key, value_of(kind, text)), mapKeys(r.attributes), r.attribute_types, mapValues(r.attributes)) AS attributes,
+    r.dropped_attributes_count AS dropped_attributes_count,
+    r.flags AS flags,
+    r.trace_id AS trace_id,
+    r.span_id AS span_id,
+    r.observed_time_unix_nano AS observed_time_unix_nano,
+    r.event_name AS event_name,
+    [
+        toUInt64(toUnixTimestamp(toStartOfMinute(r.time))),
+        r.record_id,
+        reinterpretAsUInt64(substring(sits_in, 1, 8)),
+        reinterpretAsUInt64(substring(sits_in, 9, 8))] AS place
 FROM log_records AS r
 WHERE r.event_name >= {after_event_name:String}
     AND r.event_name <= {last_event_name:String}
@@ -41,8 +56,4 @@ WHERE r.event_name >= {after_event_name:String}
     AND (
         r.event_name < {last_event_name:String}
         OR toStartOfMinute(r.time) <= toDateTime({last_minute:UInt32}, 'UTC'))
-    AND (
-        r.event_name < {last_event_name:String}
-        OR toStartOfMinute(r.time) < toDateTime({last_minute:UInt32}, 'UTC')
-        OR r.record_id <= {last_record_id:UInt64})
 ORDER BY r.event_name, toStartOfMinute(r.time), r.record_id;
