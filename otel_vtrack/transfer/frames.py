@@ -6,73 +6,101 @@ count are fields of the message that OTLP does not have, at its beginning: other
 
 import struct
 from collections.abc import Iterator
-from typing import IO, Final
+from typing import Final
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otel_vtrack.errors import WireError
+from otel_vtrack.transfer import splitting
 from otel_vtrack.transfer.items import LOG_RECORDS, SPANS, Telemetry
-from otel_vtrack.transfer.lines import count
+from otel_vtrack.transfer.lines import count, message
+from otel_vtrack.wire import framing
 
 _LENGTH: Final = struct.Struct(">I")
-_LARGEST: Final = 256 << 20
-# Field 2047 of wire type 2, as a varint.
-_TAG: Final = bytes(((2047 << 3 | 2) & 0x7F | 0x80, (2047 << 3 | 2) >> 7))
-# Field 2046 of wire type 5, and what is behind it.
-_COUNT_TAG: Final = bytes(((2046 << 3 | 5) & 0x7F | 0x80, (2046 << 3 | 5) >> 7))
 _COUNT: Final = struct.Struct("<f")
+# No protobuf message may have more, and what is no length seldom has less.
+_LARGEST: Final = 1 << 30
+_GROUP_TAG: Final = 0x0A
+_EXPERIMENT_FIELD: Final = 2047
+_COUNT_FIELD: Final = 2046
 
 
 def write(item: Telemetry) -> bytes:
     """Write a message with its length."""
-    name = item.experiment.encode()
-    count = _COUNT_TAG + _COUNT.pack(item.adjusted_count) if item.adjusted_count else b""
-    whole = _TAG + _varint(len(name)) + name + count + item.otlp
-    return _LENGTH.pack(len(whole)) + whole
+    count = (
+        framing.varint(_COUNT_FIELD << 3 | 5) + _COUNT.pack(item.adjusted_count)
+        if item.adjusted_count
+        else b""
+    )
+    name = framing.length_delimited(_EXPERIMENT_FIELD, item.experiment.encode())
+    length = _LENGTH.pack(len(name) + len(count) + len(item.otlp))
+    return b"".join((length, name, count, item.otlp))
 
 
-def read(file: IO[bytes]) -> Iterator[Telemetry]:
+def read(data: memoryview, most_bytes: int) -> Iterator[Telemetry]:
     """Yield the messages of a file, spans or log records as the first one shows.
+
+    A file may also be one message without a length, as a single OTLP request is.
+
+    Args:
+        data: All of the file.
+        most_bytes: What is larger comes in pieces of about so many.
 
     Raises:
         WireError: It is cut off, or no such file.
     """
     signal = ""
-    while head := file.read(_LENGTH.size):
+    for body in _messages(data):
+        experiment, adjusted_count = _ours(body)
+        for otlp in splitting.pieces(body, most_bytes):
+            signal = signal or _signal(otlp)
+            try:
+                items = count(message(signal, otlp))
+            except DecodeError:
+                raise WireError("a message of the file is no OTLP") from None
+            yield Telemetry(signal, experiment, otlp, items, adjusted_count)
+
+
+def _messages(data: memoryview) -> Iterator[memoryview]:
+    if _is_one(data):
+        yield data
+        return
+    at = 0
+    while at < len(data):
+        head = data[at : at + _LENGTH.size]
         size = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else _LARGEST + 1
         if size > _LARGEST:
             raise WireError("this is no file of OTLP messages with their lengths before them")
-        body = file.read(size)
+        at += _LENGTH.size
+        body = data[at : at + size]
         if len(body) < size:
             raise WireError("the file is cut off in its last message: export it again")
-        experiment, adjusted_count, otlp = _apart(body)
-        signal = signal or _signal(otlp)
-        kind = TracesData if signal == SPANS else LogsData
-        try:
-            items = count(kind.FromString(otlp))
-        except DecodeError:
-            raise WireError("a message of the file is no OTLP") from None
-        yield Telemetry(signal, experiment, otlp, items, adjusted_count)
+        yield body
+        at += size
 
 
-def _apart(body: bytes) -> tuple[str, float, bytes]:
-    if not body.startswith(_TAG):
-        return "", 0.0, body
-    at, size, shift = len(_TAG), 0, 0
-    while True:
-        byte = body[at]
-        at += 1
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
+def _is_one(data: memoryview) -> bool:
+    """Tell whether it is a message from the first byte to the last."""
+    if not data or data[0] != _GROUP_TAG:
+        return False
+    try:
+        return all(number == 1 and kind == 2 for number, kind, *_ in framing.fields(data))
+    except WireError:
+        return False
+
+
+def _ours(body: memoryview) -> tuple[str, float]:
+    """Read the fields that OTLP does not have, which come first."""
+    experiment, adjusted_count = "", 0.0
+    for number, _, _, value, end in framing.fields(body):
+        if number == _EXPERIMENT_FIELD:
+            experiment = str(body[value:end], "utf-8")
+        elif number == _COUNT_FIELD:
+            (adjusted_count,) = _COUNT.unpack_from(body, value)
+        else:
             break
-    experiment, rest = body[at : at + size].decode(), body[at + size :]
-    if not rest.startswith(_COUNT_TAG):
-        return experiment, 0.0, rest
-    (adjusted_count,) = _COUNT.unpack_from(rest, len(_COUNT_TAG))
-    return experiment, adjusted_count, rest[len(_COUNT_TAG) + _COUNT.size :]
+    return experiment, adjusted_count
 
 
 def _signal(otlp: bytes) -> str:
@@ -83,12 +111,3 @@ def _signal(otlp: bytes) -> str:
         return LOG_RECORDS
     spans = [span for group in data.resource_spans for it in group.scope_spans for span in it.spans]
     return SPANS if spans and all(len(span.trace_id) == 16 for span in spans) else LOG_RECORDS
-
-
-def _varint(number: int) -> bytes:
-    made = bytearray()
-    while number > 0x7F:
-        made.append(number & 0x7F | 0x80)
-        number >>= 7
-    made.append(number)
-    return bytes(made)

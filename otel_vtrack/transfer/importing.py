@@ -1,32 +1,33 @@
 """From files to a server."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
 from otel_vtrack.client import Client
 from otel_vtrack.client.call import Call
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.transfer import incoming
+from otel_vtrack.transfer import incoming, lines, splitting
 from otel_vtrack.transfer.items import SPANS, Changes, Counts, Telemetry
 from otel_vtrack.v1 import export_pb2
 
 _EXPERIMENT_HEADER: Final = "x-vtrack-experiment"
 _COUNT_HEADER: Final = "x-vtrack-adjusted-count"
 _LONGEST_EXPERIMENT: Final = 250
-_CHUNK_BYTES: Final = 4 << 20
+_CHUNK_BYTES: Final = incoming.PIECE_BYTES
+_AT_A_TIME: Final = 4
 _CHUNK_CHANGES: Final = 1_000
 _CALL_SECONDS: Final = 120.0
 _PATIENCE_SECONDS: Final = 300.0
@@ -61,11 +62,12 @@ def import_from(
         WireError: A file is not what it seems to be.
         grpc.RpcError: The server does not take it, or does not answer for five minutes.
     """
-    sender = _Sender(client, on_send)
-    for name in incoming.files([str(path) for path in paths]):
-        for item in incoming.read(name):
-            sender.add(item)
-    sender.flush()
+    with ThreadPoolExecutor(_AT_A_TIME, "vtrack-import") as pool:
+        sender = _Sender(client, on_send, pool)
+        for name in incoming.files([str(path) for path in paths]):
+            for item in incoming.read(name):
+                sender.add(item)
+        sender.flush()
     return sender.counts
 
 
@@ -77,10 +79,15 @@ class _Chunk:
 
 
 class _Sender:
-    """Gathers small pieces into requests, by experiment, within a bounded size."""
+    """Gathers small pieces into requests, by experiment, within a bounded size.
 
-    def __init__(self, client: Client, on_send: Callable[[Counts], object]) -> None:
+    Several of them are under way at a time, so that the server can store them together.
+    """
+
+    def __init__(self, client: Client, on_send: Callable[[Counts], object], pool: Executor) -> None:
         self.counts = Counts()
+        self._pool = pool
+        self._under_way: deque[tuple[Telemetry, Future[int]]] = deque()
         self._client = client
         self._on_send = on_send
         self._chunks: dict[tuple[str, str, float], _Chunk] = {}
@@ -94,6 +101,13 @@ class _Sender:
             if len(self._changes) >= _CHUNK_CHANGES:
                 self._send_changes()
             return
+        if len(item.otlp) > _CHUNK_BYTES:
+            for piece in splitting.pieces(item.otlp, _CHUNK_BYTES):
+                self._gather(_part(item, piece))
+        else:
+            self._gather(item)
+
+    def _gather(self, item: Telemetry) -> None:
         key = (item.signal, item.experiment, item.adjusted_count)
         chunk = self._chunks.setdefault(key, _Chunk())
         if chunk.size + len(item.otlp) > _CHUNK_BYTES and chunk.parts:
@@ -111,9 +125,11 @@ class _Sender:
                 self._send(each)
 
     def flush(self) -> None:
-        """Send what is left."""
+        """Send what is left, and wait until all of it is taken."""
         for key in list(self._chunks):
             self._send(key)
+        while self._under_way:
+            self._taken()
         self._send_changes()
 
     def _send(self, key: tuple[str, str, float]) -> None:
@@ -125,7 +141,7 @@ class _Sender:
         if signal == SPANS:
             call = _Otlp(
                 method="trace.v1.TraceService/Export",
-                request=ExportTraceServiceRequest.FromString(whole),
+                request=_AsItIs(whole),  # pyright: ignore[reportArgumentType]
                 response=ExportTraceServiceResponse,
                 read=_rejected_spans,
                 repeatable=True,
@@ -135,15 +151,23 @@ class _Sender:
         else:
             call = _Otlp(
                 method="logs.v1.LogsService/Export",
-                request=ExportLogsServiceRequest.FromString(whole),
+                request=_AsItIs(whole),  # pyright: ignore[reportArgumentType]
                 response=ExportLogsServiceResponse,
                 read=_rejected_records,
                 repeatable=True,
                 timeout=_CALL_SECONDS,
                 metadata=_experiment(experiment),
             )
-        self.counts.rejected += self._patiently(call)
-        self.counts.add(Telemetry(signal, experiment, whole, chunk.count))
+        if len(self._under_way) == _AT_A_TIME:
+            self._taken()
+        sent = Telemetry(signal, experiment, whole, chunk.count)
+        self._under_way.append((sent, self._pool.submit(self._patiently, call)))
+
+    def _taken(self) -> None:
+        """Wait for the answer to the request that has been under way for longest."""
+        sent, answer = self._under_way.popleft()
+        self.counts.rejected += answer.result()
+        self.counts.add(sent)
         self._on_send(self.counts)
 
     def _send_changes(self) -> None:
@@ -181,6 +205,20 @@ class _Sender:
                     raise
             time.sleep(pause)
             pause = min(pause * 2, 10.0)
+
+
+class _AsItIs:
+    """A request that is bytes already."""
+
+    def __init__(self, whole: bytes) -> None:
+        self._whole = whole
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - as messages have it
+        return self._whole
+
+
+def _part(item: Telemetry, otlp: bytes) -> Telemetry:
+    return item._replace(otlp=otlp, items=lines.count(lines.message(item.signal, otlp)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Reads what was exported, or what the Collector wrote, by what is in it."""
 
+import mmap
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from otel_vtrack.transfer import frames, lines
 from otel_vtrack.transfer.items import Item
 
 _PARQUET: Final = b"PAR1"
+PIECE_BYTES: Final = 4 << 20
+"""About so much goes into one request."""
+
 _LONGEST_LINE: Final = 512 << 20
 
 
@@ -67,9 +71,18 @@ def read(name: str) -> Iterator[Item]:
             yield from _lines(file, name)
         else:
             try:
-                yield from frames.read(file)
+                yield from _mapped(file)
             except WireError as error:
                 raise WireError(f"{name}: {error}") from None
+
+
+def _mapped(file: IO[bytes]) -> Iterator[Item]:
+    """Read a file that may be larger than memory, and whose messages may be."""
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    for item in frames.read(memoryview(mapped), PIECE_BYTES):
+        yield item
+        # What was read counts as ours until it is given back.
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[Item]:

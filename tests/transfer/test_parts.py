@@ -10,7 +10,19 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_vtrack.client import Client
 from otel_vtrack.errors import InvalidArgument, WireError
-from otel_vtrack.transfer import FORMATS, What, export_to, files, frames, import_from, items, pages
+from otel_vtrack.transfer import (
+    FORMATS,
+    What,
+    export_to,
+    files,
+    frames,
+    import_from,
+    incoming,
+    items,
+    pages,
+    splitting,
+)
+from otel_vtrack.wire import otlp_json
 
 START = datetime.fromtimestamp(1_790_000_000, timezone.utc)
 
@@ -195,8 +207,7 @@ def test_other_readers_find_plain_OTLP_in_protobuf_files(client, tmp_path):  # n
     size = int.from_bytes(raw[:4], "big")
     request = ExportTraceServiceRequest.FromString(raw[4 : 4 + size])
     assert request.resource_spans[0].scope_spans[0].spans[0].name.startswith("step")
-    with (tmp_path / "out" / files.FRAME_FILES[items.SPANS]).open("rb") as file:
-        assert [it.experiment for it in frames.read(file)] == ["by header"]
+    assert [it.experiment for it in frames.read(memoryview(raw), 1 << 20)] == ["by header"]
 
 
 def test_parquet_is_read_at_a_glance_by_pandas(client, tmp_path):
@@ -210,3 +221,51 @@ def test_parquet_is_read_at_a_glance_by_pandas(client, tmp_path):
     said = pandas.read_parquet(tmp_path / "out" / "assessment")
     assert set(said["assessment_name"].dropna()) >= {"relevance", "in log", "in span"}
     assert os.listdir(tmp_path / "out" / "spans") == ["part-00000.parquet"]  # noqa: PTH208
+
+
+def test_messages_too_large_for_a_request_are_cut_between_their_spans(empty, tmp_path):
+    """As others write them: all of a day in one message, with or without its length before it."""
+    request = ExportTraceServiceRequest()
+    for resource in range(2):
+        group = request.resource_spans.add(schema_url="r")
+        group.resource.attributes.add(key="service.name").value.string_value = f"s{resource}"
+        for scope in range(2):
+            scoped = group.scope_spans.add(schema_url="s")
+            scoped.scope.name = f"scope {scope}"
+            for number in range(1, 90 if scope else 3):
+                span = scoped.spans.add(
+                    trace_id=bytes([1 + resource, 1 + scope]) + bytes(14),
+                    span_id=number.to_bytes(8, "big"),
+                    start_time_unix_nano=10**18 + number,
+                )
+                span.attributes.add(key="long").value.string_value = "x" * 60_000
+    body = request.SerializeToString()
+    assert len(body) > 2 * incoming.PIECE_BYTES
+
+    def around(data):
+        return sorted(
+            (outer, scoped.scope.name, scoped.schema_url, span.trace_id, span.span_id)
+            for group in data.resource_spans
+            for outer in [(group.resource.attributes[0].value.string_value, group.schema_url)]
+            for scoped in group.scope_spans
+            for span in scoped.spans
+        )
+
+    for most in (1, 70_000, 1 << 20, 1 << 30):
+        parts = list(splitting.pieces(body, most))
+        assert max(map(len, parts)) <= max(most, 61_000) + 1_000
+        whole = ExportTraceServiceRequest.FromString(b"".join(parts))
+        assert around(whole) == around(request)
+    with pytest.raises(WireError):
+        list(splitting.pieces(body[:-9], 70_000))
+    (tmp_path / "one.pb").write_bytes(body)
+    (tmp_path / "framed.pb").write_bytes(len(body).to_bytes(4, "big") + body)
+    (tmp_path / "one.json").write_text(otlp_json.write(request))
+    served = empty()
+    with Client(served.grpc, timeout=60) as client:
+        for name in ("one.pb", "framed.pb", "one.json"):
+            counts = import_from([tmp_path / name], client)
+            assert (counts.spans, counts.rejected) == (len(around(request)), 0)
+        found = export_to(tmp_path / "back", client, format="otlp")
+    assert found.spans == len(around(request))
+    served.stop()
