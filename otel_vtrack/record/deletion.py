@@ -24,9 +24,9 @@ from otel_vtrack.store.topology import Topology
 MOST_IDS: Final = 1_000
 """Traces that one call deletes by their ids."""
 _MOST_AT_A_TIME: Final = 500_000
-_LATEST_NS: Final = (1 << 63) - 1
 
-_POLL_SECONDS: Final = 0.02
+_FIRST_POLL_SECONDS: Final = 0.01
+_LAST_POLL_SECONDS: Final = 0.2
 
 # One at a time, as they change the same tables.
 _deleting = threading.Lock()
@@ -74,7 +74,7 @@ def delete_experiment(store: Store, text: str, *, dry_run: bool = False) -> Belo
             return below
         deletion = {"deletion_id": str(uuid.uuid4()), "experiment": key}
         with store.gate.shut():
-            _run(store, "choose/by_time", deletion | {"until_ns": _LATEST_NS, "most": _LATEST_NS})
+            _run(store, "choose/of_experiment", deletion)
             begun = _begin(store, "experiments", deletion)
         _finish(store, begun, deletion)
         _rewrite(store)
@@ -202,6 +202,7 @@ def _finish(store: Store, tables: list[str], deletion: dict[str, Any]) -> None:
 
 
 def _wait(store: Store, tables: list[str]) -> None:
+    pause = _FIRST_POLL_SECONDS
     while under_way := _select(store, "deletion/under_way", {"tables": tables}):
         for each in under_way:
             if each["reason"]:
@@ -209,7 +210,9 @@ def _wait(store: Store, tables: list[str]) -> None:
                     f"what goes of {each['table']} is not gone yet, the store tries again by"
                     f" itself: {each['reason'][:200]}"
                 )
-        time.sleep(_POLL_SECONDS)
+        # Asking takes from what is waited for.
+        time.sleep(pause)
+        pause = min(pause * 1.3, _LAST_POLL_SECONDS)
 
 
 def _rewrite(store: Store) -> None:

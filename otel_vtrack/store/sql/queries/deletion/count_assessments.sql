@@ -10,9 +10,9 @@ FROM
         (
             SELECT t.trace_id
             FROM traces AS t
-            WHERE t.trace_id GLOBAL IN (SELECT s.trace_id FROM traces AS s WHERE s.experiment = {experiment:String})
+            WHERE t.trace_id GLOBAL IN (SELECT s.trace_id FROM assessments AS s)
             GROUP BY t.trace_id
-            HAVING countIf(t.experiment != {experiment:String}) = 0
+            HAVING countIf(t.experiment = {experiment:String}) > 0 AND countIf(t.experiment != {experiment:String}) = 0
         )
     GROUP BY a.trace_id, a.assessment_id
     HAVING countIf(a.operation = 'delete') = 0 AND countIf(a.operation = 'create') > 0
