@@ -170,7 +170,8 @@ def _delete_chosen(store: Store, choice: str, parameters: dict[str, Any]) -> int
         _run(store, choice, deletion | parameters)
         [doomed] = _select(store, "deletion/doomed", deletion)
         bounds = {"from_ns": doomed["from_ns"], "until_ns": doomed["until_ns"]}
-        begun = _begin(store, "traces", deletion | bounds)
+        whose = {"experiment": parameters.get("experiment", "")}
+        begun = _begin(store, "traces", deletion | bounds | whose)
     _finish(store, begun, deletion)
     return doomed["trace_count"]
 

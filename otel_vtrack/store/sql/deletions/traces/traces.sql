@@ -1,5 +1,6 @@
--- With traces, of each the part in its experiment.
+-- With traces, of each the part in an experiment, or all of it.
 
 DELETE FROM traces/*@_local ON CLUSTER '{cluster}'*/
-WHERE (experiment, trace_id) IN (SELECT d.experiment, d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID})
+WHERE trace_id IN (SELECT d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID})
+    AND ({experiment:String} = '' OR experiment = {experiment:String})
 /*@SETTINGS allow_nondeterministic_mutations = 1*/;
