@@ -1,6 +1,7 @@
 """Reads all of a server, page by page."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,15 +31,23 @@ Place = tuple[str, str]
 def read(
     client: Client, what: What, place: Place = START
 ) -> Iterator[tuple[list[Item], Place | None]]:
-    """Yield pages from a place on, each with the place behind it; None after the last."""
-    stage, token = place
-    for at in range(_STAGES.index(stage), len(_STAGES)):
-        while True:
-            items, token = _page(client, what, _STAGES[at], token)
-            after = _STAGES[at + 1] if at + 1 < len(_STAGES) else None
-            yield items, (_STAGES[at], token) if token else (after, "") if after else None
-            if not token:
-                break
+    """Yield pages from a place on, each with the place behind it; None after the last.
+
+    While one is looked at the next is on its way.
+    """
+    with ThreadPoolExecutor(1, "vtrack-export") as pool:
+        asked: Future[tuple[list[Item], str]] | None = pool.submit(_page, client, what, *place)
+        while asked is not None:
+            items, token = asked.result()
+            behind = (place[0], token) if token else _next_stage(place[0])
+            asked = pool.submit(_page, client, what, *behind) if behind else None
+            yield items, behind
+            place = behind or place
+
+
+def _next_stage(stage: str) -> Place | None:
+    at = _STAGES.index(stage) + 1
+    return (_STAGES[at], "") if at < len(_STAGES) else None
 
 
 def _page(client: Client, what: What, stage: str, token: str) -> tuple[list[Item], str]:
