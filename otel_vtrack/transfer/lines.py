@@ -9,6 +9,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otel_vtrack.errors import WireError
+from otel_vtrack.transfer import json_text
 from otel_vtrack.transfer.items import LOG_RECORDS, SPANS, Changes, Item, Telemetry
 from otel_vtrack.v1 import export_pb2
 from otel_vtrack.wire import otlp_json
@@ -28,11 +29,34 @@ def of_otlp(item: Item) -> Iterator[str]:
         for change in item.changes:
             yield _dumps({CHANGE: _change(change)})
         return
-    data = message(item.signal, item.otlp)
+    names = (
+        ("resourceSpans", "scopeSpans", "spans")
+        if item.signal == SPANS
+        else ("resourceLogs", "scopeLogs", "logRecords")
+    )
+    groups: list[str] = []
+    inside: list[str] = []
+    for resource, scope, items, is_last in json_text.scopes(item.signal, item.otlp):
+        inside.append(_with(scope, "scope", names[2], items))
+        if is_last:
+            groups.append(_with(resource, "resource", names[1], inside))
+            inside = []
     beside: dict[str, Any] = {EXPERIMENT: item.experiment}
     if item.adjusted_count:
         beside[ADJUSTED_COUNT] = item.adjusted_count
-    yield _dumps(otlp_json.as_object(data) | beside)
+    yield f'{{"{names[0]}":[{",".join(groups)}],{_dumps(beside)[1:]}'
+
+
+def _with(group: Any, name: str, items_name: str, items: list[str]) -> str:
+    """Write a group, its fields in the order of their numbers."""
+    members: list[str] = []
+    if group.HasField(name):
+        members.append(f'"{name}":{otlp_json.write(getattr(group, name))}')
+    if items:
+        members.append(f'"{items_name}":[{",".join(items)}]')
+    if group.schema_url:
+        members.append(f'"schemaUrl":{_dumps(group.schema_url)}')
+    return "{" + ",".join(members) + "}"
 
 
 def of_entities(item: Item) -> Iterator[str]:
@@ -41,18 +65,15 @@ def of_entities(item: Item) -> Iterator[str]:
         for change in item.changes:
             yield _dumps(_change(change))
         return
-    data: Any = message(item.signal, item.otlp)
-    is_span = item.signal == SPANS
-    kind, field = ("span", "span") if is_span else ("log_record", "logRecord")
-    for group in data.resource_spans if is_span else data.resource_logs:
-        outer: dict[str, Any] = {"type": kind, "experiment": item.experiment}
+    kind, field = ("span", "span") if item.signal == SPANS else ("log_record", "logRecord")
+    for resource, scope, items, _ in json_text.scopes(item.signal, item.otlp):
+        told: dict[str, Any] = {"type": kind, "experiment": item.experiment}
         if item.adjusted_count:
-            outer["adjusted_count"] = item.adjusted_count
-        outer |= _around("resource", group)
-        for scoped in group.scope_spans if is_span else group.scope_logs:
-            inner = outer | _around("scope", scoped)
-            for one in scoped.spans if is_span else scoped.log_records:
-                yield _dumps(inner | {field: otlp_json.as_object(one)})
+            told["adjusted_count"] = item.adjusted_count
+        told |= _around("resource", resource) | _around("scope", scope)
+        head = f'{_dumps(told)[:-1]},"{field}":'
+        for one in items:
+            yield f"{head}{one}}}"
 
 
 def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of line
@@ -151,5 +172,5 @@ def _read_change(line: dict[str, Any]) -> export_pb2.Change:
         raise WireError(f"this is no change: {error}") from None
 
 
-def _dumps(value: dict[str, Any]) -> str:
+def _dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -211,3 +211,9 @@ def full(empty):
     with Client(served.grpc) as client:
         write_everything(client)
     return served
+
+
+@pytest.fixture
+def kinds():
+    """Return what adds attributes of every kind."""
+    return every_kind

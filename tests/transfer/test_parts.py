@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otel_vtrack.client import Client
 from otel_vtrack.errors import InvalidArgument, WireError
@@ -22,6 +23,7 @@ from otel_vtrack.transfer import (
     pages,
     splitting,
 )
+from otel_vtrack.transfer import lines as written
 from otel_vtrack.wire import otlp_json
 
 START = datetime.fromtimestamp(1_790_000_000, timezone.utc)
@@ -140,6 +142,43 @@ def entities(path):
     ]
     assert len(found) == len(set(found)) > 50
     return sorted(found)
+
+
+def test_lines_are_what_a_parser_would_write(kinds):
+    data = TracesData()
+    for number in range(2):
+        group = data.resource_spans.add(schema_url="r" * number)
+        if number:
+            kinds(group.resource.attributes)
+        for name in ("scope", ""):
+            scoped = group.scope_spans.add(schema_url="s" * number)
+            scoped.scope.name = name
+            for kind in range(-1, 3):
+                span = scoped.spans.add(
+                    trace_id=b"\x01" * 16,
+                    span_id=bytes([2 + kind]) * 8,
+                    kind=kind,
+                    name='q"\u2028\x00\N{PILE OF POO}' * number,
+                    start_time_unix_nano=2**64 - 1,
+                    flags=2**32 - 1,
+                    dropped_links_count=2**32 - 1,
+                )
+                kinds(span.attributes)
+                kinds(span.events.add(name="e", time_unix_nano=3).attributes)
+                span.events.add()
+                kinds(span.links.add(trace_id=b"\x02" * 16).attributes)
+                span.status.message, span.status.code = "m" * number, max(kind, 0)
+    item = items.Telemetry(items.SPANS, "e", data.SerializeToString(), 16, 2.5)
+    whole = {**otlp_json.as_object(data), "vtrackExperiment": "e", "vtrackAdjustedCount": 2.5}
+    [line] = written.of_otlp(item)
+    assert line == json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+    spans = [json.loads(line)["span"] for line in written.of_entities(item)]
+    assert spans == [
+        otlp_json.as_object(span)
+        for group in data.resource_spans
+        for scoped in group.scope_spans
+        for span in scoped.spans
+    ]
 
 
 def test_what_is_there_is_not_written_over(client, tmp_path):
