@@ -76,8 +76,8 @@ class Reads(NamedTuple):
 
 FOUND_START: Final[list[Any]] = [""]
 # Behind the key about how many rows make a page.
-SPANS_START: Final = [0, "0" * 32, EARLIEST_NS, "0" * 16, 4 * _FEWEST_ROWS]
-LOG_RECORDS_START: Final = ["", 0, 0, 4 * _FEWEST_ROWS]
+SPANS_START: Final = [0, "0" * 32, EARLIEST_NS, "0" * 16, 16 * _FEWEST_ROWS]
+LOG_RECORDS_START: Final = ["", 0, 0, 16 * _FEWEST_ROWS]
 
 
 def size(asked: int) -> int:
