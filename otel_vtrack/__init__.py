@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from otel_vtrack.sdk.detect import detect_version
-    from otel_vtrack.sdk.feedback import log_expectation, log_feedback, set_trace_tag
+    from otel_vtrack.sdk.feedback import log_expectation, log_feedback
     from otel_vtrack.sdk.install import install
     from otel_vtrack.sdk.processor import VersionSpanProcessor
     from otel_vtrack.sdk.tagging import tag
+    from otel_vtrack.sdk.trace_tags import set_trace_tag
 
 __all__ = [
     "VersionSpanProcessor",
@@ -28,7 +29,7 @@ _HOMES: Final = {
     "install": "otel_vtrack.sdk.install",
     "log_expectation": "otel_vtrack.sdk.feedback",
     "log_feedback": "otel_vtrack.sdk.feedback",
-    "set_trace_tag": "otel_vtrack.sdk.feedback",
+    "set_trace_tag": "otel_vtrack.sdk.trace_tags",
     "tag": "otel_vtrack.sdk.tagging",
 }
 

@@ -53,13 +53,17 @@ class Stamp:
 
 
 class _Use:
-    """What this process makes of dynamic tags."""
+    """What spans of this process may need beside static tags. Until they do, it costs nothing."""
 
-    __slots__ = ("dynamic", "keys")
+    __slots__ = ("dynamic", "keys", "more", "roots")
 
     def __init__(self) -> None:
+        self.more = False
+        """Whether any of the others is in use, so that a span that needs none asks once."""
         self.dynamic = False
-        """Whether a span may have any. Until it may, looking for them costs next to nothing."""
+        """Whether a span may have dynamic tags."""
+        self.roots = False
+        """Whether the first span of each trace is to be noted (`local_root`)."""
         self.keys: frozenset[str] | None = None
         """`baggage_keys()`, but None until that has read the setting."""
 
@@ -75,7 +79,16 @@ class _Use:
     def replace_baggage_keys(self, names: Collection[str] | None) -> None:
         """Let these attributes travel and no others; with None, go back to the setting."""
         self.keys = None if names is None else frozenset(names)
-        self.dynamic = self.dynamic or bool(names)
+        if names:
+            self.look_for_tags()
+
+    def look_for_tags(self) -> None:
+        """Look for dynamic tags from now on."""
+        self.dynamic = self.more = True
+
+    def note_roots(self) -> None:
+        """Note first spans from now on."""
+        self.roots = self.more = True
 
 
 use: Final = _Use()
@@ -106,7 +119,7 @@ def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -
         attributes: Clean.
         context: What to build on; the current one if None.
     """
-    use.dynamic = True
+    use.look_for_tags()
     context = get_current() if context is None else context
     own = context.get(KEY)
     merged = {**own.attributes, **attributes} if isinstance(own, Tags) else dict(attributes)

@@ -1,4 +1,4 @@
-"""`otel_vtrack.log_feedback` and its kin: what is thought of a trace, said from inside the app.
+"""`otel_vtrack.log_feedback` and `log_expectation`: what is thought of a trace, said in the app.
 
 Sent as the standard event `gen_ai.evaluation.result`, so that other backends understand it too;
 what that has no name for is in attributes of our own.
@@ -16,7 +16,6 @@ from opentelemetry import trace
 
 from otel_vtrack import semconv
 from otel_vtrack.sdk import events, guest
-from otel_vtrack.sdk.local_root import local_root
 from otel_vtrack.sdk.values import clean, clean_all
 
 SourceType: TypeAlias = Literal["HUMAN", "LLM_JUDGE", "CODE"]
@@ -125,25 +124,6 @@ def log_expectation(
     )
 
 
-def set_trace_tag(key: str, value: object) -> None:
-    """Tag the trace of the current span, as MLflow does: by an attribute of its root.
-
-    That is the first span of this trace in this process, if it is still open and its provider is
-    stamped (`install`); else the current span. In a service that others call, the trace's root is
-    elsewhere: the tag then stands on this service's own first span. Never raises.
-
-    Args:
-        key: Of the tag.
-        value: Becomes text; None sets nothing.
-    """
-    with guest.shield("tagging a trace"):
-        span = local_root(trace.get_current_span())
-        if not span.is_recording():
-            guest.debug("no open span to put the tag %s on", key)
-        elif key and value is not None:
-            span.set_attribute(semconv.VTRACK_TAG_PREFIX + key, _text(value))
-
-
 class _Target:
     """What an assessment is about, as a caller names it."""
 
@@ -224,7 +204,7 @@ def _log(
             semconv.VTRACK_ASSESSMENT_SOURCE_ID: source_id,
             semconv.VTRACK_ASSESSMENT_OVERRIDES: overrides,
             semconv.VTRACK_ASSESSMENT_METADATA: json.dumps(
-                {str(key): _text(item) for key, item in kept.items() if item is not None}
+                {str(key): text(item) for key, item in kept.items() if item is not None}
             )
             if kept
             else None,
@@ -278,7 +258,8 @@ def _id(value: str | int | None, digits: int) -> int:
     return number
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Write a value as MLflow keeps those of metadata and of tags."""
     cleaned = clean(value)
     if isinstance(cleaned, bool):
         return "true" if cleaned else "false"

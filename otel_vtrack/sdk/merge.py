@@ -19,6 +19,7 @@ What both ways keep to:
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 
 # By name: an installed tracer may replace the module's class with its own.
@@ -97,16 +98,23 @@ def _trial(limits: SpanLimits) -> list[dict[str, Any]]:
         def on_start(self, span: "Span", parent_context: "Context | None" = None) -> None:  # noqa: ARG002
             merge(span, Stamp({"vtrack.a": "ours", "vtrack.b": 1, "vtrack.c": "ours"}))
 
-    context = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    span: Any = SdkSpan(
-        name="vtrack",
-        context=context,
-        attributes={"given": "theirs", "vtrack.c": "theirs"},
-        limits=limits,
-        span_processor=Tagging(),
-    )
-    span.start()
+    given = {"given": "theirs", "vtrack.c": "theirs"}
+    span = trial_span(Tagging(), attributes=given, limits=limits)
     seen = [dict(span.attributes)]
     span.set_attribute("vtrack.a", "later")
     readable = span._readable_span()
     return [*seen, dict(readable.attributes)]
+
+
+def trial_span(processor: SpanProcessor, **arguments: Any) -> Any:
+    """Start a span of the installed SDK that goes nowhere but to a processor's `on_start`."""
+    context = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    span: Any = SdkSpan(
+        name="vtrack",
+        context=context,
+        resource=Resource.get_empty(),
+        span_processor=processor,
+        **arguments,
+    )
+    span.start()
+    return span

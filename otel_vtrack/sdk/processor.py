@@ -1,17 +1,17 @@
 """Stamps every span with the version of the code that made it."""
 
 # ruff: noqa: SLF001 - see `merge` for what keeps that safe
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
 
 from otel_vtrack import semconv
 from otel_vtrack.sdk import guest
-from otel_vtrack.sdk.context import KEY, Stamp, under_context, use
+from otel_vtrack.sdk.context import Stamp, under_context, use
 from otel_vtrack.sdk.detect import Detection
-from otel_vtrack.sdk.local_root import remember
+from otel_vtrack.sdk.local_root import note
 from otel_vtrack.sdk.merge import merge, set_attributes, works_here
 from otel_vtrack.sdk.values import clean_all
 
@@ -51,6 +51,8 @@ class VersionSpanProcessor(SpanProcessor):
         self._detection: Detection | None = None
         self._stamp = Stamp({})
         self._fast = False
+        self.then: Callable[[Any, Context | None], None] | None = None
+        """The `on_start` of the provider's that ours is called in place of; see `providers`."""
         with guest.shield("working out the version"):
             use.baggage_keys()
             self._fast = works_here()
@@ -80,10 +82,11 @@ class VersionSpanProcessor(SpanProcessor):
                 # A provider's resource changes in a fork, and a processor can serve several.
                 if span._resource is not stamp.base:
                     stamp = self.adopt(span.resource)
-                if use.dynamic:
-                    context = get_current() if parent_context is None else parent_context
-                    if KEY in context or use.keys:
-                        stamp = under_context(stamp, context)
+                if use.more:
+                    if use.roots:
+                        note(span)
+                    if use.dynamic:
+                        stamp = under_context(stamp, parent_context)
                 # `merge`, written out for the usual case: a call is a fifth of all we cost.
                 attributes: Any = span._attributes
                 current: dict[str, Any] = attributes._dict
@@ -94,16 +97,17 @@ class VersionSpanProcessor(SpanProcessor):
                     attributes._dict = stamp.tags | current
                 else:
                     merge(span, stamp)
-                parent = span._parent
-                if parent is None or parent.is_remote:
-                    remember(span._context.trace_id, span)  # pyright: ignore[reportOptionalMemberAccess]
             else:
+                if use.roots:
+                    note(span)
                 set_attributes(span, under_context(self.adopt(span.resource), parent_context))
-                if span.parent is None or span.parent.is_remote:
-                    remember(span.get_span_context().trace_id, span)
         except Exception as error:  # noqa: BLE001 - a span we cannot stamp is exported as it was
             self._fast = False
             guest.swallow(error, "stamping a span")
+        # Outside of the above, as what goes wrong there is not ours.
+        then = self.then
+        if then is not None:
+            then(span, parent_context)
 
     def on_end(self, span: Any) -> None:
         """Nothing: by now the span is frozen."""

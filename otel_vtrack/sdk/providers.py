@@ -10,16 +10,23 @@ So that one method is wrapped, once, and a provider is met when it is first aske
 # ruff: noqa: SLF001 - a provider has no public way to put a processor first
 import functools
 from collections.abc import Callable
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, cast
 from weakref import WeakSet
 
-from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import (
+    ConcurrentMultiSpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
 from opentelemetry.trace import get_tracer_provider
 
 from otel_vtrack.sdk import guest
+from otel_vtrack.sdk.merge import trial_span
 from otel_vtrack.sdk.processor import VersionSpanProcessor
 
 _MARK: Final = "_otel_vtrack_processor"
+_MULTI: Final = (SynchronousMultiSpanProcessor, ConcurrentMultiSpanProcessor)
 _processors: Final[WeakSet[VersionSpanProcessor]] = WeakSet()
 
 
@@ -64,9 +71,12 @@ def processor_of(provider: Any) -> VersionSpanProcessor | None:
     """Return the processor a provider has, whoever added it."""
     if met(provider):
         return provider.__dict__[_MARK]
-    active = getattr(provider, "_active_span_processor", None)
-    members = getattr(active, "_span_processors", ())
-    return next((it for it in members if isinstance(it, VersionSpanProcessor)), None)
+    return _processor_in(getattr(provider, "_active_span_processor", None))
+
+
+def stamps(span: Any) -> bool:
+    """Say whether a span of the SDK was stamped when it started."""
+    return _processor_in(getattr(span, "_span_processor", None)) is not None
 
 
 def add(provider: Any, processor: VersionSpanProcessor) -> None:
@@ -74,11 +84,9 @@ def add(provider: Any, processor: VersionSpanProcessor) -> None:
     setattr(provider, _MARK, processor)
     _processors.add(processor)
     active = getattr(provider, "_active_span_processor", None)
-    if processor in getattr(active, "_span_processors", ()):
+    if _processor_in(active) is processor or _put_before(active, processor, provider):
         return
-    if isinstance(active, ConcurrentMultiSpanProcessor):
-        _before(active, processor)
-    elif isinstance(provider, TracerProvider):
+    if isinstance(provider, TracerProvider):
         # Not provider.add_span_processor: Phoenix's throws its default exporter out when called.
         TracerProvider.add_span_processor(provider, processor)
         _move_first(active, processor)
@@ -91,20 +99,54 @@ def all_processors() -> list[VersionSpanProcessor]:
     return list(_processors)
 
 
+def _processor_in(active: Any) -> VersionSpanProcessor | None:
+    """Return the processor of ours before, or among, those of a provider."""
+    # Not by its __dict__: in Python 3.11 one that was looked at makes each later access slower.
+    before = getattr(active, _MARK, None)
+    if isinstance(before, VersionSpanProcessor):
+        return before
+    members = getattr(active, "_span_processors", ())
+    return next((it for it in members if isinstance(it, VersionSpanProcessor)), None)
+
+
+def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> bool:
+    """Run ours before a provider's processors and not as one of them; say whether that is possible.
+
+    One of them is called three times for each span, in three loops: 150 ns more than one call. With
+    a `ConcurrentMultiSpanProcessor` it also would be in another thread, with another context, than
+    the span that starts. And before them all means that they see our tags.
+    """
+    if not (isinstance(active, _MULTI) and _replaceable()):
+        return False
+    # Nowhere is it written that the provider's tracers hand it to their spans, so one is looked at.
+    tracer = TracerProvider.get_tracer(provider, "otel_vtrack")
+    if getattr(tracer, "span_processor", None) is not active:
+        return False
+    processor.then = active.on_start
+    setattr(active, _MARK, processor)
+    cast("Any", active).on_start = processor.on_start
+    return True
+
+
+@lru_cache(maxsize=1)
+def _replaceable() -> bool:
+    """Try, on a span that goes nowhere, whether an `on_start` of the instance's own is called."""
+    seen: list[object] = []
+
+    def on_start(span: Any, parent_context: Any = None) -> None:  # noqa: ARG001 - the SDK's own
+        seen.append(span)
+
+    active: Any = SynchronousMultiSpanProcessor()
+    active.on_start = on_start
+    try:
+        span = trial_span(active)
+    except Exception:  # noqa: BLE001 - any surprise means: be one of the processors
+        return False
+    return seen == [span]
+
+
 def _move_first(active: Any, processor: VersionSpanProcessor) -> None:
     """Let ours run before processors that look at, or export, a span's attributes at its start."""
     with guest.shield("moving the processor to the front"), active._lock:
         others = tuple(it for it in active._span_processors if it is not processor)
         active._span_processors = (processor, *others)
-
-
-def _before(active: ConcurrentMultiSpanProcessor, processor: VersionSpanProcessor) -> None:
-    """Run ours in the thread that starts the span; in the pool the current context is another."""
-    original = active.on_start
-
-    @functools.wraps(original)
-    def on_start(span: Any, parent_context: Any = None) -> None:
-        processor.on_start(span, parent_context)
-        original(span, parent_context)
-
-    active.on_start = on_start

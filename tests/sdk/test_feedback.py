@@ -14,7 +14,7 @@ from opentelemetry.sdk._logs import export as log_export
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_vtrack
-from otel_vtrack.sdk import events, local_root
+from otel_vtrack.sdk import events, local_root, trace_tags
 from otel_vtrack.sdk.processor import VersionSpanProcessor
 
 EVENT = "gen_ai.evaluation.result"
@@ -349,10 +349,42 @@ def test_first_spans_are_not_kept_alive_and_their_number_is_bounded(record):
     tracer = provider.get_tracer("test")
     for _ in range(10_000):
         tracer.start_span("root").end()
+    assert trace_tags.use.roots
     known = local_root.known()
     assert len(known) <= 2 * local_root._MOST
     assert sum(span is not None for span in known) < 100
     provider.shutdown()
+
+
+OPEN_ALREADY = """
+import gc
+import otel_vtrack
+from opentelemetry.sdk.trace import TracerProvider
+from otel_vtrack.sdk import local_root
+
+gc.collect()
+gc.freeze()  # what there was before is not to be looked at, to be quick
+tracers = []
+for stamped in (True, False):
+    provider = TracerProvider(shutdown_on_exit=False)
+    if stamped:
+        otel_vtrack.install(provider)
+    tracers.append(provider.get_tracer("t"))
+for tracer in tracers:
+    with tracer.start_as_current_span("root") as root:
+        with tracer.start_as_current_span("leaf") as leaf:
+            print(len(local_root.known()))
+            otel_vtrack.set_trace_tag("k", "v")
+    print(*(span.name for span in (root, leaf) if "mlflow.traceTag.k" in span.attributes))
+"""
+
+
+def test_first_spans_are_noted_once_a_trace_is_tagged_and_those_open_by_then_are_found():
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_ALREADY], check=True, capture_output=True, text=True
+    )
+    # Of a provider without us nothing is known.
+    assert done.stdout.split() == ["0", "root", "1", "leaf"]
 
 
 def test_asking_for_the_names_loads_nothing_of_the_logs_sdk():

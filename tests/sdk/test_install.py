@@ -9,7 +9,11 @@ import threading
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import (
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
 
 import otel_vtrack
 from otel_vtrack.sdk import install as installing
@@ -17,8 +21,14 @@ from otel_vtrack.sdk.processor import VersionSpanProcessor
 
 
 def processors(provider):
-    members = provider._active_span_processor._span_processors
-    return [it for it in members if isinstance(it, VersionSpanProcessor)]
+    """Return those of ours that a span meets: before the provider's processors, or among them."""
+    active = provider._active_span_processor
+    found = [it for it in active._span_processors if isinstance(it, VersionSpanProcessor)]
+    called = active.on_start
+    while isinstance(called.__self__, VersionSpanProcessor):
+        found.append(called.__self__)
+        called = called.__self__.then
+    return found
 
 
 def test_installing_twice_adds_one_processor_and_the_later_tags_win(record):
@@ -83,6 +93,85 @@ def test_processors_that_look_at_a_span_at_its_start_see_our_tags(record):
     otel_vtrack.install(recording.provider, version="1")
     recording.span()
     assert seen == [{"service.version": "1"}]
+
+
+def test_providers_that_share_their_processors_share_ours(record):
+    active = SynchronousMultiSpanProcessor()
+    providers = [
+        TracerProvider(
+            resource=Resource({"service.version": version}),
+            shutdown_on_exit=False,
+            active_span_processor=active,
+        )
+        for version in "12"
+    ]
+    for provider in providers:
+        otel_vtrack.install(provider)
+    assert len(processors(providers[0])) == 1
+    spans = [provider.get_tracer("t").start_span("s") for provider in providers]
+    assert [dict(span.attributes) for span in spans] == [
+        {"service.version": "1"},
+        {"service.version": "2"},
+    ]
+
+
+@pytest.mark.parametrize("differs", ["its spans", "its tracers"])
+def test_where_ours_cannot_run_before_the_processors_it_is_the_first_of_them(
+    record, monkeypatch, differs
+):
+    if differs == "its spans":
+        monkeypatch.setattr(installing.providers, "_replaceable", lambda: False)
+    else:
+        own = TracerProvider.get_tracer
+
+        def get_tracer(*args):
+            tracer = own(*args)
+            tracer.span_processor = CopiedSpanProcessor(tracer.span_processor)
+            return tracer
+
+        monkeypatch.setattr(TracerProvider, "get_tracer", get_tracer)
+    seen = []
+
+    class Pending(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            seen.append(dict(span.attributes))
+
+    recording = record()
+    recording.provider.add_span_processor(Pending())
+    otel_vtrack.install(recording.provider, version="1")
+    otel_vtrack.install(recording.provider, team="search")
+    assert isinstance(
+        recording.provider._active_span_processor._span_processors[0], VersionSpanProcessor
+    )
+    assert recording.attributes() == {"service.version": "1", "team": "search"}
+    assert seen == [{"service.version": "1", "team": "search"}]
+
+
+class CopiedSpanProcessor(SpanProcessor):
+    """Calls what another calls, but not that itself."""
+
+    def __init__(self, original):
+        self._original = original
+
+    def on_start(self, span, parent_context=None):
+        for processor in self._original._span_processors:
+            processor.on_start(span, parent_context=parent_context)
+
+    def on_end(self, span):
+        self._original.on_end(span)
+
+
+def test_what_a_processor_of_the_application_raises_stays_its_own(record):
+    class Failing(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            raise LookupError
+
+    recording = record()
+    recording.provider.add_span_processor(Failing())
+    otel_vtrack.install(recording.provider, version="1")
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            recording.tracer.start_span("s")
 
 
 def test_threads_that_ask_for_the_first_tracer_at_once_add_one_processor(record):

@@ -1,0 +1,69 @@
+"""`otel_vtrack.set_trace_tag`: attributes of a trace as a whole, set from inside the app.
+
+Loading this module has first spans noted as they start (`local_root`), so that applications that
+tag no traces do not pay for it. Traces that are open by then are found once, when the first of them
+is tagged, by a look at all objects of the process: 0.1 s for a million of them.
+"""
+
+import gc
+from typing import Any, Final
+
+# By name: an installed tracer may replace the module's class with its own.
+from opentelemetry.sdk.trace import _Span as SdkSpan  # pyright: ignore[reportPrivateUsage]
+from opentelemetry.trace import Span, get_current_span
+
+from otel_vtrack import semconv
+from otel_vtrack.sdk import guest, local_root, providers
+from otel_vtrack.sdk.context import use
+from otel_vtrack.sdk.feedback import text
+
+
+class _Search:
+    """The look at all objects; there is one in a process."""
+
+    def __init__(self) -> None:
+        self.due = True
+
+
+_search: Final = _Search()
+use.note_roots()
+
+
+def set_trace_tag(key: str, value: object) -> None:
+    """Tag the trace of the current span, as MLflow does: by an attribute of its root.
+
+    That is the first span of this trace in this process, if it is still open and its provider is
+    stamped (`install`); else the current span. In a service that others call, the trace's root is
+    elsewhere: the tag then stands on this service's own first span. Never raises.
+
+    Args:
+        key: Of the tag.
+        value: Becomes text; None sets nothing.
+    """
+    with guest.shield("tagging a trace"):
+        span = _first_span(get_current_span())
+        if not span.is_recording():
+            guest.debug("no open span to put the tag %s on", key)
+        elif key and value is not None:
+            span.set_attribute(semconv.VTRACK_TAG_PREFIX + key, text(value))
+
+
+def _first_span(span: Span) -> Span:
+    """Return the first span of a span's trace, if it is known and open; else the span itself."""
+    if not isinstance(span, SdkSpan) or local_root.is_first(span):
+        return span
+    trace_id = span.get_span_context().trace_id
+    root = local_root.noted(trace_id)
+    if root is None and _search.due:
+        _search.due = False
+        _note_open_traces()
+        root = local_root.noted(trace_id)
+    return span if root is None else root
+
+
+def _note_open_traces() -> None:
+    """Note first spans that started before this module was loaded."""
+    # Not isinstance: asking a stranger's object for its class may run its code.
+    spans: list[Any] = [it for it in gc.get_objects() if SdkSpan in type(it).__mro__]
+    for span in sorted(filter(providers.stamps, spans), key=lambda it: it.start_time or 0):
+        local_root.note(span)
