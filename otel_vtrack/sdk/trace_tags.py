@@ -13,9 +13,10 @@ from opentelemetry.sdk.trace import _Span as SdkSpan  # pyright: ignore[reportPr
 from opentelemetry.trace import Span, get_current_span
 
 from otel_vtrack import semconv
-from otel_vtrack.sdk import guest, local_root, providers
+from otel_vtrack.sdk import guest, providers
 from otel_vtrack.sdk.context import use
 from otel_vtrack.sdk.feedback import text
+from otel_vtrack.sdk.local_root import is_first, local_root, remember
 
 
 class _Search:
@@ -50,20 +51,21 @@ def set_trace_tag(key: str, value: object) -> None:
 
 def _first_span(span: Span) -> Span:
     """Return the first span of a span's trace, if it is known and open; else the span itself."""
-    if not isinstance(span, SdkSpan) or local_root.is_first(span):
+    if not isinstance(span, SdkSpan) or is_first(span):
         return span
     trace_id = span.get_span_context().trace_id
-    root = local_root.noted(trace_id)
+    root = local_root(trace_id)
     if root is None and _search.due:
         _search.due = False
-        _note_open_traces()
-        root = local_root.noted(trace_id)
+        _remember_open_traces()
+        root = local_root(trace_id)
     return span if root is None else root
 
 
-def _note_open_traces() -> None:
+def _remember_open_traces() -> None:
     """Note first spans that started before this module was loaded."""
     # Not isinstance: asking a stranger's object for its class may run its code.
     spans: list[Any] = [it for it in gc.get_objects() if SdkSpan in type(it).__mro__]
     for span in sorted(filter(providers.stamps, spans), key=lambda it: it.start_time or 0):
-        local_root.note(span)
+        if is_first(span):
+            remember(span.get_span_context().trace_id, span)

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from opentelemetry.context import set_value
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import (
     SpanProcessor,
@@ -24,11 +25,8 @@ def processors(provider):
     """Return those of ours that a span meets: before the provider's processors, or among them."""
     active = provider._active_span_processor
     found = [it for it in active._span_processors if isinstance(it, VersionSpanProcessor)]
-    called = active.on_start
-    while isinstance(called.__self__, VersionSpanProcessor):
-        found.append(called.__self__)
-        called = called.__self__.then
-    return found
+    first = active.on_start.__self__
+    return [first, *found] if isinstance(first, VersionSpanProcessor) else found
 
 
 def test_installing_twice_adds_one_processor_and_the_later_tags_win(record):
@@ -113,6 +111,48 @@ def test_providers_that_share_their_processors_share_ours(record):
         {"service.version": "1"},
         {"service.version": "2"},
     ]
+
+
+@pytest.mark.parametrize("more", ["a subclass", "a wrapper", "another SDK"])
+def test_what_else_is_done_when_a_span_starts_goes_on_being_done(record, monkeypatch, more):
+    seen = []
+
+    class Noting(SynchronousMultiSpanProcessor):
+        def on_start(self, span, parent_context=None):
+            seen.append(dict(span.attributes))
+            super().on_start(span, parent_context)
+
+    active = Noting() if more == "a subclass" else SynchronousMultiSpanProcessor()
+    if more == "a wrapper":
+        own = active.on_start
+        active.on_start = lambda *args, **kwargs: (seen.append("called"), own(*args, **kwargs))
+    elif more == "another SDK":
+        called = SynchronousMultiSpanProcessor.on_start
+
+        def on_start(self, span, parent_context=None):
+            seen.append("called")
+            called(self, span, parent_context)
+
+        monkeypatch.setattr(SynchronousMultiSpanProcessor, "on_start", on_start)
+    recording = record(TracerProvider(shutdown_on_exit=False, active_span_processor=active))
+    otel_vtrack.install(recording.provider, version="1")
+    assert recording.attributes() == {"service.version": "1"}
+    assert seen == [{"service.version": "1"} if more == "a subclass" else "called"]
+
+
+def test_processors_added_later_are_called_after_ours(record):
+    seen = []
+
+    class Late(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            seen.append((dict(span.attributes), parent_context))
+
+    recording = record()
+    otel_vtrack.install(recording.provider, version="1")
+    recording.provider.add_span_processor(Late())
+    given = set_value("k", "v")
+    recording.span(context=given)
+    assert seen == [({"service.version": "1"}, given)]
 
 
 @pytest.mark.parametrize("differs", ["its spans", "its tracers"])
