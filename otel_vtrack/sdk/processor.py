@@ -2,7 +2,7 @@
 
 # ruff: noqa: SLF001 - see `merge` for what keeps that safe
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
@@ -18,6 +18,15 @@ from otel_vtrack.sdk.values import clean_all
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Span
+
+
+class Followers:
+    """Processors that are called after one of ours, under the name that the SDK has for them."""
+
+    __slots__ = ("_span_processors",)
+
+    def __init__(self, *processors: Any) -> None:
+        self._span_processors: Final = processors
 
 
 class VersionSpanProcessor(SpanProcessor):
@@ -49,10 +58,12 @@ class VersionSpanProcessor(SpanProcessor):
     ) -> None:
         self._explicit: dict[str, object] = {}
         self._detection: Detection | None = None
-        self._stamp = Stamp({})
         self._fast = False
-        self.followers: Any = None
-        """Whose `_span_processors` come next; None unless `providers` put us before them."""
+        self._static = Stamp({})
+        self._stamp: Any = None
+        """The same, for the fast way; None where that is not to be taken."""
+        self.followers: Any = Followers()
+        """Whose `_span_processors` come next: nobody's, unless `providers` put us before them."""
         with guest.shield("working out the version"):
             use.baggage_keys()
             self._fast = works_here()
@@ -62,51 +73,47 @@ class VersionSpanProcessor(SpanProcessor):
         """Add explicit static tags, by attribute name, for the spans that start from now on."""
         self._explicit.update(clean_all(attributes))
         self._detection = Detection(self._explicit)
-        self._stamp = self._stamp_for(cast("Resource | None", self._stamp.base))
+        self._keep(self._stamp_for(cast("Resource | None", self._static.base)))
 
     def adopt(self, resource: "Resource | None") -> Stamp:
         """Return the static tags for spans of a resource, worked out when it is another one."""
-        stamp = self._stamp
+        stamp = self._static
         if resource is not stamp.base:
-            stamp = self._stamp = self._stamp_for(resource)
+            stamp = self._stamp_for(resource)
+            self._keep(stamp)
         return stamp
 
     def on_start(self, span: "Span", parent_context: Context | None = None) -> None:
         """Stamp the span."""
-        # Every line here is paid for by every span; `benchmarks/sdk_cost.py` says how much. So
-        # private fields, at half a property's cost; without them we land in `except`, and then use
-        # the public ones.
+        # Every look-up here is paid for by every span: 4 ns in a busy program, where the processor
+        # has forgotten all about it since the last span. `benchmarks/sdk_cost.py` measures it. So
+        # private fields, at half a property's cost; and no question whether they are there, or
+        # whether `_stamp` is: if not, we land in `except`.
         try:
-            if self._fast:
-                stamp = self._stamp
-                # A provider's resource changes in a fork, and a processor can serve several.
-                if span._resource is not stamp.base:
-                    stamp = self.adopt(span.resource)
-                if use.more:
-                    if use.roots:
-                        note(span)
-                    if use.dynamic:
-                        stamp = under_context(stamp, parent_context)
-                # `merge`, written out for the usual case: a call is a fifth of all we cost.
-                attributes: Any = span._attributes
-                current: dict[str, Any] = attributes._dict
-                most = attributes.maxlen
-                if attributes.max_value_len is None and (
-                    most is None or len(current) + stamp.count <= most
-                ):
-                    attributes._dict = stamp.tags | current
-                else:
-                    merge(span, stamp)
+            stamp = self._stamp
+            # A provider's resource changes in a fork, and a processor can serve several.
+            if span._resource is not stamp.base:
+                stamp = self.adopt(span.resource)
+            if use.more:
+                if use.roots:
+                    note(span)
+                if use.dynamic:
+                    stamp = under_context(stamp, parent_context)
+            # `merge`, written out for the usual case: a call is a fifth of all we cost.
+            attributes: Any = span._attributes
+            current: dict[str, Any] = attributes._dict
+            most = attributes.maxlen
+            if attributes.max_value_len is None and (
+                most is None or len(current) + stamp.count <= most
+            ):
+                attributes._dict = stamp.tags | current
             else:
-                self._stamp_publicly(span, parent_context)
-        except Exception as error:  # noqa: BLE001 - a span we cannot stamp is exported as it was
-            self._fast = False
-            guest.swallow(error, "stamping a span")
-        followers = self.followers
-        if followers is not None:
-            # As the SDK does it, whose call we save by that. What is raised here is not ours.
-            for follower in followers._span_processors:
-                follower.on_start(span, parent_context=parent_context)
+                merge(span, stamp)
+        except Exception as error:  # noqa: BLE001 - see there
+            self._go_the_slow_way(error, span, parent_context)
+        # As the SDK does it, whose call we save by that. What is raised here is not ours.
+        for follower in self.followers._span_processors:
+            follower.on_start(span, parent_context=parent_context)
 
     def on_end(self, span: Any) -> None:
         """Nothing: by now the span is frozen."""
@@ -118,10 +125,23 @@ class VersionSpanProcessor(SpanProcessor):
         """Nothing is buffered."""
         return True
 
-    def _stamp_publicly(self, span: "Span", parent_context: Context | None) -> None:
-        if use.roots and is_first(span):
-            remember(span.get_span_context().trace_id, span)
-        set_attributes(span, under_context(self.adopt(span.resource), parent_context))
+    def _go_the_slow_way(
+        self, error: Exception, span: "Span", parent_context: Context | None
+    ) -> None:
+        """Stamp by the public API if the fast way is closed; else close it, as it failed."""
+        if self._stamp is not None:
+            self._fast, self._stamp = False, None
+            # This span may be half done: it is exported as it is.
+            guest.swallow(error, "stamping a span")
+            return
+        with guest.shield("stamping a span"):
+            if use.roots and is_first(span):
+                remember(span.get_span_context().trace_id, span)
+            set_attributes(span, under_context(self.adopt(span.resource), parent_context))
+
+    def _keep(self, stamp: Stamp) -> None:
+        self._static = stamp
+        self._stamp = stamp if self._fast else None
 
     def _stamp_for(self, resource: "Resource | None") -> Stamp:
         if self._detection is None:

@@ -24,7 +24,7 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_vtrack.sdk import guest
 from otel_vtrack.sdk.merge import trial_span
-from otel_vtrack.sdk.processor import VersionSpanProcessor
+from otel_vtrack.sdk.processor import Followers, VersionSpanProcessor
 
 _MARK: Final = "_otel_vtrack_processor"
 _MULTI: Final = (SynchronousMultiSpanProcessor, ConcurrentMultiSpanProcessor)
@@ -126,8 +126,7 @@ def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> 
     if _only_calls_each(active):
         processor.followers = active
     else:
-        whole = SimpleNamespace(on_start=active.on_start)
-        processor.followers = SimpleNamespace(_span_processors=(whole,))
+        processor.followers = Followers(SimpleNamespace(on_start=active.on_start))
     setattr(active, _MARK, processor)
     cast("Any", active).on_start = processor.on_start
     return True

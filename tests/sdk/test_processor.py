@@ -177,7 +177,7 @@ def test_an_error_of_ours_is_logged_once_and_the_span_is_exported_as_it_was(
     processor = VersionSpanProcessor(version="1")
     recording.provider.add_span_processor(processor)
     recording.span("fine")
-    processor._stamp = None
+    processor._stamp = processor._static = None
     with caplog.at_level(logging.WARNING, "otel_vtrack"):
         for _ in range(3):
             assert recording.attributes(attributes={"a": 1}) == {"a": 1}
