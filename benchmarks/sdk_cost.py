@@ -31,8 +31,8 @@ from otel_vtrack.sdk.context import use
 PLAIN = "plain SDK"
 FIRST = "a span that begins a trace"
 CHILD = "a child of a span of this process"
-ROUNDS = 151
-SPANS = 200
+ROUNDS = 81
+SPANS = 500
 TAGS = {
     "service.version": "2.4.0",
     "deployment.environment.name": "production",

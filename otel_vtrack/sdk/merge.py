@@ -1,7 +1,7 @@
 """The guarded merge: our tags under a new span's attributes, in one step.
 
-`Span.set_attributes` checks each value, locks, and looks up each key again: 3.7 µs for 8 tags on a
-7.4 µs span. Our values were checked when they were made, so at the start of a span, when nobody
+`Span.set_attributes` checks each value, locks, and looks up each key again: 6 µs for 8 tags on a
+span of 12 µs. Our values were checked when they were made, so at the start of a span, when nobody
 else has it yet, we build the final dict and put it in place: 0.2 µs. That reaches into the SDK's
 `BoundedAttributes`, so it is tried once on a span of our own (`works_here`), and where it does not
 behave as expected we use `set_attributes` instead.
