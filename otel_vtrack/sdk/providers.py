@@ -156,8 +156,8 @@ def _replaceable() -> bool:
         seen.append(span)
 
     active: Any = SynchronousMultiSpanProcessor()
-    active.on_start = on_start
     try:
+        active.on_start = on_start
         span = trial_span(active)
     except Exception:  # noqa: BLE001 - any surprise means: be one of the processors
         return False
