@@ -51,15 +51,18 @@ def set_trace_tag(key: str, value: object) -> None:
 
 def _first_span(span: Span) -> Span:
     """Return the first span of a span's trace, if it is known and open; else the span itself."""
-    if not isinstance(span, SdkSpan) or is_first(span):
-        return span
     trace_id = span.get_span_context().trace_id
     root = local_root(trace_id)
-    if root is None and _search.due:
+    if root is None and trace_id and _search.due and not _is_first(span):
         _search.due = False
         _remember_open_traces()
         root = local_root(trace_id)
     return span if root is None else root
+
+
+def _is_first(span: Span) -> bool:
+    # Of others, such as a wrapper around one of the SDK's, it cannot be said.
+    return isinstance(span, SdkSpan) and is_first(span)
 
 
 def _remember_open_traces() -> None:

@@ -324,6 +324,21 @@ def test_a_service_that_is_called_tags_its_own_first_span(record):
     assert recorded.named("serve")["mlflow.traceTag.k"] == "v"
 
 
+def test_a_wrapper_around_a_span_is_no_hindrance(record):
+    class Wrapper(trace.NonRecordingSpan):
+        """As Logfire makes them the current span."""
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    otel_vtrack.install(provider)
+    recorded = record(provider)
+    with recorded.tracer.start_as_current_span("root"):
+        leaf = recorded.tracer.start_span("leaf")
+        with trace.use_span(Wrapper(leaf.get_span_context())):
+            otel_vtrack.set_trace_tag("k", "v")
+        leaf.end()
+    assert recorded.named("root")["mlflow.traceTag.k"] == "v"
+
+
 def test_without_our_processor_or_after_the_root_the_tag_is_on_the_current_span(record):
     recorded = record()
     with (
