@@ -43,10 +43,20 @@ _SOURCE_NAMES: Final = (
     "process.executable.name",
     "process.executable.path",
 )
+_SOURCE_TYPE: Final = "mlflow.source.type"
+_PIPELINE_RUN: Final = "cicd.pipeline.run.id"
+NAMES: Final = (*_ASKED, *_ANSWERED, *_SOURCE_NAMES, _SOURCE_TYPE)
+"""The attributes that `from_spans` looks at, apart from gen_ai.prompt and .completion."""
+
+RESOURCE_NAMES: Final = (*_SOURCE_NAMES, _SOURCE_TYPE, _PIPELINE_RUN)
+"""Those of the resource."""
+
 _MINUTE_NS: Final = 60_000_000_000
 _MOST_MINUTES: Final = 240
 _EARLIEST_NS: Final = -(1 << 63)
-_LONGEST: Final = 200_000
+LONGEST_SAID: Final = 200_000
+"""Most bytes of a text that are read for a preview."""
+
 LONGEST_METADATA: Final = 250
 """Most characters of a value in the metadata, as in MLflow."""
 
@@ -109,8 +119,8 @@ def from_spans(spans: Sequence[SpanRow], root_span_id: bytes) -> Facts:
         git_dirty=root.git_dirty,
         repository_url=root.repository_url,
         source_name=_first_text(own, resource, _SOURCE_NAMES),
-        source_type=_first_text(own, resource, ("mlflow.source.type",)),
-        pipeline_run=_text(resource, "cicd.pipeline.run.id"),
+        source_type=_first_text(own, resource, (_SOURCE_TYPE,)),
+        pipeline_run=_text(resource, _PIPELINE_RUN),
         asked=_first_said(asking, _ASKED, _NUMBERED_ASKED),
         answered=_first_said(answering, _ANSWERED, _NUMBERED_ANSWERED),
     )
@@ -203,7 +213,7 @@ def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:
         "asked_names": list(_ASKED),
         "answered_names": list(_ANSWERED),
         "source_names": list(_SOURCE_NAMES),
-        "longest": _LONGEST,
+        "longest": LONGEST_SAID,
     }
 
 
@@ -228,5 +238,5 @@ def _first_said(
         for name in (*names, *last):
             kind, text = span.attributes.get(name)
             if text:
-                return kind, text if kind > 4 else text[:_LONGEST]
+                return kind, text if kind > 4 else text[:LONGEST_SAID]
     return 0, b""

@@ -113,7 +113,7 @@ def _of_span(trace_id: str, span: SpanRow, said: Said) -> Whole:
         start_time_ns=start,
         end_time_ns=start + min(max(span.duration_ns, 0), _LATEST_NS - max(start, 0)),
         root=Root(
-            rank=_rank(span),
+            rank=rank(span.parent_span_id, span.flags, span.kind),
             start_time_ns=start,
             span_id=span.span_id,
             name=span.name.encode(),
@@ -135,12 +135,13 @@ def _of_span(trace_id: str, span: SpanRow, said: Said) -> Whole:
     )
 
 
-def _rank(span: SpanRow) -> int:
-    if span.parent_span_id == NO_PARENT:
+def rank(parent_span_id: bytes, flags: int, kind: int) -> int:
+    """Say how good a root a span is: 0 has no parent, 1 has it in another process, 2 here."""
+    if parent_span_id == NO_PARENT:
         return 0
-    if span.flags & _KNOWS_PARENT:
-        return 1 if span.flags & _PARENT_IS_REMOTE else 2
-    return 1 if span.kind in _BEGIN_WORK else 2
+    if flags & _KNOWS_PARENT:
+        return 1 if flags & _PARENT_IS_REMOTE else 2
+    return 1 if kind in _BEGIN_WORK else 2
 
 
 def short_id(span_id: bytes) -> int:

@@ -68,6 +68,11 @@ class Reader:
         """Read a FixedString."""
         return self._take(size)
 
+    def byte(self) -> int:
+        """Read a UInt8."""
+        self._at += 1
+        return self._data[self._at - 1]
+
     def uint32(self) -> int:
         """Read a UInt32."""
         return int.from_bytes(self._take(_UINT32), "little")
@@ -82,11 +87,16 @@ class Reader:
 
     def string(self) -> bytes:
         """Read a String."""
-        return self._take(self.length())
+        data, at = self._data, self._at
+        size = data[at]
+        if size >= 0x80:
+            return self._take(self.length())
+        self._at = end = at + 1 + size
+        return data[at + 1 : end]
 
     def text(self) -> str:
         """Read a String that ought to hold text; see `as_text`."""
-        data = self._take(self.length())
+        data = self.string()
         return as_text(data) if data else ""
 
     def strings(self) -> list[bytes]:

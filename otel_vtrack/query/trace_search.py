@@ -1,17 +1,20 @@
 """Finds and counts traces by the search language."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import paging, traces
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
 from otel_vtrack.query.filter.traces import SPAN_BOUNDS, TAIL
+from otel_vtrack.query.partial import Root
 from otel_vtrack.query.prices import BUILT_IN, Prices
-from otel_vtrack.query.traces import TraceInfo
+from otel_vtrack.query.rowbinary import as_text
+from otel_vtrack.query.traces import Described, TraceInfo
+from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
 
 MOST_BUCKETS: Final = 10_000
@@ -28,6 +31,14 @@ _LOOKED_THROUGH: Final = re.compile(
     re.DOTALL,
 )
 _FEW_SPANS: Final = 1_500_000
+_ROWS: Final = (1, 8)
+"""How many rows are read for each trace wanted: at first, and then, to go through them."""
+
+_OF_SPANS: Final = "FROM spans AS s"
+_WHOLE_ROOT: Final = "t.root.span_id"
+"""What `trace_roots` does not have."""
+
+_SINCE: Final = "t.root.start_time >= fromUnixTimestamp64Nano({since_ns:Int64}, 'UTC')"
 _WITHIN: Final = (
     "s.start_time >= fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC')"
     " AND s.start_time <= fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC')"
@@ -37,6 +48,10 @@ _WITHIN: Final = (
     " AND toStartOfMinute(s.start_time)"
     " <= toStartOfMinute(fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC'))"
 )
+
+
+_Key: TypeAlias = tuple[str, str]
+"""A trace's id and experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,14 @@ class _Found:
     place: tuple[str | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A trace, and where it stands in the order."""
+
+    info: TraceInfo
+    place: Sequence[str | None]
+
+
 def search(
     store: Store,
     *,
@@ -119,12 +142,8 @@ def search(
     after = TRUE
     if page_token:
         after = compiled.order.after(paging.place(page_token, question), compiled.texts)
-    found = _find(store, compiled, after, wanted + 1)
-    infos = traces.describe(
-        store,
-        [(each.root_start_ns, each.trace_id, each.experiment) for each in found[:wanted]],
-        table,
-    )
+    found = _Search(store, compiled, after, wanted + 1, table).find()
+    infos = [each.info for each in found[:wanted]]
     if len(found) <= wanted:
         return Page(infos, "")
     return Page(infos, paging.token(found[wanted - 1].place, question))
@@ -137,7 +156,7 @@ def count(store: Store, *, experiment: str = "", text: str = "") -> int:
         InvalidArgument: The filter is none.
     """
     compiled = compile_traces(text, experiment=experiment)
-    [row] = store.query("traces/count", compiled.parameters, _parts(compiled))
+    [row] = store.query("traces/count", compiled.parameters, _counting(compiled))
     return int(row["trace_count"])
 
 
@@ -155,7 +174,7 @@ def histogram(store: Store, *, experiment: str = "", text: str = "", width_s: in
     """
     compiled = compile_traces(text, experiment=experiment)
     rows = store.query(
-        "traces/histogram", compiled.parameters | {"width": width_s}, _parts(compiled)
+        "traces/histogram", compiled.parameters | {"width": width_s}, _counting(compiled)
     )
     if len(rows) > MOST_BUCKETS:
         raise InvalidArgument(
@@ -172,28 +191,154 @@ def _parts(compiled: CompiledTraces) -> dict[str, str]:
     return parts | {"some": TRUE} if compiled.row == TRUE else parts
 
 
-def _find(store: Store, compiled: CompiledTraces, after: str, wanted: int) -> list[_Found]:
-    order = compiled.order
-    parts = _parts(compiled) | {"after": after, "place": order.place, "order": order.sql}
-    rows_of = _Rows(compiled, after)
-    parameters: dict[str, Any] = {**compiled.parameters, "wanted": wanted}
-    if SPAN_BOUNDS in compiled.row and order.keys[0] == TAIL[0] and _reads_much(store, compiled):
+def _counting(compiled: CompiledTraces) -> dict[str, str]:
+    """Return what counts take: where the root decides, no more of traces than that."""
+    parts = _parts(compiled)
+    if not compiled.of_root or SPAN_BOUNDS in compiled.row or _WHOLE_ROOT in compiled.row:
+        return parts
+    parts |= {"row_of_roots": _narrow({"row": compiled.row})["row"]}
+    heads = sql.filled(sql.text("queries", "traces/heads"), parts).strip().removesuffix(";")
+    return {"from": f"({heads}) AS t", "some": TRUE, "whole": "t.holds"}
+
+
+class _Search:
+    """One page to find, and to load."""
+
+    def __init__(
+        self, store: Store, compiled: CompiledTraces, after: str, wanted: int, table: Prices
+    ) -> None:
+        self._store, self._compiled, self._table = store, compiled, table
+        self._wanted = wanted
+        self._rows_of = _Rows(compiled, after)
+        order = compiled.order
+        self._parts = _parts(compiled) | {"after": after, "place": order.place, "order": order.sql}
+        self._parameters: dict[str, Any] = {**compiled.parameters, "wanted": wanted}
+        self._known: dict[_Key, Described | None] = {}
+
+    def find(self) -> "list[_Shown]":
+        """Return as many as are wanted, or all there are."""
+        shown = self._among_the_last()
+        order, row = self._compiled.order, self._compiled.row
+        if shown is None and order.on_row:
+            shown = self._by_rows(row, self._parameters)
+            # To look through spans again takes longer than to sort all traces found.
+            for look in (_FIRST_LOOK, _SECOND_LOOK)[: 1 if SPAN_BOUNDS in row else 2]:
+                if shown is None:
+                    candidates = look * self._wanted
+                    looked = self._parameters | {"candidates": candidates}
+                    parts = self._parts | self._rows_of.parts(row)
+                    found, complete = _look(self._store, self._compiled, looked, parts)
+                    if complete or len(found) >= self._wanted:
+                        shown = self._shown(found)
+        if shown is not None:
+            return shown
+        parts = self._parts | {"joins": order.joins}
+        rows = self._store.query("traces/sort", self._parameters, parts)
+        return self._shown(
+            [_Found(row["id"], row["named"], row["root_start_ns"], row["place"]) for row in rows]
+        )
+
+    def _among_the_last(self) -> "list[_Shown] | None":
+        """Find what matches among the last traces, looking through no spans but theirs.
+
+        Returns:
+            None if that is nothing to hope for, or there are too few.
+        """
+        compiled = self._compiled
+        if SPAN_BOUNDS not in compiled.row or compiled.order.keys[0] != TAIL[0]:
+            return None
+        if not _reads_much(self._store, compiled):
+            return None
         for candidates in _WINDOWS:
-            looked = parameters | {"candidates": candidates}
-            found = _find_within(store, compiled, looked, parts, rows_of)
-            if found is not None and len(found) >= wanted:
-                return found
-    if order.on_row:
-        for look in (_FIRST_LOOK, _SECOND_LOOK):
-            candidates = look * wanted
-            looked = parameters | {"candidates": candidates}
-            found, complete = _look(store, compiled, looked, parts | rows_of.parts(compiled.row))
-            if complete or len(found) >= wanted:
-                return found
-            if SPAN_BOUNDS in compiled.row:
-                break  # To look through spans again takes longer than to sort all traces found.
-    rows = store.query("traces/sort", parameters, parts | {"joins": order.joins})
-    return [_Found(row["id"], row["named"], row["root_start_ns"], row["place"]) for row in rows]
+            looked = self._parameters | {"candidates": candidates}
+            bounds = _window(self._store, looked, compiled, self._rows_of)
+            if bounds is None:
+                return None
+            row, whole = (
+                f"({condition.replace(SPAN_BOUNDS, _WITHIN)}) AND {_SINCE}"
+                for condition in (compiled.row, compiled.where)
+            )
+            shown = self._by_rows(row, looked | bounds)
+            if shown is None:
+                parts = self._parts | self._rows_of.parts(row) | {"whole": whole}
+                found, _ = _look(self._store, compiled, looked | bounds, parts)
+                shown = self._shown(found) if len(found) >= self._wanted else []
+            if len(shown) >= self._wanted:
+                return shown
+        return None
+
+    def _shown(self, found: "Sequence[_Found]") -> "list[_Shown]":
+        """Load what was found."""
+        places = [(each.root_start_ns, each.trace_id, each.experiment) for each in found]
+        described = traces.describe(self._store, places, self._table)
+        return [
+            _Shown(trace.info, each.place)
+            for each, trace in zip(found, described, strict=True)
+            if trace is not None
+        ]
+
+    def _by_rows(self, row: str, parameters: Mapping[str, Any]) -> "list[_Shown] | None":
+        """Find traces by rows of `trace_roots` alone, where these say all that is asked.
+
+        A row stands for its trace if the trace has just the root that the row tells of; other
+        rows are of inserts that knew another. So the rows are gone through in order, and as many
+        of their traces loaded as are wanted. Where each trace came at once, that is a row each.
+
+        Returns:
+            None if too few of the rows stand for their traces, or nobody can tell.
+        """
+        if not (self._compiled.of_root and self._compiled.order.on_row) or self._rows_of.whole_root:
+            return None
+        parts = self._rows_of.parts(row) | self._rows_of.sorting(row)
+        # To look through spans again takes longer than to read more rows.
+        for look in _ROWS[1 if SPAN_BOUNDS in self._compiled.row else 0 :]:
+            candidates = look * self._wanted
+            rows = self._store.query(
+                "traces/roots", {**parameters, "candidates": candidates}, parts
+            )
+            if "since_ns" in parameters and len(rows) < self._wanted:
+                return []  # There are too few, whether they stand for their traces or not.
+            shown = self._standing(rows)
+            if shown is None or len(shown) >= self._wanted or len(rows) < candidates:
+                return shown
+        return None
+
+    def _standing(self, rows: Sequence[Mapping[str, Any]]) -> "list[_Shown] | None":
+        """Return the first traces that rows stand for; None if nobody can tell."""
+        stand: dict[_Key, _Shown] = {}
+        doubtful: set[_Key] = set()
+        for at, row in enumerate(rows):
+            key = _key(row)
+            if len(stand) >= self._wanted:
+                break
+            if key not in self._known:
+                self._load(rows[at:], self._wanted - len(stand))
+            trace = self._known[key]
+            if trace is not None and row["root_start_ns"] == trace.root.start_time_ns:
+                if row["said"] == _said(trace.root):
+                    stand.setdefault(key, _Shown(trace.info, row["place"]))
+                else:
+                    doubtful.add(key)
+        # Of two spans that began at once, the table may have kept the other one's row.
+        return None if doubtful - stand.keys() else list(stand.values())
+
+    def _load(self, rows: Sequence[Mapping[str, Any]], most: int) -> None:
+        """Load the first traces that are not yet."""
+        starts = {_key(row): row["root_start_ns"] for row in reversed(rows)}
+        fresh = [key for key in dict.fromkeys(map(_key, rows)) if key not in self._known][:most]
+        places = [(starts[key], *key) for key in fresh]
+        described = traces.describe(self._store, places, self._table)
+        self._known.update(zip(fresh, described, strict=True))
+
+
+def _key(row: Mapping[str, Any]) -> _Key:
+    return row["id"], row["named"]
+
+
+def _said(root: Root) -> tuple[int | str, ...]:
+    """What a row of `trace_roots` says of a root."""
+    texts = (root.name, root.service_name, root.version, root.environment, root.deployment_id)
+    return (root.rank, *(as_text(text) for text in texts), root.status_code)
 
 
 class _Rows:
@@ -203,7 +348,8 @@ class _Rows:
         order = compiled.order
         self._after, self._place, self._order = after, order.place, order.sql
         asked = (compiled.row, after, order.place, order.sql)
-        self._whole_root = any("t.root.span_id" in each for each in asked)
+        self._first = f"{order.keys[0].sql} DESC" if order.keys[0] == TAIL[0] else order.sql
+        self.whole_root = any(_WHOLE_ROOT in each for each in asked)
 
     def parts(self, row: str) -> dict[str, str]:
         """Return what to fill in for a condition on rows."""
@@ -213,11 +359,19 @@ class _Rows:
             "row_place": self._place,
             "row_order": self._order,
         }
-        if self._whole_root:
+        if self.whole_root:
             return filled | {"table": "traces", "start": "t.root.start_time"}
-        return {
-            name: each.replace("t.root.start_time", "t.start_time") for name, each in filled.items()
-        }
+        return _narrow(filled)
+
+    def sorting(self, row: str) -> dict[str, str]:
+        """Return what traces/roots takes beside: rows of equal start need no order at first."""
+        threads = {} if _OF_SPANS in row else {"threads": "1"}
+        return _narrow({"row_first": self._first}) | threads
+
+
+def _narrow(parts: Mapping[str, str]) -> dict[str, str]:
+    """Name columns as `trace_roots` does."""
+    return {name: each.replace("t.root.start_time", "t.start_time") for name, each in parts.items()}
 
 
 def _look(
@@ -246,14 +400,10 @@ def _reads_much(store: Store, compiled: CompiledTraces) -> bool:
     return not rows or sum(int(row["rows"]) for row in rows) > _FEW_SPANS
 
 
-def _find_within(
-    store: Store,
-    compiled: CompiledTraces,
-    parameters: dict[str, Any],
-    parts: dict[str, str],
-    rows_of: "_Rows",
-) -> list[_Found] | None:
-    """Find what matches among the last traces, looking through no spans but theirs.
+def _window(
+    store: Store, parameters: Mapping[str, Any], compiled: CompiledTraces, rows_of: "_Rows"
+) -> dict[str, int] | None:
+    """Say since when the last traces began, and between which times their spans lie.
 
     Returns:
         None if those are all there are.
@@ -263,12 +413,4 @@ def _find_within(
         return None
     if window["earliest_ns"] < 0 or window["latest_ns"] >= _LAST_MINUTE_NS:
         return None  # The key's minutes wrap around there.
-    bounds = {name: window[name] for name in ("since_ns", "earliest_ns", "latest_ns")}
-    since = "t.root.start_time >= fromUnixTimestamp64Nano({since_ns:Int64}, 'UTC')"
-    row, whole = (
-        f"({condition.replace(SPAN_BOUNDS, _WITHIN)}) AND {since}"
-        for condition in (compiled.row, compiled.where)
-    )
-    narrowed = parts | rows_of.parts(row) | {"whole": whole}
-    found, _ = _look(store, compiled, parameters | bounds, narrowed)
-    return found
+    return {name: window[name] for name in ("since_ns", "earliest_ns", "latest_ns")}

@@ -4,11 +4,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
-from otel_vtrack.query import assessments, export, facts, partial, preview, prices, tags, tokens
+from otel_vtrack.query import (
+    assessments,
+    export,
+    facts,
+    near,
+    partial,
+    preview,
+    prices,
+    tags,
+    tokens,
+)
 from otel_vtrack.query.assessments import Assessment
 from otel_vtrack.query.rowbinary import as_text
 from otel_vtrack.store.client import Store
@@ -72,6 +82,18 @@ class Trace:
     otlp: TracesData
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A trace as lists show it, and the span that stands for it."""
+
+    info: TraceInfo
+    root: partial.Root
+
+
+Place: TypeAlias = tuple[int, str, str]
+"""When a trace's root began, its id and its experiment."""
+
+
 def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> Trace:
     """Load a trace.
 
@@ -112,10 +134,10 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
 
 def describe(
     store: Store,
-    places: Sequence[tuple[int, str, str]],
+    places: Sequence[Place],
     table: prices.Prices = prices.BUILT_IN,
-) -> list[TraceInfo]:
-    """Load what is known of traces, in the order given.
+) -> list[Described | None]:
+    """Load what is known of traces, in the order given; None of one that is not there.
 
     Args:
         store: Where to look.
@@ -128,21 +150,21 @@ def describe(
     with ThreadPoolExecutor(2) as pool:
         tagged = pool.submit(tags.of_traces, store, ids)
         assessed = pool.submit(assessments.changes, store, ids)
-        found = partial.traces(store, ids)
-        by_key = {(trace.trace_id, trace.experiment): trace for trace in found}
-        wanted = [by_key[place[1], place[2]] for place in places]
-        said = facts.of_traces(store, wanted)
+        loaded = near.load(store, [place[:2] for place in places])
         known = tagged.result()
+    keys = [key for _, *key in places if tuple(key) in loaded]
     infos = [
-        _info(
-            trace,
-            said[trace.trace_id, trace.experiment],
-            known.get(trace.trace_id, {}),
-            table,
-        )
-        for trace in wanted
+        _info(*loaded[trace_id, experiment], known.get(trace_id, {}), table)
+        for trace_id, experiment in keys
     ]
-    return _assessed(store, infos, assessed.result())
+    told = {
+        (info.trace_id, info.experiment): info
+        for info in _assessed(store, infos, assessed.result())
+    }
+    return [
+        Described(told[key], loaded[key][0].root) if (key := place[1:]) in told else None
+        for place in places
+    ]
 
 
 def _assessed(

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 _READERS: Final = 4
 _BLOCK_ROWS: Final = 1_024
+_KEPT_UNPACKED: Final = 64 << 20
+"""Bytes of columns that stay unpacked in memory, of those that pages of the last traces read."""
 
 _PASSING: Final = frozenset(
     {
@@ -125,7 +127,10 @@ class Store:
             self._arguments: dict[str, Any] = {
                 "interface": "chdb",
                 "path": str(self.folder / "db"),
-                "chdb_options": {"backups.allowed_path": str(self.folder / "backups")},
+                "chdb_options": {
+                    "backups.allowed_path": str(self.folder / "backups"),
+                    "uncompressed_cache_size": str(_KEPT_UNPACKED),
+                },
             }
         elif parts.scheme in {"clickhouse", "clickhouses"} and parts.hostname:
             secure = parts.scheme == "clickhouses"

@@ -356,8 +356,8 @@ def test_what_is_read_is_bounded_however_much_is_stored(store, monkeypatch):
             "id, 'span', at, 'x', version, 'work'",
         ),
         "trace_roots": (
-            "trace_id, start_time, experiment, root",
-            "id, at, 'x', (0, 'work', '', version, '', '', 0)",
+            "trace_id, start_time, experiment, root, said",
+            "id, at, 'x', (0, 'work', '', version, '', '', 0::Int32) AS root, xxHash32(root)",
         ),
     }
     read = []

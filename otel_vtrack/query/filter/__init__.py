@@ -89,10 +89,13 @@ class CompiledTraces(Compiled):
         row: What must hold for the row of `traces` that has the trace's root; other rows of the
             trace may match as well, or not.
         row_only: The part of it that does not look into `spans`.
+        of_root: Whether `row` is all there is to hold: whatever the row with the root says is what
+            the trace is.
     """
 
     row: str = field(default="1")
     row_only: str = field(default="1")
+    of_root: bool = field(default=False)
 
 
 def compile_traces(
@@ -120,6 +123,7 @@ def compile_traces(
         parameters,
         all_of(each.row for each in found),
         all_of(each.row for each in found if traces.SPAN_BOUNDS not in each.row),
+        all(each.row == each.whole for each in found),
     )
 
 

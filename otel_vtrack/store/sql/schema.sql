@@ -946,11 +946,13 @@ CREATE TABLE trace_roots
         version LowCardinality(String),
         environment LowCardinality(String),
         deployment_id LowCardinality(String),
-        status_code Int32)
+        status_code Int32),
+    `said` UInt32
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(start_time)
-ORDER BY (start_time, trace_id, experiment)
+PRIMARY KEY (start_time, trace_id, experiment)
+ORDER BY (start_time, trace_id, experiment, said)
 SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192, min_parts_to_merge_at_once = 10, merge_selector_base = 10, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE trace_tags
@@ -1784,13 +1786,15 @@ CREATE MATERIALIZED VIEW trace_roots_from_traces TO trace_roots
         String,
         String,
         String,
-        Int32)
+        Int32),
+    `said` UInt32
 )
 AS SELECT
     t.root.start_time AS start_time,
     t.trace_id AS trace_id,
     t.experiment AS experiment,
-    (t.root.rank, t.root.name, t.root.service_name, t.root.version, t.root.environment, t.root.deployment_id, t.root.status_code) AS root
+    (t.root.rank, t.root.name, t.root.service_name, t.root.version, t.root.environment, t.root.deployment_id, t.root.status_code) AS root,
+    xxHash32(root) AS said
 FROM traces AS t;
 
 CREATE MATERIALIZED VIEW trace_tags_from_log_records TO tags_inbox

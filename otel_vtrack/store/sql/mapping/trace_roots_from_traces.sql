@@ -5,5 +5,6 @@ SELECT
     t.root.start_time AS start_time,
     t.trace_id AS trace_id,
     t.experiment AS experiment,
-    (t.root.rank, t.root.name, t.root.service_name, t.root.version, t.root.environment, t.root.deployment_id, t.root.status_code) AS root
+    (t.root.rank, t.root.name, t.root.service_name, t.root.version, t.root.environment, t.root.deployment_id, t.root.status_code) AS root,
+    xxHash32(root) AS said
 FROM traces/*@_local*/ AS t;

@@ -2,7 +2,7 @@
 -- marked for conditions.
 
 SELECT toUInt64(round(sum(t.adjusted_count))) AS trace_count
-FROM whole_traces AS t
-WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
+FROM /*?from*/ whole_traces AS t /*from?*/
+WHERE /*?some*/ (t.trace_id, t.experiment) IN (SELECT t.trace_id, t.experiment FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
     AND /*?whole*/ 1 /*whole?*/
 SETTINGS max_execution_time = 20, max_memory_usage = 2000000000;

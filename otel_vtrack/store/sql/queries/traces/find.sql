@@ -10,11 +10,12 @@
 
 WITH
     (
-        SELECT (groupArray(c.id), groupArray(c.place)[-1])
+        SELECT (groupArray((c.id, c.named)), groupArray(c.place)[-1])
         FROM
         (
             SELECT
                 t.trace_id AS id,
+                t.experiment AS named,
                 /*?row_place*/ tuple(toString(toUnixTimestamp64Nano(t.start_time))) /*row_place?*/ AS place
             FROM /*?table*/ trace_roots /*table?*/ AS t
             WHERE /*?row*/ 1 /*row?*/
@@ -35,7 +36,7 @@ FROM
         toUnixTimestamp64Nano(t.root.start_time) AS root_start_ns,
         /*?place*/ tuple(toString(toUnixTimestamp64Nano(t.root.start_time))) /*place?*/ AS place
     FROM whole_traces AS t
-    WHERE (cityHash64(t.trace_id), t.trace_id) IN (SELECT cityHash64(each), each FROM (SELECT arrayJoin(looked.1) AS each))
+    WHERE (cityHash64(t.trace_id), t.trace_id, t.experiment) IN (SELECT cityHash64(each.1), each.1, each.2 FROM (SELECT arrayJoin(looked.1) AS each))
         AND /*?whole*/ 1 /*whole?*/
         AND /*?after*/ 1 /*after?*/
     ORDER BY /*?order*/ t.root.start_time DESC, t.trace_id, t.experiment /*order?*/

@@ -26,8 +26,8 @@ FROM
             intDiv(toUnixTimestamp64Nano(t.root.start_time) - if(t.root.start_time < toDateTime64(0, 9, 'UTC'), 999999999, 0), 1000000000) AS began,
             t.root.rank < 2 AND t.root.status_code = 2 AS failed,
             t.adjusted_count AS adjusted_count
-        FROM whole_traces AS t
-        WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
+        FROM /*?from*/ whole_traces AS t /*from?*/
+        WHERE /*?some*/ (t.trace_id, t.experiment) IN (SELECT t.trace_id, t.experiment FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
             AND /*?whole*/ 1 /*whole?*/
     ) AS m
 ) AS f

@@ -8,7 +8,7 @@ SELECT
     toUnixTimestamp64Nano(t.root.start_time) AS root_start_ns,
     /*?place*/ tuple(toString(toUnixTimestamp64Nano(t.root.start_time))) /*place?*/ AS place
 FROM whole_traces AS t /*?joins*/ /*joins?*/
-WHERE /*?some*/ t.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
+WHERE /*?some*/ (t.trace_id, t.experiment) IN (SELECT t.trace_id, t.experiment FROM traces AS t WHERE /*?row*/ 1 /*row?*/) /*some?*/
     AND /*?whole*/ 1 /*whole?*/
     AND /*?after*/ 1 /*after?*/
 ORDER BY /*?order*/ t.root.start_time DESC, t.trace_id, t.experiment /*order?*/

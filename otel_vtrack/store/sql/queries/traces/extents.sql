@@ -1,0 +1,15 @@
+-- Between which times do all spans of these traces lie? A row for each row of `traces`.
+
+SELECT
+    p.trace_id,
+    p.start_time,
+    p.end_time
+FROM traces AS p
+-- By a subquery: an array of constants would be looked through for each row that is read.
+WHERE (cityHash64(p.trace_id), p.trace_id) IN
+(
+    SELECT cityHash64(each), each
+    FROM (SELECT toFixedString(unhex(arrayJoin({trace_ids:Array(String)})), 16) AS each)
+)
+-- Whoever looks at the last traces looks again, and unpacking is half of the time.
+SETTINGS max_threads = 1, use_uncompressed_cache = 1;
