@@ -38,7 +38,9 @@ def _count_traces(
 ) -> traces_pb2.CountTracesResponse:
     experiment = experiments.resolve(backend.store, request.experiment)
     return traces_pb2.CountTracesResponse(
-        trace_count=trace_search.count(backend.store, experiment=experiment, text=request.filter)
+        trace_count=trace_search.count(
+            backend.store, experiment=experiment, text=request.filter, table=backend.prices
+        )
     )
 
 
@@ -53,6 +55,7 @@ def _get_trace_histogram(
         experiment=experiments.resolve(backend.store, request.experiment),
         text=request.filter,
         width_s=width // _SECOND,
+        table=backend.prices,
     )
     return traces_pb2.GetTraceHistogramResponse(
         width=Duration(seconds=found.width_s),

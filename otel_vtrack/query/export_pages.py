@@ -258,7 +258,7 @@ def _both(text: str, also: Sequence[str]) -> str:
     """Join a filter with conditions; what is wrong with it is told by its own columns."""
     if not also:
         return text
-    compile_traces(text)
+    compile_traces(text, priced=list)
     return " AND ".join([f"({text})", *also])
 
 

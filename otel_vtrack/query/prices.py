@@ -6,10 +6,9 @@ The table comes with the package and asks nobody: it knows the prices of the day
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from decimal import Decimal
+from datetime import date, datetime, time, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -21,7 +20,9 @@ if sys.version_info >= (3, 11):
 else:  # pragma: no cover - the same by another name
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
+DAY_NS: Final = 86_400_000_000_000
 _MILLION: Final = 1_000_000
+_FIRST_DAY_NS: Final = date(1970, 1, 1).toordinal() * DAY_NS
 _KNOWN: Final = 4_096
 _NAMES: Final = ("model", "provider", "input", "output", "cache_read", "cache_creation")
 
@@ -65,6 +66,48 @@ class Rate:
         return Charge(prompt / _MILLION, tokens.output * self.output / _MILLION)
 
 
+class Step(NamedTuple):
+    """What a model costs on some conditions.
+
+    Attributes:
+        since_ns: From when on, in nanoseconds since 1970.
+        day_from_ns: From when on in each day.
+        day_until_ns: Until when; a day's length for its end.
+        above: If a prompt has more tokens than that.
+    """
+
+    since_ns: int
+    day_from_ns: int
+    day_until_ns: int
+    above: int
+    rate: Rate
+
+    def holds(self, tokens: Tokens, at_ns: int) -> bool:
+        """Say whether the conditions are met."""
+        return (
+            at_ns >= self.since_ns
+            and self.day_from_ns <= at_ns % DAY_NS < self.day_until_ns
+            and tokens.input > self.above
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What a model costs where that depends on the time, or on how much is asked at once.
+
+    Attributes:
+        steps: The last one of those that hold counts. The first always holds.
+    """
+
+    steps: tuple[Step, ...]
+
+    def charge(self, tokens: Tokens, at_ns: int) -> Charge:
+        """Charge for tokens used at a time."""
+        at_ns = max(at_ns, 0)
+        found = next(step for step in reversed(self.steps) if step.holds(tokens, at_ns))
+        return found.rate.charge(tokens)
+
+
 class Prices:
     """A table of prices. Thread-safe.
 
@@ -81,6 +124,18 @@ class Prices:
         # Bound methods know whose they are.
         rate = getattr(self._find(model, provider), "__self__", None)
         return rate if isinstance(rate, Rate) else None
+
+    def steps(self, model: str, provider: str) -> tuple[Step, ...]:
+        """Return what a model costs, whenever and however much of it is used.
+
+        Returns:
+            As in `Schedule`; nothing of a model that the table does not know.
+        """
+        price = self._find(model, provider)
+        owner = getattr(price, "__self__", None)
+        if isinstance(owner, Rate):
+            return (_always(owner),)
+        return owner.steps if isinstance(owner, Schedule) else ()
 
     def charge(self, model: str, provider: str, tokens: Tokens, at_ns: int) -> Charge | None:
         """Say what a call of a model cost; None if the table does not know the model.
@@ -99,6 +154,10 @@ class Prices:
         if cached > tokens.input:
             tokens = tokens._replace(input=tokens.input + cached)
         return price(tokens, at_ns)
+
+
+def _always(rate: Rate) -> Step:
+    return Step(0, 0, DAY_NS, -1, rate)
 
 
 def load(file: Path | None) -> Prices:
@@ -212,31 +271,62 @@ def _look_up(model: str, provider: str | None) -> _Price | None:
         sample = calc_price(Usage(input_tokens=1, output_tokens=1), model, provider_id=provider)
     except (LookupError, ValueError):
         return None
-    rates = [
-        getattr(sample.model_price, f"{name}_mtok", None)
-        for name in ("input", "output", "cache_read", "cache_write")
-    ]
-    if rates[0] is None and rates[1] is None:
+    if sample.model_price.input_mtok is None and sample.model_price.output_mtok is None:
         # It is paid for by something else than tokens.
         return None
-    if not isinstance(sample.model.prices, list) and all(
-        rate is None or isinstance(rate, Decimal) for rate in rates
-    ):
-        known = [None if rate is None else float(cast("Decimal", rate)) for rate in rates]
-        return Rate(known[0] or 0.0, known[1] or 0.0, known[2], known[3]).charge
+    known = sample.model.prices
+    if not isinstance(known, list):
+        steps = _tiers(known, 0, 0, DAY_NS)
+    else:
+        # Where no condition is met the first holds.
+        steps = _tiers(known[0].prices, 0, 0, DAY_NS)
+        for each in known:
+            for when in _times(each.constraint):
+                steps += _tiers(each.prices, *when)
+    return steps[0].rate.charge if len(steps) == 1 else Schedule(tuple(steps)).charge
 
-    def charge(tokens: Tokens, at_ns: int) -> Charge:
-        usage = Usage(
-            input_tokens=tokens.input,
-            output_tokens=tokens.output,
-            cache_read_tokens=tokens.cache_read,
-            cache_write_tokens=tokens.cache_creation,
-        )
-        when = datetime.fromtimestamp(max(at_ns, 0) / 1e9, timezone.utc)
-        found = calc_price(usage, model, provider_id=provider, genai_request_timestamp=when)
-        return Charge(float(found.input_price), float(found.output_price))
 
-    return charge
+def _tiers(price: Any, since_ns: int, day_from_ns: int, day_until_ns: int) -> list[Step]:
+    """Return what holds at a time, for prompts of any size: for larger ones what comes later."""
+    found = [
+        getattr(price, f"{name}_mtok", None)
+        for name in ("input", "output", "cache_read", "cache_write")
+    ]
+    limits = {tier.start for each in found for tier in getattr(each, "tiers", ())}
+    return [
+        Step(since_ns, day_from_ns, day_until_ns, above, Rate(*_rates(found, above)))
+        for above in (-1, *sorted(limits))
+    ]
+
+
+def _rates(prices: Sequence[Any], above: int) -> tuple[float, float, float | None, float | None]:
+    rates: list[float | None] = []
+    for each in prices:
+        tiers = getattr(each, "tiers", None)
+        if tiers is not None:
+            reached = [tier.price for tier in tiers if tier.start <= above]
+            each = reached[-1] if reached else each.base  # noqa: PLW2901 - what it comes to
+        rates.append(None if each is None else float(each))
+    return rates[0] or 0.0, rates[1] or 0.0, rates[2], rates[3]
+
+
+def _times(constraint: Any) -> list[tuple[int, int, int]]:
+    """Return since when something holds, and when in a day; in UTC, as the table has it."""
+    if constraint is None:
+        return [(0, 0, DAY_NS)]
+    if (day := getattr(constraint, "start_date", None)) is not None:
+        return [(day.toordinal() * DAY_NS - _FIRST_DAY_NS, 0, DAY_NS)]
+    start, end = (_of_day(each) for each in (constraint.start_time, constraint.end_time))
+    if end < start:
+        return [(0, start, DAY_NS), (0, 0, end)]
+    return [(0, start, end)]
+
+
+def _of_day(moment: time) -> int:
+    if moment.tzinfo is not None:
+        moment = datetime.combine(date(1970, 1, 1), moment).astimezone(timezone.utc).time()
+    whole = timedelta(hours=moment.hour, minutes=moment.minute, seconds=moment.second)
+    return (whole // timedelta(microseconds=1) + moment.microsecond) * 1_000
 
 
 def told(text: str) -> tuple[float, float, float] | None:
@@ -244,12 +334,13 @@ def told(text: str) -> tuple[float, float, float] | None:
 
     Args:
         text: A JSON object with MLflow's keys `input_cost`, `output_cost` and `total_cost`, or
-            a number, which is the total. None if it is neither.
+            a number, which is the total. None if it is neither. `filter.costs` reads it in SQL,
+            so what is odd is read as the engine reads it.
     """
     if not text:
         return None
     try:
-        value: Any = json.loads(text)
+        value = _JSON.decode(text)
     except (ValueError, RecursionError):
         return None
     if isinstance(value, dict):
@@ -262,6 +353,29 @@ def told(text: str) -> tuple[float, float, float] | None:
         return given[0], given[1], sum(given) if total is None else total
     total = _dollars(value)
     return None if total is None else (0.0, 0.0, total)
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    if (number := float(text)) in {float("inf"), -float("inf")}:
+        raise ValueError(text)
+    return number
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
+
+
+def _whole(text: str) -> int | None:
+    return number if -(1 << 63) <= (number := int(text)) < 1 << 64 else None
+
+
+_JSON: Final = json.JSONDecoder(
+    parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_first
+)
 
 
 def _dollars(value: Any) -> float | None:

@@ -112,17 +112,29 @@ def cost(
     order = list(tops)
     for span in order:
         order.extend(below.get(span, ()))
-    sums: dict[int, Cost] = {}
+    own: dict[int, Cost] = {}
+    by_parts: set[int] = set()
+    unknown: set[int] = set()
     for span in reversed(order):
         inner = below.get(span, ())
-        known = total([sums[each] for each in inner]) if inner else _NOTHING
+        known = bool(inner) and unknown.isdisjoint(inner)
         bill = bills.get(span) or Bill(span, "", "", 0, 0, "")
-        own = _priced(used.get(span, (0, 0, 0)), bill, table, at_ns)
-        by_parts = bool(inner) and not known.unknown_models and _same(span, inner, used)
-        if own is None or (by_parts and not bill.told):
-            own = known if inner else Cost(0, 0, 0, (NO_MODEL,))
-        sums[span] = own
-    return total([sums[span] for span in tops])
+        priced = _priced(used.get(span, (0, 0, 0)), bill, table, at_ns)
+        asks = priced is None or (known and not bill.told and _same(span, inner, used))
+        if inner and asks:
+            by_parts.add(span)
+            if not known:
+                unknown.add(span)
+            continue
+        own[span] = priced or Cost(0, 0, 0, (NO_MODEL,))
+        if own[span].unknown_models:
+            unknown.add(span)
+    counted = list(tops)
+    for span in counted:
+        if span in by_parts:
+            counted.extend(below[span])
+    # In one order, as sums differ in their last digit by that: filter.costs has the same.
+    return total([own[span] for span in sorted(set(counted) - by_parts)])
 
 
 def _same(span: int, inner: Sequence[int], used: Mapping[int, tuple[int, ...]]) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import paging, traces
+from otel_vtrack.query import paging, priced, traces
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
+from otel_vtrack.query.filter.costs import WANTED
 from otel_vtrack.query.filter.traces import SPAN_BOUNDS, TAIL
 from otel_vtrack.query.partial import Root
 from otel_vtrack.query.prices import BUILT_IN, Prices
@@ -30,6 +31,12 @@ _LOOKED_THROUGH: Final = re.compile(
     rf"s\.trace_id, s\.experiment FROM spans AS s WHERE (.*?) AND {re.escape(SPAN_BOUNDS)}",
     re.DOTALL,
 )
+_CANDIDATES: Final = (
+    "(cityHash64(p.trace_id), p.trace_id) IN"
+    " (SELECT cityHash64(each), each FROM (SELECT arrayJoin(looked.1) AS each))"
+)
+"""Those that traces/find puts together."""
+
 _FEW_SPANS: Final = 1_500_000
 _ROWS: Final = (1, 8)
 """How many rows are read for each trace wanted: at first, and then, to go through them."""
@@ -138,7 +145,9 @@ def search(
         "filter": text,
         "order_by": list(order_by),
     }
-    compiled = compile_traces(text, order_by, experiment=experiment)
+    compiled = compile_traces(
+        text, order_by, experiment=experiment, priced=lambda: priced.models(store, table)
+    )
     after = TRUE
     if page_token:
         after = compiled.order.after(paging.place(page_token, question), compiled.texts)
@@ -149,18 +158,33 @@ def search(
     return Page(infos, paging.token(found[wanted - 1].place, question))
 
 
-def count(store: Store, *, experiment: str = "", text: str = "") -> int:
+def count(store: Store, *, experiment: str = "", text: str = "", table: Prices = BUILT_IN) -> int:
     """Count the traces that match, without loading them; one that crosses experiments in each.
+
+    Args:
+        store: Where to look.
+        experiment: As telemetry calls it; empty for any.
+        text: The filter.
+        table: What tokens cost.
 
     Raises:
         InvalidArgument: The filter is none.
     """
-    compiled = compile_traces(text, experiment=experiment)
+    compiled = compile_traces(
+        text, experiment=experiment, priced=lambda: priced.models(store, table)
+    )
     [row] = store.query("traces/count", compiled.parameters, _counting(compiled))
     return int(row["trace_count"])
 
 
-def histogram(store: Store, *, experiment: str = "", text: str = "", width_s: int = 0) -> Histogram:
+def histogram(
+    store: Store,
+    *,
+    experiment: str = "",
+    text: str = "",
+    width_s: int = 0,
+    table: Prices = BUILT_IN,
+) -> Histogram:
     """Count the traces that match by the time at which their root began.
 
     Args:
@@ -168,11 +192,14 @@ def histogram(store: Store, *, experiment: str = "", text: str = "", width_s: in
         experiment: As telemetry calls it; empty for any.
         text: The filter.
         width_s: Of a bucket, in seconds; 0 chooses a round one that makes some 60 of them.
+        table: What tokens cost.
 
     Raises:
         InvalidArgument: The filter is none, or there would be too many buckets.
     """
-    compiled = compile_traces(text, experiment=experiment)
+    compiled = compile_traces(
+        text, experiment=experiment, priced=lambda: priced.models(store, table)
+    )
     rows = store.query(
         "traces/histogram", compiled.parameters | {"width": width_s}, _counting(compiled)
     )
@@ -195,7 +222,7 @@ def _counting(compiled: CompiledTraces) -> dict[str, str]:
     """Return what counts take: where the root decides, no more of traces than that."""
     parts = _parts(compiled)
     if not compiled.of_root or SPAN_BOUNDS in compiled.row or _WHOLE_ROOT in compiled.row:
-        return parts
+        return _priced(compiled, parts)
     parts |= {"row_of_roots": _narrow({"row": compiled.row})["row"]}
     heads = sql.filled(sql.text("queries", "traces/heads"), parts).strip().removesuffix(";")
     return {"from": f"({heads}) AS t", "some": TRUE, "whole": "t.holds"}
@@ -232,7 +259,7 @@ class _Search:
                         shown = self._shown(found)
         if shown is not None:
             return shown
-        parts = self._parts | {"joins": order.joins}
+        parts = _priced(self._compiled, self._parts | {"joins": order.joins})
         rows = self._store.query("traces/sort", self._parameters, parts)
         return self._shown(
             [_Found(row["id"], row["named"], row["root_start_ns"], row["place"]) for row in rows]
@@ -341,6 +368,14 @@ def _said(root: Root) -> tuple[int | str, ...]:
     return (root.rank, *(as_text(text) for text in texts), root.status_code)
 
 
+def _priced(compiled: CompiledTraces, parts: dict[str, str]) -> dict[str, str]:
+    """Say in parts of a query of which traces the cost is asked for: of those that may match."""
+    wanted = TRUE
+    if compiled.row != TRUE:
+        wanted = f"p.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE {compiled.row})"  # noqa: S608
+    return {name: part.replace(WANTED, wanted) for name, part in parts.items()}
+
+
 class _Rows:
     """Where rows that know a part are read: the smaller table, if it has all that is asked."""
 
@@ -378,6 +413,7 @@ def _look(
     store: Store, compiled: CompiledTraces, parameters: dict[str, Any], parts: dict[str, str]
 ) -> tuple[list[_Found], bool]:
     """Put the first candidates together; say whether there are no more."""
+    parts = parts | {"whole": parts["whole"].replace(WANTED, _CANDIDATES)}
     [row] = store.query("traces/find", parameters, parts)
     found = [_Found(*each) for each in row["found"]]
     if row["looked_at"] < parameters["candidates"]:

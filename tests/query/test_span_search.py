@@ -156,3 +156,18 @@ def test_a_span_s_type_is_what_its_convention_says(store, send, attributes, type
     send({"attributes": attributes})
     [span] = spans.search(store).spans
     assert span.type == type_
+
+
+def test_whole_numbers_are_compared_digit_by_digit(store, send):
+    limit = 1 << 53
+    for number, value in enumerate((limit - 1, limit, limit + 1, float(limit * 2)), 1):
+        send({"trace": number, "attributes": {"n": value}})
+    for text, wanted in (
+        (f"attributes.n > {limit}", {3, 4}),
+        (f"attributes.n >= {limit + 1}", {3, 4}),
+        (f"attributes.n < {limit + 1}", {1, 2}),
+        (f"attributes.n = {limit + 1}", {3}),
+        (f"attributes.n BETWEEN {limit} AND {limit + 1}", {2, 3}),
+    ):
+        found = spans.search(store, text=text).spans
+        assert {int(each.trace_id, 16) for each in found} == wanted, text

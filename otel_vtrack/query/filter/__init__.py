@@ -18,10 +18,12 @@ that of the last one into the page token, and add `after` of it to the next page
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from otel_vtrack.query.filter import (
     assessments,
+    costs,
     groups,
     order,
     parser,
@@ -99,7 +101,11 @@ class CompiledTraces(Compiled):
 
 
 def compile_traces(
-    text: str | None, order_by: Sequence[str] = (), *, experiment: str = ""
+    text: str | None,
+    order_by: Sequence[str] = (),
+    *,
+    experiment: str = "",
+    priced: costs.Find | None = None,
 ) -> CompiledTraces:
     """Compile a filter of traces; the order ends with the one whose root began last first.
 
@@ -107,19 +113,24 @@ def compile_traces(
         text: The filter.
         order_by: Keys, each perhaps with ASC or DESC.
         experiment: As telemetry calls it; empty for any.
+        priced: Lists the models that have a price; without it there is no key `cost`.
 
     Raises:
         InvalidArgument: The filter or the order is none.
     """
     parameters = Parameters()
-    compiler = Compiler(text or "", traces.CATALOGUE, parameters, traces.exists)
+    catalogue = traces.CATALOGUE
+    if priced is not None:
+        cost = partial(costs.field, priced)
+        catalogue = replace(catalogue, made={"cost": cost, "total_cost": cost})
+    compiler = Compiler(text or "", catalogue, parameters, traces.exists)
     found = compiler.conjuncts(groups.gathered(parser.parse(text), "span", spans.OF_SPANS))
     if experiment:
         sql = f"t.experiment = {parameters.text(experiment)}"
         found.insert(0, Condition(sql, sql, by_id=True))
     return CompiledTraces(
         all_of(each.whole for each in found if not each.by_id),
-        order.parse(order_by, traces.CATALOGUE, parameters, traces.TAIL),
+        order.parse(order_by, catalogue, parameters, traces.TAIL),
         parameters,
         all_of(each.row for each in found),
         all_of(each.row for each in found if traces.SPAN_BOUNDS not in each.row),

@@ -20,6 +20,7 @@ _ORDER: Final = {
 }
 _PATTERNS: Final = frozenset({Operator.LIKE, Operator.ILIKE, Operator.RLIKE, Operator.CONTAINS})
 _EXACT: Final = 1 << 53
+_LONGEST_WHOLE: Final = 1 << 127
 _MILLISECOND: Final = 1_000_000
 # What Perl has and RE2 does not, because it takes time without bound.
 _UNBOUNDED: Final = re.compile(r"\(\?(?:<?[=!]|>|P=|\(|[R&|#])|\\[1-9gk]|[*+?}]\+")
@@ -257,7 +258,12 @@ def _any(about: _About, operator: Operator, literal: Literal) -> str:
             return f"{about.field.sql} = {about.parameters.text(str(int(literal.value)))}"
         number = f"toFloat64({about.parameters.text(_written(literal))})"
         value = about.field.number or f"toFloat64OrNull({about.field.sql})"
-        return f"ifNull({value} {_ORDER[operator]} {number}, 0)"
+        compared = f"ifNull({value} {_ORDER[operator]} {number}, 0)"
+        if whole and _EXACT <= abs(literal.value) < _LONGEST_WHOLE and not about.field.number:
+            exact = f"toInt128({about.parameters.text(str(int(literal.value)))})"
+            of_whole = f"toInt128OrNull({about.field.sql}) {_ORDER[operator]} {exact}"
+            return f"ifNull({of_whole}, {compared})"
+        return compared
     if operator is not Operator.EQUAL:
         raise about.wrong(literal, "a number")
     if literal.sort is Sort.TEXT:

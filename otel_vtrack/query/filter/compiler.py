@@ -21,12 +21,14 @@ class Condition:
         row: Of a row that knows only a part: never false where `whole` is true.
         by_id: Whether `row` and `whole` say the same for every row, however partial.
         weak: Whether `row` may be true where `whole` is not, even on the row with the root.
+        row_not: What `row` is for the condition turned round, if that is known.
     """
 
     whole: str
     row: str
     by_id: bool = False
     weak: bool = False
+    row_not: str = ""
 
 
 Inside: TypeAlias = Callable[[Exists, "Compiler"], Condition]
@@ -87,6 +89,13 @@ class Compiler:
         found = self.catalogue.find(self.text, clause.name, self.parameters)
         fields.check(self.text, clause, found)
         sql = compare.condition(self.text, clause, found, self.parameters)
+        if found.near_row is not None:
+            inner = compare.condition(
+                self.text, clause, replace(found, around=None), self.parameters
+            )
+            return Condition(
+                sql, found.near_row(inner), weak=True, row_not=found.near_row(f"NOT ({inner})")
+            )
         if found.on_row:
             return Condition(sql, sql, found.by_id)
         if found.near is None or (clause.operator is Operator.IS_NULL and not clause.negated):
@@ -116,6 +125,7 @@ class Compiler:
 def negated(condition: Condition) -> Condition:
     """Turn a single condition round: what a part cannot decide, it cannot decide either way."""
     row = TRUE if condition.row == TRUE or condition.weak else f"NOT ({condition.row})"
+    row = condition.row_not or row
     return Condition(f"NOT ({condition.whole})", row, condition.by_id)
 
 

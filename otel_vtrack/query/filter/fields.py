@@ -82,6 +82,8 @@ class Field:
         by_id: Whether it holds for any row just as for the whole trace.
         near: Where `on_row` is not: a subquery of trace ids with `{}` for a condition, and
             values of which one is the trace's, for a row of each trace that it holds for.
+        near_row: Makes of one on the value the condition on a row that knows the root, which holds
+            wherever that of `around` does.
         join: A subquery to join for sorting, if `sql` does not say the value; see order.Key.
         sorted_by: Of the joined row `{0}` the value; NULL if there is none.
         digits: Of an id.
@@ -98,6 +100,7 @@ class Field:
     on_row: bool = True
     by_id: bool = False
     near: "tuple[str, tuple[str, ...]] | None" = None
+    near_row: Callable[[str], str] | None = None
     join: str = ""
     sorted_by: str = ""
     digits: int = 32
@@ -126,6 +129,7 @@ class Catalogue:
         keys: Those without prefix, each under all its names.
         families: What follows a prefix, by the prefix.
         own: Prefixes that mean the keys without one.
+        made: More keys without prefix, each made when it is asked for.
         shown: How families are shown to people, by the first of their prefixes.
     """
 
@@ -133,6 +137,9 @@ class Catalogue:
     keys: Mapping[str, Field]
     families: Mapping[str, Find] = field(default_factory=dict[str, Find])
     own: frozenset[str] = frozenset()
+    made: Mapping[str, Callable[[Parameters], Field]] = field(
+        default_factory=dict[str, Callable[[Parameters], Field]]
+    )
 
     def find(self, text: str, name: Name, parameters: Parameters) -> Field:
         """Return what a key stands for.
@@ -143,6 +150,8 @@ class Catalogue:
         found: Field | None = None
         if name.entity in {"", *self.own}:
             found = self.keys.get(name.key)
+            if found is None and name.key in self.made:
+                found = self.made[name.key](parameters)
         elif name.entity in self.families:
             found = self.families[name.entity](name, parameters)
         if found is None:
@@ -150,14 +159,14 @@ class Catalogue:
         return found
 
     def _unknown(self, text: str, name: Name) -> InvalidArgument:
-        known = [*self.keys, *(f"{prefix}.…" for prefix in self.families)]
+        known = [*self.keys, *self.made, *(f"{prefix}.…" for prefix in self.families)]
         hint = ""
         if name.entity and name.entity not in self.families and name.entity not in self.own:
             hint = problems.meant(name.entity, [*self.families, *self.own])
-            if name.key in self.keys:
+            if name.key in {*self.keys, *self.made}:
                 hint = hint or f": did you mean {name.key}?"
         else:
-            hint = problems.meant(name.key, self.keys)
+            hint = problems.meant(name.key, [*self.keys, *self.made])
         if not hint:
             hint = f": there are {', '.join(sorted(known))}"
         return problems.at(text, name.at, f"{self.noun} have no key {name.written[:60]!r}{hint}")

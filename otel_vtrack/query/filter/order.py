@@ -142,7 +142,7 @@ def key_of(field: Field, *, descending: bool, alias: str = "j") -> Key:
         return Key(
             field.join + field.sql,
             sql,
-            Kind.TEXT,
+            Kind.NUMBER if field.kind is Kind.NUMBER else Kind.TEXT,
             descending,
             nullable=True,
             on_row=False,

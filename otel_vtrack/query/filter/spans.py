@@ -137,6 +137,8 @@ PLAIN: Final[dict[str, Field]] = {
     **_tokens("input_tokens"),
     **_tokens("output_tokens"),
     **_tokens("total_tokens", "tokens"),
+    **_tokens("cache_read_input_tokens"),
+    **_tokens("cache_creation_input_tokens"),
     "text": FULL_TEXT,
     "content": Field(kind=Kind.FULL_TEXT, sql="said", around=_content),
 }

@@ -6,7 +6,7 @@ Conditions are on `t`: a row of `whole_traces`, or a row of `traces` that may kn
 from collections.abc import Callable
 from typing import Final
 
-from otel_vtrack.query.filter import spans
+from otel_vtrack.query.filter import sources, spans
 from otel_vtrack.query.filter.compiler import Compiler, Condition
 from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
 from otel_vtrack.query.filter.order import Key
@@ -40,6 +40,13 @@ def _number(column: str, *names: str, optional: bool = False) -> dict[str, Field
     present = f"{sql} IS NOT NULL" if optional else ""
     field = Field(kind=Kind.NUMBER, sql=sql, present=present, on_row=False)
     return dict.fromkeys((column, *names), field)
+
+
+def _cached(column: str) -> dict[str, Field]:
+    """Of the input tokens those of a cache: 0 where spans report tokens, and none of these."""
+    sql = f"t.{column}"
+    present = "t.total_tokens IS NOT NULL"
+    return {column: Field(kind=Kind.NUMBER, sql=sql, present=present, on_row=False)}
 
 
 def _of_root(field: Field) -> Field:
@@ -144,7 +151,7 @@ _SESSION: Final = _of_any_row("session_id", "session")
 _USER: Final = _of_any_row("user_id", "user")
 _VERSION: Final = _root("version", "app_version", "model_id")
 _GIT: Final = {
-    key: _of_root(spans.PLAIN[key])
+    key: sources.of_root(spans.PLAIN[key], _of_root(spans.PLAIN[key]))
     for key in (
         *("git_commit", "commit", "git_branch", "branch", "git_dirty", "dirty"),
         *("repository_url", "repository"),
@@ -285,6 +292,8 @@ PLAIN: Final[dict[str, Field]] = {
     **_number("input_tokens", optional=True),
     **_number("output_tokens", optional=True),
     **_number("total_tokens", "tokens", optional=True),
+    **_cached("cache_read_input_tokens"),
+    **_cached("cache_creation_input_tokens"),
     **_number("span_count"),
     **_number("error_count"),
 }

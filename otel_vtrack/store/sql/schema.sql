@@ -934,6 +934,133 @@ ENGINE = ReplacingMergeTree(changed_at)
 ORDER BY (trace_id, key)
 SETTINGS index_granularity = 256, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
+CREATE VIEW trace_charges
+(
+    `trace_id` FixedString(16),
+    `experiment` LowCardinality(String),
+    `at_ns` Int64,
+    `charges` Array(Tuple(
+        input_tokens UInt64,
+        output_tokens UInt64,
+        total_tokens UInt64,
+        model String,
+        provider String,
+        cache_read UInt64,
+        cache_creation UInt64,
+        tells Bool,
+        told Float64,
+        above UInt64,
+        has_inner Bool,
+        same Bool))
+)
+AS SELECT
+    trace_id,
+    experiment,
+    at_ns,
+    CAST(arrayMap((n, up, i) -> ((n.1).2, (n.1).3, (n.1).4, (n.2).2, (n.2).3, (n.2).4, (n.2).5, ((n.2).6) != '', n.3, up, (i.1) > 0, ((i.1) > 0) AND ((i.2) = toInt64((n.1).2)) AND ((i.3) = toInt64((n.1).3))), priced, above, arrayMap((end, start) -> (toInt64((end.1) - (start.1)), toInt64((end.2) - (start.2)), toInt64((end.3) - (start.3))), so_far, arrayPopBack(arrayPushFront(so_far, (CAST('0', 'UInt64'), CAST('0', 'UInt64'), CAST('0', 'UInt64')))))), 'Array(Tuple(input_tokens UInt64, output_tokens UInt64, total_tokens UInt64, model String, provider String, cache_read UInt64, cache_creation UInt64, tells Bool, told Float64, above UInt64, has_inner Bool, same Bool))') AS charges
+FROM
+(
+    SELECT
+        *,
+        arrayFilter((so_far, each) -> (each.2), arrayZip(arrayCumSum(each -> toUInt64(NOT (each.2)), below), arrayCumSum(each -> (each.3), below), arrayCumSum(each -> (each.4), below)), below) AS so_far
+    FROM
+    (
+        SELECT
+            *,
+            arraySort(arrayConcat(arrayFilter(x -> ((x.1) != 0), arrayMap((up, n) -> (up, false, (n.1).2, (n.1).3), above, priced)), arrayMap(nth -> (toUInt64(nth), true, CAST('0', 'UInt64'), CAST('0', 'UInt64')), arrayEnumerate(priced)))) AS below
+        FROM
+        (
+            SELECT
+                *,
+                if(nested, arrayFilter((up, is) -> is, arrayMap(x -> if((x.1) != 0, 0, x.2), climbed), is_priced), arrayMap(id -> CAST('0', 'UInt64'), priced_ids)) AS above
+            FROM
+            (
+                SELECT
+                    *,
+                    arrayFold((at, stride) -> arrayMap(x -> ((at[x.1]).1, if((x.2) != 0, x.2, (at[x.1]).2)), at), range(toUInt8(ceil(log2(length(ids) + 1))) + 1), arrayMap(parent -> (toUInt64(parent), toUInt64(places[parent])), parents)) AS climbed
+                FROM
+                (
+                    SELECT
+                        *,
+                        arrayMap((is, nth) -> toUInt64(if(is, nth, 0)), is_priced, arrayCumSum(is_priced)) AS places
+                    FROM
+                    (
+                        SELECT
+                            *,
+                            arrayMap(next -> (next.2), arrayFilter((next, each) -> (NOT (each.2)), arrayPopFront(arrayPushBack(marked, (CAST('0', 'UInt32'), false))), marked)) AS is_priced,
+                            arrayMap((edge, answer) -> if((bitAnd(edge, 4294967295) IN (0, bitShiftRight(edge, 32))), 0, answer.2), ups, arraySort(arrayMap((question, answer) -> (question.3, if((NOT (answer.2)) AND ((answer.1) = (question.1)), answer.3, 0)), arrayFilter(each -> (each.2), asked), arrayFilter((answer, each) -> (each.2), arrayFill(each -> (NOT (each.2)), asked), asked)))) AS parents
+                        FROM
+                        (
+                            SELECT
+                                *,
+                                arraySort(arrayConcat(arrayMap((id, nth) -> (id, false, nth), ids, arrayEnumerate(ids)), arrayMap((edge, nth) -> (toUInt32(bitAnd(edge, 4294967295)), true, nth), ups, arrayEnumerate(ups)))) AS asked,
+                                arraySort(arrayConcat(arrayMap(id -> (id, false), ids), if(nested, arrayMap(id -> (id, true), priced_ids), []))) AS marked
+                            FROM
+                            (
+                                SELECT
+                                    *,
+                                    arrayMap(edge -> toUInt32(bitShiftRight(edge, 32)), ups) AS ids
+                                FROM
+                                (
+                                    SELECT
+                                        *,
+                                        if(nested, arraySort(arrayFilter((edge, nth) -> (nth = 1), arrayReverseSort(edges), arrayEnumerateUniq(arrayMap(edge -> bitShiftRight(edge, 32), arrayReverseSort(edges))))), []) AS ups
+                                    FROM
+                                    (
+                                        SELECT
+                                            *,
+                                            (length(priced) > 1) AND hasAny(arrayMap(edge -> toUInt32(bitAnd(edge, 4294967295)), edges), priced_ids) AS nested
+                                        FROM
+                                        (
+                                            SELECT
+                                                *,
+                                                arrayMap(n -> ((n.1).1), priced) AS priced_ids
+                                            FROM
+                                            (
+                                                SELECT
+                                                    *,
+                                                    arrayFilter(n -> (((n.1).5) OR (NOT isNaN(n.3))), arrayZip(uses, bills, arrayMap((b, f) -> multiIf((b.6) = '', nan, (JSONType(b.6) IN ('Int64', 'UInt64', 'Double')), if(JSONExtractFloat(b.6) >= 0, JSONExtractFloat(b.6), nan), NOT isNaN(f[3]), f[3], isNaN(f[1]), f[2], isNaN(f[2]), f[1], (f[1]) + (f[2])), bills, arrayMap(b -> if((b.6) = '', [nan, nan, nan], arrayMap(key -> if((JSONType(b.6, key) IN ('Int64', 'UInt64', 'Double')) AND (JSONExtractFloat(b.6, key) >= 0), JSONExtractFloat(b.6, key), nan), ['input_cost', 'output_cost', 'total_cost'])), bills)))) AS priced
+                                                FROM
+                                                (
+                                                    SELECT
+                                                        *,
+                                                        arrayReverse(arrayFilter((u, nth) -> (nth = 1), every_use, arrayEnumerateUniq(every_use.1))) AS uses,
+                                                        arrayReverse(arrayFilter((b, nth) -> (nth = 1), every_bill, arrayEnumerateUniq(every_bill.1))) AS bills
+                                                    FROM
+                                                    (
+                                                        SELECT
+                                                            *,
+                                                            arrayReverseSort(arrayConcat(arrayMap(u -> (u.1, u.2, u.3, u.4, true), usage), arrayMap(b -> (b.1, CAST('0', 'UInt64'), CAST('0', 'UInt64'), CAST('0', 'UInt64'), false), billing))) AS every_use,
+                                                            arrayReverseSort(arrayConcat(arrayMap(b -> (b.1, b.2, b.3, b.4, b.5, b.6), billing), arrayMap(u -> (u.1, '', '', CAST('0', 'UInt64'), CAST('0', 'UInt64'), ''), usage))) AS every_bill
+                                                        FROM
+                                                        (
+                                                            SELECT
+                                                                p.trace_id AS trace_id,
+                                                                p.experiment AS experiment,
+                                                                toUnixTimestamp64Nano(tupleElement(min(p.root), 'start_time')) AS at_ns,
+                                                                groupUniqArrayArray(p.edges) AS edges,
+                                                                groupUniqArrayArray(p.usage) AS usage,
+                                                                groupUniqArrayArray(p.billing) AS billing
+                                                            FROM traces AS p
+                                                            GROUP BY
+                                                                p.trace_id,
+                                                                p.experiment
+                                                        )
+                                                    )
+                                                )
+                                            )
+                                        )
+                                    )
+                                )
+                            )
+                        )
+                    )
+                )
+            )
+        )
+    )
+);
+
 CREATE TABLE trace_roots
 (
     `start_time` DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
@@ -1048,6 +1175,24 @@ CREATE TABLE version_flags
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (experiment, service_name, version, environment, deployment_id)
+SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+
+CREATE TABLE version_sources
+(
+    `experiment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `version` LowCardinality(String),
+    `environment` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `git_commit` LowCardinality(String),
+    `git_branch` LowCardinality(String),
+    `git_dirty` LowCardinality(String),
+    `repository_url` LowCardinality(String),
+    `first_seen` SimpleAggregateFunction(min, DateTime64(9, 'UTC')),
+    `last_seen` SimpleAggregateFunction(max, DateTime64(9, 'UTC'))
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (experiment, service_name, version, environment, deployment_id, git_commit, git_branch, git_dirty, repository_url)
 SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE versions
@@ -1952,6 +2097,44 @@ GROUP BY
     t.version,
     t.environment,
     t.deployment_id;
+
+CREATE MATERIALIZED VIEW version_sources_from_spans TO version_sources
+(
+    `experiment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `version` LowCardinality(String),
+    `environment` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `git_commit` LowCardinality(String),
+    `git_branch` LowCardinality(String),
+    `git_dirty` LowCardinality(String),
+    `repository_url` LowCardinality(String),
+    `first_seen` DateTime64(9, 'UTC'),
+    `last_seen` DateTime64(9, 'UTC')
+)
+AS SELECT
+    s.experiment AS experiment,
+    s.service_name AS service_name,
+    s.version AS version,
+    s.environment AS environment,
+    s.deployment_id AS deployment_id,
+    s.git_commit AS git_commit,
+    s.git_branch AS git_branch,
+    s.git_dirty AS git_dirty,
+    s.repository_url AS repository_url,
+    min(s.start_time) AS first_seen,
+    max(s.start_time) AS last_seen
+FROM spans AS s
+GROUP BY
+    s.experiment,
+    s.service_name,
+    s.version,
+    s.environment,
+    s.deployment_id,
+    s.git_commit,
+    s.git_branch,
+    s.git_dirty,
+    s.repository_url;
 
 CREATE MATERIALIZED VIEW versions_from_spans TO versions
 (

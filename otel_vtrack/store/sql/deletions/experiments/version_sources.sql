@@ -1,0 +1,4 @@
+-- With an experiment.
+
+DELETE FROM version_sources/*@_local ON CLUSTER '{cluster}'*/
+WHERE experiment = {experiment:String};

@@ -1,0 +1,8 @@
+-- Which models do spans name, and of which providers?
+
+SELECT DISTINCT
+    toString(s.model) AS model,
+    toString(s.provider) AS provider
+FROM spans AS s
+WHERE s.model != ''
+LIMIT 100000;
