@@ -95,6 +95,14 @@ def _median_ms(times: int, ask: Callable[[], Any]) -> float:
     return statistics.median(taken) * 1e3
 
 
+def _quiet_after(process: psutil.Process) -> float:
+    """Wait until a process has nothing to do; return the seconds that took."""
+    began = time.perf_counter()
+    while process.cpu_percent(2.0) > 10:
+        pass
+    return time.perf_counter() - began
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--spans", type=int, default=10_000_000)
@@ -135,6 +143,7 @@ def measure(folder: Path, spans: int, callers: int) -> None:
         with Client(target) as client:
             settled = _median_ms(1, lambda: list(client.search_versions()))
             print(f"until all that was acknowledged is in the tables: {settled / 1e3:.1f} s")
+            print(f"until what was put off is merged: {_quiet_after(used):.0f} s")
             trace_id = iter(random.Random(1).choices(traces, k=60))
             print(
                 f"get one trace: {_median_ms(50, lambda: client.get_trace(next(trace_id))):.1f} ms"

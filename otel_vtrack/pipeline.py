@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 
 # How long a query waits for what was acknowledged before it: some ten times a large insert.
 _SETTLE_SECONDS: Final = 5.0
-# A merge that failed hides what it merged until it is found; see `store.losses`.
+# A merge that failed hides what it merged until it is found, see `store.losses`; a merge that runs
+# takes from whoever waits for an answer until it is told not to, see `store.merging`.
 _MEND_EVERY_SECONDS: Final = 5.0
 
 
@@ -140,6 +141,7 @@ class Pipeline:
         while self.store and not self._closing.wait(_MEND_EVERY_SECONDS):
             with contextlib.suppress(VtrackError):
                 self.store.mend()
+                self.store.give_way()
 
     def _time_left(self) -> float:
         """Seconds until the end that the first call sets."""

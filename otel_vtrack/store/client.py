@@ -25,7 +25,7 @@ from otel_vtrack.errors import (
     StoreLocked,
     StoreUnavailable,
 )
-from otel_vtrack.store import losses, sql
+from otel_vtrack.store import losses, merging, sql
 from otel_vtrack.store.gate import Gate
 from otel_vtrack.store.topology import Topology
 
@@ -324,6 +324,16 @@ class Store:
         if self.embedded:
             with self._reader() as client, self.written(client), translated(asks=False):
                 losses.lift_limits(client)
+
+    def give_way(self) -> None:
+        """Let merges wait for whoever asks or sends; to be called now and then.
+
+        Raises:
+            StoreUnavailable: Not now; the same call may succeed later.
+        """
+        if self.embedded:
+            with self._reader() as client, translated(asks=False):
+                merging.give_way(client)
 
     def mend(self) -> None:
         """Rid the tables of what failed writes left in them, if any did since the last call.
