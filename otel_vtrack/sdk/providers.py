@@ -100,6 +100,11 @@ def all_processors() -> list[VersionSpanProcessor]:
     return list(_processors)
 
 
+def in_use() -> bool:
+    """Say whether spans may have been stamped already: by `install`, or in the global provider."""
+    return bool(_processors) or processor_of(behind(get_tracer_provider())) is not None
+
+
 def _processor_in(active: Any) -> VersionSpanProcessor | None:
     """Return the processor of ours before, or among, those of a provider."""
     # Not by its __dict__: in Python 3.11 one that was looked at makes each later access slower.

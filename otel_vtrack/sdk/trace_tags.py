@@ -1,12 +1,12 @@
 """`otel_vtrack.set_trace_tag`: attributes of a trace as a whole, set from inside the app.
 
 Loading this module has first spans noted as they start (`local_root`), so that applications that
-tag no traces do not pay for it. Traces that are open by then are found once, when the first of them
-is tagged, by a look at all objects of the process: 0.1 s for a million of them.
+tag no traces do not pay for it. Where spans are stamped already, traces that are open by then are
+found by a look at all objects of the process: 0.1 s for a million of them, and never again.
 """
 
 import gc
-from typing import Any, Final
+from typing import Any
 
 # By name: an installed tracer may replace the module's class with its own.
 from opentelemetry.sdk.trace import _Span as SdkSpan  # pyright: ignore[reportPrivateUsage]
@@ -17,17 +17,6 @@ from otel_vtrack.sdk import guest, providers
 from otel_vtrack.sdk.context import use
 from otel_vtrack.sdk.feedback import text
 from otel_vtrack.sdk.local_root import is_first, local_root, remember
-
-
-class _Search:
-    """The look at all objects; there is one in a process."""
-
-    def __init__(self) -> None:
-        self.due = True
-
-
-_search: Final = _Search()
-use.note_roots()
 
 
 def set_trace_tag(key: str, value: object) -> None:
@@ -51,18 +40,8 @@ def set_trace_tag(key: str, value: object) -> None:
 
 def _first_span(span: Span) -> Span:
     """Return the first span of a span's trace, if it is known and open; else the span itself."""
-    trace_id = span.get_span_context().trace_id
-    root = local_root(trace_id)
-    if root is None and trace_id and _search.due and not _is_first(span):
-        _search.due = False
-        _remember_open_traces()
-        root = local_root(trace_id)
+    root = local_root(span.get_span_context().trace_id)
     return span if root is None else root
-
-
-def _is_first(span: Span) -> bool:
-    # Of others, such as a wrapper around one of the SDK's, it cannot be said.
-    return isinstance(span, SdkSpan) and is_first(span)
 
 
 def _remember_open_traces() -> None:
@@ -72,3 +51,9 @@ def _remember_open_traces() -> None:
     for span in sorted(filter(providers.stamps, spans), key=lambda it: it.start_time or 0):
         if is_first(span):
             remember(span.get_span_context().trace_id, span)
+
+
+use.note_roots()
+with guest.shield("looking for open traces"):
+    if providers.in_use():
+        _remember_open_traces()
