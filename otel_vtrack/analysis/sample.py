@@ -211,10 +211,10 @@ class Source:
         """Read rows of one row as they are, and put the others together."""
         self._densest = min(self._densest, *one_in)
         bound = self.bound | _one_in_of(one_in) | {"any_version": 0} | more
-        if _SUMS in self._compiled.where:
-            return Traces(self._whole_traces(bound), one_in)
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(self.array, "analysis/partial_traces", _HASH, bound)
+            if _SUMS in self._compiled.where:
+                return Traces(self._whole_traces(bound), one_in, coming.result()["trace_hash"])
             rows = self.array("analysis/traces", _TRACE, bound, self.parts | self._times("traces"))
             partial = coming.result()["trace_hash"]
         theirs = np.isin(rows["trace_hash"], partial)

@@ -33,7 +33,7 @@ _LOOKED_THROUGH: Final = re.compile(
 )
 _CANDIDATES: Final = (
     "(cityHash64(p.trace_id), p.trace_id) IN"
-    " (SELECT cityHash64(each), each FROM (SELECT arrayJoin(looked.1) AS each))"
+    " (SELECT cityHash64(each.1), each.1 FROM (SELECT arrayJoin(looked.1) AS each))"
 )
 """Those that traces/find puts together."""
 
