@@ -13,14 +13,13 @@ from typing import Final, NamedTuple, TypeAlias
 from otel_vtrack.query import facts, partial
 from otel_vtrack.query.export import ResourceRow, ScopeRow, SpanRow
 from otel_vtrack.query.facts import Facts
-from otel_vtrack.query.partial import Root, Whole
+from otel_vtrack.query.partial import Root, Told, Whole
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
 _MINUTE_NS: Final = 60_000_000_000
-_LATEST_NS: Final = (1 << 63) - 1
 _LAST_MINUTE: Final = ((1 << 32) - 1) // 60
 _MOST_MINUTES: Final = 240
 _MOST_SPANS: Final = 20_000
@@ -31,9 +30,6 @@ _FIXED: Final = struct.Struct("<16s8s8sIIIiqqif?QQQQQ")
 _NOTHING: Final = Attributes((), (), b"")
 _NO_RESOURCE: Final = ResourceRow(_NOTHING, (), 0, "")
 _NO_SCOPE: Final = ScopeRow("", "", (), 0, "")
-_ERROR: Final = 2
-"""As in OTLP's Status."""
-
 Key: TypeAlias = tuple[str, str]
 """A trace's id and experiment."""
 
@@ -43,7 +39,6 @@ class _Span(NamedTuple):
 
     Attributes:
         row: What query.facts looks at; the rest of it is left empty.
-        root: Itself, should it stand for its trace.
     """
 
     trace_id: str
@@ -51,10 +46,7 @@ class _Span(NamedTuple):
     start_ns: int
     span_id: bytes
     row: SpanRow
-    root: Root
-    edge: int
-    usage: tuple[int, int, int, int] | None
-    bill: Bill | None
+    told: Told
 
 
 def load(store: Store, places: Sequence[tuple[int, str]]) -> dict[Key, tuple[Whole, Facts]]:
@@ -200,10 +192,14 @@ def _span(reader: Reader) -> _Span:
         start_ns,
         span_id,
         row,
-        root,
-        short_id << 32 | parent_short_id,
-        (short_id, input_tokens, output_tokens, total_tokens) if has_usage else None,
-        bill if has_usage or cost else None,
+        Told(
+            root,
+            duration_ns,
+            short_id << 32 | parent_short_id,
+            (short_id, input_tokens, output_tokens, total_tokens) if has_usage else None,
+            bill if has_usage or cost else None,
+            adjusted_count,
+        ),
     )
 
 
@@ -221,22 +217,5 @@ def _key(span: _Span) -> Key:
 
 
 def _whole(key: Key, spans: Sequence[_Span]) -> tuple[Whole, Facts]:
-    """Put spans of a trace and experiment together, by the rules of mapping/traces_from_spans."""
-    root = min(span.root for span in spans)
-    whole = Whole(
-        trace_id=key[0],
-        experiment=key[1],
-        start_time_ns=spans[0].start_ns,
-        end_time_ns=max(
-            min(span.start_ns + max(span.row.duration_ns, 0), _LATEST_NS) for span in spans
-        ),
-        root=root,
-        session_id=max(span.root.session_id for span in spans),
-        user_id=max(span.root.user_id for span in spans),
-        edges={span.edge for span in spans},
-        errors={span.edge >> 32 for span in spans if span.row.status_code == _ERROR},
-        usage={span.usage for span in spans if span.usage},
-        billing={span.bill for span in spans if span.bill},
-        adjusted_count=max(span.row.adjusted_count for span in spans),
-    )
-    return whole, facts.from_spans([span.row for span in spans], root.span_id)
+    whole = partial.whole(*key, [span.told for span in spans])
+    return whole, facts.from_spans([span.row for span in spans], whole.root.span_id)

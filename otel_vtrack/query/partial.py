@@ -86,35 +86,63 @@ def traces(store: Store, trace_ids: Sequence[str]) -> list[Whole]:
     return list(found.values())
 
 
+class Told(NamedTuple):
+    """What one span tells of its trace.
+
+    Attributes:
+        root: Itself, should it stand for its trace.
+        edge: Its short id above its parent's.
+        usage: Its short id and tokens, if it reports any.
+        bill: What they are priced by, if it reports any or tells a cost.
+    """
+
+    root: Root
+    duration_ns: int
+    edge: int
+    usage: tuple[int, int, int, int] | None
+    bill: Bill | None
+    adjusted_count: float
+
+
+def whole(trace_id: str, experiment: str, spans: Sequence[Told]) -> Whole:
+    """Tell of a trace what its spans in an experiment do, of which there is one at least."""
+    return Whole(
+        trace_id=trace_id,
+        experiment=experiment,
+        start_time_ns=min(span.root.start_time_ns for span in spans),
+        end_time_ns=max(
+            min(span.root.start_time_ns + max(span.duration_ns, 0), _LATEST_NS) for span in spans
+        ),
+        root=min(span.root for span in spans),
+        session_id=max(span.root.session_id for span in spans),
+        user_id=max(span.root.user_id for span in spans),
+        edges={span.edge for span in spans},
+        errors={span.edge >> 32 for span in spans if span.root.status_code == _FAILED},
+        usage={span.usage for span in spans if span.usage},
+        billing={span.bill for span in spans if span.bill},
+        adjusted_count=max(span.adjusted_count for span in spans),
+    )
+
+
 def from_spans(trace_id: str, spans: Iterable[tuple[SpanRow, Said]]) -> list[Whole]:
-    """Tell the same of one trace, from all of its spans."""
-    found: dict[str, Whole] = {}
+    """Tell a trace in each experiment that it crosses, from all of its spans."""
+    found: dict[str, list[Told]] = {}
     for span, said in spans:
-        row = _of_span(trace_id, span, said)
-        known = found.setdefault(row.experiment, row)
-        if known is not row:
-            _merge(known, row)
-    return list(found.values())
+        found.setdefault(span.experiment, []).append(_told(span, said))
+    return [whole(trace_id, experiment, told) for experiment, told in found.items()]
 
 
-def _of_span(trace_id: str, span: SpanRow, said: Said) -> Whole:
-    """Tell what a row of `traces` would if the span came alone."""
-    start = span.start_time_unix_nano
+def _told(span: SpanRow, said: Said) -> Told:
     short, parent = short_id(span.span_id), short_id(span.parent_span_id)
     both = (said.input_tokens or 0), (said.output_tokens or 0)
     counts = said.input_tokens, said.output_tokens, said.total_tokens
     total = sum(both) % (1 << 64) if said.total_tokens is None else said.total_tokens
     cached = (said.cache_read_input_tokens or 0), (said.cache_creation_input_tokens or 0)
     has_usage = any(count is not None for count in counts)
-    bill = Bill(short, said.model, said.provider, *cached, said.cost)
-    return Whole(
-        trace_id=trace_id,
-        experiment=span.experiment,
-        start_time_ns=start,
-        end_time_ns=start + min(max(span.duration_ns, 0), _LATEST_NS - max(start, 0)),
-        root=Root(
+    return Told(
+        Root(
             rank=rank(span.parent_span_id, span.flags, span.kind),
-            start_time_ns=start,
+            start_time_ns=span.start_time_unix_nano,
             span_id=span.span_id,
             name=span.name.encode(),
             service_name=span.resource.attributes.get("service.name")[1],
@@ -125,13 +153,13 @@ def _of_span(trace_id: str, span: SpanRow, said: Said) -> Whole:
             session_id=said.session_id,
             user_id=said.user_id,
         ),
-        session_id=said.session_id,
-        user_id=said.user_id,
-        edges={short << 32 | parent},
-        errors={short} if span.status_code == _FAILED else set(),
-        usage={(short, *both, total)} if has_usage else set(),
-        billing={bill} if has_usage or said.cost else set(),
-        adjusted_count=span.adjusted_count,
+        span.duration_ns,
+        short << 32 | parent,
+        (short, *both, total) if has_usage else None,
+        Bill(short, said.model, said.provider, *cached, said.cost)
+        if has_usage or said.cost
+        else None,
+        span.adjusted_count,
     )
 
 
