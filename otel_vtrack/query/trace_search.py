@@ -106,9 +106,9 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A trace, and where it stands in the order."""
+    """A trace, and where it stands in the order; no trace if it went while it was looked for."""
 
-    info: TraceInfo
+    info: TraceInfo | None
     place: Sequence[str | None]
 
 
@@ -152,7 +152,7 @@ def search(
     if page_token:
         after = compiled.order.after(paging.place(page_token, question), compiled.texts)
     found = _Search(store, compiled, after, wanted + 1, table).find()
-    infos = [each.info for each in found[:wanted]]
+    infos = [each.info for each in found[:wanted] if each.info is not None]
     if len(found) <= wanted:
         return Page(infos, "")
     return Page(infos, paging.token(found[wanted - 1].place, question))
@@ -299,9 +299,8 @@ class _Search:
         places = [(each.root_start_ns, each.trace_id, each.experiment) for each in found]
         described = traces.describe(self._store, places, self._table)
         return [
-            _Shown(trace.info, each.place)
+            _Shown(trace.info if trace else None, each.place)
             for each, trace in zip(found, described, strict=True)
-            if trace is not None
         ]
 
     def _by_rows(self, row: str, parameters: Mapping[str, Any]) -> "list[_Shown] | None":

@@ -32,6 +32,20 @@ def test_pages_neither_repeat_nor_skip_while_traces_arrive(store, send, keys):
     assert len(seen) == len(set(seen))
 
 
+@pytest.mark.parametrize("keys", [[], ["execution_time"]])
+def test_pages_go_on_behind_a_trace_that_is_going(store, send, keys):
+    for number in range(1, 7):
+        send({"trace": number, "at": number * 10, "ms": number})
+    store.command(f"DELETE FROM spans WHERE trace_id = unhex('{3:032x}')")
+    seen, token = [], ""
+    while True:
+        page = trace_search.search(store, order_by=keys, page_size=2, page_token=token)
+        seen += [int(info.trace_id, 16) for info in page.traces]
+        if not (token := page.next_page_token):
+            break
+    assert sorted(seen) == [1, 2, 4, 5, 6]
+
+
 def test_traces_that_start_together_are_all_listed(store, send):
     send(*({"trace": number, "span": number} for number in range(1, 60)))
     first = trace_search.search(store, page_size=20)
