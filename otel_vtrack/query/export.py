@@ -241,7 +241,8 @@ class _Rare(NamedTuple):
 def _read_rare(data: bytes) -> _Rare:
     if not data:
         return _Rare()
-    row = Reader(data)
+    # Some rows were stored without a newline at their end; to the others it is a byte too many.
+    row = Reader(data + b"\n")
     lists = row.fields(_DROPPED), row.text(), row.text()
     return _Rare(*lists, *(tuple(row.strings()) for _ in range(3)))
 

@@ -1,5 +1,6 @@
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import export
@@ -72,6 +73,22 @@ def test_every_field_comes_back_as_it_was_sent(store, writer):
     writer.write_traces(sent.SerializeToString())
     got = export.trace(store, "ff" * 16)
     assert got.SerializeToString() == sent.SerializeToString()
+
+
+@pytest.mark.parametrize("function", ["formatRow", "formatRowNoNewline"])
+def test_a_newline_that_ends_a_link_comes_back(store, writer, function):
+    column = "name = 'rare' AND table = 'spans' AND database = currentDatabase()"
+    [made] = store.select(f"SELECT default_expression AS by FROM system.columns WHERE {column}")
+    assert "formatRow(" in made["by"]
+    # The other one is of an earlier build.
+    by = made["by"].replace("formatRow(", f"{function}(")
+    store.command(f"ALTER TABLE spans MODIFY COLUMN rare String MATERIALIZED {by}")
+    sent = full_request()
+    sent.resource_spans[0].scope_spans[0].spans[0].links[0].CopyFrom(
+        Span.Link(trace_id=b"\xaa" * 16, span_id=b"\n" * 8)
+    )
+    writer.write_traces(sent.SerializeToString())
+    assert export.trace(store, "ff" * 16).SerializeToString() == sent.SerializeToString()
 
 
 @pytest.mark.parametrize(

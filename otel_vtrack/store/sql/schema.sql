@@ -900,7 +900,7 @@ CREATE TABLE spans
     `cost` String CODEC(ZSTD(1)),
     `type` LowCardinality(String) DEFAULT '',
     `adjusted_count` Float32 DEFAULT 1,
-    `rare` String MATERIALIZED if(((dropped_attributes_count, dropped_events_count, dropped_links_count, scope_dropped_attributes_count, resource_dropped_attributes_count) = (0, 0, 0, 0, 0)) AND (trace_state = '') AND (status_message = '') AND empty(scope_attributes) AND empty(resource_entity_refs) AND empty(links), '', formatRowNoNewline('RowBinary', dropped_attributes_count, dropped_events_count, dropped_links_count, scope_dropped_attributes_count, resource_dropped_attributes_count, trace_state, status_message, scope_attributes, resource_entity_refs, links)) CODEC(ZSTD(1)),
+    `rare` String MATERIALIZED if(((dropped_attributes_count, dropped_events_count, dropped_links_count, scope_dropped_attributes_count, resource_dropped_attributes_count) = (0, 0, 0, 0, 0)) AND (trace_state = '') AND (status_message = '') AND empty(scope_attributes) AND empty(resource_entity_refs) AND empty(links), '', formatRow('RowBinary', dropped_attributes_count, dropped_events_count, dropped_links_count, scope_dropped_attributes_count, resource_dropped_attributes_count, trace_state, status_message, scope_attributes, resource_entity_refs, links)) CODEC(ZSTD(1)),
     INDEX attribute_values mapValues(attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree
