@@ -7,12 +7,12 @@ from typing import Final
 
 import click
 from rich.console import Console
-from rich.markup import escape
 
 from otel_vtrack.analysis import words
 from otel_vtrack.analysis.metrics import DEFAULT
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import escape
 from otel_vtrack.v1 import analysis_pb2
 
 _COLOURS: Final = {

@@ -21,6 +21,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from typing_extensions import override
 
+from otel_vtrack.cli import show
 from otel_vtrack.client import Client
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -175,7 +176,7 @@ def _explained(server: str) -> Generator[None]:
 
 def fail(message: str, code: int = FAILED) -> None:
     """Print an error as one line and exit."""
-    click.echo(f"vtrack: {message}", err=True)
+    click.echo(f"vtrack: {show.visible(message)}", err=True)
     raise click.exceptions.Exit(code)
 
 
@@ -218,7 +219,7 @@ def confirm(preview: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         fail(f"{preview}: say --yes to do so without being asked", USAGE)
-    click.echo(preview, err=True)
+    click.echo(show.visible(preview), err=True)
     if not click.confirm("Go on?", err=True):
         fail("nothing was changed", USAGE)
 

@@ -5,10 +5,9 @@ from functools import partial
 from typing import Any, Final
 
 import click
-from rich.markup import escape
 
 from otel_vtrack.cli import connection, show
-from otel_vtrack.cli.show import Shown
+from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.v1 import deployments_pb2, timeline_pb2
 
 _STATUSES: Final = ("in_progress", "succeeded", "failed")

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Final
 
 import click
-from rich.markup import escape
 
 from otel_vtrack.analysis import words
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import escape
 from otel_vtrack.v1 import analysis_pb2 as pb
 
 _KINDS: Final = tuple(

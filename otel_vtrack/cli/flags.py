@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import click
-from rich.markup import escape
 
 from otel_vtrack.analysis import words
 from otel_vtrack.cli import connection, show
-from otel_vtrack.cli.show import Shown
+from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.v1 import analysis_pb2, flags_pb2
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -177,8 +176,8 @@ def compare(
     ]
     console.print(show.table(headings, [row for each in found.metrics for row in _rows(each)]))
     console.print(
-        f"{sum(each.trace_count for each in found.variants):,} traces of {version} saw the flag,"
-        f" {found.unevaluated_count:,} did not."
+        f"{sum(each.trace_count for each in found.variants):,} traces of {escape(version)} saw the"
+        f" flag, {found.unevaluated_count:,} did not."
     )
     if switched := sum(each.switched_count for each in found.variants):
         console.print(f"{switched:,} of them saw another variant later; they count for the first.")

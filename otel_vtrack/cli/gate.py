@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 import grpc
-from rich.markup import escape
 
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import escape
 from otel_vtrack.client import Client
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.gate import decision, policy, report
@@ -263,7 +263,7 @@ def _print(made: report.Report) -> None:
     console.print(f"[{colour}]{made.verdict}[/]: {escape(between)}", soft_wrap=True)
     for each in made.decisions:
         colour = "red" if each.failed else "default"
-        console.print(f"[{colour}]{each.metric}[/]: {escape(each.reason)}", soft_wrap=True)
+        console.print(f"[{colour}]{escape(each.metric)}[/]: {escape(each.reason)}", soft_wrap=True)
     if made.found.sampled_one_in > 1:
         console.print(f"{report.sampled(made.found)}.")
     if said := report.stand_for(made.found):

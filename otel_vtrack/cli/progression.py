@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import click
-from rich.markup import escape
 
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.show import escape
 from otel_vtrack.v1 import analysis_pb2, timeline_pb2
 
 _STATES: Final = {

@@ -8,10 +8,9 @@ from typing import Any, Final, NamedTuple
 import click
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich import box
+from rich import box, markup
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from otel_vtrack.client import columns
@@ -29,6 +28,11 @@ UNKNOWN: Final = "unknown"
 _UNFOLDED: Final = 36
 """Cells that an id or a time takes, which is of use only in one piece."""
 
+
+# What a terminal may obey, all but tabs and ends of lines; rich leaves the escape as it is.
+_CONTROLS: Final = dict.fromkeys(
+    (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}"
+)
 
 # A word of moderate length, or a time.
 _WHOLE: Final = re.compile(r"\S{0,36}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -49,6 +53,16 @@ class Shown(NamedTuple):
     heading: str = ""
     spare: int = 0
     longest: int = 0
+
+
+def visible(text: str) -> str:
+    """Return a text from elsewhere without what a terminal would obey, as to clear the screen."""
+    return text.replace("\r", "").translate(_CONTROLS)
+
+
+def escape(text: str) -> str:
+    """Return a text from elsewhere so that `Console.print` writes it, and does nothing else."""
+    return markup.escape(visible(text))
 
 
 def console() -> Console:
@@ -165,7 +179,7 @@ def table(headings: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -
     listed = list(rows)
     for number, (heading, is_number) in enumerate(headings):
         made.add_column(
-            heading,
+            escape(heading),
             justify="right" if is_number else "left",
             overflow="fold",
             no_wrap=_in_one_piece([row[number] for row in listed]),

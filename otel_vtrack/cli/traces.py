@@ -5,10 +5,9 @@ from typing import Any, Final
 
 import click
 from google.protobuf.duration_pb2 import Duration
-from rich.markup import escape
 
 from otel_vtrack.cli import connection, show, tree
-from otel_vtrack.cli.show import Shown
+from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.v1 import assessments_pb2, traces_pb2
 from otel_vtrack.wire import otlp_json
 

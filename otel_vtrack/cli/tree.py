@@ -43,11 +43,13 @@ def of(otlp: TracesData) -> Table:
         span, service = spans[span_id]
         failed = span.status.code == Status.STATUS_CODE_ERROR
         made.add_row(
-            Text(indent + span.name),
-            Text(service),
+            Text(indent + show.visible(span.name)),
+            Text(show.visible(service)),
             _bar(span, start, end),
             show.length(_end(span) - span.start_time_unix_nano),
-            Text(f"error {span.status.message}".strip(), style="red") if failed else "",
+            Text(f"error {show.visible(span.status.message)}".strip(), style="red")
+            if failed
+            else "",
             _tokens(span),
         )
     return made

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import click
-from rich.markup import escape
 
 from otel_vtrack.cli import connection, show
-from otel_vtrack.cli.show import Shown
+from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.client import Client
 from otel_vtrack.v1 import watch_pb2
 
@@ -163,8 +162,8 @@ def status(*, server: str, as_json: bool, **given: Any) -> None:
     for each in found.deployments:
         for metric in each.metrics:
             click.echo(
-                f"{each.service_name} {each.version}, {metric.metric}:"
-                f" {_of(metric.baseline, metric.metric)} ->"
+                show.visible(f"{each.service_name} {each.version}, {metric.metric}:")
+                + f" {_of(metric.baseline, metric.metric)} ->"
                 f" {_of(metric.candidate, metric.metric)}, {_difference(metric)}"
                 + (", WORSE" if metric.alarmed else "")
             )

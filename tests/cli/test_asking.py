@@ -196,6 +196,30 @@ def test_a_version_is_shown_with_the_variants_of_its_flags(run, send):
     assert "search=new" in run("versions", "get", "2.4.0").stdout
 
 
+def test_what_telemetry_says_is_neither_style_nor_command_of_the_terminal(run, send, trace_id):
+    telemetry = "[/] [bold]\x1b]0;owned\x07\x1b[2J\x9b2J"
+    for number in (1, 2):
+        send(
+            {"trace": number, "name": telemetry, "status": 2, "message": telemetry},
+            service__version=f"{telemetry}{number}",
+        )
+    versions = (f"{telemetry}1", f"{telemetry}2")
+    for words in (
+        ("versions", "list"),
+        ("versions", "get", versions[0]),
+        ("traces", "search"),
+        ("traces", "get", trace_id()),
+        ("compare", *versions),
+    ):
+        shown = run(*words)
+        assert shown.exit_code == 0, shown.output
+        assert not set(shown.output) & {"\x1b", "\x07", "\x9b"}, words
+        assert "[/] [bold]\N{REPLACEMENT CHARACTER}]0;owned" in shown.output, words
+    refused = run("versions", "get", f"{telemetry}3")
+    assert refused.exit_code == 1
+    assert "\x1b" not in refused.output
+
+
 def test_a_trace_is_drawn_as_a_tree(run, send, trace_id):
     send(
         {"span": 1, "name": "POST /chat", "ms": 100},
