@@ -81,10 +81,9 @@ def _answers(
             encoding = request.headers.get("content-encoding", "")
             chunks = request.stream()
             payload = await asyncio.wait_for(body.read(chunks, encoding, limit), _BODY_SECONDS)
-            asked = _read(method.request, media_type, payload)
             loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(pool, method.handler, backend, asked)
-            answered = await asyncio.wait_for(work, seconds)
+            work = loop.run_in_executor(pool, _answered, method, backend, media_type, payload)
+            content = await asyncio.wait_for(work, seconds)
         except ClientDisconnect:
             return Response(status_code=400)  # Nobody is there to read it.
         except (asyncio.TimeoutError, TimeoutError):
@@ -93,9 +92,15 @@ def _answers(
             return _error(refused.fault.code, refused.fault.message)
         except Exception as error:  # noqa: BLE001 - every one has a code
             return _error(*status_of(error))
-        return Response(_write(answered, media_type), media_type=media_type)
+        return Response(content, media_type=media_type)
 
     return answer
+
+
+def _answered(method: Method, backend: Backend, media_type: str, payload: bytes) -> bytes:
+    # Reading and writing large JSON takes seconds, in which nobody else would have a turn.
+    asked = _read(method.request, media_type, payload)
+    return _write(method.handler(backend, asked), media_type)
 
 
 def _timeout(headers: Any) -> float | None:

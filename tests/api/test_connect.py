@@ -151,6 +151,24 @@ def test_a_handler_that_takes_longer_than_allowed_is_not_waited_for(serve_handle
     done.set()
 
 
+def test_json_is_read_and_written_beside_the_event_loop(serve_handler, monkeypatch):
+    threads = []
+
+    def noted(work):
+        def noting(*given):
+            threads.append(threading.current_thread())
+            return work(*given)
+
+        return noting
+
+    monkeypatch.setattr(connect_wire, "_read", noted(connect_wire._read))
+    monkeypatch.setattr(connect_wire, "_write", noted(connect_wire._write))
+    handler = noted(lambda *_: traces_pb2.SearchTracesResponse())
+    assert serve_handler(handler)[0] == 200
+    assert len(threads) == 3
+    assert {thread.name.partition("-")[0] for thread in threads} == {"ThreadPoolExecutor"}
+
+
 @pytest.fixture
 def serve_handler():
     """Serve one handler of our own as SearchTraces, and ask it."""
