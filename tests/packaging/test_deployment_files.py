@@ -146,12 +146,15 @@ def test_docker_and_compose_give_it_time_and_little_else():
     )
 
 
-def test_systemd_gives_it_time():
+def test_systemd_gives_it_time_and_what_it_needs():
     unit = (FOLDER / "systemd" / "vtrack.service").read_text()
     drain = settings.Settings.model_fields["drain_timeout_seconds"].default
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1]) >= drain + 5
     named = set(re.findall(r"OTEL_VTRACK_[A-Z_]+", unit))
     assert named <= {settings.variable(name) for name in settings.Settings.model_fields}
+    # It is one of @resources, and without it merges never give way (store/merging.py).
+    filters = re.findall(r"^SystemCallFilter=(.+)$", unit, re.MULTILINE)
+    assert filters[-1] == "sched_setscheduler"
     # The settings that its README installs keep data where the unit lets it write.
     folder = re.search(r"^StateDirectory=(\S+)$", unit, re.MULTILINE)[1]
     assert f"store_url: chdb:///var/lib/{folder}\n" in (FOLDER / "vtrack-sidecar.yaml").read_text()
