@@ -115,6 +115,15 @@ def test_the_sidecar_speaks_only_to_its_pod_and_outlives_the_application(tmp_pat
     assert found.mode == "forward only"
     pod = of_kind("sidecar.yaml", "Deployment")["spec"]["template"]
     assert pod["spec"]["initContainers"][0]["restartPolicy"] == "Always"
+    # Nor does a gateway that is away get the pod evicted, for a queue that outgrew its volume.
+    needed = sum(
+        len(each.signals) * (each.queue_max_bytes + (32 << 20)) + each.dead_letter_max_bytes
+        for each in found.all_destinations
+    )
+    limits = pod["spec"]["initContainers"][0]["resources"]["limits"]
+    queue = next(each for each in pod["spec"]["volumes"] if each["name"] == "vtrack-queue")
+    room = [queue["emptyDir"]["sizeLimit"], limits["ephemeral-storage"]]
+    assert needed <= min(int(each.removesuffix("Mi")) << 20 for each in room)
     policy = of_kind("sidecar.yaml", "NetworkPolicy")["spec"]
     assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == ["http"]
     # What is named in a value stands before it, or Kubernetes leaves it as it is.
