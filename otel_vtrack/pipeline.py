@@ -139,9 +139,12 @@ class Pipeline:
 
     def _mend(self) -> None:
         while self.store and not self._closing.wait(_MEND_EVERY_SECONDS):
-            with contextlib.suppress(VtrackError):
-                self.store.mend()
-                self.store.give_way()
+            try:
+                with contextlib.suppress(VtrackError):
+                    self.store.mend()
+                    self.store.give_way()
+            except Exception:  # noqa: BLE001, PERF203 - without it, nobody would mend from then on
+                _log.exception("the tables could not be looked after, for a reason not foreseen")
 
     def _time_left(self) -> float:
         """Seconds until the end that the first call sets."""

@@ -90,7 +90,19 @@ def test_what_a_failed_merge_hides_is_soon_there_again_when_nobody_writes(
     monkeypatch.setattr(pipeline, "_MEND_EVERY_SECONDS", 0.05)
     folder = shutil.copytree(empty_store, tmp_path / "store", symlinks=True)
     opened = pipeline.Pipeline(Settings(store_url=f"chdb://{folder}"))
+    give_way, failures = opened.store.give_way, [ZeroDivisionError(), OSError()]
+
+    def fail_at_first():
+        if failures:
+            raise failures.pop()
+        give_way()
+
     try:
+        # What nobody foresaw does not end it.
+        opened.store.give_way = fail_at_first
+        deadline = time.monotonic() + 20
+        while failures and time.monotonic() < deadline:
+            time.sleep(0.05)
         Writer(opened.store).write_traces(make_spans({"span": 1}).SerializeToString())
         with failing(0), pytest.raises(StoreUnavailable):
             opened.store.command("OPTIMIZE TABLE spans FINAL")
