@@ -38,7 +38,8 @@ class Forwarder:
         self._dead_letters: dict[str, DeadLetters] = {}
         destinations = list(destinations)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # What is in it is telemetry, and not all of its files are closed to others.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(
                 f"{folder} cannot be made ({error.strerror}): choose another with --forward-folder"

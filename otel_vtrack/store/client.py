@@ -159,7 +159,8 @@ class Store:
     def _take_folder(self, folder: Path) -> None:
         """Make the folder and hold its lock, which the kernel drops when this process ends."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # What is in it is telemetry, and not all of its files are closed to others.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_file = (folder / "vtrack.lock").open("ab")
         except OSError as error:
             raise StoreError(

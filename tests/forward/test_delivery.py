@@ -282,8 +282,10 @@ def test_a_queue_that_cannot_be_read_is_moved_out_of_the_way(
     assert aside.read_bytes().startswith(b"nothing")
 
 
-def test_a_second_process_does_not_share_the_queue(forwarder, backend, endpoint):
+def test_a_second_process_does_not_share_the_queue(forwarder, backend, endpoint, tmp_path):
     forwarder(endpoint(backend))
+    # Nor does any other user look into it.
+    assert (tmp_path / "queue").stat().st_mode & 0o777 == 0o700
     with pytest.raises(SettingsError, match="--forward-folder"):
         forwarder(endpoint(backend))
 

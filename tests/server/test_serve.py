@@ -172,3 +172,5 @@ def test_it_writes_nothing_outside_its_folder(vtrack, tmp_path, make_spans):
     served.export(make_spans({}))
     assert served.stop() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "store.log"]
+    # And nobody else reads what is in it.
+    assert served.folder.stat().st_mode & 0o777 == 0o700
