@@ -1,4 +1,5 @@
-# Every target does its own set-up in .venv; a fresh clone needs Python 3.10+ and make.
+# Every target does its own set-up in .venv; a fresh clone needs make and Python 3.11+, as the versions
+# in constraints.txt do. What is installed from a wheel runs on 3.10 too.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
