@@ -13,9 +13,6 @@ from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
 
-_READS: Final = ("Get", "Search", "List", "Count", "Compare", "Export")
-"""How the names of methods begin that change nothing."""
-
 Handler = Callable[["Backend", Any], Message]
 """Answers a request; raises an error of otel_vtrack.errors. Blocks, so it runs in a thread."""
 
@@ -41,14 +38,12 @@ class Method:
 
     Attributes:
         path: `/package.Service/Method`, as both wires have it.
-        reads_only: Whether it may be called again without harm, as by a retry or a GET.
     """
 
     path: str
     request: type[Message]
     response: type[Message]
     handler: Handler
-    reads_only: bool
 
 
 class Service:
@@ -72,7 +67,6 @@ class Service:
                 request=GetMessageClass(known[method].input_type),
                 response=GetMessageClass(known[method].output_type),
                 handler=handler,
-                reads_only=method.startswith(_READS),
             )
             for method, handler in handlers.items()
         )

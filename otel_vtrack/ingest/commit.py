@@ -4,7 +4,7 @@ An insert costs 20 to 30 ms whatever its size. So while one is under way the req
 arrive wait in a bounded queue, and the next insert takes all of them, joined: the
 concatenation of serialized OTLP requests is their merge.
 
-    commit = GroupCommit(store.write_traces, name="traces")
+    commit = GroupCommit(writer.write_traces, name="traces")
     commit.submit(payload, 512).result()  # stored
     commit.drain(timeout=10)
 

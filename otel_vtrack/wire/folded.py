@@ -7,8 +7,8 @@ order. The parse still checks every byte at every depth, including UTF-8, but ma
 twenty messages instead of thirty a span, which halves its cost; the ids come out as one list
 instead of one Python object a span.
 
-The descriptors are derived at import from those of the opentelemetry-proto package, so they
-know every field which that package knows.
+The descriptors are derived from those of the opentelemetry-proto package, so they know every field
+which that package knows.
 """
 
 from collections.abc import Iterable, Mapping
