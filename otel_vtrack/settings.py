@@ -65,6 +65,9 @@ def _store(url: str) -> str:
         _ = parts.port
     except ValueError:
         raise ValueError(f"this is no store; {_STORES}") from None
+    if "?" in url or "#" in url:
+        # It would be another folder, or hold a password where nobody looks for one.
+        raise ValueError(f"no ? and no # belongs there, in a folder's name %3F and %23; {_STORES}")
     if parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1:
         return url
     if parts.scheme in {"clickhouse", "clickhouses"} and parts.hostname:

@@ -97,6 +97,9 @@ def test_what_cannot_be_posted_to_is_said_so_without_telling_it(name, url):
         "postgres://user:hunter2@host",
         "clickhouse://",
         "clickhouse://default:hunter2@host:port",
+        "clickhouse://host/traces?password=hunter2",
+        "clickhouse://default:hunter2#@host",
+        "chdb:///data/#1",
     ],
 )
 def test_what_is_no_store_is_said_so_without_its_password(url):
