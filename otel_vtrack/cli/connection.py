@@ -281,9 +281,12 @@ class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
         """Read it."""
         if isinstance(value, timedelta):
             return value
-        if milliseconds := re.fullmatch(r"(\d+(?:\.\d+)?)ms", value):
-            return timedelta(milliseconds=float(milliseconds[1]))
-        length = _AGE.fullmatch(value)
-        if not length:
-            self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)
-        return timedelta(seconds=float(length[1]) * _UNITS[length[2]])
+        try:
+            if milliseconds := re.fullmatch(r"(\d+(?:\.\d+)?)ms", value):
+                return timedelta(milliseconds=float(milliseconds[1]))
+            length = _AGE.fullmatch(value)
+            if not length:
+                self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)
+            return timedelta(seconds=float(length[1]) * _UNITS[length[2]])
+        except OverflowError:
+            self.fail(f"{value!r} is too long: write 250ms, 2s or 1.5m", param, ctx)
