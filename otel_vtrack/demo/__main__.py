@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from otel_vtrack.client import Client
@@ -152,7 +153,7 @@ def main() -> int:
     try:
         run(console)
     except VtrackError as error:
-        console.print(f"[red]The demo failed:[/] {error}", highlight=False)
+        console.print(f"[red]The demo failed:[/] {escape(str(error))}", highlight=False)
         return 1
     return 0
 
