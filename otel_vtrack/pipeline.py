@@ -205,8 +205,7 @@ class Pipeline:
         from otel_vtrack.store import migrate  # noqa: PLC0415 - loads the engine
 
         if store.embedded or self._settings.migrate:
-            for file in migrate.apply(store):
-                _log.info("applied %s/%s", file.kind, file.name)
+            migrate.apply(store, lambda file: _log.info("applied %s/%s", file.kind, file.name))
             return
         behind = [file.name for file in migrate.status(store) if file.state != "applied"]
         if behind:

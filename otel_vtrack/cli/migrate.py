@@ -33,8 +33,6 @@ def command(config: Path | None, *, status: bool, dry_run: bool, **given: Any) -
                     click.echo(f"-- {file.kind}/{file.name} ({file.state})")
                     click.echo("".join(f"{statement};\n" for statement in file.statements))
         else:
-            ran = migrate.apply(store)
-            for file in ran:
-                click.echo(f"applied  {file.kind}/{file.name}")
+            ran = migrate.apply(store, lambda file: click.echo(f"applied  {file.kind}/{file.name}"))
             if not ran:
                 click.echo("nothing to do: the store is up to date")

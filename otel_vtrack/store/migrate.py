@@ -5,6 +5,7 @@ Both are recorded with the SHA-256 of their text.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final, Literal
@@ -83,10 +84,14 @@ def status(store: Store) -> list[File]:
     return found
 
 
-def apply(store: Store) -> list[File]:
+def apply(store: Store, ran: Callable[[File], object] | None = None) -> list[File]:
     """Run what is pending and return it; nothing pending is an empty list.
 
     Safe to run twice, and to run again after a failure half way.
+
+    Args:
+        store: Which one.
+        ran: Told of each file once it is done, for one may take long in a large store.
 
     Raises:
         SchemaDrift: A migration was edited after it was applied.
@@ -100,8 +105,8 @@ def apply(store: Store) -> list[File]:
                 f"migration {file.name} was edited after it was applied: put it back and add a"
                 " new file instead"
             )
-    ran = [file for file in files if file.state != "applied"]
-    for file in ran:
+    pending = [file for file in files if file.state != "applied"]
+    for file in pending:
         for statement in file.statements:
             store.command(statement)
         store.insert(
@@ -116,5 +121,7 @@ def apply(store: Store) -> list[File]:
             ],
             ["kind", "name", "sha256", "applied_at"],
         )
+        if ran:
+            ran(file)
     store.lift_limits()
-    return ran
+    return pending
