@@ -127,10 +127,7 @@ class Store:
             self._arguments: dict[str, Any] = {
                 "interface": "chdb",
                 "path": str(self.folder / "db"),
-                "chdb_options": {
-                    "backups.allowed_path": str(self.folder / "backups"),
-                    "uncompressed_cache_size": str(_KEPT_UNPACKED),
-                },
+                "chdb_options": {"uncompressed_cache_size": str(_KEPT_UNPACKED)},
             }
         elif parts.scheme in {"clickhouse", "clickhouses"} and parts.hostname:
             secure = parts.scheme == "clickhouses"
