@@ -42,7 +42,7 @@ def sides_of(data: Data, codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArra
 
 
 def _populations(data: Data, codes: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return how many each stratum has of the population, as `_sides_of` does of the units."""
+    """Return how many each stratum has of the population, as `sides_of` does of the units."""
     if data.weights is None:
         first, second = (each.astype(np.float64) for each in sides_of(data, codes))
         return first, second

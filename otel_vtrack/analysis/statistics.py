@@ -27,7 +27,7 @@ from otel_vtrack.analysis.inference import distributions, exact
 Z: Final = 1.959963984540054
 """97.5 % of the normal distribution lies below."""
 LEVELS: Final = (0.5, 0.95, 0.99)
-"""Of the quantiles; the queries `analysis/compare` and `analysis/tokens` have the same."""
+"""Of the quantiles; the query `progression/spans` has the same."""
 EXACT_UP_TO: Final = 1000
 """Most values of which quantiles are bounded exactly, likewise."""
 

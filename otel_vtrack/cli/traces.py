@@ -42,7 +42,7 @@ def command() -> None:
 
 
 def _finds(function: Any) -> Any:
-    """Give a command what says which traces; `_filter` reads it."""
+    """Give a command what says which traces."""
     for option in reversed(
         (
             click.option("--experiment", default="", help="Only of this experiment."),

@@ -5,7 +5,7 @@
 -- Spans, clusters and what is summed up over them are as in timeline/windows.
 
 WITH
-    -- What quantiles need, for analysis.statistics; as in analysis/compare.
+    -- What quantiles need, for analysis.statistics, which has the same levels.
     (sorted -> if(length(sorted) <= 1000, sorted, arrayFlatten(arrayMap(p -> [
         sorted[toInt64(ceil(round(length(sorted) * p, 6)))],
         sorted[toInt64(floor(length(sorted) * p - 1.959964 * sqrt(length(sorted) * p * (1 - p))))],
