@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import click
-from google.protobuf.duration_pb2 import Duration
 
 from otel_vtrack.cli import connection, show, tree
 from otel_vtrack.cli.show import Shown, escape
+from otel_vtrack.client.values import nanoseconds
 from otel_vtrack.v1 import assessments_pb2, traces_pb2
 from otel_vtrack.wire import otlp_json
 
@@ -290,8 +290,3 @@ def _headline(info: traces_pb2.TraceInfo) -> str:
 def state_name(info: traces_pb2.TraceInfo) -> str:
     """Return a trace's state as `--state` takes it."""
     return traces_pb2.TraceState.Name(info.state).removeprefix("TRACE_STATE_").lower()
-
-
-def nanoseconds(duration: Duration) -> int:
-    """Return how long a Duration is."""
-    return duration.seconds * 1_000_000_000 + duration.nanos
