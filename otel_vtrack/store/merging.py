@@ -9,11 +9,15 @@ with CAP_SYS_NICE, and a nice value is not enough: woken threads do not preempt 
 """
 
 import contextlib
+import functools
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
+
+_log = logging.getLogger(__name__)
 
 MOST_PARTS: Final = 500
 """In a partition, before merges no longer wait; at 1,000 the engine slows inserts down itself."""
@@ -40,9 +44,22 @@ def give_way(client: Client, most_parts: int = MOST_PARTS) -> None:
     policy = os.SCHED_IDLE if waits else os.SCHED_OTHER
     for thread in threads:
         # It may have ended meanwhile.
-        with contextlib.suppress(OSError):
-            if os.sched_getscheduler(thread) != policy:
-                os.sched_setscheduler(thread, policy, os.sched_param(0))
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, os.sched_param(0))
+            except PermissionError as error:
+                _say_forbidden(error.strerror)
+
+
+@functools.cache
+def _say_forbidden(reason: str) -> None:
+    """Say it once."""
+    _log.warning(
+        "merges take from who sends or asks, as this process may not call sched_setscheduler (%s):"
+        " allow it, in the unit of systemd or the container's seccomp profile",
+        reason,
+    )
 
 
 def _merging() -> list[int]:

@@ -1,5 +1,6 @@
 """Merges wait for others, but not for ever."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -38,6 +39,19 @@ def test_merges_wait_until_there_are_too_many_parts(merged):
         assert policies() == {os.SCHED_IDLE}
         merging.give_way(client, most_parts=0)
         assert policies() == {os.SCHED_OTHER}
+
+
+def test_that_it_is_forbidden_is_said_once(merged, monkeypatch, caplog):
+    def forbidden(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
+    merging._say_forbidden.cache_clear()
+    with merged._reader() as client:
+        for most_parts in (500, 0, 500):
+            merging.give_way(client, most_parts)
+    [said] = [each.getMessage() for each in caplog.records]
+    assert "may not call sched_setscheduler (Operation not permitted)" in said
 
 
 def test_other_threads_are_left_alone(merged):
