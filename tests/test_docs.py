@@ -60,6 +60,14 @@ def test_every_variable_in_the_documentation_exists():
     assert named == known | {settings.FILE_VARIABLE}
 
 
+def test_every_count_of_what_is_received_is_documented_and_every_documented_one_exists():
+    from otel_vtrack.ingest.commit import Counts  # noqa: PLC0415
+
+    told = SERVER.split("## What is counted", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| (`.+`) \| \S", told, re.MULTILINE)
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == list(Counts.__slots__)
+
+
 def test_every_call_of_the_api_is_documented_and_every_documented_one_exists():
     from otel_vtrack import api  # noqa: PLC0415
 
