@@ -28,6 +28,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from typing_extensions import Self, override
 
+import otel_vtrack
 from otel_vtrack import access, questions
 from otel_vtrack.certificates import Certificates
 from otel_vtrack.errors import SettingsError
@@ -243,6 +244,7 @@ class Server:
     async def _answer_status(self, pipeline: Pipeline, _: Request) -> Response:
         def look() -> dict[str, Any]:
             return {
+                "version": otel_vtrack.__version__,
                 "mode": self.settings.mode,
                 "unauthenticated": self._tokens.refused if self._tokens else 0,
                 "received": {

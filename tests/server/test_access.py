@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from otel_vtrack import server
+from otel_vtrack import __version__, server
 from otel_vtrack.cli import serve
 from otel_vtrack.cli.group import group
 from otel_vtrack.client import AsyncClient, Client
@@ -204,7 +204,9 @@ def test_over_http_the_refusal_is_of_the_form_that_the_sender_reads(locked, ask)
         assert ask(locked, path).status == 401, path
     assert [ask(locked, path).status for path in ("/readyz", "/livez")] == [200, 200]
     assert ask(locked, ASK, OTHER, b"{}", JSON).status == 200
-    counted = json.loads(ask(locked, "/statusz", TOKEN).content)["unauthenticated"]
+    status = json.loads(ask(locked, "/statusz", TOKEN).content)
+    assert status["version"] == __version__
+    counted = status["unauthenticated"]
     assert counted == before + 7
 
 
