@@ -221,7 +221,8 @@ class Settings(BaseSettings):
         description="Largest request, before and after decompression; 64MiB is OTLP's own.",
     )
     max_batch_bytes: Size = Field(
-        default=ByteSize(16 << 20), description="Most that one insert joins."
+        default=ByteSize(16 << 20),
+        description="Most that one write joins, of the journal or of a remote store.",
     )
     queue_max_bytes: Size = Field(
         default=ByteSize(256 << 20),
