@@ -36,20 +36,24 @@ class Tags:
 
 
 class Stamp:
-    """Tags as they are merged into a span, and what they were worked out for. Immutable.
+    """Tags as they are merged into a span, and what they were worked out for.
+
+    Immutable, but for what they are known to fit into.
 
     Args:
         tags: Clean; the first are the first to go when there is no room.
         base: The resource, for static tags; the static stamp beneath, for those of a context.
     """
 
-    __slots__ = ("base", "count", "length", "tags")
+    __slots__ = ("base", "count", "length", "roomy", "tags")
 
     def __init__(self, tags: dict[str, Value], base: object = None) -> None:
         self.tags: Final = tags
         self.count: Final = len(tags)
         self.length: Final = longest(tags)
         self.base: Final = base
+        self.roomy: int | None = None
+        """The last limit to a span's attributes that was seen to leave room for all tags."""
 
 
 class _Use:

@@ -99,16 +99,20 @@ class VersionSpanProcessor(SpanProcessor):
                     note(span)
                 if use.dynamic:
                     stamp = under_context(stamp, parent_context)
-            # `merge`, written out for the usual case: a call is a fifth of all we cost.
+            # `merge`, written out for the usual cases: a call is a fifth of all we cost.
             attributes: Any = span._attributes
-            current: dict[str, Any] = attributes._dict
-            most = attributes.maxlen
-            if attributes.max_value_len is None and (
-                most is None or len(current) + stamp.count <= most
-            ):
-                attributes._dict = stamp.tags | current
-            else:
+            if attributes.max_value_len is not None:
                 merge(span, stamp)
+            elif attributes.maxlen is stamp.roomy and not attributes._dict:
+                # Nothing to count or to merge: a fifth less in all than the case below.
+                attributes._dict = stamp.tags.copy()
+            else:
+                most = attributes.maxlen
+                if most is None or len(attributes._dict) + stamp.count <= most:
+                    stamp.roomy = most
+                    attributes._dict = stamp.tags | attributes._dict
+                else:
+                    merge(span, stamp)
         except Exception as error:  # noqa: BLE001 - see there
             self._go_the_slow_way(error, span, parent_context)
         # As the SDK does it, whose call we save by that. What is raised here is not ours.

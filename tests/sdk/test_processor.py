@@ -90,6 +90,23 @@ def test_a_limit_of_no_attributes_is_kept(record, way):
     assert recording.attributes() == {}
 
 
+def test_a_processor_keeps_to_each_provider_s_limits_and_spans_share_nothing(record, way):
+    processor = VersionSpanProcessor(version="1", one="1")
+    recording = record()
+    tight = record(span_limits=SpanLimits(max_span_attributes=1))
+    short = record(span_limits=SpanLimits(max_span_attribute_length=1))
+    for each in (recording, tight, short):
+        each.provider.add_span_processor(processor)
+    for n in range(3):
+        span = recording.tracer.start_span(f"s{n}")
+        span.set_attribute("own", n)
+        span.end()
+        assert recording.named(f"s{n}") == {VERSION: "1", "one": "1", "own": n}
+        assert tight.attributes() == {VERSION: "1"}
+        assert tight.attributes(attributes={"a": 1}) == {"a": 1}
+        assert short.attributes(attributes={"a": "bc"}) == {VERSION: "1", "one": "1", "a": "b"}
+
+
 def test_no_limit_at_all_is_fine(record, way):
     unlimited = SpanLimits(max_span_attributes=SpanLimits.UNSET, max_attributes=SpanLimits.UNSET)
     recording = stamped(record(span_limits=unlimited), version="1")
