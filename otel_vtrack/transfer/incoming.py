@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from otel_vtrack.errors import InvalidArgument, WireError
-from otel_vtrack.transfer import frames, lines
+from otel_vtrack.transfer import frames, line_reader
 from otel_vtrack.transfer.items import Item
 
 _PARQUET: Final = b"PAR1"
@@ -87,13 +87,13 @@ def _mapped(file: IO[bytes]) -> Iterator[Item]:
 
 def _lines(file: IO[bytes], name: str) -> Iterator[Item]:
     number = 0
+    reader = line_reader.Reader(PIECE_BYTES)
     while line := file.readline(_LONGEST_LINE):
         number += 1
-        if not line.strip():
+        if line.isspace():
             continue
         try:
-            item = lines.read(line)
+            yield from reader.read(line)
         except WireError as error:
             raise WireError(f"{name}, line {number}: {error}") from None
-        if item is not None:
-            yield item
+    yield from reader.flush()

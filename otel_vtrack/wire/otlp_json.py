@@ -40,14 +40,19 @@ def read(raw: bytes, message: Message) -> None:
     fill(message, document)
 
 
-def fill(message: Message, document: Any) -> None:
+def fill(message: Message, document: Any, depth: int = 0) -> None:
     """Fill an empty message from a parsed document of OTLP JSON.
+
+    Args:
+        message: To fill.
+        document: Of objects, arrays and scalars of Python.
+        depth: How many messages are around this one where it goes.
 
     Raises:
         WireError: A value does not fit; the message names its path.
     """
     try:
-        _fill(message, document, 0, _table(message.DESCRIPTOR))
+        _fill(message, document, depth, _table(message.DESCRIPTOR))
     except Unfit as bad:
         path = "$" + "".join(reversed(bad.path))
         raise WireError(f"{path}: {bad}") from None

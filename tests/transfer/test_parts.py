@@ -20,6 +20,7 @@ from otel_vtrack.transfer import (
     import_from,
     incoming,
     items,
+    line_reader,
     pages,
     splitting,
 )
@@ -179,6 +180,90 @@ def test_lines_are_what_a_parser_would_write(kinds):
         for scoped in group.scope_spans
         for span in scoped.spans
     ]
+    # And back: the same of the one line, and of one line for each span.
+    (told,) = read_all([line])
+    assert told._replace(otlp=b"") == item._replace(otlp=b"")
+    assert TracesData.FromString(told.otlp) == data
+    (told,) = read_all(written.of_entities(item))
+    back = TracesData.FromString(told.otlp)
+    # Each of these stands in a ResourceSpans of its own.
+    apart = TracesData()
+    for group in data.resource_spans:
+        for scoped in group.scope_spans:
+            one = apart.resource_spans.add()
+            one.CopyFrom(group)
+            del one.scope_spans[:]
+            one.scope_spans.add().CopyFrom(scoped)
+    assert back == apart
+    assert (told.experiment, told.items, told.adjusted_count) == ("e", 16, 2.5)
+
+
+def read_all(texts):
+    reader = line_reader.Reader(1 << 20)
+    found = [it for text in texts for it in reader.read(text.encode())]
+    return [*found, *reader.flush()]
+
+
+SPAN = '{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "null",
+        '{"name":null,"attributes":null,"unknown":{"a":[1]},"status":{},"events":[null]}',
+        '{"name":"a","name":"b","attributes":[{"key":"a"}],"attributes":[null,{"value":{}}]}',
+        (
+            '{"attributes":[{"key":"k","value":{"doubleValue":0.0}},'
+            '{"key":"k","value":{"doubleValue":-0.0}},{"key":"k","value":{"doubleValue":1}},'
+            '{"key":"k","value":{"intValue":1.0}},{"key":"k","value":{"boolValue":true}},'
+            '{"key":"k","value":{"doubleValue":"NaN"}},{"value":{"stringValue":"v"},"key":"k"},'
+            '{"key":"k","value":{"stringValue":"v","intValue":"1"}},{"key":"k","value":null},'
+            '{"key":"k","value":{"stringValue":null}},{"key":"k","key":"l","value":{"a":1}},'
+            '{"key":"k","value":{"arrayValue":{"values":[null,{"intValue":"-1"}]}}}]}'
+        ),
+        ' { "kind" : "3" , "startTimeUnixNano" : 7 , "endTimeUnixNano" : "18446744073709551615" } ',
+        '{"endTimeUnixNano":"18446744073709551616"}',
+        '{"flags":4294967296}',
+        '{"kind":2147483648}',
+        '{"kind":"SPAN_KIND_SERVER"}',
+        '{"traceId":"0x"}',
+        '{"name":7}',
+        '{"name":"\\ud800"}',
+        '{"attributes":{}}',
+        '{"attributes":[[["key","a"],["value",[["stringValue","b"]]]]]}',
+        '{"attributes":[{"key":"k","value":[["stringValue","b"]]}]}',
+        '{"attributes":[{"key":"k","value":{"intValue":true}}]}',
+        '{"attributes":[{"key":"k","value":{"intValue":"9223372036854775808"}}]}',
+        '{"status":[]}',
+        '{"name":"a"},',
+        '{"name":"a"} {}',
+        "[" * 3_000 + "]" * 3_000,
+        '{"attributes":[{"key":"k","value":%s}]}'
+        % ('{"arrayValue":{"values":[' * 60 + "{}" + "]}}" * 60),
+    ],
+)
+def test_lines_are_read_as_a_parser_would_read_them(text):
+    entity = f'{{"type":"span","experiment":"e","scope":{{"name":"s"}},"span":{text}}}'
+    for line in (SPAN % text, entity):
+        expected = outcome(lambda text: [written.read(text.encode())], line)
+        told = outcome(read_all, [line])
+        if isinstance(expected, str):
+            assert told == expected
+            continue
+        (expected,), (told,) = expected, told
+        assert told._replace(otlp=b"") == expected._replace(otlp=b"")
+        # Compared as text, as NaN is not equal to itself.
+        was, now = (str(TracesData.FromString(it.otlp)) for it in (expected, told))
+        assert now == was
+
+
+def outcome(read, what):
+    try:
+        return read(what)
+    except WireError as error:
+        return str(error)
 
 
 def test_what_is_there_is_not_written_over(client, tmp_path):

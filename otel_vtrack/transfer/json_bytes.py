@@ -1,0 +1,245 @@
+"""OTLP's bytes of spans and log records, straight from their JSON: the way back from `json_text`.
+
+Attributes repeat from span to span, so what has been encoded once is looked up. For that, objects
+of JSON come as tuples of pairs, which can be looked up as they are. What is not seen every day
+(links, arrays, a resource) becomes a message first, as `otlp_json` makes them.
+
+What is wrong raises ValueError or WireError without saying where: `otlp_json` finds that, if it is
+given all of the document.
+"""
+
+import struct
+from collections.abc import Callable
+from json import JSONDecoder
+from typing import Any, Final, TypeAlias, cast
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from otel_vtrack.transfer.items import LOG_RECORDS, SPANS
+from otel_vtrack.wire import framing, json_values, otlp_json
+
+Pairs: TypeAlias = tuple[tuple[str, Any], ...]
+"""An object of JSON."""
+
+_Encode: TypeAlias = Callable[[Any], bytes]
+_F: Final = FieldDescriptor
+_MOST_KNOWN: Final = 20_000
+_LONGEST_KNOWN: Final = 200
+_DEPTH: Final = 6
+"""How deep in a request the deepest of what is parsed here is; `otlp_json` counts from there."""
+
+_MOST_SHORT: Final = 1 << 14
+_SHORT: Final = [framing.varint(number) for number in range(_MOST_SHORT)]
+_MOST_DIGITS: Final = 20
+_DOUBLE: Final = struct.Struct("<d").pack
+_FIXED: Final = {
+    _F.TYPE_FIXED64: (1, struct.Struct("<Q")),
+    _F.TYPE_FIXED32: (5, struct.Struct("<I")),
+}
+_RANGES: Final = {
+    _F.TYPE_UINT32: range(1 << 32),
+    _F.TYPE_ENUM: range(-(1 << 31), 1 << 31),
+}
+_INT64: Final = range(-(1 << 63), 1 << 63)
+
+_decoder: Final[Any] = JSONDecoder(object_pairs_hook=tuple)
+scan: Final[Callable[[str, int], tuple[Any, int]]] = _decoder.scan_once
+"""Read the value at a place in a text; also return the place behind it."""
+
+
+def item(signal: str, members: Pairs) -> bytes:
+    """Encode a span or log record."""
+    return _object(members, _TABLES[signal])
+
+
+def message(kind: type[Message], value: Any, depth: int = _DEPTH) -> bytes:
+    """Encode any message by way of `otlp_json`."""
+    filled = kind()
+    otlp_json.fill(filled, _plain(value), depth)
+    return filled.SerializeToString()
+
+
+def sized(tag: bytes, raw: bytes) -> bytes:
+    """Encode a field that holds bytes, text or a message."""
+    size = len(raw)
+    return tag + (_SHORT[size] if size < _MOST_SHORT else framing.varint(size)) + raw
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON means without tuples."""
+    if type(value) is tuple:
+        return {name: _plain(it) for name, it in cast("Pairs", value)}
+    if type(value) is list:
+        return [_plain(it) for it in cast("list[Any]", value)]
+    return value
+
+
+def _object(members: Any, table: dict[str, _Encode]) -> bytes:
+    if type(members) is not tuple:
+        raise ValueError("no object")
+    # Of members with one name the last one counts.
+    known: dict[str, Any] = dict(cast("Pairs", members))
+    return b"".join(
+        [
+            encode(value)
+            for name, value in known.items()
+            if value is not None and (encode := table.get(name))
+        ]
+    )
+
+
+def _array(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise ValueError("no array")
+    # In a list, null is a message with nothing in it.
+    return [() if it is None else it for it in cast("list[Any]", value)]
+
+
+# A dict takes care of itself where threads share it, and any of them writes the same into it.
+_known: Final[dict[Any, bytes]] = {}
+_keys: Final[dict[str, bytes]] = {}
+
+
+# How each kind of field is encoded, with its tag
+
+
+def _pairs_of(tag: bytes) -> _Encode:
+    look_up = _known.get
+
+    def encode(value: Any) -> bytes:
+        if type(value) is not list:
+            raise ValueError("no array")
+        pairs = cast("list[Any]", value)
+        try:
+            raw = [look_up(pair) or _pair(pair) for pair in pairs]
+        except TypeError:  # what has an array inside cannot be looked up
+            raw = [_pair(pair) for pair in pairs]
+        return tag + tag.join(raw) if raw else b""
+
+    return encode
+
+
+def _pair(pair: Any) -> bytes:
+    """Encode a KeyValue with its length."""
+    found = _usual(pair)
+    if found is None:
+        return sized(b"", message(KeyValue, () if pair is None else pair))
+    key, kind, value = found
+    name = _keys.get(key) or _key(key)
+    inner = _single(kind, value)
+    within = _SHORT[len(inner)] if len(inner) < _MOST_SHORT else framing.varint(len(inner))
+    encoded = sized(b"", b"".join((name, b"\x12", within, inner)))
+    # Text alone: what is no text may be equal to another value of JSON, as 0.0 is to -0.0.
+    if type(value) is str and len(encoded) <= _LONGEST_KNOWN:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[pair] = encoded
+    return encoded
+
+
+def _key(key: str) -> bytes:
+    if len(_keys) >= _MOST_KNOWN:
+        _keys.clear()
+    _keys[key] = name = sized(b"\x0a", key.encode())
+    return name
+
+
+def _usual(pair: Any) -> tuple[str, str, Any] | None:
+    """Return key, kind and value of a KeyValue as everyone writes it."""
+    if type(pair) is not tuple or len(cast("Pairs", pair)) != 2:
+        return None
+    (first, key), (second, inside) = cast("Pairs", pair)
+    if first != "key" or second != "value" or type(key) is not str:
+        return None
+    if type(inside) is not tuple or len(cast("Pairs", inside)) != 1:
+        return None
+    return (key, *cast("Pairs", inside)[0])
+
+
+def _value(value: Any) -> bytes:
+    """Encode an AnyValue."""
+    if type(value) is tuple and len(cast("Pairs", value)) == 1:
+        return _single(*cast("Pairs", value)[0])
+    return message(AnyValue, value)
+
+
+def _single(kind: str, value: Any) -> bytes:
+    """Encode an AnyValue by its one member."""
+    of = type(value)
+    if of is str and kind == "stringValue":
+        return sized(b"\x0a", value.encode())
+    if kind == "intValue":
+        return b"\x18" + _varint(_read_int(value), _INT64)
+    if kind == "doubleValue" and of is float:
+        return b"\x21" + _DOUBLE(value)
+    if kind == "boolValue" and of is bool:
+        return b"\x10\x01" if value else b"\x10\x00"
+    return message(AnyValue, ((kind, value),))
+
+
+_read_int: Final = json_values.reader(AnyValue.DESCRIPTOR.fields_by_name["int_value"])
+
+
+def _varint(number: int, fitting: range) -> bytes:
+    if number not in fitting:
+        raise ValueError("out of range")
+    if 0 <= number < _MOST_SHORT:
+        return _SHORT[number]
+    return framing.varint(number & (1 << 64) - 1)
+
+
+def _tag(field: FieldDescriptor, wire_type: int) -> bytes:
+    return framing.varint(field.number << 3 | wire_type)
+
+
+def _encode_of(field: FieldDescriptor) -> _Encode:
+    if field.name == "attributes":
+        return _pairs_of(_tag(field, 2))
+    if field.message_type:
+        return _messages_of(field)
+    read = json_values.reader(field)
+    if field.type in _FIXED:
+        wire_type, form = _FIXED[field.type]
+        tag, pack = _tag(field, wire_type), form.pack
+        return lambda value: tag + pack(int(value) if _is_digits(value) else read(value))
+    if field.type in _RANGES:
+        tag, fitting = _tag(field, 0), _RANGES[field.type]
+        return lambda value: tag + _varint(read(value), fitting)
+    tag = _tag(field, 2)
+    if field.type == _F.TYPE_STRING:
+        return lambda value: sized(
+            tag, value.encode() if type(value) is str else read(value).encode()
+        )
+    return lambda value: sized(tag, read(value))
+
+
+def _is_digits(value: Any) -> bool:
+    return type(value) is str and len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit()
+
+
+def _messages_of(field: FieldDescriptor) -> _Encode:
+    tag = _tag(field, 2)
+    one = _ENCODERS[field.name]
+    if field.is_repeated:
+        return lambda value: b"".join([sized(tag, one(it)) for it in _array(value)])
+    return lambda value: sized(tag, one(value))
+
+
+def _nested(kind: Any) -> _Encode:
+    table = _table(kind)
+    return lambda value: _object(value, table)
+
+
+def _table(kind: Any) -> dict[str, _Encode]:
+    return {field.json_name: _encode_of(field) for field in kind.DESCRIPTOR.fields}
+
+
+_ENCODERS: Final[dict[str, _Encode]] = {"body": _value}
+_ENCODERS["events"] = _nested(Span.Event)
+_ENCODERS["links"] = _nested(Span.Link)
+_ENCODERS["status"] = _nested(Status)
+_TABLES: Final = {SPANS: _table(Span), LOG_RECORDS: _table(LogRecord)}
