@@ -54,7 +54,7 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
     asked = [parse(each) for each in question.metrics or map(MetricQuery, DEFAULT)]
     _check(question, [each.text for each in asked])
     there = answers.presence(store, question, bound)
-    source = Source(store, question, bound, there)
+    source = Source(store, question, bound, there, table)
     traces = source.traces()
     baseline, candidate = (
         _sample(traces, side, version)

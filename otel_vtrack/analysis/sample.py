@@ -20,8 +20,10 @@ from otel_vtrack.analysis.metrics import DEFAULT, Direction, Metric, Shape, Unit
 from otel_vtrack.analysis.units import FINISHED, Rows, Traces, Units
 from otel_vtrack.analysis.usage import Usage
 from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.query import priced
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
+from otel_vtrack.query.filter.costs import WANTED
 from otel_vtrack.query.prices import Prices
 from otel_vtrack.semconv import VTRACK_FLAG_PREFIX
 from otel_vtrack.store.client import Store
@@ -104,13 +106,29 @@ _ASSESSED_TRACES: Final = (
     " AND a.session_id = '')"
 )
 
+_OF_SAMPLE: Final = (
+    "cityHash64({0}.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF,"
+    " least({{baseline_one_in:UInt64}}, {{candidate_one_in:UInt64}}))"
+    " AND {0}.start_time >= fromUnixTimestamp64Nano({{rows_from_ns:Int64}}, 'UTC')"
+    " AND {0}.start_time <= fromUnixTimestamp64Nano({{rows_until_ns:Int64}}, 'UTC')"
+    " AND {0}.experiment = {{experiment:String}}"
+)
+_BEGUN: Final = (
+    # As analysis/whole_traces chooses traces unless told.
+    "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(b.trace_id) FROM traces AS b"  # noqa: S608
+    f" WHERE {_OF_SAMPLE.format('b')}"
+    " AND b.root.version IN ({baseline_version:String}, {candidate_version:String})"
+    " AND cityHash64(b.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF,"
+    " if(b.root.version = {baseline_version:String},"
+    " {baseline_one_in:UInt64}, {candidate_one_in:UInt64})))"
+)
+_LIKE_ROW: Final = (
+    "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(t.trace_id) FROM traces AS t"  # noqa: S608
+    f" WHERE {_OF_SAMPLE.format('t')} AND {{row}})"
+)
 _SEVERAL_ROWS: Final = (
-    "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(p.trace_id) FROM traces AS p"
-    " WHERE cityHash64(p.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF,"
-    " least({baseline_one_in:UInt64}, {candidate_one_in:UInt64}))"
-    " AND p.start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')"
-    " AND p.start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')"
-    " AND p.experiment = {experiment:String} GROUP BY p.trace_id HAVING count() > 1)"
+    "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(p.trace_id) FROM traces AS p"  # noqa: S608
+    f" WHERE {_OF_SAMPLE.format('p')} GROUP BY p.trace_id HAVING count() > 1)"
 )
 _THESE: Final = "cityHash64(trace_id) IN {trace_hashes:Array(UInt64)}"
 _FEW: Final = 2_000
@@ -152,13 +170,19 @@ class Source:
     """What there is of two versions, read once for each way to read it."""
 
     def __init__(
-        self, store: Store, question: Question, bound: dict[str, Any], there: Presence
+        self,
+        store: Store,
+        question: Question,
+        bound: dict[str, Any],
+        there: Presence,
+        table: Prices,
     ) -> None:
         self.store = store
         self._question = question
         self.limit = question.max_traces or compare.MAX_TRACES
-        self._compiled = compile_traces(question.filter)
-        self.parts = _parts(self._compiled)
+        self._compiled = compile_traces(question.filter, priced=lambda: priced.models(store, table))
+        self._asked = _parts(self._compiled)
+        self.parts: Final = _costing(self._asked, _BEGUN)
         self.bound = {**there.narrowed(bound), **self._compiled.parameters}
         self._there = there
         self._counts = self._count()
@@ -227,7 +251,8 @@ class Source:
 
     def _whole_traces(self, bound: Mapping[str, Any], **parts: str) -> Rows:
         """Put traces together of all their rows."""
-        given = self.parts | self._times("whole") | parts
+        chosen = [parts.get("chosen", _BEGUN), *([parts["also"]] if "also" in parts else [])]
+        given = _costing(self._asked, *chosen) | self._times("whole") | parts
         return self.array("analysis/whole_traces", _TRACE, bound, given)
 
     def array(
@@ -461,6 +486,15 @@ def _parts(compiled: CompiledTraces) -> dict[str, str]:
     if compiled.row == TRUE and compiled.where == TRUE:
         return {"some": TRUE}
     return {"row": compiled.row, "whole": compiled.where}
+
+
+def _costing(parts: dict[str, str], *chosen: str) -> dict[str, str]:
+    """Say in parts of a query of which traces the cost is asked for: of those that may be there."""
+    if WANTED not in parts.get("whole", ""):
+        return parts
+    row = parts["row"]
+    some = [] if row == TRUE else [_LIKE_ROW.replace("{row}", row)]
+    return parts | {"whole": parts["whole"].replace(WANTED, " AND ".join([*chosen, *some]))}
 
 
 def _one_in_of(rates: tuple[int, int]) -> dict[str, int]:

@@ -49,7 +49,13 @@ def _export_telemetry(
     )
     if request.filter:
         page = export_pages.found(
-            backend.store, what, request.filter, place, max_bytes=size, read=read
+            backend.store,
+            what,
+            request.filter,
+            place,
+            max_bytes=size,
+            read=read,
+            table=backend.prices,
         )
     else:
         page = read.page(backend.store, what, place, size)
@@ -78,7 +84,9 @@ def _export_changes(
     experiment = experiments.resolve(backend.store, request.experiment)
 
     def choose(trace_ids: Collection[str]) -> Collection[str]:
-        return export_pages.chosen(backend.store, experiment, request.filter, trace_ids)
+        return export_pages.chosen(
+            backend.store, experiment, request.filter, trace_ids, backend.prices
+        )
 
     page = changes.page(
         backend.store,

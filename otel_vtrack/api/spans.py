@@ -48,6 +48,7 @@ def _search_spans(
         page_size=request.page_size,
         page_token=request.page_token,
         omit_otlp=request.omit_otlp,
+        table=backend.prices,
     )
     return spans_pb2.SearchSpansResponse(
         spans=[span(found) for found in page.spans], next_page_token=page.next_page_token

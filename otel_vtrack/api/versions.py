@@ -71,6 +71,7 @@ def _search_versions(
         page_size=request.page_size,
         page_token=request.page_token,
         usage_by=backend.prices if request.include_usage else None,
+        table=backend.prices,
     )
     return versions_pb2.SearchVersionsResponse(
         versions=[_message(found) for found in page.versions],

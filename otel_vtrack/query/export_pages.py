@@ -15,6 +15,7 @@ from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import trace_search
 from otel_vtrack.query.export_messages import Batch, Row, batches, rows
 from otel_vtrack.query.filter import compile_traces
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
 
@@ -193,7 +194,14 @@ def _common(what: What, count: int) -> dict[str, Any]:
 
 
 def found(
-    store: Store, what: What, text: str, place: list[Any], *, max_bytes: int, read: Reads
+    store: Store,
+    what: What,
+    text: str,
+    place: list[Any],
+    *,
+    max_bytes: int,
+    read: Reads,
+    table: Prices = BUILT_IN,
 ) -> Page:
     """Return a page of the traces that a filter finds; see `spans`.
 
@@ -204,6 +212,7 @@ def found(
         place: As `Page.place` gave it; FOUND_START at first.
         max_bytes: About so many.
         read: `spans` or `log_records`, with where it starts.
+        table: What tokens cost.
     """
     token, inner = place[0], place[1:]
     also: list[str] = []
@@ -218,6 +227,7 @@ def found(
         text=_both(text, also),
         page_size=_TRACES,
         page_token=token,
+        table=table,
     )
     some = [
         (info.trace_id, info.experiment)
@@ -234,8 +244,14 @@ def found(
     return Page(read_now, [page.next_page_token] if page.next_page_token else None)
 
 
-def chosen(store: Store, experiment: str, text: str, trace_ids: Collection[str]) -> set[str]:
-    """Return which of some traces a filter finds."""
+def chosen(
+    store: Store,
+    experiment: str,
+    text: str,
+    trace_ids: Collection[str],
+    table: Prices = BUILT_IN,
+) -> set[str]:
+    """Return which of some traces a filter finds, by what tokens cost."""
     taken: set[str] = set()
     ids = sorted(trace_ids)
     for at in range(0, len(ids), _TRACES):
@@ -247,6 +263,7 @@ def chosen(store: Store, experiment: str, text: str, trace_ids: Collection[str])
                 experiment=experiment,
                 text=_both(text, [f"request_id IN ({some})"]),
                 page_token=token,
+                table=table,
             )
             taken |= {info.trace_id for info in page.traces}
             if not (token := page.next_page_token):

@@ -7,10 +7,11 @@ from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from otel_vtrack.query import export, paging
+from otel_vtrack.query import export, paging, priced
 from otel_vtrack.query.filter import Compiled, compile_spans
 from otel_vtrack.query.filter.compiler import TRUE
 from otel_vtrack.query.filter.order import Key
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
 
@@ -65,6 +66,7 @@ def search(
     page_size: int = 0,
     page_token: str = "",
     omit_otlp: bool = False,
+    table: Prices = BUILT_IN,
 ) -> Page:
     """Find spans, newest first by their start unless asked otherwise; each once.
 
@@ -78,6 +80,7 @@ def search(
         page_size: 0 for as many as usual.
         page_token: Of the page before.
         omit_otlp: Whether to leave out what was sent.
+        table: What tokens cost.
 
     Raises:
         InvalidArgument: The filter, order or size is none, or the token is of another question.
@@ -90,7 +93,9 @@ def search(
         "order_by": list(order_by),
         "omit_otlp": omit_otlp,
     }
-    compiled = compile_spans(text, order_by, experiment=experiment)
+    compiled = compile_spans(
+        text, order_by, experiment=experiment, priced=lambda: priced.models(store, table)
+    )
     after = TRUE
     if page_token:
         after = compiled.order.after(paging.place(page_token, question), compiled.texts)

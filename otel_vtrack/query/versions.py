@@ -1,5 +1,6 @@
 """Finds versions: what telemetry tells of them, and what people say."""
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import experiments, paging
 from otel_vtrack.query.filter import CompiledVersions, compile_versions
-from otel_vtrack.query.prices import Prices
+from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.query.version_usage import MOST_TRACES, Asked, Usage, of_versions
 from otel_vtrack.store.client import Store
 
@@ -20,6 +21,16 @@ _PLACES: Final = "versions/places"
 _TOLD: Final = "versions/told"
 _OF_TOLD: Final = ("v.flags", "v.aliases", "v.note")
 """In conditions and orders that ask for what is told of versions."""
+
+MOST_PRICED: Final = 1_000
+"""Versions of which a search by cost adds up what they cost."""
+
+_KEYS: Final = "JSONExtract({cost_keys:String}, 'Array(String)')"
+_COST: Final = (
+    "JSONExtract({costs:String}, 'Array(Nullable(Float64))')["
+    "transform(concat(a.experiment, '\\0', a.service_name, '\\0', a.version),"
+    f" {_KEYS}, range(1, 1 + length({_KEYS})), 0)]"
+)
 
 
 class Place(NamedTuple):
@@ -164,6 +175,7 @@ def search(
     page_size: int = 0,
     page_token: str = "",
     usage_by: Prices | None = None,
+    table: Prices = BUILT_IN,
 ) -> Page:
     """Find versions, the one seen last first unless asked otherwise.
 
@@ -176,18 +188,20 @@ def search(
         page_size: 0 for as many as usual.
         page_token: Where the last page ended.
         usage_by: What tokens cost, if usage is to be added up.
+        table: What tokens cost, for a filter or an order by cost.
 
     Raises:
-        InvalidArgument: The filter or the order is none, the size is out of range, or the token
-            is of another question.
+        InvalidArgument: The filter or the order is none, the size is out of range, the token is
+            of another question, or too many versions would have to be added up.
     """
     wanted = paging.size(page_size)
     asked = compile_versions(filter_, order_by)
     question = {"versions": experiment, "filter": filter_, "order_by": list(order_by)}
     after = paging.place(page_token, question) if page_token else None
     named = Named(experiments.resolve(store, experiment), "", "")
-    rows = _rows(store, named, asked, wanted=wanted + 1, after=after)
-    found = _used(store, rows[:wanted], asked, usage_by)
+    usage = _usage(store, named, asked, usage_by or table) if asked.by_cost else None
+    rows = _rows(store, named, asked, wanted=wanted + 1, after=after, usage=usage)
+    found = _used(store, rows[:wanted], asked, usage_by, usage)
     if len(rows) <= wanted:
         return Page(found, "")
     return Page(found, paging.token(rows[wanted - 1]["place"], question))
@@ -201,24 +215,75 @@ def _rows(
     wanted: int,
     any_version: bool = True,
     after: Sequence[Any] | None = None,
+    usage: Mapping[Named, Usage | None] | None = None,
 ) -> list[dict[str, Any]]:
-    where = asked.where
-    if after is not None:
-        where = f"({where}) AND {asked.order.after(after, asked.texts)}"
     bound = {**named._asdict(), "any_version": int(any_version), **asked.parameters}
     parts = {"places": asked.places}
-    found = {"where": where, "order": asked.order.sql, "place": asked.order.place}
-    if not any(each in part for each in _OF_TOLD for part in found.values()):
-        found |= {"told": "", "telling": ""}
     with ThreadPoolExecutor(2) as pool:
         beside = [pool.submit(_read, store, name, bound, parts) for name in (_PLACES, _TOLD)]
-        rows = store.query("versions/search", bound | {"wanted": wanted}, parts | found)
+        rows = _found(store, bound, asked, wanted=wanted, after=after, usage=usage)
         places, told = (each.result() for each in beside)
     if any(_key(row) not in places for row in rows):
         # Of one that came in between.
         places = _read(store, _PLACES, bound, parts)
     nothing = {"flags": [], "aliases": [], "note": ""}
     return [row | places[_key(row)] | told.get(_key(row), nothing) for row in rows]
+
+
+def _found(
+    store: Store,
+    bound: Mapping[str, Any],
+    asked: CompiledVersions,
+    *,
+    wanted: int,
+    after: Sequence[Any] | None = None,
+    usage: Mapping[Named, Usage | None] | None = None,
+) -> list[dict[str, Any]]:
+    where = asked.where
+    if after is not None:
+        where = f"({where}) AND {asked.order.after(after, asked.texts)}"
+    bound = {**bound, **asked.parameters, "wanted": wanted}
+    parts = {"where": where, "order": asked.order.sql, "place": asked.order.place}
+    if not any(each in part for each in _OF_TOLD for part in parts.values()):
+        parts |= {"told": "", "telling": ""}
+    if usage is not None:
+        parts["cost"] = _COST
+        bound |= _costs(usage)
+    return store.query("versions/search", bound, parts | {"places": asked.places})
+
+
+def _usage(
+    store: Store, named: Named, asked: CompiledVersions, table: Prices
+) -> dict[Named, Usage | None]:
+    """Add up what each version used that may match.
+
+    Raises:
+        InvalidArgument: There are too many.
+    """
+    free = replace(asked, where=asked.free, order=compile_versions(None).order)
+    bound = {**named._asdict(), "any_version": 1}
+    rows = _found(store, bound, free, wanted=MOST_PRICED + 1)
+    if len(rows) > MOST_PRICED:
+        raise InvalidArgument(
+            f"more than {MOST_PRICED:,} versions would have to be added up to search by cost: name"
+            " an experiment, or narrow the filter by what else is known of versions, as last_seen"
+        )
+    usage = _added_up(store, rows, asked, table)
+    return {_key(row): each for row, each in zip(rows, usage, strict=True)}
+
+
+def _costs(usage: Mapping[Named, Usage | None]) -> dict[str, str]:
+    """Bind what versions cost; nothing of those of which that is not known as a whole."""
+    known = {
+        "\0".join(key): used.cost.total_cost
+        for key, used in usage.items()
+        if used is not None and not used.cost.unknown_models
+    }
+    return {
+        # An empty list is of no type in the engine.
+        "cost_keys": json.dumps(list(known) or [""]),
+        "costs": json.dumps(list(known.values()) or [None]),
+    }
 
 
 def _read(
@@ -237,30 +302,32 @@ def _used(
     rows: Sequence[dict[str, Any]],
     asked: CompiledVersions,
     table: Prices | None,
+    usage: Mapping[Named, Usage | None] | None = None,
 ) -> list[Version]:
     found = [_version(row) for row in rows]
     if table is None:
         return found
-    used = of_versions(
+    if usage is not None:
+        # Of one that came in between nothing was added up.
+        used = [usage.get(_key(row)) for row in rows]
+    else:
+        used = _added_up(store, rows, asked, table)
+    return [replace(each, usage=its) for each, its in zip(found, used, strict=True)]
+
+
+def _added_up(
+    store: Store, rows: Sequence[dict[str, Any]], asked: CompiledVersions, table: Prices
+) -> list[Usage | None]:
+    names = ("stored_count", "first_seen_ns", "last_seen_ns")
+    return of_versions(
         store,
-        [
-            Asked(
-                each.experiment,
-                each.service_name,
-                each.version,
-                row["stored_count"],
-                each.first_seen_ns,
-                each.last_seen_ns,
-            )
-            for each, row in zip(found, rows, strict=True)
-        ],
+        [Asked(*_key(row), *(row[name] for name in names)) for row in rows],
         table,
         # Of a long page, less of each.
-        most=max(_FEWEST_TRACES, 2 * MOST_TRACES // max(len(found), 2)),
+        most=max(_FEWEST_TRACES, 2 * MOST_TRACES // max(len(rows), 2)),
         places=asked.places,
         parameters=asked.parameters,
     )
-    return [replace(each, usage=usage) for each, usage in zip(found, used, strict=True)]
 
 
 def _version(row: dict[str, Any]) -> Version:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from otel_vtrack.analysis import compare
+from otel_vtrack.analysis.metrics import MetricQuery
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import prices, spans, tokens, trace_search
-from otel_vtrack.query.filter import compile_traces, costs
+from otel_vtrack.query import prices, spans, tokens, trace_search, versions
+from otel_vtrack.query.filter import compile_spans, compile_traces, costs
 from otel_vtrack.query.filter.fields import Parameters
 from otel_vtrack.query.prices import DAY_NS, Prices, Rate, Schedule, Step
 from otel_vtrack.query.tokens import Bill
@@ -133,6 +135,52 @@ def test_the_engine_makes_up_the_same_cost(store, given_traces):
     assert not wrong
 
 
+@settings(
+    max_examples=5,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(
+    said=st.lists(
+        st.tuples(said_of_spans, st.integers(-HOUR_NS, 30_000 * DAY_NS)), min_size=50, max_size=200
+    )
+)
+def test_the_engine_makes_up_the_same_cost_of_a_span(store, said):
+    store.command("TRUNCATE TABLE spans")
+    expected, inserted = {}, []
+    for at, (span, at_ns) in enumerate(said, 1):
+        taken, given_, more = span["used"] or (0, 0, 0)
+        used = [(1, taken, given_, taken + given_ + more)] if span["used"] else []
+        bill = Bill(1, span["model"], span["provider"], *span["cached"], span["told"])
+        # A trace of one span costs what it does.
+        found = tokens.cost(used, [1 << 32], [bill], TABLE, at_ns)
+        known = found is not None and not found.unknown_models
+        expected[f"{at:016x}"] = found.total_cost if known else None
+        counted = [*used[0][1:], *span["cached"]] if used else [None] * 3 + list(span["cached"])
+        inserted.append([f"{at:016x}", str(at_ns), *bill[1:3], span["told"], json.dumps(counted)])
+    store.command(
+        "INSERT INTO spans (span_id, start_time, model, provider, cost, input_tokens,"
+        " output_tokens, total_tokens, cache_read_input_tokens, cache_creation_input_tokens)"
+        " SELECT unhex(row[1]), fromUnixTimestamp64Nano(toInt64(row[2]), 'UTC'), row[3], row[4],"
+        " row[5], counts[1], counts[2], counts[3], counts[4], counts[5] FROM (SELECT"
+        " arrayJoin(JSONExtract({rows:String}, 'Array(Array(String))')) AS row,"
+        " JSONExtract(row[6], 'Array(Nullable(UInt64))') AS counts)",
+        {"rows": json.dumps(inserted)},
+    )
+    models = [
+        costs.Priced(model, provider, TABLE.steps(model, provider))
+        for model in KNOWN
+        for provider in ("", "openai")
+    ]
+    parameters = Parameters()
+    field = costs.of_span(lambda: models, parameters)
+    rows = store.select(
+        f"SELECT lower(hex(s.span_id)) AS id, {field.sql} AS cost FROM spans AS s", parameters.bound
+    )
+    assert {row["id"]: row["cost"] for row in rows} == expected
+
+
 @pytest.fixture
 def calls(send):
     """One trace a call of a model, numbered from 1; the last two have no cost that is known."""
@@ -231,3 +279,136 @@ def test_the_table_that_comes_along_is_told_in_steps():
                 model, provider, prices.Tokens(taken, 7, 500), at_s * 1_000_000_000
             )
             assert charge == pytest.approx((float(asked.input_price), float(asked.output_price)))
+
+
+def test_spans_are_found_and_sorted_by_cost(store, calls):
+    assert calls is None
+    for text, wanted in (
+        ("cost > 0.1", {2, 3}),
+        ("span.total_cost BETWEEN 0.11 AND 0.19 OR cost = 0.002", {1, 3}),
+        ("cost IS NULL", {4, 5}),
+        ("NOT cost > 0.1", {1, 4, 5}),
+        ("cost != 0.002", {2, 3}),
+        ("cost IN (0.2, 7)", {2}),
+    ):
+        found = spans.search(store, text=text, table=TABLE).spans
+        assert {int(each.trace_id, 16) for each in found} == wanted, text
+    for order, wanted in (("cost", [1, 3, 2, 5, 4]), ("cost DESC", [2, 3, 1, 5, 4])):
+        found, token = [], ""
+        while True:
+            page = spans.search(store, order_by=[order], page_size=2, page_token=token, table=TABLE)
+            found += [int(each.trace_id, 16) for each in page.spans]
+            if not (token := page.next_page_token):
+                break
+        assert found == wanted
+    for text, wanted in (
+        ("span.cost > 0.1 AND span.input_tokens < 1000000", 1),
+        ("NOT span.cost > 0.1 AND cost IS NOT NULL", 1),
+        ("exists span (cost IS NULL)", 2),
+    ):
+        assert trace_search.count(store, text=text, table=TABLE) == wanted
+    with pytest.raises(InvalidArgument, match="no key 'cost'"):
+        compile_spans("cost > 1")
+
+
+def test_versions_are_found_and_sorted_by_what_they_cost(store, send):
+    for number, (version, model, taken) in enumerate(
+        [
+            *(("1", "plain", 1_000_000), ("1", "plain", 2_000_000), ("2", "cached", 100_000)),
+            *(("3", "changing", 100), ("4", "unknown", 5), ("4", "plain", 9_000_000)),
+            ("5", "", 0),
+        ],
+        1,
+    ):
+        asked = {"gen_ai.request.model": model, "gen_ai.usage.input_tokens": taken}
+        send({"trace": number, "attributes": asked if model else {}}, service__version=version)
+    shown = {
+        each.version: each.usage.cost.total_cost
+        for each in versions.search(store, usage_by=TABLE).versions
+        if each.usage and not each.usage.cost.unknown_models
+    }
+    assert set(shown) == {"1", "2", "3"}
+
+    def names(text="", **more):
+        return [
+            each.version
+            for each in versions.search(store, filter_=text, table=TABLE, **more).versions
+        ]
+
+    for text, wanted in (
+        ("cost > 0.1", {"1", "2"}),
+        (f"cost = {shown['1']!r}", {"1"}),
+        (f"cost < {shown['1']!r} AND trace_count = 1", {"2", "3"}),
+        ("cost IS NULL", {"4", "5"}),
+        ("NOT total_cost > 0.1", {"3", "4", "5"}),
+        ("cost > 0.25 OR version = '5'", {"1", "5"}),
+        ("cost != 7 AND has(version)", {"1", "2", "3"}),
+    ):
+        assert set(names(text)) == wanted, text
+    for order, wanted in (("cost", ["3", "2", "1"]), ("cost DESC", ["1", "2", "3"])):
+        found, token = [], ""
+        while True:
+            page = versions.search(
+                store, order_by=[order], page_size=2, page_token=token, usage_by=TABLE
+            )
+            found += page.versions
+            if not (token := page.next_page_token):
+                break
+        assert [each.version for each in found[:3]] == wanted
+        assert {each.version for each in found[3:]} == {"4", "5"}
+        for each in found[:3]:
+            assert each.usage.cost.total_cost == shown[each.version]
+
+
+def test_too_many_versions_to_add_up_are_refused(store, send, monkeypatch):
+    monkeypatch.setattr(versions, "MOST_PRICED", 1)
+    for version in "12":
+        send({"trace": int(version)}, service__version=version)
+    with pytest.raises(InvalidArgument, match=r"more than 1 versions .* narrow"):
+        versions.search(store, filter_="cost > 1")
+    assert versions.search(store, filter_="cost > 1 AND version = '1'").versions == []
+
+
+@pytest.mark.parametrize("most", [0, pytest.param(30, marks=pytest.mark.slow)])
+def test_versions_are_compared_by_traces_of_some_cost(store, send, most):
+    def asked(taken):
+        attributes = {"gen_ai.request.model": "plain", "gen_ai.usage.input_tokens": taken}
+        return {"attributes": attributes if taken else {}}
+
+    for version in "12":
+        for part in range(3):
+            first = 100 * int(version) + 20 * part
+            sent = [
+                {"trace": each, "span": each, "ms": each % 7 + 1, **asked(each % 3 * 1_000_000)}
+                for each in range(first, first + 20)
+            ]
+            send(*sent, service__version=version)
+    # One that came in parts: what it cost is in the one that does not have its root.
+    send({"trace": 102, "span": 7, "parent": 8, **asked(1_000_000)}, service__version="1")
+    wanted = {
+        version: sum(each % 3 == 1 for each in range(100 * version, 100 * version + 60))
+        for version in (1, 2)
+    }
+    wanted[1] += 1
+
+    def counted(text, metric="latency"):
+        question = compare.Question(
+            baseline_version="1",
+            candidate_version="2",
+            metrics=[MetricQuery(metric)],
+            filter=text,
+            max_traces=most,
+        )
+        found = compare.compare(store, question, TABLE)
+        return found.baseline.trace_count, found.candidate.trace_count, found
+
+    texts = ["cost = 0.1", "cost > 0.05 AND NOT cost >= 0.2 AND status = 'OK'"]
+    if most:
+        texts += ["cost < 0.15", "exists span (cost = 0.1) AND total_tokens < 1500000"]
+    for text, metric in zip(texts, ("latency", "cost", "tokens", "entry_latency"), strict=False):
+        first, second, found = counted(text, metric)
+        if not most:
+            assert (first, second) == (wanted[1], wanted[2]), text
+            assert found.metrics[0].baseline_count == wanted[1]
+        assert 0 < first <= wanted[1]
+        assert 0 < second <= wanted[2]

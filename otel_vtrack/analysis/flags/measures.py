@@ -224,7 +224,8 @@ def of_versions(
         max_traces=max_traces,
     )
     bound = answers.bound(question)
-    source = Source(store, question, bound, answers.presence(store, question, bound))
+    there = answers.presence(store, question, bound)
+    source = Source(store, question, bound, there, table)
     sides = np.where(sample.of_version(where.versions[0]), 1, 2)
     return [_of_units(source.units(each, table), sample, sides) for each in further]
 

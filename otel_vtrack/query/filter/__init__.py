@@ -18,9 +18,11 @@ that of the last one into the page token, and add `after` of it to the next page
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TypeVar
 
+from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query.filter import (
     assessments,
     costs,
@@ -47,6 +49,8 @@ __all__ = [
     "compile_traces",
     "compile_versions",
 ]
+
+_Any = TypeVar("_Any", bound="Compiled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,13 @@ class CompiledVersions(Compiled):
         places: The condition on where a version ran, apart from `where`: on rows of one
             environment and deployment each, `v.environment` and `v.deployment_id`, before they
             are added up.
+        free: The part of `where` that asks for no cost.
+        by_cost: Whether the filter or the order asks for it.
     """
 
     places: str = field(default="1")
+    free: str = field(default="1")
+    by_cost: bool = field(default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +127,13 @@ def compile_traces(
         InvalidArgument: The filter or the order is none.
     """
     parameters = Parameters()
-    catalogue = traces.CATALOGUE
-    if priced is not None:
-        cost = partial(costs.field, priced)
-        catalogue = replace(catalogue, made={"cost": cost, "total_cost": cost})
+    catalogue = traces.catalogue(priced and cache(priced))
     compiler = Compiler(text or "", catalogue, parameters, traces.exists)
     found = compiler.conjuncts(groups.gathered(parser.parse(text), "span", spans.OF_SPANS))
     if experiment:
         sql = f"t.experiment = {parameters.text(experiment)}"
         found.insert(0, Condition(sql, sql, by_id=True))
-    return CompiledTraces(
+    compiled = CompiledTraces(
         all_of(each.whole for each in found if not each.by_id),
         order.parse(order_by, catalogue, parameters, traces.TAIL),
         parameters,
@@ -136,22 +141,35 @@ def compile_traces(
         all_of(each.row for each in found if traces.SPAN_BOUNDS not in each.row),
         all(each.row == each.whole for each in found),
     )
+    # Where a cost is asked for, so is of which traces.
+    return _fitting(compiled, compiled.row * (1 + compiled.where.count(costs.WANTED)))
 
 
 def compile_spans(
-    text: str | None, order_by: Sequence[str] = (), *, experiment: str = ""
+    text: str | None,
+    order_by: Sequence[str] = (),
+    *,
+    experiment: str = "",
+    priced: costs.Find | None = None,
 ) -> Compiled:
     """Compile a filter of spans; the order ends with the one that began last first.
+
+    Args:
+        text: The filter.
+        order_by: Keys, each perhaps with ASC or DESC.
+        experiment: As telemetry calls it; empty for any.
+        priced: Lists the models that have a price; without it there is no key `cost`.
 
     Raises:
         InvalidArgument: The filter or the order is none.
     """
     parameters = Parameters()
-    where = [spans.condition(text or "", parser.parse(text), parameters)]
+    catalogue = spans.catalogue(priced and cache(priced))
+    where = [spans.condition(text or "", parser.parse(text), parameters, catalogue)]
     if experiment:
         where.insert(0, f"s.experiment = {parameters.text(experiment)}")
-    keys = order.parse(order_by, spans.CATALOGUE, parameters, _SPANS_TAIL)
-    return Compiled(all_of(where), keys, parameters)
+    keys = order.parse(order_by, catalogue, parameters, _SPANS_TAIL)
+    return _fitting(Compiled(all_of(where), keys, parameters))
 
 
 def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> CompiledVersions:
@@ -180,11 +198,13 @@ def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> Compiled
             )
         else:
             where.append(condition)
-    return CompiledVersions(
-        all_of(where),
-        order.parse(order_by, versions.CATALOGUE, parameters, _VERSIONS_TAIL),
-        parameters,
-        all_of(places),
+    keys = order.parse(order_by, versions.CATALOGUE, parameters, _VERSIONS_TAIL)
+    free = [each for each in where if versions.COST not in each]
+    by_cost = len(free) < len(where) or versions.COST in keys.sql
+    return _fitting(
+        CompiledVersions(
+            all_of(where), keys, parameters, all_of(places), all_of(free), by_cost=by_cost
+        )
     )
 
 
@@ -197,11 +217,27 @@ def compile_assessments(text: str | None, order_by: Sequence[str] = ()) -> Compi
     parameters = Parameters()
     compiler = Compiler(text or "", assessments.CATALOGUE, parameters)
     where = compiler.compile(parser.parse(text)).whole
-    return Compiled(
-        where,
-        order.parse(order_by, assessments.CATALOGUE, parameters, _ASSESSMENTS_TAIL),
-        parameters,
-    )
+    keys = order.parse(order_by, assessments.CATALOGUE, parameters, _ASSESSMENTS_TAIL)
+    return _fitting(Compiled(where, keys, parameters))
+
+
+_LONGEST_SQL = 200_000
+"""Less than what the engine reads of a statement."""
+
+
+def _fitting(found: _Any, *parts: str) -> _Any:
+    """Return what was compiled, if it goes into a statement.
+
+    Raises:
+        InvalidArgument: It is too long.
+    """
+    keys = 2 * len(found.order.sql) + len(found.order.joins)
+    if sum(map(len, parts)) + len(found.where) + keys > _LONGEST_SQL:
+        raise InvalidArgument(
+            "the filter asks for too much at once: use fewer conditions, above all on cost, or"
+            " fewer values in lists"
+        )
+    return found
 
 
 _SPANS_TAIL = (

@@ -1,7 +1,7 @@
-"""What a trace cost, in SQL: by the rules of query.tokens, and a table of prices that is bound.
+"""What traces and spans cost, in SQL: by the rules of query.tokens, and prices that are bound.
 
 The view `trace_charges` has what of a trace costs something, and what is above what. Here that is
-priced, and added up without counting anything twice.
+priced, and added up without counting anything twice. A span costs what it says itself.
 """
 
 import json
@@ -53,17 +53,43 @@ def field(find: Find, parameters: Parameters) -> Field:
     )
 
 
+def of_span(find: Find, parameters: Parameters) -> Field:
+    """Return the field of what a span cost by what it says itself; no value if that is not known.
+
+    Args:
+        find: Lists the models that have a price.
+        parameters: Gets the prices.
+    """
+    names, steps = _bound(find(), parameters)
+    said = sql.part("spans/cost", "cost")
+    said = said.replace("{names:String}", names).replace("{steps:String}", steps)
+    return Field(
+        kind=Kind.NUMBER,
+        sql="cost",
+        present="cost IS NOT NULL",
+        # It is long: so it stands in a condition once.
+        around=lambda inner: f"arrayExists(cost -> {inner}, [{said}])",
+        sorted_by=f"({said})",
+    )
+
+
 def rows(models: Sequence[Priced], parameters: Parameters) -> str:
     """Return the query of `trace_id`, `experiment` and `cost`; of those that `WANTED` says."""
-    # An empty list finds nothing in the engine either, but is of no type there.
-    names = [f"{each.model}\0{each.provider}" for each in models] or ["\0"]
-    steps = [[_numbers(step) for step in each.steps] for each in models] or [[]]
+    names, steps = _bound(models, parameters)
     return (
         sql.filled(sql.text("queries", "traces/costs"), {"wanted": WANTED})
         .rstrip(";\n")
-        .replace("{names:String}", parameters.text(json.dumps(names)))
-        .replace("{steps:String}", parameters.text(json.dumps(steps)))
+        .replace("{names:String}", names)
+        .replace("{steps:String}", steps)
     )
+
+
+def _bound(models: Sequence[Priced], parameters: Parameters) -> tuple[str, str]:
+    """Bind models and their prices, each as JSON."""
+    # An empty list finds nothing in the engine either, but is of no type there.
+    names = [f"{each.model}\0{each.provider}" for each in models] or ["\0"]
+    steps = [[_numbers(step) for step in each.steps] for each in models] or [[]]
+    return parameters.text(json.dumps(names)), parameters.text(json.dumps(steps))
 
 
 def _numbers(step: Step) -> list[float]:

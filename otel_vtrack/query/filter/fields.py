@@ -85,7 +85,8 @@ class Field:
         near_row: Makes of one on the value the condition on a row that knows the root, which holds
             wherever that of `around` does.
         join: A subquery to join for sorting, if `sql` does not say the value; see order.Key.
-        sorted_by: Of the joined row `{0}` the value; NULL if there is none.
+        sorted_by: The value for sorting, if `sql` does not say it, of the joined row `{0}` if one
+            is joined; NULL if there is none.
         digits: Of an id.
     """
 
@@ -130,6 +131,7 @@ class Catalogue:
         families: What follows a prefix, by the prefix.
         own: Prefixes that mean the keys without one.
         made: More keys without prefix, each made when it is asked for.
+        inner: The keys of what `exists` looks for, if there is such a thing.
         shown: How families are shown to people, by the first of their prefixes.
     """
 
@@ -140,6 +142,7 @@ class Catalogue:
     made: Mapping[str, Callable[[Parameters], Field]] = field(
         default_factory=dict[str, Callable[[Parameters], Field]]
     )
+    inner: "Catalogue | None" = None
 
     def find(self, text: str, name: Name, parameters: Parameters) -> Field:
         """Return what a key stands for.

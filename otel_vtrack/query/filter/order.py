@@ -118,7 +118,7 @@ def parse(
         text, direction = found.groups() if found else (written, None)
         name = parser.sort_key(text)
         field = catalogue.find(text, name, parameters)
-        if (field.around is not None and not field.join) or field.kind is Kind.FULL_TEXT:
+        if (field.around is not None and not field.sorted_by) or field.kind is Kind.FULL_TEXT:
             raise InvalidArgument(
                 f"order_by: {text[:60]} may have many values, so nothing is sorted by it"
             )
@@ -136,11 +136,11 @@ def parse(
 
 def key_of(field: Field, *, descending: bool, alias: str = "j") -> Key:
     """Make a sort key of a field; `alias` names what is joined for it."""
-    if field.join:
+    if field.sorted_by:
         sql = field.sorted_by.replace("{0}", alias)
         join = field.join.replace("{0}", alias)
         return Key(
-            field.join + field.sql,
+            field.join + field.sorted_by,
             sql,
             Kind.NUMBER if field.kind is Kind.NUMBER else Kind.TEXT,
             descending,

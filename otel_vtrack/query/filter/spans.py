@@ -1,7 +1,10 @@
 """The keys of spans and of their events."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
+from otel_vtrack.query.filter import costs
 from otel_vtrack.query.filter.compiler import Compiler, Condition
 from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
 from otel_vtrack.query.filter.groups import gathered
@@ -168,6 +171,20 @@ CATALOGUE: Final = Catalogue(
 )
 
 
+def catalogue(find: costs.Find | None) -> Catalogue:
+    """Return the keys; without a list of the models that have a price there is no `cost`."""
+    if find is None:
+        return CATALOGUE
+    cost = partial(costs.of_span, find)
+    made = {"cost": cost, "total_cost": cost}
+
+    def own(name: Name, parameters: Parameters) -> Field | None:
+        return made[name.key](parameters) if name.key in made else _own(name, parameters)
+
+    families = {**CATALOGUE.families, "span": own, "spans": own}
+    return replace(CATALOGUE, made=made, families=families)
+
+
 def _event_attribute(name: Name, parameters: Parameters) -> Field:
     key = parameters.text(name.key.removeprefix("attributes."))
     found = f"arrayFilter(pair -> pair.key = {key}, event.attributes)"
@@ -200,16 +217,16 @@ OF_EVENTS: Final = frozenset({"event", "events"})
 OF_SPANS: Final = frozenset({"span", "spans", "resource", "resource_attributes"}) | OF_EVENTS
 
 
-def condition(text: str, tree: Expression, parameters: Parameters) -> str:
-    """Compile what must hold for a span `s`."""
-    compiler = Compiler(text, CATALOGUE, parameters, _exists)
+def condition(text: str, tree: Expression, parameters: Parameters, keys: Catalogue) -> str:
+    """Compile what must hold for a span `s`, by the keys of `catalogue`."""
+    compiler = Compiler(text, keys, parameters, _exists)
     return compiler.compile(gathered(tree, "event", OF_EVENTS)).whole
 
 
 def _exists(tree: Exists, compiler: Compiler) -> Condition:
     if tree.what == "span":
         # Inside of a span's conditions it is about that span.
-        inner = condition(compiler.text, tree.inside, compiler.parameters)
+        inner = condition(compiler.text, tree.inside, compiler.parameters, compiler.catalogue)
         return Condition(inner, inner)
     events = Compiler(compiler.text, _EVENTS, compiler.parameters)
     inner = events.compile(tree.inside).whole

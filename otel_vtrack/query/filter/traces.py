@@ -4,9 +4,11 @@ Conditions are on `t`: a row of `whole_traces`, or a row of `traces` that may kn
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from otel_vtrack.query.filter import sources, spans
+from otel_vtrack.query.filter import costs, sources, spans
 from otel_vtrack.query.filter.compiler import Compiler, Condition
 from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
 from otel_vtrack.query.filter.order import Key
@@ -243,7 +245,8 @@ def _span(name: Name, parameters: Parameters) -> Field | None:
 def exists(tree: Exists, compiler: Compiler) -> Condition:
     """Compile `exists span (...)`: traces, by their ids, with such a span."""
     inner = tree.inside if tree.what == "span" else tree
-    condition = _in_spans(spans.condition(compiler.text, inner, compiler.parameters))
+    keys = compiler.catalogue.inner or spans.CATALOGUE
+    condition = _in_spans(spans.condition(compiler.text, inner, compiler.parameters, keys))
     return Condition(condition, condition, by_id=True)
 
 
@@ -298,7 +301,7 @@ PLAIN: Final[dict[str, Field]] = {
     **_number("error_count"),
 }
 
-CATALOGUE: Final = Catalogue(
+_CATALOGUE: Final = Catalogue(
     "traces",
     PLAIN,
     {
@@ -317,7 +320,18 @@ CATALOGUE: Final = Catalogue(
         "resource": _span,
     },
     frozenset({"trace", "attribute", "attributes"}),
+    inner=spans.CATALOGUE,
 )
+
+
+def catalogue(find: costs.Find | None) -> Catalogue:
+    """Return the keys; without a list of the models that have a price there is no `cost`."""
+    if find is None:
+        return _CATALOGUE
+    cost = partial(costs.field, find)
+    made = {"cost": cost, "total_cost": cost}
+    return replace(_CATALOGUE, made=made, inner=spans.catalogue(find))
+
 
 TAIL: Final = (
     Key("t.root.start_time", "t.root.start_time", Kind.TIME, descending=True),

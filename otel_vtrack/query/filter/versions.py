@@ -28,6 +28,9 @@ def _flag(name: Name, parameters: Parameters) -> Field:
 PLACES: Final[dict[str, Field]] = _texts("environment") | _texts("deployment_id", "deployment")
 """Keys of where a version ran: they decide which rows are added up."""
 
+COST: Final = "v.cost"
+"""In conditions and orders that ask what versions cost."""
+
 CATALOGUE: Final = Catalogue(
     "versions",
     {
@@ -46,6 +49,10 @@ CATALOGUE: Final = Catalogue(
         **_numbers("error_trace_count", "error_count", "errors"),
         **_numbers("session_count", "sessions"),
         **_numbers("user_count", "users"),
+        **dict.fromkeys(
+            ("cost", "total_cost"),
+            Field(kind=Kind.NUMBER, sql=COST, present=f"{COST} IS NOT NULL"),
+        ),
         "alias": Field(
             kind=Kind.TEXT,
             sql="alias",

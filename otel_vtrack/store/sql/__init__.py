@@ -52,6 +52,12 @@ def filled(statement: str, parts: Mapping[str, str]) -> str:
 
 
 @cache
+def part(query: str, name: str) -> str:
+    """Return what stands in a query at the place marked for a part, for use elsewhere."""
+    return next(each[2] for each in _MARKED.finditer(text("queries", query)) if each[1] == name)
+
+
+@cache
 def view_proto() -> str:
     """Read `otlp_view.proto`, the schema by which the engine reads OTLP."""
     return (_HERE / "otlp_view.proto").read_text(encoding="utf-8")

@@ -4,7 +4,8 @@
 -- Traces count as many as they stand for, so those that stand for as many are counted together: the
 -- keys of the maps are the bits of their adjusted counts. Merging states takes most of the time, so
 -- they are merged once. The parts are what a filter of the search language compiles to; one that
--- asks for no flag, alias or note needs nothing of what is told.
+-- asks for no flag, alias or note needs nothing of what is told. What versions cost is added up
+-- before, where it is asked for: `cost` takes it from `costs`, a JSON list beside that of `keys`.
 
 SELECT
     v.experiment AS experiment,
@@ -30,6 +31,7 @@ FROM
         arraySort(n.aliases) AS aliases,
         c.note AS note,
         /*told?*/
+        /*?cost*/ NULL::Nullable(Float64) /*cost?*/ AS cost,
         a.experiment AS experiment,
         a.service_name AS service_name,
         a.version AS version,
