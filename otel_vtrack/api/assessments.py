@@ -54,7 +54,7 @@ def _value(text: str) -> Value:
     try:
         _fill(value, json.loads(text), _DEEPEST)
     except (ValueError, OverflowError, RecursionError):
-        # Too deep, or a number that no double comes near: as text nothing of it is lost.
+        # Too deep: as text nothing of it is lost.
         value.string_value = text
     return value
 
@@ -67,6 +67,8 @@ def _fill(value: Value, content: Any, deepest: int) -> None:
             value.null_value = 0  # pyright: ignore[reportAttributeAccessIssue]
         case bool():
             value.bool_value = content
+        case int() if not messages.is_double(content):
+            value.string_value = str(content)  # So that no digit is lost.
         case int() | float():
             value.number_value = float(content)
         case str():

@@ -9,15 +9,17 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from otel_vtrack.api import messages
 from otel_vtrack.api.service import Backend, Method, Service
 from otel_vtrack.api.status import status_of
 from otel_vtrack.errors import InvalidArgument
@@ -28,6 +30,7 @@ JSON: Final = "application/json"
 PROTOBUF: Final = "application/proto"
 
 _BODY_SECONDS: Final = 60.0
+_VALUES: Final = frozenset(f"google.protobuf.{name}" for name in ("Value", "ListValue", "Struct"))
 _HTTP_STATUS: Final = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -118,13 +121,44 @@ def _read(kind: type[Message], media_type: str, payload: bytes) -> Message:
         if media_type == PROTOBUF:
             message.ParseFromString(payload)
         else:
-            json_format.Parse(payload.decode() or "{}", message)
+            text = payload.decode() or "{}"
+            json_format.Parse(text, message)
+            _check_numbers(cast("Descriptor", kind.DESCRIPTOR), json.loads(text))
     except (json_format.ParseError, DecodeError, UnicodeDecodeError, RecursionError) as error:
         said = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise InvalidArgument(
             f"the body is no {kind.DESCRIPTOR.full_name} in {media_type}: {said}"
         ) from None
     return message
+
+
+def _check_numbers(kind: Descriptor, content: Any) -> None:
+    """Refuse whole numbers where they would become other ones: in a Value numbers are doubles.
+
+    Raises:
+        InvalidArgument: There is one.
+    """
+    if kind.full_name in _VALUES:
+        _check_doubles(content)
+    elif isinstance(content, dict):
+        for name, item in cast("dict[str, Any]", content).items():
+            field = kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
+            if field is not None and field.message_type is not None:
+                for each in item if isinstance(item, list) else [item]:
+                    _check_numbers(field.message_type, each)
+
+
+def _check_doubles(content: Any) -> None:
+    if isinstance(content, dict):
+        content = list(cast("dict[str, Any]", content).values())
+    if isinstance(content, list):
+        for item in cast("list[Any]", content):
+            _check_doubles(item)
+    elif isinstance(content, int) and not messages.is_double(content):
+        raise InvalidArgument(
+            f"{str(content)[:40]} has more digits than a number in a value, a double, holds: give"
+            " it as a text"
+        )
 
 
 def _write(message: Message, media_type: str) -> bytes:

@@ -248,3 +248,11 @@ def estimate(found: Estimate | None) -> analysis_pb2.Estimate | None:
     if found is None:
         return None
     return analysis_pb2.Estimate(value=found.value, lower=found.lower, upper=found.upper)
+
+
+def is_double(number: int) -> bool:
+    """Say whether a double is just that number, as those of protobuf's Value are doubles."""
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False

@@ -84,7 +84,7 @@ def to_value(value: Any) -> struct_pb2.Value:
 
     Raises:
         TypeError: It is of another type.
-        ValueError: It is no finite number.
+        ValueError: It is no finite number, or a whole one that no double is.
     """
     if hasattr(value, "item") and not isinstance(value, (str, bytes)):
         value = value.item()
@@ -93,8 +93,13 @@ def to_value(value: Any) -> struct_pb2.Value:
     if isinstance(value, bool):
         return struct_pb2.Value(bool_value=value)
     if isinstance(value, (int, float)):
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{value} is no finite number: say what it means in the rationale")
+        if isinstance(value, int) and not _is_double(value):
+            raise ValueError(
+                f"{str(value)[:40]} has more digits than a number in a value, a double, holds:"
+                " give it as a text"
+            )
         return struct_pb2.Value(number_value=value)
     if isinstance(value, str):
         return struct_pb2.Value(string_value=value)
@@ -108,6 +113,13 @@ def to_value(value: Any) -> struct_pb2.Value:
     raise TypeError(
         f"a value is a number, boolean, string, list or mapping, not {type(value).__name__}"
     )
+
+
+def _is_double(number: int) -> bool:
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False
 
 
 def from_value(message: struct_pb2.Value) -> Any:

@@ -15,6 +15,10 @@ NO_MODEL: Final = "(no model)"
 """Stands among unknown models for usage of which nobody told the model."""
 
 
+MOST: Final = (1 << 63) - 1
+"""Tokens that are told of: the greatest integer of OTLP, and of tables."""
+
+
 class TokenUsage(NamedTuple):
     """Tokens of prompts, of completions, and in total; and what of the prompts a cache had."""
 
@@ -73,12 +77,17 @@ def usage(
     spans = {each[0] for each in counted}
     bills = [bill for bill in billing if bill.span in spans]
     return TokenUsage(
-        sum(each[1] for each in counted),
-        sum(each[2] for each in counted),
-        sum(each[3] for each in counted),
-        sum(bill.cache_read for bill in bills),
-        sum(bill.cache_creation for bill in bills),
+        fitting(sum(each[1] for each in counted)),
+        fitting(sum(each[2] for each in counted)),
+        fitting(sum(each[3] for each in counted)),
+        fitting(sum(bill.cache_read for bill in bills)),
+        fitting(sum(bill.cache_creation for bill in bills)),
     )
+
+
+def fitting(count: int) -> int:
+    """Return a sum of what spans say, or `MOST`: they may say anything."""
+    return min(count, MOST)
 
 
 def cost(

@@ -69,8 +69,10 @@ class _Sum:
     def add(self, weight: float, used: TokenUsage | None, cost: Cost | None) -> None:
         """Add what a trace used, where it tells."""
         if used is not None:
-            so_far = self._used or [0.0] * len(used)
-            self._used = [all_ + weight * each for all_, each in zip(so_far, used, strict=True)]
+            so_far = self._used or [0] * len(used)
+            # A double does not tell all whole numbers apart.
+            times = int(weight) if weight.is_integer() else weight
+            self._used = [all_ + times * each for all_, each in zip(so_far, used, strict=True)]
         if cost is not None:
             so_far = self._costs or [0.0] * 3
             self._costs = [
@@ -87,7 +89,7 @@ class _Sum:
         if not self._used and not self._costs:
             return None
         return Usage(
-            TokenUsage(*(round(one_in * each) for each in self._used or [0.0] * 3)),
+            TokenUsage(*(tokens.fitting(round(one_in * each)) for each in self._used or [0] * 3)),
             Cost(
                 *(one_in * each for each in self._costs or [0.0] * 3),
                 unknown_models=tuple(sorted(self._unknown)),

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import re
 import threading
 import time
 
@@ -50,6 +51,26 @@ def test_json_goes_in_and_comes_out_named_as_in_the_protos(post):
     assert (status, headers["content-type"]) == (200, "application/json")
     assert json.loads(body) == {"traces": [], "next_page_token": ""}
     assert post(SEARCH, b'{"pageSize": 5}')[0] == 200
+
+
+@pytest.mark.parametrize(
+    "value", ["9007199254740993", '{"a": [1, -9007199254740993]}', "1" + 400 * "0"]
+)
+def test_a_whole_number_that_would_become_another_one_is_refused(post, value):
+    path = "/otel_vtrack.v1.AssessmentService/"
+    for method, asked in (
+        ("CreateAssessment", '{"assessment": {"traceId": "1", "value": %s}}'),
+        ("UpdateAssessment", '{"value": %s}'),
+    ):
+        status, body, _ = post(path + method, (asked % value).encode())
+        assert status == 400
+        assert json.loads(body)["code"] == "invalid_argument"
+        assert re.search("more digits|no otel_vtrack", json.loads(body)["message"])
+    # Other fields have 64 bits, as a number or as a text.
+    for count in ("9007199254740993", '"9007199254740993"'):
+        asked = b'{"baseline_version": "1", "max_traces": %s}' % count.encode()
+        answered = post("/otel_vtrack.v1.AnalysisService/CompareVersions", asked)
+        assert b"more digits" not in answered[1]
 
 
 def test_an_empty_body_is_an_empty_request(post):

@@ -186,8 +186,19 @@ def _id(about: _About, operator: Operator, literal: Literal) -> str:
 def _number(about: _About, operator: Operator, literal: Literal) -> str:
     if literal.sort is not Sort.NUMBER:
         raise about.wrong(literal, "a number")
-    number = f"toFloat64({about.parameters.text(_written(literal))})"
-    return f"ifNull({about.field.sql} {_ORDER[operator]} {number}, 0)"
+    return f"ifNull({about.field.sql} {_ORDER[operator]} {_number_of(about, literal)}, 0)"
+
+
+def _number_of(about: _About, literal: Literal) -> str:
+    """Return a number to compare with; a whole one that no double tells from others as it is."""
+    assert isinstance(literal.value, Decimal)  # noqa: S101 - the parser's promise
+    if _is_whole(literal.value) and _EXACT <= abs(literal.value) < _LONGEST_WHOLE:
+        return f"toInt128({about.parameters.text(str(int(literal.value)))})"
+    return f"toFloat64({about.parameters.text(_written(literal))})"
+
+
+def _is_whole(number: Decimal) -> bool:
+    return number == number.to_integral_value()
 
 
 def _written(literal: Literal) -> str:
@@ -252,7 +263,7 @@ def _boolean(about: _About, operator: Operator, literal: Literal) -> str:
 def _any(about: _About, operator: Operator, literal: Literal) -> str:
     if literal.sort is Sort.NUMBER:
         assert isinstance(literal.value, Decimal)  # noqa: S101 - the parser's promise
-        whole = literal.value == literal.value.to_integral_value()
+        whole = _is_whole(literal.value)
         if operator is Operator.EQUAL and whole and abs(literal.value) > _EXACT:
             # A double does not tell such numbers apart.
             return f"{about.field.sql} = {about.parameters.text(str(int(literal.value)))}"

@@ -10,6 +10,8 @@ from otel_vtrack.query.filter import parser
 from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
 
 _DIRECTION: Final = re.compile(r"(.*?)(?:\s+(asc|desc))?\s*\Z", re.IGNORECASE | re.DOTALL)
+_WHOLE: Final = re.compile(r"-?[0-9]{1,38}")
+_EXACT: Final = 1 << 53
 _MOST_KEYS: Final = 8
 _LONGEST_KEY: Final = 500
 
@@ -164,7 +166,9 @@ def _value(key: Key) -> str:
 def _comparable(key: Key, value: str) -> Any:
     if key.kind in {Kind.TIME, Kind.DURATION, Kind.BOOLEAN}:
         return int(value)
-    return float(value) if key.kind is Kind.NUMBER else value.encode()
+    if key.kind is Kind.NUMBER:
+        return int(value) if _WHOLE.fullmatch(value) else float(value)
+    return value.encode()
 
 
 def _against(key: Key, value: str | None, parameters: Parameters) -> tuple[str, str]:
@@ -177,6 +181,9 @@ def _against(key: Key, value: str | None, parameters: Parameters) -> tuple[str, 
             other = f"fromUnixTimestamp64Nano(toInt64OrZero({bound}), 'UTC')"
         case Kind.ID:
             other = f"unhex({bound})"
+        case Kind.NUMBER if _WHOLE.fullmatch(value) and abs(int(value)) >= _EXACT:
+            # A double would be another number, and the next page begin where this one did.
+            other = f"toInt128OrZero({bound})"
         case Kind.NUMBER:
             other = f"toFloat64OrZero({bound})"
         case Kind.DURATION | Kind.BOOLEAN:
