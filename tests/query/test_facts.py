@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import facts, prices, trace_search, traces
 from otel_vtrack.query.tokens import NO_MODEL, Cost, TokenUsage
 
@@ -169,3 +170,40 @@ def test_of_a_trace_over_services_each_has_its_own_cost(store, send, trace_id, t
     )
     infos = traces.get(store, trace_id(), table).infos
     assert {info.experiment: info.cost.total_cost for info in infos} == {"web": 1.0, "api": 2.0}
+
+
+def test_all_metadata_that_is_shown_is_found_by_it_or_refused(store, send, told, table):
+    """By the very text; what is longer than is shown, by what is shown of it."""
+    long = "é" * 300
+    send(
+        {"attributes": {"session.id": long, "user.id": long, **llm("big", taken=7, given=9)}},
+        {"parent": 1, "attributes": {"session.id": "of another"}},
+        process__command_line=long,
+        **{name: str(value) + long for name, value in GIT.items()},
+    )
+    # One in two inserts, whose root says nothing of a session; one of a pipeline; one that says.
+    send({"trace": 2, "span": 2, "parent": 1, "attributes": {"session.id": "s"}})
+    send({"trace": 2, "span": 1}, cicd__pipeline__run__id="7", process__executable__path="/bin/a")
+    said = {"mlflow.source.type": "NOTEBOOK", "mlflow.source.name": "a.ipynb", "user.id": "u"}
+    send({"trace": 3, "attributes": said}, process__command="not it", **GIT)
+    shown = {number: told(number).trace_metadata for number in (1, 2, 3)}
+    names = set().union(*shown.values())
+    assert len(names) == 10
+    for name in names:
+        key = f"metadata.`{name}`"
+        if name == "mlflow.trace.cost":
+            for asked in ({"text": f"{key} = '1'"}, {"text": f"has({key})"}, {"order_by": [key]}):
+                with pytest.raises(InvalidArgument, match="only shown: ask for the cost"):
+                    trace_search.search(store, **asked, table=table)
+            continue
+        for value in {each[name] for each in shown.values() if name in each}:
+            wanted = {number for number, each in shown.items() if each.get(name) == value}
+            there = {number for number, each in shown.items() if name in each}
+            for text, found in (
+                (f"{key} = '{value}'", wanted),
+                (f"{key} != '{value}'", there - wanted),
+                (f"{key} IS NULL", {1, 2, 3} - there),
+            ):
+                page = trace_search.search(store, text=text, table=table).traces
+                assert {int(each.trace_id, 16) for each in page} == found, text
+        assert trace_search.search(store, order_by=[key], table=table).traces

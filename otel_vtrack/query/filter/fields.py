@@ -88,6 +88,7 @@ class Field:
         sorted_by: The value for sorting, if `sql` does not say it, of the joined row `{0}` if one
             is joined; NULL if there is none.
         digits: Of an id.
+        instead: What to ask for, where nothing can be asked of this.
     """
 
     kind: Kind
@@ -105,6 +106,7 @@ class Field:
     join: str = ""
     sorted_by: str = ""
     digits: int = 32
+    instead: str = ""
 
     @property
     def optional(self) -> bool:
@@ -179,8 +181,12 @@ def check(text: str, clause: Clause, field: Field) -> None:
     """Refuse an operator that a key does not take.
 
     Raises:
-        InvalidArgument: It does not; the message says which it takes.
+        InvalidArgument: It does not; the message says which it takes, or what to ask instead.
     """
+    if field.instead:
+        raise problems.at(
+            text, clause.name.at, f"{clause.name.written[:60]} is only shown: {field.instead}"
+        )
     taken = field.takes()
     if clause.operator in taken:
         return

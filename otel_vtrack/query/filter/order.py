@@ -120,6 +120,8 @@ def parse(
         text, direction = found.groups() if found else (written, None)
         name = parser.sort_key(text)
         field = catalogue.find(text, name, parameters)
+        if field.instead:
+            raise InvalidArgument(f"order_by: {text[:60]} is only shown: {field.instead}")
         if (field.around is not None and not field.sorted_by) or field.kind is Kind.FULL_TEXT:
             raise InvalidArgument(
                 f"order_by: {text[:60]} may have many values, so nothing is sorted by it"

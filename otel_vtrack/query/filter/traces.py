@@ -3,11 +3,12 @@
 Conditions are on `t`: a row of `whole_traces`, or a row of `traces` that may know only a part.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from otel_vtrack.query.facts import LONGEST_METADATA, RESOURCE_NAMES
 from otel_vtrack.query.filter import costs, sources, spans
 from otel_vtrack.query.filter.compiler import Compiler, Condition
 from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
@@ -159,6 +160,44 @@ _GIT: Final = {
         *("repository_url", "repository"),
     )
 }
+
+
+def _shown(field: Field) -> Field:
+    """As the metadata has it, which cuts what is long."""
+
+    def cut(sql: str) -> str:
+        return f"substringUTF8({sql}, 1, {LONGEST_METADATA})"
+
+    near = field.near and (field.near[0], tuple(map(cut, field.near[1])))
+    return replace(field, sql=cut(field.sql), near=near)
+
+
+def _source(names: Iterable[str]) -> str:
+    """Return what the root `s` or its resource says, by the first name that has a value."""
+    said = ", ".join(
+        f"s.{where}['{name}']" for name in names for where in ("attributes", "resource_attributes")
+    )
+    return f"arrayFirst(said -> said != '', [{said}])"
+
+
+# query.facts concludes the same of one trace.
+*_NAMES, _TYPE, _RUN = RESOURCE_NAMES
+_SOURCE_NAME: Final = _source(_NAMES)
+_SOURCE_TYPE: Final = (
+    f"multiIf({_source([_TYPE])} != '', {_source([_TYPE])},"
+    f" s.resource_attributes['{_RUN}'] != '', 'JOB', {_SOURCE_NAME} != '', 'LOCAL', '')"
+)
+_SOURCE: Final = {
+    name: _of_root(_shown(Field(kind=Kind.TEXT, sql=sql, present=f"{sql} != ''")))
+    for name, sql in (("name", _SOURCE_NAME), ("type", _SOURCE_TYPE))
+}
+
+
+def _git_shown(key: str) -> Field:
+    field = _shown(spans.PLAIN[key])
+    return sources.of_root(field, _of_root(field))
+
+
 _USAGE: Final = Field(
     kind=Kind.TEXT,
     sql=(
@@ -176,15 +215,22 @@ _USAGE: Final = Field(
     on_row=False,
 )
 _METADATA: Final[dict[str, Field]] = {
-    "mlflow.trace.session": _SESSION["session_id"],
-    "mlflow.trace.user": _USER["user_id"],
+    "mlflow.trace.session": _shown(_SESSION["session_id"]),
+    "mlflow.trace.user": _shown(_USER["user_id"]),
     "mlflow.user": _USER["user_id"],
     "mlflow.modelId": _VERSION["version"],
-    "mlflow.source.git.commit": _GIT["git_commit"],
-    "mlflow.source.git.branch": _GIT["git_branch"],
-    "mlflow.source.git.dirty": _GIT["git_dirty"],
-    "mlflow.source.git.repoURL": _GIT["repository_url"],
+    "mlflow.source.git.commit": _git_shown("git_commit"),
+    "mlflow.source.git.branch": _git_shown("git_branch"),
+    "mlflow.source.git.dirty": _git_shown("git_dirty"),
+    "mlflow.source.git.repoURL": _git_shown("repository_url"),
+    "mlflow.source.name": _SOURCE["name"],
+    "mlflow.source.type": _SOURCE["type"],
     "mlflow.trace.tokenUsage": _USAGE,
+    "mlflow.trace.cost": Field(
+        kind=Kind.TEXT,
+        sql="''",
+        instead="ask for the cost as a number, as in cost > 0.05 or cost IS NULL",
+    ),
 }
 
 
