@@ -146,7 +146,11 @@ def search(
         "order_by": list(order_by),
     }
     compiled = compile_traces(
-        text, order_by, experiment=experiment, priced=lambda: priced.models(store, table)
+        text,
+        order_by,
+        experiment=experiment,
+        priced=lambda: priced.models(store, table),
+        mixed=lambda column: _mixed(store, column, experiment),
     )
     after = TRUE
     if page_token:
@@ -210,6 +214,12 @@ def histogram(
         )
     buckets = [Bucket(row["bucket_start"], row["trace_count"], row["error_count"]) for row in rows]
     return Histogram(int(rows[0]["bucket_width"]) if rows else width_s or 1, buckets)
+
+
+def _mixed(store: Store, column: str, experiment: str) -> bool:
+    bound = {"experiment": experiment}
+    [row] = store.query("traces/mixed_sources", bound, {"column": f"s.{column}"})
+    return bool(row["mixed"])
 
 
 def _parts(compiled: CompiledTraces) -> dict[str, str]:

@@ -6,6 +6,7 @@ from operator import itemgetter
 import pytest
 
 from otel_vtrack.query import trace_search
+from otel_vtrack.query.filter import compile_traces
 
 RESOURCE = {
     "git_commit": "vcs__ref__head__revision",
@@ -88,3 +89,40 @@ def test_versions_know_the_code_of_most_traces(store, writer, make_spans):
     assert trace_search.count(store, text="git_commit = 'a'") == 3
     send(8, service__version="1", vcs__ref__head__revision="a")
     assert trace_search.count(store, text="git_commit = 'a'") == 1
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_traces_are_sorted_by_the_code_of_their_root(store, writer, make_spans, mixed):
+    commits = dict(zip(range(1, 13), 3 * ["b", "a", "", "c"], strict=True))
+    for number, commit in commits.items():
+        # One that versions tell, or several of one version; and children that say otherwise.
+        version = "1" if mixed and number != 1 else commit or "none"
+        root = {"trace": number, "at": number * 60_000}
+        for span, said in ((root, commit), ({**root, "span": 2, "parent": 1}, "child")):
+            source = {"vcs__ref__head__revision": said} if said else {}
+            place = {"deployment__id": "child" if said == "child" else "root"}
+            request = make_spans(span, service__version=version, **place, **source)
+            writer.write_traces(request.SerializeToString())
+    there = [number for number in reversed(commits) if commits[number]]
+    missing = [number for number in reversed(commits) if not commits[number]]
+    keys = (("metadata.`mlflow.source.git.commit`", False), ("git_commit DESC", True))
+    for order, backwards in keys:
+        wanted = sorted(there, key=commits.get, reverse=backwards)
+        if backwards:
+            wanted = sorted(there, key=lambda it: (-ord(commits[it]), -it))
+        found, token = [], ""
+        while True:
+            page = trace_search.search(store, order_by=[order], page_size=7, page_token=token)
+            found += [int(each.trace_id, 16) for each in page.traces]
+            if not (token := page.next_page_token):
+                break
+        assert found == wanted + missing
+
+
+def test_where_versions_say_which_code_they_ran_no_span_is_asked_for_an_order():
+    order = compile_traces(None, ["git_commit"], mixed=lambda _: False).order
+    assert order.on_row
+    assert "spans" not in order.sql + order.joins
+    order = compile_traces(None, ["git_commit"], mixed=lambda _: True).order
+    assert not order.on_row
+    assert "version_sources" in order.joins

@@ -30,6 +30,7 @@ from otel_vtrack.query.filter import (
     order,
     parser,
     problems,
+    sources,
     spans,
     traces,
     versions,
@@ -114,6 +115,7 @@ def compile_traces(
     *,
     experiment: str = "",
     priced: costs.Find | None = None,
+    mixed: sources.Mixed | None = None,
 ) -> CompiledTraces:
     """Compile a filter of traces; the order ends with the one whose root began last first.
 
@@ -122,6 +124,8 @@ def compile_traces(
         order_by: Keys, each perhaps with ASC or DESC.
         experiment: As telemetry calls it; empty for any.
         priced: Lists the models that have a price; without it there is no key `cost`.
+        mixed: Says whether versions ran with several commits, or likewise, in one place; without
+            it they may have.
 
     Raises:
         InvalidArgument: The filter or the order is none.
@@ -135,7 +139,7 @@ def compile_traces(
         found.insert(0, Condition(sql, sql, by_id=True))
     compiled = CompiledTraces(
         all_of(each.whole for each in found if not each.by_id),
-        order.parse(order_by, catalogue, parameters, traces.TAIL),
+        order.parse(order_by, traces.sorting(catalogue, mixed), parameters, traces.TAIL),
         parameters,
         all_of(each.row for each in found),
         all_of(each.row for each in found if traces.SPAN_BOUNDS not in each.row),

@@ -87,6 +87,7 @@ class Field:
         join: A subquery to join for sorting, if `sql` does not say the value; see order.Key.
         sorted_by: The value for sorting, if `sql` does not say it, of the joined row `{0}` if one
             is joined; NULL if there is none.
+        sorts_rows: Whether `sorted_by` says it of the row of `traces` that has the root.
         digits: Of an id.
         instead: What to ask for, where nothing can be asked of this.
     """
@@ -105,6 +106,7 @@ class Field:
     near_row: Callable[[str], str] | None = None
     join: str = ""
     sorted_by: str = ""
+    sorts_rows: bool = False
     digits: int = 32
     instead: str = ""
 

@@ -149,7 +149,7 @@ def key_of(field: Field, *, descending: bool, alias: str = "j") -> Key:
             Kind.NUMBER if field.kind is Kind.NUMBER else Kind.TEXT,
             descending,
             nullable=True,
-            on_row=False,
+            on_row=field.sorts_rows,
             join=join,
         )
     nullable = bool(field.present) or field.kind is Kind.NUMBER

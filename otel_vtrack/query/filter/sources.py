@@ -4,13 +4,46 @@ The spans say it, and there are many. But `version_sources` knows which commits 
 and where, and between which times: so of most roots it is known without a look at their spans.
 """
 
-from typing import Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeAlias
 
 from otel_vtrack.query.filter.fields import Field
 
 _PLACE: Final = "{0}.experiment, {1}.service_name, {1}.version, {1}.environment, {1}.deployment_id"
 _OF_TRACE: Final = f"({_PLACE.format('t', 't.root')})"
 _OF_SPAN: Final = _PLACE.format("s", "s")
+
+Mixed: TypeAlias = Callable[[str], bool]
+"""Says whether a version ran with several values of a column of `version_sources` in one place."""
+
+
+def sorting(field: Field, column: str, mixed: Mixed | None) -> Field:
+    """Make the field of a trace sort by what versions know of their places, not by all spans.
+
+    Args:
+        field: Of `of_root`.
+        column: That it is of.
+        mixed: Without it any version may be.
+    """
+    alone = f"min(s.{column}) = max(s.{column})"
+    places = f"FROM version_sources AS s GROUP BY {_OF_SPAN} HAVING"
+    known = (
+        "(SELECT (arrayPushBack(groupArray(p.1), 0), arrayPushBack(groupArray(p.2), ''))"
+        f" FROM (SELECT (cityHash64({_OF_SPAN}), toString(any(s.{column}))) AS p {places} {alone}))"
+    )
+    told = f"transform(cityHash64{_OF_TRACE}, {known}.1, {known}.2, '')"
+    if mixed is not None and not mixed(column):
+        return replace(field, join="", sorted_by=f"nullIf({told}, '')", sorts_rows=True)
+    # Of the rest each root says it, and these spans alone are looked up.
+    rest = f"(SELECT {_OF_SPAN} {places} NOT ({alone}))"
+    join = (
+        "LEFT ANY JOIN (SELECT s.trace_id AS trace_id, s.span_id AS span_id,"
+        f" toString(s.{column}) AS value FROM spans AS s"
+        f" WHERE s.{column} != '' AND ({_OF_SPAN}) IN {rest}) AS {{0}}"
+        " ON {0}.trace_id = t.trace_id AND {0}.span_id = t.root.span_id"
+    )
+    return replace(field, join=join, sorted_by=f"nullIf(concat({told}, {{0}}.value), '')")
 
 
 def of_root(field: Field, looked_up: Field) -> Field:

@@ -153,12 +153,20 @@ def _flag(name: Name, parameters: Parameters) -> Field:
 _SESSION: Final = _of_any_row("session_id", "session")
 _USER: Final = _of_any_row("user_id", "user")
 _VERSION: Final = _root("version", "app_version", "model_id")
+_GIT_COLUMNS: Final = {
+    name: column
+    for column, *names in (
+        ("git_commit", "commit", "mlflow.source.git.commit"),
+        ("git_branch", "branch", "mlflow.source.git.branch"),
+        ("git_dirty", "dirty", "mlflow.source.git.dirty"),
+        ("repository_url", "repository", "mlflow.source.git.repoURL"),
+    )
+    for name in (column, *names)
+}
 _GIT: Final = {
     key: sources.of_root(spans.PLAIN[key], _of_root(spans.PLAIN[key]))
-    for key in (
-        *("git_commit", "commit", "git_branch", "branch", "git_dirty", "dirty"),
-        *("repository_url", "repository"),
-    )
+    for key in _GIT_COLUMNS
+    if key in spans.PLAIN
 }
 
 
@@ -377,6 +385,25 @@ def catalogue(find: costs.Find | None) -> Catalogue:
     cost = partial(costs.field, find)
     made = {"cost": cost, "total_cost": cost}
     return replace(_CATALOGUE, made=made, inner=spans.catalogue(find))
+
+
+def sorting(catalogue: Catalogue, mixed: sources.Mixed | None) -> Catalogue:
+    """Return the keys as traces are sorted by them."""
+
+    def git(column: str, parameters: Parameters) -> Field:
+        del parameters
+        return sources.sorting(_GIT[column], column, mixed)
+
+    def metadata(name: Name, parameters: Parameters) -> Field | None:
+        column = _GIT_COLUMNS.get(name.key) if name.key in _METADATA else None
+        return git(column, parameters) if column else _metadata(name, parameters)
+
+    made = {key: partial(git, _GIT_COLUMNS[key]) for key in _GIT}
+    keys = {key: field for key, field in catalogue.keys.items() if key not in made}
+    families = {
+        key: metadata if find is _metadata else find for key, find in catalogue.families.items()
+    }
+    return replace(catalogue, keys=keys, families=families, made={**catalogue.made, **made})
 
 
 TAIL: Final = (
