@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from otel_vtrack.query.export import NO_PARENT, Said, SpanRow
+from otel_vtrack.query.conclusions import Said
+from otel_vtrack.query.export import NO_PARENT, SpanRow
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store

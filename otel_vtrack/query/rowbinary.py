@@ -38,6 +38,22 @@ class Reader:
         """Whether anything is left."""
         return self._at < len(self._data)
 
+    @property
+    def at(self) -> int:
+        """How many bytes are read."""
+        return self._at
+
+    def since(self, at: int) -> bytes:
+        """Return what was read since `at` was so."""
+        return self._data[at : self._at]
+
+    def repeats(self, values: bytes) -> bool:
+        """Skip values if they come next, as they stand in `values`; say whether they did."""
+        if not self._data.startswith(values, self._at):
+            return False
+        self._at += len(values)
+        return True
+
     def length(self) -> int:
         """Read a varint."""
         byte = self._data[self._at]
