@@ -7,97 +7,24 @@ ResourceSpans for each resource and in it one ScopeSpans for each scope.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
 from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import conclusions
-from otel_vtrack.query.conclusions import Said, Told
+from otel_vtrack.query import halves
+from otel_vtrack.query.conclusions import Said
 from otel_vtrack.query.rowbinary import Reader
+from otel_vtrack.query.rows import ResourceRow, ScopeRow, SpanRow, read_span
 from otel_vtrack.store.client import Store
-from otel_vtrack.wire.attributes import Attributes
 
 NO_PARENT: Final = bytes(8)
 _MINUTE_NS: Final = 60_000_000_000
 _LATEST_MINUTE: Final = ((1 << 32) - 1) // 60 * 60
 _MOST_MINUTES: Final = 60
 _BOUNDS: Final = struct.Struct("<qq")
-_KEY: Final = struct.Struct("<8sq")
-_OUTLINE: Final = struct.Struct("<8sIiqif")
-_FIXED: Final = struct.Struct("<8s8sIiqqif")
-_DROPPED: Final = struct.Struct("<IIIII")
 _UINT64: Final = 1 << 64
-
-
-class ResourceRow(NamedTuple):
-    """What the spans of one ResourceSpans have in common."""
-
-    attributes: Attributes
-    entity_refs: tuple[bytes, ...]
-    dropped_attributes_count: int
-    schema_url: str
-
-
-class ScopeRow(NamedTuple):
-    """What the spans of one ScopeSpans have in common; each attribute is a KeyValue's bytes."""
-
-    name: str
-    version: str
-    attributes: tuple[bytes, ...]
-    dropped_attributes_count: int
-    schema_url: str
-
-
-class Event(NamedTuple):
-    """An event of a span."""
-
-    time_unix_nano: int
-    name: str
-    attributes: Attributes
-    dropped_attributes_count: int
-
-
-class SpanRow(NamedTuple):
-    """A span as the store has it, in one experiment.
-
-    Attributes:
-        parent_span_id: All zero: it has none.
-        start_time_unix_nano: Signed, other than in OTLP.
-        resource: Where it comes from.
-        scope: What made it.
-        attributes: Its own.
-        events: In the order sent.
-        links: Each the bytes of a Span.Link.
-        adjusted_count: How many spans it stands for.
-    """
-
-    span_id: bytes
-    parent_span_id: bytes
-    flags: int
-    kind: int
-    start_time_unix_nano: int
-    duration_ns: int
-    status_code: int
-    dropped_attributes_count: int
-    dropped_events_count: int
-    dropped_links_count: int
-    trace_state: str
-    name: str
-    status_message: str
-    experiment: str
-    git_commit: str
-    git_branch: str
-    git_dirty: str
-    repository_url: str
-    resource: ResourceRow
-    scope: ScopeRow
-    attributes: Attributes
-    events: list[Event]
-    links: tuple[bytes, ...]
-    adjusted_count: float
 
 
 def trace_id_from_text(text: str) -> str:
@@ -160,7 +87,7 @@ def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
         # The minutes of the key wrap around or stick outside of these: they may be any.
         first, last = 0, (1 << 32) - 1
     minutes = range(first, last + 1, 60)
-    found = _in_halves(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
+    found = halves.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
     if found is None:
         found = _whole(store, trace_id, first, last)
     return sorted(found, key=_start)
@@ -183,118 +110,6 @@ def _whole(
     return found
 
 
-class _Origin(NamedTuple):
-    """What spans of one resource and scope have in common.
-
-    Attributes:
-        told: What the resource says of each.
-    """
-
-    experiment: str
-    resource: ResourceRow
-    scope: ScopeRow
-    told: Told
-
-
-class _Contents(NamedTuple):
-    """A row of `spans/contents`."""
-
-    attributes: Attributes
-    events: list[Event]
-
-
-def _in_halves(
-    store: Store, trace_id: str, minutes: Sequence[int]
-) -> list[tuple[SpanRow, Said]] | None:
-    """Read half of the columns of each span beside the other half, and conclude the rest.
-
-    Returns:
-        None where the halves do not fit, as rows came or went between, or a span was sent twice
-        and changed; or where it takes the engine to conclude something.
-    """
-    asked = {"trace_id": trace_id, "minutes": list(minutes)}
-    with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(store.binary, "spans/contents", asked)
-        outlines = Reader(store.binary("spans/outlines", asked))
-        rows = Reader(beside.result())
-    contents: dict[tuple[bytes, int], _Contents] = {}
-    while rows.more:
-        key = rows.fields(_KEY)
-        content = _Contents(rows.attributes(), _read_events(rows))
-        if contents.setdefault(key, content) != content:
-            return None
-    found: dict[tuple[bytes, int], tuple[SpanRow, Said]] = {}
-    before, origin = b"", None
-    while outlines.more:
-        key = outlines.fields(_KEY)
-        outline = (*outlines.fields(_OUTLINE), outlines.text(), outlines.string())
-        if origin is None or not outlines.repeats(before):
-            at = outlines.at
-            origin = _read_origin(outlines)
-            before = outlines.since(at)
-        if key not in contents:
-            return None
-        span = _joined(key, outline, origin, contents[key])
-        if span is None or found.setdefault(key, span) != span:
-            return None
-    return list(found.values()) if len(found) == len(contents) else None
-
-
-def _joined(
-    key: tuple[bytes, int],
-    outline: tuple[Any, ...],
-    origin: _Origin,
-    contents: _Contents,
-) -> tuple[SpanRow, Said] | None:
-    concluded = conclusions.of_span(contents.attributes, origin.told)
-    if concluded is None:
-        return None
-    said, *git = concluded
-    span_id, start = key
-    parent_span_id, flags, kind, duration_ns, status_code, adjusted_count, name, rare_data = outline
-    rare = _read_rare(rare_data)
-    *dropped, scope_dropped, resource_dropped = rare.dropped
-    resource, scope = origin.resource, origin.scope
-    if rare is not _NOTHING_RARE:
-        resource = resource._replace(
-            entity_refs=rare.entity_refs, dropped_attributes_count=resource_dropped
-        )
-        scope = scope._replace(
-            attributes=rare.scope_attributes, dropped_attributes_count=scope_dropped
-        )
-    span = SpanRow._make(
-        (
-            span_id,
-            parent_span_id,
-            flags,
-            kind,
-            start,
-            duration_ns,
-            status_code,
-            *dropped,
-            rare.trace_state,
-            name,
-            rare.status_message,
-            origin.experiment,
-            *git,
-            resource,
-            scope,
-            *contents,
-            rare.links,
-            adjusted_count,
-        )
-    )
-    return span, said
-
-
-def _read_origin(row: Reader) -> _Origin:
-    experiment = row.text()
-    resource = ResourceRow(row.attributes(), (), 0, row.text())
-    name, version, schema_url = row.text(), row.text(), row.text()
-    scope = ScopeRow(name, version, (), 0, schema_url)
-    return _Origin(experiment, resource, scope, conclusions.told_by(resource.attributes))
-
-
 def _start(found: tuple[SpanRow, Said]) -> tuple[int, bytes]:
     span, _ = found
     return span.start_time_unix_nano, span.span_id
@@ -304,66 +119,6 @@ def _read_said(row: Reader) -> Said:
     names = [row.string() for _ in range(5)]
     texts = [row.text() for _ in range(3)]
     return Said._make((*names, *texts, *(row.optional_uint64() for _ in range(5))))
-
-
-def read_span(row: Reader) -> SpanRow:
-    """Read what was sent of a row of `spans/list`."""
-    *fixed, adjusted_count = row.fields(_FIXED)
-    texts = [row.text() for _ in range(6)]
-    resource_attributes, resource_schema_url = row.attributes(), row.text()
-    scope_texts = [row.text() for _ in range(3)]
-    attributes = row.attributes()
-    events = _read_events(row)
-    rare = _read_rare(row.string())
-    *dropped, scope_dropped, resource_dropped = rare.dropped
-    name, version, scope_schema_url = scope_texts
-    return SpanRow._make(
-        (
-            *fixed,
-            *dropped,
-            rare.trace_state,
-            texts[0],
-            rare.status_message,
-            *texts[1:],
-            ResourceRow(
-                resource_attributes, rare.entity_refs, resource_dropped, resource_schema_url
-            ),
-            ScopeRow(name, version, rare.scope_attributes, scope_dropped, scope_schema_url),
-            attributes,
-            events,
-            rare.links,
-            adjusted_count,
-        )
-    )
-
-
-def _read_events(row: Reader) -> list[Event]:
-    return [
-        Event(row.uint64(), row.text(), row.key_values(), row.uint32()) for _ in range(row.length())
-    ]
-
-
-class _Rare(NamedTuple):
-    """What few spans have; see the column of that name."""
-
-    dropped: tuple[int, ...] = (0, 0, 0, 0, 0)
-    trace_state: str = ""
-    status_message: str = ""
-    scope_attributes: tuple[bytes, ...] = ()
-    entity_refs: tuple[bytes, ...] = ()
-    links: tuple[bytes, ...] = ()
-
-
-_NOTHING_RARE: Final = _Rare()
-
-
-def _read_rare(data: bytes) -> _Rare:
-    if not data:
-        return _NOTHING_RARE
-    # Some rows were stored without a newline at their end; to the others it is a byte too many.
-    row = Reader(data + b"\n")
-    lists = row.fields(_DROPPED), row.text(), row.text()
-    return _Rare(*lists, *(tuple(row.strings()) for _ in range(3)))
 
 
 def traces_data(trace_id: str, spans: Iterable[SpanRow]) -> TracesData:

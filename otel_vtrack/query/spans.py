@@ -13,6 +13,7 @@ from otel_vtrack.query.filter.compiler import TRUE
 from otel_vtrack.query.filter.order import Key
 from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.query.rowbinary import Reader
+from otel_vtrack.query.rows import read_span
 from otel_vtrack.store.client import Store
 
 _ID: Final = struct.Struct("<16s")
@@ -163,7 +164,7 @@ def _fetch(store: Store, places: Sequence[tuple[int, str, str]], *, omit_otlp: b
 def _span(reader: Reader, *, omit_otlp: bool) -> Span:
     (trace_id,) = reader.fields(_ID)
     type_, service_name, version, environment, deployment_id = (reader.text() for _ in range(5))
-    row = export.read_span(reader)
+    row = read_span(reader)
     digits = trace_id.hex()
     kind = (
         OtlpSpan.SpanKind.Name(OtlpSpan.SpanKind.ValueType(row.kind)).removeprefix("SPAN_KIND_")

@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otel_vtrack.query import (
     assessments,
+    beside,
     export,
     facts,
     near,
@@ -107,14 +108,11 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
         NotFound: No span of it is stored.
     """
     digits = export.trace_id_from_text(trace_id)
-    with ThreadPoolExecutor(1) as pool:
-        # Beside the spans: each spends its time in the engine.
-        tagged = pool.submit(tags.of_traces, store, [digits])
-        assessed = pool.submit(assessments.changes, store, [digits])
-        spans = export.spans(store, digits)
+    other = beside.POOL.submit(_said_of, store, digits)
+    spans = export.spans(store, digits)
+    known, assessed = other.result()
     if not spans:
         raise export.missing(digits)
-    known = tagged.result().get(digits, {})
     sent = [span for span, _ in spans]
     infos = [
         _info(
@@ -129,7 +127,13 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
         for trace in partial.from_spans(digits, spans)
     ]
     infos.sort(key=lambda info: (info.request_time_ns, info.experiment))
-    return Trace(_assessed(store, infos, assessed.result()), export.traces_data(digits, sent))
+    return Trace(_assessed(store, infos, assessed), export.traces_data(digits, sent))
+
+
+def _said_of(store: Store, trace_id: str) -> tuple[dict[str, str | None], assessments.Changes]:
+    """Load tags and assessments, one after the other: it takes as long as to find the spans."""
+    known = tags.of_traces(store, [trace_id]).get(trace_id, {})
+    return known, assessments.changes(store, [trace_id])
 
 
 def describe(

@@ -1,17 +1,18 @@
 -- What is there of the spans of a trace, apart from their contents? In no order; a retried one
 -- may come twice.
 --
--- Half of the columns by which GetTrace tells a trace, each as it is, as in spans/list. Those of
--- spans/contents are read beside them, as each half takes as long as the other; where two rows
--- belong together, start and id are the same. What comes of resource and scope comes last, so
--- that query.export can see that it is the same as before.
+-- Half of the columns by which query.halves tells a trace, each as it is: a function costs more
+-- to analyse than a column to read. Those of spans/contents are read beside them, as each half
+-- takes as long as the other. What comes of resource and scope stands last, so that it can be
+-- seen to be the same as before. The minutes, in seconds since 1970, are only what finds the
+-- rows quickly, as parts are sorted by them: nothing else is compared with them.
 
 SELECT
     span_id,
-    start_time,
     parent_span_id,
     flags,
     kind,
+    start_time,
     duration_ns,
     status_code,
     adjusted_count,
@@ -26,5 +27,6 @@ SELECT
     scope_schema_url
 FROM spans
 PREWHERE trace_id = toFixedString(unhex({trace_id:String}), 16)
-    AND toStartOfMinute(start_time) IN {minutes:Array(DateTime('UTC'))}
+    AND indexHint(toStartOfMinute(start_time) IN {minutes:Array(UInt32)})
+-- For a few rows a second thread, and a search for a better plan, cost more than they gain.
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;

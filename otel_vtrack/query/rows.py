@@ -1,0 +1,140 @@
+"""Spans as the store has them, and how their columns are read."""
+
+import struct
+from typing import Final, NamedTuple
+
+from otel_vtrack.query.rowbinary import Reader
+from otel_vtrack.wire.attributes import Attributes
+
+_FIXED: Final = struct.Struct("<8s8sIiqqif")
+_DROPPED: Final = struct.Struct("<IIIII")
+
+
+class ResourceRow(NamedTuple):
+    """What the spans of one ResourceSpans have in common."""
+
+    attributes: Attributes
+    entity_refs: tuple[bytes, ...]
+    dropped_attributes_count: int
+    schema_url: str
+
+
+class ScopeRow(NamedTuple):
+    """What the spans of one ScopeSpans have in common; each attribute is a KeyValue's bytes."""
+
+    name: str
+    version: str
+    attributes: tuple[bytes, ...]
+    dropped_attributes_count: int
+    schema_url: str
+
+
+class Event(NamedTuple):
+    """An event of a span."""
+
+    time_unix_nano: int
+    name: str
+    attributes: Attributes
+    dropped_attributes_count: int
+
+
+class SpanRow(NamedTuple):
+    """A span as the store has it, in one experiment.
+
+    Attributes:
+        parent_span_id: All zero: it has none.
+        start_time_unix_nano: Signed, other than in OTLP.
+        resource: Where it comes from.
+        scope: What made it.
+        attributes: Its own.
+        events: In the order sent.
+        links: Each the bytes of a Span.Link.
+        adjusted_count: How many spans it stands for.
+    """
+
+    span_id: bytes
+    parent_span_id: bytes
+    flags: int
+    kind: int
+    start_time_unix_nano: int
+    duration_ns: int
+    status_code: int
+    dropped_attributes_count: int
+    dropped_events_count: int
+    dropped_links_count: int
+    trace_state: str
+    name: str
+    status_message: str
+    experiment: str
+    git_commit: str
+    git_branch: str
+    git_dirty: str
+    repository_url: str
+    resource: ResourceRow
+    scope: ScopeRow
+    attributes: Attributes
+    events: list[Event]
+    links: tuple[bytes, ...]
+    adjusted_count: float
+
+
+def read_span(row: Reader) -> SpanRow:
+    """Read what was sent of a row of `spans/list`."""
+    *fixed, adjusted_count = row.fields(_FIXED)
+    texts = [row.text() for _ in range(6)]
+    resource_attributes, resource_schema_url = row.attributes(), row.text()
+    scope_texts = [row.text() for _ in range(3)]
+    attributes = row.attributes()
+    events = read_events(row)
+    rare = read_rare(row.string())
+    *dropped, scope_dropped, resource_dropped = rare.dropped
+    name, version, scope_schema_url = scope_texts
+    return SpanRow._make(
+        (
+            *fixed,
+            *dropped,
+            rare.trace_state,
+            texts[0],
+            rare.status_message,
+            *texts[1:],
+            ResourceRow(
+                resource_attributes, rare.entity_refs, resource_dropped, resource_schema_url
+            ),
+            ScopeRow(name, version, rare.scope_attributes, scope_dropped, scope_schema_url),
+            attributes,
+            events,
+            rare.links,
+            adjusted_count,
+        )
+    )
+
+
+def read_events(row: Reader) -> list[Event]:
+    """Read the column of that name."""
+    return [
+        Event(row.uint64(), row.text(), row.key_values(), row.uint32()) for _ in range(row.length())
+    ]
+
+
+class Rare(NamedTuple):
+    """What few spans have; see the column of that name."""
+
+    dropped: tuple[int, ...] = (0, 0, 0, 0, 0)
+    trace_state: str = ""
+    status_message: str = ""
+    scope_attributes: tuple[bytes, ...] = ()
+    entity_refs: tuple[bytes, ...] = ()
+    links: tuple[bytes, ...] = ()
+
+
+_NOTHING_RARE: Final = Rare()
+
+
+def read_rare(data: bytes) -> Rare:
+    """Read what stands in the column of that name."""
+    if not data:
+        return _NOTHING_RARE
+    # Some rows were stored without a newline at their end; to the others it is a byte too many.
+    row = Reader(data + b"\n")
+    lists = row.fields(_DROPPED), row.text(), row.text()
+    return Rare(*lists, *(tuple(row.strings()) for _ in range(3)))

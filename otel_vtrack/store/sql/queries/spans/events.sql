@@ -1,0 +1,11 @@
+-- Which events have the spans of a trace? In no order; a retried one may come twice.
+--
+-- They are eighteen streams of the table's files, and few spans have any.
+
+SELECT
+    span_id,
+    events
+FROM spans
+PREWHERE trace_id = toFixedString(unhex({trace_id:String}), 16)
+    AND indexHint(toStartOfMinute(start_time) IN {minutes:Array(UInt32)})
+SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;
