@@ -89,11 +89,11 @@ def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
     minutes = range(first, last + 1, 60)
     found = halves.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
     if found is None:
-        found = _whole(store, trace_id, first, last)
+        found = whole(store, trace_id, first, last)
     return sorted(found, key=_start)
 
 
-def _whole(
+def whole(
     store: Store, trace_id: str, first_minute: int, last_minute: int
 ) -> list[tuple[SpanRow, Said]]:
     """Read all columns of each span at once."""
