@@ -2,30 +2,21 @@
 
 import contextlib
 import random
-import re
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.query import export, halves
-from otel_vtrack.store import sql
 
 START_S = 1_790_000_000 // 60 * 60
 MINUTES = [START_S]
-NAMES = re.findall(r"'(\w+\.[\w.]+|version|env\w*)'", sql.text("mapping", "spans_from_otlp"))
-TEXTS = [
-    *("x", "y", '"quoted"', '"', "12", "0", "007", "+5", "-1", "1e3", " 7", "", "\u00e9", "a\nb"),
-    *("9" * 19, str(2**64 - 1), str(2**64), "0123456789abcdef0123", "\n\x03\n\x01a"),
-    *(12, 0, -1, 2**63 - 1, 2.5, 3.0, True, False, b"\xff", b"5", ["img:1", "img:2"]),
-    '{"input_tokens": 1, "output_tokens": 2, "total_tokens": 4}',
-    '{"output_tokens":3,"cache_read_input_tokens":0}',
-    *('{"input_tokens": 1, "input_tokens": 2}', '{"input_tokens": "5"}', '{"input_tokens": 1.0}'),
-    *('{"input_tokens": 01}', "{}", "{", "[1, 2]", '{"x": 100000000000000000000}'),
+TAGS = [
+    {},
+    {"session.id": "s1", "gen_ai.usage.input_tokens": 3},
+    {"service.version": "2", "vcs.ref.head.revision": "abc", "vcs.ref.head.name": "main"},
+    {"mlflow.chat.tokenUsage": '{"input_tokens": 1, "output_tokens": 2, "total_tokens": 4}'},
+    {"gen_ai.usage.input_tokens": "+5"},
 ]
-
-
-def drawn(draw, names):
-    return {draw.choice(names): draw.choice(TEXTS) for _ in range(draw.choice([0, 1, 2, 4, 9]))}
 
 
 def by_span(spans):
@@ -35,13 +26,13 @@ def by_span(spans):
 def test_both_ways_tell_the_same(store, writer, make_spans, trace_id):
     draw = random.Random(3)
     for resource in range(8):
-        of_resource = {name.replace(".", "__"): value for name, value in drawn(draw, NAMES).items()}
+        of_resource = {name.replace(".", "__"): value for name, value in draw.choice(TAGS).items()}
         spans = [
             {
-                "trace": 1 + resource * 10 + draw.randrange(10),
+                "trace": 1 + resource * 5 + draw.randrange(5),
                 "span": number,
                 "parent": draw.choice([0, number - 1]),
-                "attributes": drawn(draw, NAMES),
+                "attributes": draw.choice(TAGS),
                 "events": draw.choice(
                     [[], [], [], [Span.Event(name="said", time_unix_nano=number)]]
                 ),
@@ -54,13 +45,13 @@ def test_both_ways_tell_the_same(store, writer, make_spans, trace_id):
         request.resource_spans[0].scope_spans[0].scope.version = draw.choice(["", "7"])
         writer.write_traces(request.SerializeToString())
     halved = 0
-    for number in range(1, 81):
+    for number in range(1, 41):
         whole = export.whole(store, trace_id(number), START_S, START_S)
         found = halves.read(store, trace_id(number), MINUTES)
         if found is not None:
             assert by_span(found) == by_span(whole), number
             halved += bool(found)
-    assert halved > 20
+    assert 10 < halved < 40
 
 
 @pytest.fixture
