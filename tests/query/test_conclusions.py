@@ -24,7 +24,9 @@ STRANGE = [
 
 def drawn(draw, most):
     names = draw.sample(NAMES, draw.randint(0, most))
-    return {name: draw.choice(PLAIN if draw.random() < 0.8 else STRANGE) for name in names}
+    if draw.random() < 0.3:
+        names.append("mlflow.chat.tokenUsage")
+    return {name: draw.choice(PLAIN if draw.random() < 0.9 else STRANGE) for name in names}
 
 
 def test_what_is_concluded_is_what_the_mapping_concludes(store, writer, make_spans, trace_id):
