@@ -9,6 +9,6 @@ SELECT
     attribute_types,
     events.size0
 FROM spans
-PREWHERE trace_id = toFixedString(unhex({trace_id:String}), 16)
+PREWHERE trace_id = unhex({trace_id:String})
     AND indexHint(toStartOfMinute(start_time) IN {minutes:Array(UInt32)})
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;

@@ -8,5 +8,5 @@ SELECT
     start_time,
     end_time
 FROM traces
-PREWHERE cityHash64(trace_id) = cityHash64(toFixedString(unhex({trace_id:String}), 16))
+PREWHERE cityHash64(trace_id) = cityHash64(unhex({trace_id:String}))
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;
