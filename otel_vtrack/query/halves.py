@@ -19,6 +19,19 @@ _OUTLINE: Final = struct.Struct("<8sIiqqif")
 _SPAN_ID_BYTES: Final = 8
 
 
+class _Asked(NamedTuple):
+    trace_id: str
+    minutes: Sequence[int]
+
+    def of(self, store: Store, name: str) -> Reader:
+        if len(self.minutes) > 1:
+            asked = {"trace_id": self.trace_id, "minutes": list(self.minutes)}
+            return Reader(store.binary(name, asked))
+        # Most traces are of one minute, and to plan with one takes less than with a list.
+        asked = {"trace_id": self.trace_id, "minute": self.minutes[0]}
+        return Reader(store.binary(name, asked, {"in": "= {minute:UInt32}"}))
+
+
 class _Contents(NamedTuple):
     attributes: Attributes
     events: list[Event]
@@ -52,7 +65,7 @@ def read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[Span
         None where the halves do not fit, as rows came or went between them, or a span was sent
         twice and changed; or where it takes the engine to conclude something.
     """
-    asked = {"trace_id": trace_id, "minutes": list(minutes)}
+    asked = _Asked(trace_id, minutes)
     other = beside.POOL.submit(_contents, store, asked)
     outlines = _outlines(store, asked)
     contents = other.result()
@@ -67,8 +80,8 @@ def read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[Span
     return found
 
 
-def _outlines(store: Store, asked: dict[str, Any]) -> _Outlines | None:
-    row = Reader(store.binary("spans/outlines", asked))
+def _outlines(store: Store, asked: _Asked) -> _Outlines | None:
+    row = asked.of(store, "spans/outlines")
     found: _Outlines = {}
     before, origin = b"", None
     while row.more:
@@ -92,8 +105,8 @@ def _origin(row: Reader) -> _Origin:
     return _Origin(experiment, resource, scope, conclusions.told_by(resource.attributes))
 
 
-def _contents(store: Store, asked: dict[str, Any]) -> dict[bytes, _Contents] | None:
-    row = Reader(store.binary("spans/contents", asked))
+def _contents(store: Store, asked: _Asked) -> dict[bytes, _Contents] | None:
+    row = asked.of(store, "spans/contents")
     found: dict[bytes, tuple[Attributes, int]] = {}
     while row.more:
         span_id = row.fixed(_SPAN_ID_BYTES)
@@ -110,8 +123,8 @@ def _contents(store: Store, asked: dict[str, Any]) -> dict[bytes, _Contents] | N
     }
 
 
-def _events(store: Store, asked: dict[str, Any]) -> dict[bytes, list[Event]] | None:
-    row = Reader(store.binary("spans/events", asked))
+def _events(store: Store, asked: _Asked) -> dict[bytes, list[Event]] | None:
+    row = asked.of(store, "spans/events")
     found: dict[bytes, list[Event]] = {}
     while row.more:
         span_id, events = row.fixed(_SPAN_ID_BYTES), rows.read_events(row)

@@ -27,6 +27,6 @@ SELECT
     scope_schema_url
 FROM spans
 PREWHERE trace_id = unhex({trace_id:String})
-    AND indexHint(toStartOfMinute(start_time) IN {minutes:Array(UInt32)})
+    AND indexHint(toStartOfMinute(start_time) /*?in*/ IN {minutes:Array(UInt32)} /*in?*/)
 -- For a few rows a second thread, and a search for a better plan, cost more than they gain.
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;
