@@ -18,6 +18,9 @@ from otel_vtrack.wire.attributes import Attributes
 _OUTLINE: Final = struct.Struct("<8sIiqqif")
 _SPAN_ID_BYTES: Final = 8
 
+OF_ONE_MINUTE: Final = {"in": "= {minute:UInt32}"}
+"""Parts of the queries for a trace of one minute, as most are: less to plan than a list."""
+
 
 class _Asked(NamedTuple):
     trace_id: str
@@ -27,9 +30,8 @@ class _Asked(NamedTuple):
         if len(self.minutes) > 1:
             asked = {"trace_id": self.trace_id, "minutes": list(self.minutes)}
             return Reader(store.binary(name, asked))
-        # Most traces are of one minute, and to plan with one takes less than with a list.
         asked = {"trace_id": self.trace_id, "minute": self.minutes[0]}
-        return Reader(store.binary(name, asked, {"in": "= {minute:UInt32}"}))
+        return Reader(store.binary(name, asked, OF_ONE_MINUTE))
 
 
 class _Contents(NamedTuple):

@@ -112,3 +112,11 @@ def test_of_a_span_that_is_sent_again_changed_each_is_whole(store, send, trace_i
     loaded = export.spans(store, trace_id())
     assert {(span.name, said.version) for span, said in loaded} <= {("1", b"1"), ("2", b"2")}
     assert loaded
+
+
+def test_a_trace_of_several_minutes_is_read_in_halves(store, send, trace_id):
+    send({}, {"parent": 1, "at": 61_000}, {"parent": 1, "at": 240_000})
+    found = halves.read(store, trace_id(), range(START_S, START_S + 600, 60))
+    assert found
+    assert by_span(found) == by_span(export.spans(store, trace_id()))
+    assert len(found) == 3
