@@ -4,9 +4,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from otel_vtrack.query.export import SpanRow
 from otel_vtrack.query.partial import Whole
 from otel_vtrack.query.tokens import Cost, TokenUsage
 from otel_vtrack.store.client import Store
@@ -45,12 +44,6 @@ _SOURCE_NAMES: Final = (
 )
 _SOURCE_TYPE: Final = "mlflow.source.type"
 _PIPELINE_RUN: Final = "cicd.pipeline.run.id"
-NAMES: Final = (*_ASKED, *_ANSWERED, *_SOURCE_NAMES, _SOURCE_TYPE)
-"""The attributes that `from_spans` looks at, apart from gen_ai.prompt and .completion."""
-
-RESOURCE_NAMES: Final = (*_SOURCE_NAMES, _SOURCE_TYPE, _PIPELINE_RUN)
-"""Those of the resource."""
-
 _MINUTE_NS: Final = 60_000_000_000
 _MOST_MINUTES: Final = 240
 _EARLIEST_NS: Final = -(1 << 63)
@@ -105,14 +98,63 @@ def of_traces(store: Store, traces: Sequence[Whole]) -> dict[tuple[str, str], Fa
     return found
 
 
-def from_spans(spans: Sequence[SpanRow], root_span_id: bytes) -> Facts:
+class Span(Protocol):
+    """What is asked of a span that is loaded."""
+
+    @property
+    def span_id(self) -> bytes:
+        """Its id."""
+        ...
+
+    @property
+    def start_time_unix_nano(self) -> int:
+        """When it began."""
+        ...
+
+    @property
+    def duration_ns(self) -> int:
+        """How long it took."""
+        ...
+
+    @property
+    def git_commit(self) -> str:
+        """Of the code that ran; as the next three."""
+        ...
+
+    @property
+    def git_branch(self) -> str:
+        """Likewise."""
+        ...
+
+    @property
+    def git_dirty(self) -> str:
+        """Likewise."""
+        ...
+
+    @property
+    def repository_url(self) -> str:
+        """Likewise."""
+        ...
+
+    @property
+    def resource_attributes(self) -> Attributes:
+        """What is known of where it comes from."""
+        ...
+
+    @property
+    def attributes(self) -> Attributes:
+        """Its own."""
+        ...
+
+
+def from_spans(spans: Sequence[Span], root_span_id: bytes) -> Facts:
     """Find the same in spans that are loaded; earliest first, all of one experiment."""
     root = next((span for span in spans if span.span_id == root_span_id), None)
     if root is None:
         return Facts()
     asking = [root, *spans]
     answering = [root, *sorted(spans, key=_end, reverse=True)]
-    own, resource = root.attributes, root.resource.attributes
+    own, resource = root.attributes, root.resource_attributes
     return Facts(
         git_commit=root.git_commit,
         git_branch=root.git_branch,
@@ -217,7 +259,7 @@ def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:
     }
 
 
-def _end(span: SpanRow) -> tuple[int, bytes]:
+def _end(span: Span) -> tuple[int, bytes]:
     return span.start_time_unix_nano + span.duration_ns, span.span_id
 
 
@@ -231,12 +273,13 @@ def _first_text(own: Attributes, resource: Attributes, names: Sequence[str]) -> 
 
 
 def _first_said(
-    spans: Sequence[SpanRow], names: Sequence[str], numbered: re.Pattern[str]
+    spans: Sequence[Span], names: Sequence[str], numbered: re.Pattern[str]
 ) -> tuple[int, bytes]:
     for span in spans:
-        last = [name for name in span.attributes.names if numbered.fullmatch(name)][-1:]
+        attributes = span.attributes
+        last = [name for name in attributes.names if numbered.fullmatch(name)][-1:]
         for name in (*names, *last):
-            kind, text = span.attributes.get(name)
+            kind, text = attributes.get(name)
             if text:
                 return kind, text if kind > 4 else text[:LONGEST_SAID]
     return 0, b""

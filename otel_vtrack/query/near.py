@@ -8,13 +8,13 @@ import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
+from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import facts, partial
-from otel_vtrack.query.export import ResourceRow, ScopeRow, SpanRow
 from otel_vtrack.query.facts import Facts
 from otel_vtrack.query.partial import Root, Told, Whole
-from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
@@ -26,27 +26,73 @@ _MOST_SPANS: Final = 20_000
 """More than these are put together by the engine."""
 
 _BOUNDS: Final = struct.Struct("<16sqq")
-_FIXED: Final = struct.Struct("<16s8s8sIIIiqqif?QQQQQ")
-_NOTHING: Final = Attributes((), (), b"")
-_NO_RESOURCE: Final = ResourceRow(_NOTHING, (), 0, "")
-_NO_SCOPE: Final = ScopeRow("", "", (), 0, "")
+_STRING: Final = b"\1"
+_order: Final = itemgetter(0, 1, 2, 3)
+_key: Final = itemgetter(0, 1)
+_BYTES: Final = (
+    *("trace_id", "span_id", "parent_span_id"),
+    *("name", "service_name", "version", "environment", "deployment_id", "session_id", "user_id"),
+    *("resource_texts", "attribute_texts"),
+)
+"""Columns of traces/near that may hold what is no text."""
+
 Key: TypeAlias = tuple[str, str]
 """A trace's id and experiment."""
 
 
 class _Span(NamedTuple):
-    """What is read of a span.
+    """A row of traces/near; its first fields are what spans are sorted by."""
 
-    Attributes:
-        row: What query.facts looks at; the rest of it is left empty.
-    """
-
-    trace_id: str
+    trace_id: bytes
     experiment: str
-    start_ns: int
+    start_time_unix_nano: int
     span_id: bytes
-    row: SpanRow
-    told: Told
+    parent_span_id: bytes
+    short_id: int
+    parent_short_id: int
+    flags: int
+    kind: int
+    duration_ns: int
+    status_code: int
+    adjusted_count: float
+    has_usage: bool
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cache_read: int
+    cache_creation: int
+    name: bytes
+    service_name: bytes
+    version: bytes
+    environment: bytes
+    deployment_id: bytes
+    session_id: bytes
+    user_id: bytes
+    model: str
+    provider: str
+    cost: str
+    git_commit: str
+    git_branch: str
+    git_dirty: str
+    repository_url: str
+    resource_names: Sequence[str]
+    resource_texts: Sequence[bytes]
+    attribute_names: Sequence[str]
+    attribute_texts: Sequence[bytes]
+    attribute_kinds: Sequence[int]
+
+    @property
+    def attributes(self) -> Attributes:
+        """Its own."""
+        return Attributes(
+            tuple(self.attribute_names), tuple(self.attribute_texts), bytes(self.attribute_kinds)
+        )
+
+    @property
+    def resource_attributes(self) -> Attributes:
+        """Those of its resource, all taken for strings."""
+        names = tuple(self.resource_names)
+        return Attributes(names, tuple(self.resource_texts), _STRING * len(names))
 
 
 def load(store: Store, places: Sequence[tuple[int, str]]) -> dict[Key, tuple[Whole, Facts]]:
@@ -75,9 +121,9 @@ def load(store: Store, places: Sequence[tuple[int, str]]) -> dict[Key, tuple[Who
     if spans is None or more is None:
         far, spans, more = set(ids), [], []
     found = {
-        key: _whole(key, list(each))
-        for key, each in groupby(sorted([*spans, *more], key=_order), key=_key)
-        if key[0] in where and key[0] not in far
+        (trace_id, experiment): _whole(trace_id, experiment, list(each))
+        for (identity, experiment), each in groupby(sorted([*spans, *more], key=_order), key=_key)
+        if (trace_id := identity.hex()) in where and trace_id not in far
     }
     if far:
         wholes = partial.traces(store, list(far))
@@ -90,132 +136,59 @@ def load(store: Store, places: Sequence[tuple[int, str]]) -> dict[Key, tuple[Who
 
 def _bounds(store: Store, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Say when the first span of each trace began, and when the last one ended."""
-    reader = Reader(store.binary("traces/extents", {"trace_ids": ids}))
+    rows = store.binary("traces/extents", {"trace_ids": ids})
+    wanted = set(ids)
     found: dict[str, tuple[int, int]] = {}
-    while reader.more:
-        identity, start_ns, end_ns = reader.fields(_BOUNDS)
-        trace_id = identity.hex()
-        first, last = found.get(trace_id, (start_ns, end_ns))
-        found[trace_id] = min(first, start_ns), max(last, end_ns)
+    for identity, start_ns, end_ns in _BOUNDS.iter_unpack(rows):
+        # Another one may have the same hash.
+        if (trace_id := identity.hex()) in wanted:
+            first, last = found.get(trace_id, (start_ns, end_ns))
+            found[trace_id] = min(first, start_ns), max(last, end_ns)
     return found
 
 
 def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
-    """Read the spans of traces in minutes; None if there are too many."""
+    """Read the spans of traces in minutes; None if there are too many, or they are too large."""
     pairs = [
         (minute * _MINUTE_NS, trace_id) for minute, trace_id in looked if 0 <= minute < _LAST_MINUTE
     ]
     asked = {
         "minute_ns": [start_ns for start_ns, _ in pairs],
         "minute_trace_ids": [trace_id for _, trace_id in pairs],
-        "names": list(facts.NAMES),
-        "resource_names": list(facts.RESOURCE_NAMES),
-        "longest": facts.LONGEST_SAID,
         "most": _MOST_SPANS + 1,
     }
-    reader = Reader(store.binary("traces/near", asked))
-    found: list[_Span] = []
-    while reader.more:
-        found.append(_span(reader))
+    try:
+        columns = store.columns("traces/near", asked, as_bytes=_BYTES)
+    except InvalidArgument:
+        return None
+    found = list(map(_Span._make, zip(*columns, strict=True)))
     return found if len(found) <= _MOST_SPANS else None
 
 
-def _span(reader: Reader) -> _Span:
-    (
-        identity,
-        span_id,
-        parent_span_id,
-        short_id,
-        parent_short_id,
-        flags,
-        kind,
-        start_ns,
-        duration_ns,
-        status_code,
-        adjusted_count,
-        has_usage,
-        input_tokens,
-        output_tokens,
-        total_tokens,
-        cache_read,
-        cache_creation,
-    ) = reader.fields(_FIXED)
-    name, service_name, version, environment, deployment_id, session_id, user_id = (
-        reader.string(),
-        reader.string(),
-        reader.string(),
-        reader.string(),
-        reader.string(),
-        reader.string(),
-        reader.string(),
-    )
-    experiment, model, provider, cost = reader.text(), reader.text(), reader.text(), reader.text()
-    git = reader.text(), reader.text(), reader.text(), reader.text()
-    pairs = [(reader.text(), 1, reader.string()) for _ in range(reader.length())]
-    told = [(reader.text(), reader.byte(), reader.string()) for _ in range(reader.length())]
+def _whole(trace_id: str, experiment: str, spans: Sequence[_Span]) -> tuple[Whole, Facts]:
+    whole = partial.whole(trace_id, experiment, [_told(span) for span in spans])
+    return whole, facts.from_spans(spans, whole.root.span_id)
+
+
+def _told(span: _Span) -> Told:
     root = Root(
-        partial.rank(parent_span_id, flags, kind),
-        start_ns,
-        span_id,
-        name,
-        service_name,
-        version,
-        environment,
-        deployment_id,
-        status_code,
-        session_id,
-        user_id,
+        partial.rank(span.parent_span_id, span.flags, span.kind),
+        span.start_time_unix_nano,
+        span.span_id,
+        span.name,
+        span.service_name,
+        span.version,
+        span.environment,
+        span.deployment_id,
+        span.status_code,
+        span.session_id,
+        span.user_id,
     )
-    row = SpanRow(
-        span_id,
-        parent_span_id,
-        flags,
-        kind,
-        start_ns,
-        duration_ns,
-        status_code,
-        *(0, 0, 0),
-        *("", "", ""),
-        experiment,
-        *git,
-        ResourceRow(_attributes(pairs), (), 0, "") if pairs else _NO_RESOURCE,
-        _NO_SCOPE,
-        _attributes(told) if told else _NOTHING,
-        [],
-        (),
-        adjusted_count,
-    )
-    bill = Bill(short_id, model, provider, cache_read, cache_creation, cost)
-    return _Span(
-        identity.hex(),
-        experiment,
-        start_ns,
-        span_id,
-        row,
-        Told(
-            root,
-            duration_ns,
-            short_id << 32 | parent_short_id,
-            (short_id, input_tokens, output_tokens, total_tokens) if has_usage else None,
-            bill if has_usage or cost else None,
-            adjusted_count,
-        ),
-    )
-
-
-def _attributes(told: Sequence[tuple[str, int, bytes]]) -> Attributes:
-    names, kinds, texts = zip(*told, strict=True)
-    return Attributes(names, texts, bytes(kinds))
-
-
-def _order(span: _Span) -> tuple[str, str, int, bytes]:
-    return span[:4]
-
-
-def _key(span: _Span) -> Key:
-    return span.trace_id, span.experiment
-
-
-def _whole(key: Key, spans: Sequence[_Span]) -> tuple[Whole, Facts]:
-    whole = partial.whole(*key, [span.told for span in spans])
-    return whole, facts.from_spans([span.row for span in spans], whole.root.span_id)
+    usage = bill = None
+    if span.has_usage:
+        usage = span.short_id, span.input_tokens, span.output_tokens, span.total_tokens
+    if span.has_usage or span.cost:
+        cached = span.cache_read, span.cache_creation
+        bill = Bill(span.short_id, span.model, span.provider, *cached, span.cost)
+    edge = span.short_id << 32 | span.parent_short_id
+    return Told(root, span.duration_ns, edge, usage, bill, span.adjusted_count)

@@ -77,6 +77,11 @@ class SpanRow(NamedTuple):
     links: tuple[bytes, ...]
     adjusted_count: float
 
+    @property
+    def resource_attributes(self) -> Attributes:
+        """What is known of where it comes from."""
+        return self.resource.attributes
+
 
 def read_span(row: Reader) -> SpanRow:
     """Read what was sent of a row of `spans/list`."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cmp_to_key
 from typing import Any, Final, TypeAlias
 
 from otel_vtrack.errors import InvalidArgument
@@ -329,9 +330,7 @@ class _Search:
         # To look through spans again takes longer than to read more rows.
         for look in _ROWS[1 if SPAN_BOUNDS in self._compiled.row else 0 :]:
             candidates = look * self._wanted
-            rows = self._store.query(
-                "traces/roots", {**parameters, "candidates": candidates}, parts
-            )
+            rows = self._rows_of.read(self._store, parameters, parts, candidates)
             if "since_ns" in parameters and len(rows) < self._wanted:
                 return []  # There are too few, whether they stand for their traces or not.
             shown = self._standing(rows)
@@ -391,8 +390,10 @@ class _Rows:
     def __init__(self, compiled: CompiledTraces, after: str) -> None:
         order = compiled.order
         self._after, self._place, self._order = after, order.place, order.sql
+        self._behind = order.behind
+        self._by_start = order.keys[0] == TAIL[0]
         asked = (compiled.row, after, order.place, order.sql)
-        self._first = f"{order.keys[0].sql} DESC" if order.keys[0] == TAIL[0] else order.sql
+        self._first = f"{order.keys[0].sql} DESC" if self._by_start else order.sql
         self.whole_root = any(_WHOLE_ROOT in each for each in asked)
 
     def parts(self, row: str) -> dict[str, str]:
@@ -411,6 +412,26 @@ class _Rows:
         """Return what traces/roots takes beside: rows of equal start need no order at first."""
         threads = {} if _OF_SPANS in row else {"threads": "1"}
         return _narrow({"row_first": self._first}) | threads
+
+    def read(
+        self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str], most: int
+    ) -> list[dict[str, Any]]:
+        """Read the first rows in order, by what `parts` and `sorting` return."""
+        # One more: if it began at another time than the one before, none is missing that began
+        # with that. To be told of all in any case, the engine would read many times as much.
+        asked = {**parameters, "candidates": most + 1}
+        rows = store.query("traces/roots", asked, {**parts, "row_ties": ""})
+        if not self._by_start:
+            return rows[:most]
+        if len(rows) > most and rows[-1]["root_start_ns"] == rows[-2]["root_start_ns"]:
+            rows = store.query("traces/roots", asked, parts)
+        if len({row["root_start_ns"] for row in rows}) < len(rows):
+            rows.sort(key=cmp_to_key(self._compare))
+        return rows[:most]
+
+    def _compare(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+        mine, its = row["place"], other["place"]
+        return self._behind(mine, its) - self._behind(its, mine)
 
 
 def _narrow(parts: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -242,6 +242,29 @@ class Store:
         statement = f"{text.rstrip().removesuffix(';')} FORMAT RowBinary"
         with self._reader() as client, translated():
             return client.raw_query(statement, parameters=dict(parameters or {}))
+
+    def columns(
+        self, name: str, parameters: Mapping[str, Any], *, as_bytes: Collection[str]
+    ) -> Sequence[Sequence[Any]]:
+        """Run a query as `query` does, and return its columns, each a list; none without rows.
+
+        For many rows in a hurry. Times are nanoseconds since 1970.
+
+        Args:
+            name: Folder and file.
+            parameters: As of `query`.
+            as_bytes: The columns, by name, that are bytes and not text.
+        """
+        self.settle()
+        formats = dict.fromkeys(as_bytes, "bytes")
+        with self._reader() as client, translated():
+            return client.query(
+                sql.text("queries", name),
+                parameters=dict(parameters),
+                query_formats={"DateTime64": "int"},
+                column_formats=formats,
+                column_oriented=True,
+            ).result_columns
 
     def messages(
         self, name: str, parameters: Mapping[str, Any], message: str, *, most_bytes: int

@@ -1,58 +1,57 @@
 -- What do the spans of these traces say, in these minutes, of what a list of traces shows?
 --
--- `minute_ns` and `minute_trace_ids` are in step. Of attributes only those named are told, and of
--- texts as much as a preview may need. Columns as they are, for the sake of time: query.near
--- makes of them what mapping/traces_from_spans does.
+-- `minute_ns` and `minute_trace_ids` are in step. Columns as they are, for the sake of time:
+-- query.near makes of them what mapping/traces_from_spans does, and looks for what is said in the
+-- attributes of few of the spans.
 
 SELECT
-    s.trace_id,
-    s.span_id,
-    s.parent_span_id,
-    xxHash32(s.span_id),
-    xxHash32(s.parent_span_id),
-    s.flags,
-    s.kind,
-    s.start_time,
-    s.duration_ns,
-    s.status_code,
-    s.adjusted_count,
-    s.input_tokens IS NOT NULL OR s.output_tokens IS NOT NULL OR s.total_tokens IS NOT NULL,
-    ifNull(s.input_tokens, 0),
-    ifNull(s.output_tokens, 0),
-    ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0)),
-    ifNull(s.cache_read_input_tokens, 0),
-    ifNull(s.cache_creation_input_tokens, 0),
-    s.name,
-    s.service_name,
-    s.version,
-    s.environment,
-    s.deployment_id,
-    s.session_id,
-    s.user_id,
-    s.experiment,
-    s.model,
-    s.provider,
-    s.cost,
-    s.git_commit,
-    s.git_branch,
-    s.git_dirty,
-    s.repository_url,
-    arrayFilter(
-        (told, name) -> has({resource_names:Array(String)}, name),
-        s.resource_attributes::Array(Tuple(String, String)), mapKeys(s.resource_attributes)),
-    arrayMap(
-        told -> (told.1, told.2, if(told.2 > 4, told.3, substring(told.3, 1, {longest:UInt32}))),
-        arrayFilter(
-            told -> has({names:Array(String)}, told.1)
-                OR told.1 LIKE 'gen\\_ai.prompt.%.content'
-                OR told.1 LIKE 'gen\\_ai.completion.%.content',
-            arrayZip(mapKeys(s.attributes), s.attribute_types, mapValues(s.attributes))))
+    s.trace_id AS trace_id,
+    s.experiment AS experiment,
+    s.start_time AS start_time,
+    s.span_id AS span_id,
+    s.parent_span_id AS parent_span_id,
+    xxHash32(s.span_id) AS short_id,
+    xxHash32(s.parent_span_id) AS parent_short_id,
+    s.flags AS flags,
+    s.kind AS kind,
+    s.duration_ns AS duration_ns,
+    s.status_code AS status_code,
+    s.adjusted_count AS adjusted_count,
+    s.input_tokens IS NOT NULL OR s.output_tokens IS NOT NULL OR s.total_tokens IS NOT NULL AS has_usage,
+    ifNull(s.input_tokens, 0) AS input_tokens,
+    ifNull(s.output_tokens, 0) AS output_tokens,
+    ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0)) AS total_tokens,
+    ifNull(s.cache_read_input_tokens, 0) AS cache_read,
+    ifNull(s.cache_creation_input_tokens, 0) AS cache_creation,
+    s.name AS name,
+    s.service_name AS service_name,
+    s.version AS version,
+    s.environment AS environment,
+    s.deployment_id AS deployment_id,
+    s.session_id AS session_id,
+    s.user_id AS user_id,
+    s.model AS model,
+    s.provider AS provider,
+    s.cost AS cost,
+    s.git_commit AS git_commit,
+    s.git_branch AS git_branch,
+    s.git_dirty AS git_dirty,
+    s.repository_url AS repository_url,
+    s.resource_attributes.keys AS resource_names,
+    s.resource_attributes.values AS resource_texts,
+    s.attributes.keys AS attribute_names,
+    s.attributes.values AS attribute_texts,
+    s.attribute_types AS attribute_kinds
 FROM spans AS s
-WHERE (toStartOfMinute(s.start_time), s.trace_id) IN
+PREWHERE (toStartOfMinute(s.start_time), s.trace_id) IN
 (
     SELECT toStartOfMinute(fromUnixTimestamp64Nano(at.1, 'UTC')), toFixedString(unhex(at.2), 16)
     FROM (SELECT arrayJoin(arrayZip({minute_ns:Array(Int64)}, {minute_trace_ids:Array(String)})) AS at)
 )
 LIMIT {most:UInt64}
--- Whoever looks at the last traces looks again, and unpacking is half of the time.
-SETTINGS max_threads = 1, use_uncompressed_cache = 1;
+-- Whoever looks at the last traces looks again, and unpacking is half of the time. Neither a second
+-- thread nor a search for a better plan gains what it costs, and each block costs as much as
+-- twenty rows: they may be large.
+SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, use_uncompressed_cache = 1,
+    preferred_block_size_bytes = 16000000,
+    max_result_bytes = 64000000, result_overflow_mode = 'throw';
