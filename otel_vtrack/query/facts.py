@@ -1,8 +1,7 @@
 """What a trace's spans say that the table `traces` does not keep; its metadata and tags."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -33,8 +32,9 @@ _ANSWERED: Final = (
     "langfuse.observation.output",
     "lmnr.span.output",
 )
-_NUMBERED_ASKED: Final = re.compile(r"gen_ai\.prompt\..*\.content")
-_NUMBERED_ANSWERED: Final = re.compile(r"gen_ai\.completion\..*\.content")
+_NUMBERED_ASKED: Final = "gen_ai.prompt."
+_NUMBERED_ANSWERED: Final = "gen_ai.completion."
+_NUMBERED_END: Final = ".content"
 _SOURCE_NAMES: Final = (
     "mlflow.source.name",
     "process.command",
@@ -139,6 +139,11 @@ class Span(Protocol):
     @property
     def resource_attributes(self) -> Attributes:
         """What is known of where it comes from."""
+        ...
+
+    @property
+    def attribute_names(self) -> Sequence[str]:
+        """Of its own ones."""
         ...
 
     @property
@@ -264,22 +269,32 @@ def _end(span: Span) -> tuple[int, bytes]:
 
 
 def _text(attributes: Attributes, name: str) -> str:
-    return attributes.get(name)[1].decode(errors="replace")
+    _, text = attributes.get(name)
+    return text.decode(errors="replace") if text else ""
 
 
 def _first_text(own: Attributes, resource: Attributes, names: Sequence[str]) -> str:
-    texts = (_text(own, name) or _text(resource, name) for name in names)
+    known = {*own.names, *resource.names}
+    texts = (_text(own, name) or _text(resource, name) for name in names if name in known)
     return next((text for text in texts if text), "")
 
 
-def _first_said(
-    spans: Sequence[Span], names: Sequence[str], numbered: re.Pattern[str]
-) -> tuple[int, bytes]:
+def _first_said(spans: Iterable[Span], names: Sequence[str], numbered: str) -> tuple[int, bytes]:
+    wanted = frozenset(names)
     for span in spans:
+        known = span.attribute_names
+        # Most spans say nothing, which is to be found out fast.
+        has_numbered = numbered in "\n".join(known)
+        if not has_numbered and wanted.isdisjoint(known):
+            continue
         attributes = span.attributes
-        last = [name for name in attributes.names if numbered.fullmatch(name)][-1:]
+        last = [name for name in known if _is_content(name, numbered)][-1:]
         for name in (*names, *last):
             kind, text = attributes.get(name)
             if text:
                 return kind, text if kind > 4 else text[:LONGEST_SAID]
     return 0, b""
+
+
+def _is_content(name: str, numbered: str) -> bool:
+    return name.startswith(numbered) and name[len(numbered) :].endswith(_NUMBERED_END)

@@ -82,6 +82,11 @@ class SpanRow(NamedTuple):
         """What is known of where it comes from."""
         return self.resource.attributes
 
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Of its own attributes."""
+        return self.attributes.names
+
 
 def read_span(row: Reader) -> SpanRow:
     """Read what was sent of a row of `spans/list`."""

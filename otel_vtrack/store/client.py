@@ -256,7 +256,7 @@ class Store:
             as_bytes: The columns, by name, that are bytes and not text.
         """
         self.settle()
-        formats = dict.fromkeys(as_bytes, "bytes")
+        formats: dict[str, str | dict[str, str]] = dict.fromkeys(as_bytes, "bytes")
         with self._reader() as client, translated():
             return client.query(
                 sql.text("queries", name),

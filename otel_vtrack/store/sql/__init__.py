@@ -27,14 +27,17 @@ def names(kind: str) -> tuple[str, ...]:
 def text(kind: str, name: str) -> str:
     """Read one file.
 
-    A query comes without its comments.
+    A query comes without its comments and the semicolon at its end.
 
     Raises:
         FileNotFoundError: No such file; `names` has those there are.
     """
     read = (_HERE / kind / f"{name}.sql").read_text(encoding="utf-8")
-    # Binding parameters goes through the text letter by letter: 2 ms a query for the comments.
-    return _COMMENT.sub("", read) if kind == "queries" else read
+    if kind != "queries":
+        return read
+    # Binding parameters goes through the text letter by letter: 2 ms a query for the comments. And
+    # a semicolon is looked for word by word, if there is one: up to 1 ms.
+    return _COMMENT.sub("", read).rstrip().removesuffix(";")
 
 
 def filled(statement: str, parts: Mapping[str, str]) -> str:
