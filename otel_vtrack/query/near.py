@@ -6,7 +6,7 @@ is in another place, and to read one there takes as long as to read a thousand.
 
 import struct
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
@@ -95,20 +95,22 @@ class _Span(NamedTuple):
         return Attributes(names, tuple(self.resource_texts), _STRING * len(names))
 
 
-def load(store: Store, places: Sequence[tuple[int, str]]) -> dict[Key, tuple[Whole, Facts]]:
+def load(
+    store: Store, places: Sequence[tuple[int, str]], pool: Executor
+) -> dict[Key, tuple[Whole, Facts]]:
     """Load traces in each experiment that they cross; those that are not stored are left out.
 
     Args:
         store: Where to look.
         places: Of each trace when its root began, or another of its spans, and its id.
+        pool: Where to ask side by side, for most traces lie in the minute in which their root
+            began.
     """
     ids = list({trace_id for _, trace_id in places})
     looked = {(start_ns // _MINUTE_NS, trace_id) for start_ns, trace_id in places}
-    with ThreadPoolExecutor(1) as pool:
-        # Side by side, for most traces lie in the minute in which their root began.
-        bounds = pool.submit(_bounds, store, ids)
-        spans = _spans(store, looked)
-        where = bounds.result()
+    bounds = pool.submit(_bounds, store, ids)
+    spans = _spans(store, looked)
+    where = bounds.result()
     rest: set[tuple[int, str]] = set()
     far: set[str] = set()
     for trace_id, (start_ns, end_ns) in where.items():

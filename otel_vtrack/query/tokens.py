@@ -70,10 +70,8 @@ def usage(
     found = list(reported)
     if not found:
         return None
-    counted = found
-    if parents := _parents(edges):
-        ancestry = _Ancestry(parents, {each[0] for each in found})
-        counted = [each for each in found if not ancestry.reports(each[0])]
+    above = _above({each[0] for each in found}, edges)
+    counted = [each for each in found if each[0] not in above]
     spans = {each[0] for each in counted}
     bills = [bill for bill in billing if bill.span in spans]
     return TokenUsage(
@@ -191,51 +189,40 @@ def _parents(edges: Iterable[int]) -> dict[int, int]:
 
 def _tree(nodes: set[int], edges: Iterable[int]) -> tuple[dict[int, list[int]], list[int]]:
     """Return what of `nodes` hangs right below each of them, and those that hang below none."""
+    above = _above(nodes, edges)
     below: dict[int, list[int]] = {}
-    parents = _parents(edges) if len(nodes) > 1 else {}
-    if not parents:
-        return below, sorted(nodes)
-    ancestry = _Ancestry(parents, nodes)
-    nearest: dict[int, int] = {}
     tops: list[int] = []
     for span in sorted(nodes):
-        if not ancestry.reports(span):
+        if span in above:
+            below.setdefault(above[span], []).append(span)
+        else:
             tops.append(span)
-            continue
-        path = [span]
-        while (at := parents[path[-1]]) not in nodes and at not in nearest:
-            path.append(at)
-        found = nearest.get(at, at) if at not in nodes else at
-        nearest |= dict.fromkeys(path, found)
-        below.setdefault(found, []).append(span)
     return below, tops
 
 
-class _Ancestry:
-    """Which spans have an ancestor that reports; each span is walked over once."""
-
-    def __init__(self, parents: Mapping[int, int], reporting: set[int]) -> None:
-        self._parents = parents
-        self._reporting = reporting
-        self._known: dict[int, bool | None] = {}  # None: runs in a circle
-
-    def reports(self, span: int) -> bool:
-        """Say whether an ancestor of `span` reports usage."""
-        path: dict[Any, int] = {}
-        at, end = span, False
-        while at not in self._known:
-            parent = self._parents.get(at, 0)
-            if parent in {0, at} or parent not in self._parents:
-                self._known[at] = end
+def _above(nodes: set[int], edges: Iterable[int]) -> dict[int, int]:
+    """Return which of `nodes` is the next one above each of them that has one."""
+    if len(nodes) < 2:
+        return {}
+    parents = _parents(edges)
+    # Of each span walked over, once: the next node above, or one of these.
+    none, circle = 0, -1
+    known: dict[int, int] = {}
+    for span in nodes:
+        path: dict[int, int] = {}
+        at = span
+        while at not in known:
+            parent = parents.get(at, 0)
+            if parent in {0, at} or parent not in parents:
+                known[at] = none
                 break
             path[at] = parent
             if parent in path:
-                self._known |= dict.fromkeys(path)
+                known |= dict.fromkeys(path, circle)
                 break
             at = parent
         for child, parent in reversed(path.items()):
-            if child not in self._known:
-                above = self._known[parent]
-                known = None if above is None else above or parent in self._reporting
-                self._known[child] = known
-        return bool(self._known[span])
+            if child not in known:
+                beyond = known[parent]
+                known[child] = parent if parent in nodes and beyond != circle else beyond
+    return {span: above for span in nodes if (above := known[span]) not in {none, circle}}

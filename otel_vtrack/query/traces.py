@@ -151,10 +151,11 @@ def describe(
     if not places:
         return []
     ids = list({place[1] for place in places})
-    with ThreadPoolExecutor(2) as pool:
+    # One thread, for the spans take as long as all the rest: with more of them they would wait.
+    with ThreadPoolExecutor(1) as pool:
         tagged = pool.submit(tags.of_traces, store, ids)
         assessed = pool.submit(assessments.changes, store, ids)
-        loaded = near.load(store, [place[:2] for place in places])
+        loaded = near.load(store, [place[:2] for place in places], pool)
         known = tagged.result()
     keys = [key for _, *key in places if tuple(key) in loaded]
     infos = [

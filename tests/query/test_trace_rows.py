@@ -5,6 +5,7 @@ spans that begin at once, roots that come late or not at all, and samples.
 """
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -116,9 +117,10 @@ def test_spans_near_by_tell_what_the_rows_of_traces_tell(world, monkeypatch):
     said = facts.of_traces(world, wholes)
     places = [(whole.root.start_time_ns, whole.trace_id) for whole in wholes]
     wanted = {(each.trace_id, each.experiment): each for each in wholes}
-    found = near.load(world, places)
+    pool = ThreadPoolExecutor(1)
+    found = near.load(world, places, pool)
     assert {key: whole for key, (whole, _) in found.items()} == wanted
     assert {key: told for key, (_, told) in found.items()} == said
     # And as well if there are too many spans.
     monkeypatch.setattr(near, "_MOST_SPANS", 3)
-    assert near.load(world, places) == found
+    assert near.load(world, places, pool) == found
