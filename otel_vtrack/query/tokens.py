@@ -6,7 +6,7 @@ however far above and whatever lies between. That is MLflow's rule.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otel_vtrack.query import prices
 from otel_vtrack.query.prices import Prices

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import paging, priced, traces
@@ -338,36 +338,48 @@ class _Search:
                 return shown
         return None
 
-    def _standing(self, rows: Sequence[Mapping[str, Any]]) -> "list[_Shown] | None":
+    def _standing(self, rows: "Sequence[_Row]") -> "list[_Shown] | None":
         """Return the first traces that rows stand for; None if nobody can tell."""
         stand: dict[_Key, _Shown] = {}
         doubtful: set[_Key] = set()
         for at, row in enumerate(rows):
-            key = _key(row)
+            key = row.trace_id, row.experiment
             if len(stand) >= self._wanted:
                 break
             if key not in self._known:
                 self._load(rows[at:], self._wanted - len(stand))
             trace = self._known[key]
-            if trace is not None and row["root_start_ns"] == trace.root.start_time_ns:
-                if row["said"] == _said(trace.root):
-                    stand.setdefault(key, _Shown(trace.info, row["place"]))
+            if trace is not None and row.root_start_ns == trace.root.start_time_ns:
+                if row.said == _said(trace.root):
+                    stand.setdefault(key, _Shown(trace.info, row.place))
                 else:
                     doubtful.add(key)
         # Of two spans that began at once, the table may have kept the other one's row.
         return None if doubtful - stand.keys() else list(stand.values())
 
-    def _load(self, rows: Sequence[Mapping[str, Any]], most: int) -> None:
+    def _load(self, rows: "Sequence[_Row]", most: int) -> None:
         """Load the first traces that are not yet."""
-        starts = {_key(row): row["root_start_ns"] for row in reversed(rows)}
-        fresh = [key for key in dict.fromkeys(map(_key, rows)) if key not in self._known][:most]
+        starts = {(row.trace_id, row.experiment): row.root_start_ns for row in reversed(rows)}
+        keys = dict.fromkeys((row.trace_id, row.experiment) for row in rows)
+        fresh = [key for key in keys if key not in self._known][:most]
         places = [(starts[key], *key) for key in fresh]
         described = traces.describe(self._store, places, self._table)
         self._known.update(zip(fresh, described, strict=True))
 
 
-def _key(row: Mapping[str, Any]) -> _Key:
-    return row["id"], row["named"]
+class _Row(NamedTuple):
+    """A row of `trace_roots`.
+
+    Attributes:
+        said: What it says of the root.
+        place: Where it stands in the order.
+    """
+
+    trace_id: str
+    experiment: str
+    root_start_ns: int
+    said: tuple[int | str, ...]
+    place: Sequence[str | None]
 
 
 def _said(root: Root) -> tuple[int | str, ...]:
@@ -392,6 +404,7 @@ class _Rows:
         self._after, self._place, self._order = after, order.place, order.sql
         self._behind = order.behind
         self._by_start = order.keys[0] == TAIL[0]
+        self._as_usual = order.keys == TAIL
         asked = (compiled.row, after, order.place, order.sql)
         self._first = f"{order.keys[0].sql} DESC" if self._by_start else order.sql
         self.whole_root = any(_WHOLE_ROOT in each for each in asked)
@@ -411,27 +424,38 @@ class _Rows:
     def sorting(self, row: str) -> dict[str, str]:
         """Return what traces/roots takes beside: rows of equal start need no order at first."""
         threads = {} if _OF_SPANS in row else {"threads": "1"}
-        return _narrow({"row_first": self._first}) | threads
+        places = {"row_place": "0"} if self._as_usual else {}
+        return _narrow({"row_first": self._first}) | threads | places
 
     def read(
         self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str], most: int
-    ) -> list[dict[str, Any]]:
+    ) -> list[_Row]:
         """Read the first rows in order, by what `parts` and `sorting` return."""
         # One more: if it began at another time than the one before, none is missing that began
         # with that. To be told of all in any case, the engine would read many times as much.
         asked = {**parameters, "candidates": most + 1}
-        rows = store.query("traces/roots", asked, {**parts, "row_ties": ""})
+        rows = self._read(store, asked, {**parts, "row_ties": ""})
         if not self._by_start:
             return rows[:most]
-        if len(rows) > most and rows[-1]["root_start_ns"] == rows[-2]["root_start_ns"]:
-            rows = store.query("traces/roots", asked, parts)
-        if len({row["root_start_ns"] for row in rows}) < len(rows):
+        if len(rows) > most and rows[-1].root_start_ns == rows[-2].root_start_ns:
+            rows = self._read(store, asked, parts)
+        if len({row.root_start_ns for row in rows}) < len(rows):
             rows.sort(key=cmp_to_key(self._compare))
         return rows[:most]
 
-    def _compare(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> int:
-        mine, its = row["place"], other["place"]
-        return self._behind(mine, its) - self._behind(its, mine)
+    def _read(
+        self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str]
+    ) -> list[_Row]:
+        columns = store.columns("traces/roots", parameters, parts, as_bytes=("trace_id",))
+        found: list[_Row] = []
+        for identity, experiment, start_ns, said, place in zip(*columns, strict=True):
+            trace_id = identity.hex()
+            stands = (str(start_ns), trace_id, experiment) if self._as_usual else place
+            found.append(_Row(trace_id, experiment, start_ns, said, stands))
+        return found
+
+    def _compare(self, row: _Row, other: _Row) -> int:
+        return self._behind(row.place, other.place) - self._behind(other.place, row.place)
 
 
 def _narrow(parts: Mapping[str, str]) -> dict[str, str]:

@@ -244,7 +244,12 @@ class Store:
             return client.raw_query(statement, parameters=dict(parameters or {}))
 
     def columns(
-        self, name: str, parameters: Mapping[str, Any], *, as_bytes: Collection[str]
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        parts: Mapping[str, str] | None = None,
+        *,
+        as_bytes: Collection[str],
     ) -> Sequence[Sequence[Any]]:
         """Run a query as `query` does, and return its columns, each a list; none without rows.
 
@@ -253,15 +258,17 @@ class Store:
         Args:
             name: Folder and file.
             parameters: As of `query`.
+            parts: Likewise.
             as_bytes: The columns, by name, that are bytes and not text.
         """
         self.settle()
+        text = sql.text("queries", name)
         formats: dict[str, str | dict[str, str]] = dict.fromkeys(as_bytes, "bytes")
         with self._reader() as client, translated():
             return client.query(
-                sql.text("queries", name),
+                sql.filled(text, parts) if parts else text,
                 parameters=dict(parameters),
-                query_formats={"DateTime64": "int"},
+                query_formats={"DateTime64": "int", "Tuple": "tuple"},
                 column_formats=formats,
                 column_oriented=True,
             ).result_columns

@@ -4,13 +4,13 @@
 -- sees once it has the trace. See traces/find for the places marked for conditions; `row_first`
 -- is what the rows are sorted by, which the engine does best by the table's own order; `row_ties`
 -- may ask for all that stand where the last one does. Where a few rows of this table are all that
--- is read, one thread takes less than several: `threads`.
+-- is read, one thread takes less than several: `threads`. Columns as they are, for the sake of time.
 
 SELECT
-    lower(hex(t.trace_id)) AS id,
-    t.experiment AS named,
-    toUnixTimestamp64Nano(t.start_time) AS root_start_ns,
-    (t.root.rank, t.root.name, t.root.service_name, t.root.version, t.root.environment, t.root.deployment_id, t.root.status_code) AS said,
+    t.trace_id AS trace_id,
+    t.experiment AS experiment,
+    t.start_time AS start_time,
+    t.root AS root,
     /*?row_place*/ tuple(toString(toUnixTimestamp64Nano(t.start_time))) /*row_place?*/ AS place
 FROM trace_roots AS t
 WHERE /*?row*/ 1 /*row?*/
