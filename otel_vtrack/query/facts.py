@@ -160,13 +160,14 @@ def from_spans(spans: Sequence[Span], root_span_id: bytes) -> Facts:
     asking = [root, *spans]
     answering = [root, *sorted(spans, key=_end, reverse=True)]
     own, resource = root.attributes, root.resource_attributes
+    known = {*own.names, *resource.names}
     return Facts(
         git_commit=root.git_commit,
         git_branch=root.git_branch,
         git_dirty=root.git_dirty,
         repository_url=root.repository_url,
-        source_name=_first_text(own, resource, _SOURCE_NAMES),
-        source_type=_first_text(own, resource, (_SOURCE_TYPE,)),
+        source_name=_first_text(own, resource, [name for name in _SOURCE_NAMES if name in known]),
+        source_type=_first_text(own, resource, [_SOURCE_TYPE]),
         pipeline_run=_text(resource, _PIPELINE_RUN),
         asked=_first_said(asking, _ASKED, _NUMBERED_ASKED),
         answered=_first_said(answering, _ANSWERED, _NUMBERED_ANSWERED),
@@ -274,9 +275,10 @@ def _text(attributes: Attributes, name: str) -> str:
 
 
 def _first_text(own: Attributes, resource: Attributes, names: Sequence[str]) -> str:
-    known = {*own.names, *resource.names}
-    texts = (_text(own, name) or _text(resource, name) for name in names if name in known)
-    return next((text for text in texts if text), "")
+    for name in names:
+        if text := _text(own, name) or _text(resource, name):
+            return text
+    return ""
 
 
 def _first_said(spans: Iterable[Span], names: Sequence[str], numbered: str) -> tuple[int, bytes]:

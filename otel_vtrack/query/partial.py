@@ -107,21 +107,25 @@ class Told(NamedTuple):
 
 def whole(trace_id: str, experiment: str, spans: Sequence[Told]) -> Whole:
     """Tell of a trace what its spans in an experiment do, of which there is one at least."""
+    roots, durations, edges, usages, bills, counts = zip(*spans, strict=True)
+    starts = [root.start_time_ns for root in roots]
+    latest = max(
+        start_ns + duration_ns if duration_ns > 0 else start_ns
+        for start_ns, duration_ns in zip(starts, durations, strict=True)
+    )
     return Whole(
         trace_id=trace_id,
         experiment=experiment,
-        start_time_ns=min(span.root.start_time_ns for span in spans),
-        end_time_ns=max(
-            min(span.root.start_time_ns + max(span.duration_ns, 0), _LATEST_NS) for span in spans
-        ),
-        root=min(span.root for span in spans),
-        session_id=max(span.root.session_id for span in spans),
-        user_id=max(span.root.user_id for span in spans),
-        edges={span.edge for span in spans},
+        start_time_ns=min(starts),
+        end_time_ns=min(latest, _LATEST_NS),
+        root=min(roots),
+        session_id=max([root.session_id for root in roots]),
+        user_id=max([root.user_id for root in roots]),
+        edges=set(edges),
         errors={span.edge >> 32 for span in spans if span.root.status_code == _FAILED},
-        usage={span.usage for span in spans if span.usage},
-        billing={span.bill for span in spans if span.bill},
-        adjusted_count=max(span.adjusted_count for span in spans),
+        usage={usage for usage in usages if usage},
+        billing={bill for bill in bills if bill},
+        adjusted_count=max(counts),
     )
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from google.protobuf.message import DecodeError
@@ -68,12 +68,12 @@ def _structure(kind: int, raw: bytes) -> anyvalue.Value:
 def _last_said(value: Any, roles: frozenset[str]) -> str:
     """Return the text of the last message by one of `roles`; empty when there is none."""
     for message in reversed(_messages(value)):
-        if isinstance(message, Mapping):
-            fields = cast("Mapping[str, Any]", message)
+        if isinstance(message, dict):
+            fields = cast("dict[str, Any]", message)
             # The answers of OpenAI's API hold the message one level down.
             inner = fields.get("message")
-            if isinstance(inner, Mapping):
-                fields = cast("Mapping[str, Any]", inner)
+            if isinstance(inner, dict):
+                fields = cast("dict[str, Any]", inner)
             if str(fields.get("role", fields.get("type", ""))).lower() in roles:
                 said = _text(fields.get("content", fields.get("parts")))
                 if said:
@@ -82,8 +82,8 @@ def _last_said(value: Any, roles: frozenset[str]) -> str:
 
 
 def _messages(value: Any) -> Sequence[Any]:
-    if isinstance(value, Mapping):
-        fields = cast("Mapping[str, Any]", value)
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
         for name in ("messages", "input", "choices", "output"):
             inner = fields.get(name)
             if isinstance(inner, list):
@@ -101,8 +101,8 @@ def _text(content: Any) -> str:
         for part in cast("list[Any]", content):
             if isinstance(part, str):
                 parts.append(part)
-            elif isinstance(part, Mapping):
-                fields = cast("Mapping[str, Any]", part)
+            elif isinstance(part, dict):
+                fields = cast("dict[str, Any]", part)
                 text = fields.get("text", fields.get("content"))
                 if isinstance(text, str):
                     parts.append(text)

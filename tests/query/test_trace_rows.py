@@ -5,11 +5,13 @@ spans that begin at once, roots that come late or not at all, and samples.
 """
 
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from otel_vtrack.query import facts, near, partial, trace_search
+from otel_vtrack.store import sql
 
 DAY_MS = 86_400_000
 FILTERS = [
@@ -121,6 +123,16 @@ def test_spans_near_by_tell_what_the_rows_of_traces_tell(world, monkeypatch):
     found = near.load(world, places, pool)
     assert {key: whole for key, (whole, _) in found.items()} == wanted
     assert {key: told for key, (_, told) in found.items()} == said
-    # And as well if there are too many spans.
-    monkeypatch.setattr(near, "_MOST_SPANS", 3)
+    # And as well if there are too many spans, or they are too large.
+    with monkeypatch.context() as patch:
+        patch.setattr(near, "_MOST_SPANS", 3)
+        assert near.load(world, places, pool) == found
+    text, asked = sql.text, []
+
+    def narrow(kind, name):
+        asked.append(name)
+        return re.sub("(?<=max_result_bytes = )[0-9]+", "1000", text(kind, name))
+
+    monkeypatch.setattr(sql, "text", narrow)
     assert near.load(world, places, pool) == found
+    assert asked[-2:] == ["traces/describe", "traces/root_facts"]
