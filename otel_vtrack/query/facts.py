@@ -35,15 +35,15 @@ _ANSWERED: Final = (
 _NUMBERED_ASKED: Final = "gen_ai.prompt."
 _NUMBERED_ANSWERED: Final = "gen_ai.completion."
 _NUMBERED_END: Final = ".content"
-_SOURCE_NAMES: Final = (
+SOURCE_NAMES: Final = (
     "mlflow.source.name",
     "process.command",
     "process.command_line",
     "process.executable.name",
     "process.executable.path",
 )
-_SOURCE_TYPE: Final = "mlflow.source.type"
-_PIPELINE_RUN: Final = "cicd.pipeline.run.id"
+SOURCE_TYPE: Final = "mlflow.source.type"
+PIPELINE_RUN: Final = "cicd.pipeline.run.id"
 _MINUTE_NS: Final = 60_000_000_000
 _MOST_MINUTES: Final = 240
 _EARLIEST_NS: Final = -(1 << 63)
@@ -166,9 +166,9 @@ def from_spans(spans: Sequence[Span], root_span_id: bytes) -> Facts:
         git_branch=root.git_branch,
         git_dirty=root.git_dirty,
         repository_url=root.repository_url,
-        source_name=_first_text(own, resource, [name for name in _SOURCE_NAMES if name in known]),
-        source_type=_first_text(own, resource, [_SOURCE_TYPE]),
-        pipeline_run=_text(resource, _PIPELINE_RUN),
+        source_name=_first_text(own, resource, [name for name in SOURCE_NAMES if name in known]),
+        source_type=_first_text(own, resource, [SOURCE_TYPE]),
+        pipeline_run=_text(resource, PIPELINE_RUN),
         asked=_first_said(asking, _ASKED, _NUMBERED_ASKED),
         answered=_first_said(answering, _ANSWERED, _NUMBERED_ANSWERED),
     )
@@ -260,7 +260,7 @@ def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:
         "root_span_ids": [trace.root.span_id.hex() for trace in traces],
         "asked_names": list(_ASKED),
         "answered_names": list(_ANSWERED),
-        "source_names": list(_SOURCE_NAMES),
+        "source_names": list(SOURCE_NAMES),
         "longest": LONGEST_SAID,
     }
 

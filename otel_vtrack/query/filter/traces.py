@@ -8,7 +8,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from otel_vtrack.query.facts import LONGEST_METADATA, RESOURCE_NAMES
+from otel_vtrack.query.facts import (
+    LONGEST_METADATA,
+    PIPELINE_RUN,
+    SOURCE_NAMES,
+    SOURCE_TYPE,
+)
 from otel_vtrack.query.filter import costs, sources, spans
 from otel_vtrack.query.filter.compiler import Compiler, Condition
 from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
@@ -189,11 +194,10 @@ def _source(names: Iterable[str]) -> str:
 
 
 # query.facts concludes the same of one trace.
-*_NAMES, _TYPE, _RUN = RESOURCE_NAMES
-_SOURCE_NAME: Final = _source(_NAMES)
+_SOURCE_NAME: Final = _source(SOURCE_NAMES)
 _SOURCE_TYPE: Final = (
-    f"multiIf({_source([_TYPE])} != '', {_source([_TYPE])},"
-    f" s.resource_attributes['{_RUN}'] != '', 'JOB', {_SOURCE_NAME} != '', 'LOCAL', '')"
+    f"multiIf({_source([SOURCE_TYPE])} != '', {_source([SOURCE_TYPE])},"
+    f" s.resource_attributes['{PIPELINE_RUN}'] != '', 'JOB', {_SOURCE_NAME} != '', 'LOCAL', '')"
 )
 _SOURCE: Final = {
     name: _of_root(_shown(Field(kind=Kind.TEXT, sql=sql, present=f"{sql} != ''")))
