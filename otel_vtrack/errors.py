@@ -5,6 +5,7 @@
     ├── WireError           bytes that are not the OTLP they claim to be
     ├── StoreError          the store cannot do what was asked
     │   ├── StoreUnavailable    for now: disk full, read-only, server away; try again
+    │   ├── ReadsTooMuch        more rows than the question lets the store read
     │   ├── StoreLocked         another process has the folder
     │   ├── SchemaDrift         an applied migration was edited
     │   └── SchemaTooNew        the folder was written by a newer release
@@ -35,6 +36,10 @@ class StoreError(VtrackError):
 
 class StoreUnavailable(StoreError):
     """The store cannot do it for now; the same call may succeed later."""
+
+
+class ReadsTooMuch(StoreError):
+    """More rows would have been read than the question allowed; none was."""
 
 
 class StoreLocked(StoreError):

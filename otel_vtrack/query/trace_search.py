@@ -1,13 +1,12 @@
 """Finds and counts traces by the search language."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import paging, priced, traces
+from otel_vtrack.query import paging, priced, rare, traces
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
 from otel_vtrack.query.filter.costs import WANTED
@@ -28,17 +27,12 @@ _WINDOWS: Final = (1_000, 32_000)
 """Among how many of the last traces a search through spans looks first, and then."""
 
 _LAST_MINUTE_NS: Final = ((1 << 32) - 60) * 1_000_000_000
-_LOOKED_THROUGH: Final = re.compile(
-    rf"s\.trace_id, s\.experiment FROM spans AS s WHERE (.*?) AND {re.escape(SPAN_BOUNDS)}",
-    re.DOTALL,
-)
 _CANDIDATES: Final = (
     "(cityHash64(p.trace_id), p.trace_id) IN"
     " (SELECT cityHash64(each.1), each.1 FROM (SELECT arrayJoin(looked.1) AS each))"
 )
 """Those that traces/find puts together."""
 
-_FEW_SPANS: Final = 1_500_000
 _ROWS: Final = (1, 8)
 """How many rows are read for each trace wanted: at first, and then, to go through them."""
 
@@ -156,7 +150,8 @@ def search(
     after = TRUE
     if page_token:
         after = compiled.order.after(paging.place(page_token, question), compiled.texts)
-    found = _Search(store, compiled, after, wanted + 1, table).find()
+    looked = rare.look(store, compiled, experiment)
+    found = _Search(store, looked, after, wanted + 1, table).find()
     infos = [each.info for each in found[:wanted] if each.info is not None]
     if len(found) <= wanted:
         return Page(infos, "")
@@ -178,6 +173,7 @@ def count(store: Store, *, experiment: str = "", text: str = "", table: Prices =
     compiled = compile_traces(
         text, experiment=experiment, priced=lambda: priced.models(store, table)
     )
+    compiled = rare.look(store, compiled, experiment).compiled
     [row] = store.query("traces/count", compiled.parameters, _counting(compiled))
     return int(row["trace_count"])
 
@@ -205,6 +201,7 @@ def histogram(
     compiled = compile_traces(
         text, experiment=experiment, priced=lambda: priced.models(store, table)
     )
+    compiled = rare.look(store, compiled, experiment).compiled
     rows = store.query(
         "traces/histogram", compiled.parameters | {"width": width_s}, _counting(compiled)
     )
@@ -243,10 +240,11 @@ class _Search:
     """One page to find, and to load."""
 
     def __init__(
-        self, store: Store, compiled: CompiledTraces, after: str, wanted: int, table: Prices
+        self, store: Store, looked: rare.Looked, after: str, wanted: int, table: Prices
     ) -> None:
+        compiled = looked.compiled
         self._store, self._compiled, self._table = store, compiled, table
-        self._wanted = wanted
+        self._looked, self._after, self._wanted = looked, after, wanted
         self._rows_of = _Rows(compiled, after)
         order = compiled.order
         self._parts = _parts(compiled) | {"after": after, "place": order.place, "order": order.sql}
@@ -255,7 +253,9 @@ class _Search:
 
     def find(self) -> "list[_Shown]":
         """Return as many as are wanted, or all there are."""
-        shown = self._among_the_last()
+        shown = self._few()
+        if shown is None:
+            shown = self._among_the_last()
         order, row = self._compiled.order, self._compiled.row
         if shown is None and order.on_row:
             shown = self._by_rows(row, self._parameters)
@@ -276,6 +276,26 @@ class _Search:
             [_Found(row["id"], row["named"], row["root_start_ns"], row["place"]) for row in rows]
         )
 
+    def _few(self) -> "list[_Shown] | None":
+        """Load the traces that are known to match, where these are not many.
+
+        Returns:
+            None if they are, or have to be sorted by what is not known of them.
+        """
+        only = self._looked.only
+        if only is None or len(only) > self._wanted or self._after != TRUE:
+            return None
+        if self._compiled.order.keys != TAIL:
+            return None
+        described = traces.describe(self._store, only, self._table)
+        shown: list[_Shown] = []
+        for place, trace in zip(only, described, strict=True):
+            if trace is not None:
+                key = (str(trace.root.start_time_ns), place.trace_id, place.experiment)
+                shown.append(_Shown(trace.info, key))
+        shown.sort(key=lambda each: (-int(each.place[0] or 0), *each.place[1:]))
+        return shown
+
     def _among_the_last(self) -> "list[_Shown] | None":
         """Find what matches among the last traces, looking through no spans but theirs.
 
@@ -285,7 +305,7 @@ class _Search:
         compiled = self._compiled
         if SPAN_BOUNDS not in compiled.row or compiled.order.keys[0] != TAIL[0]:
             return None
-        if not _reads_much(self._store, compiled):
+        if not self._looked.frequent:
             return None
         for candidates in _WINDOWS:
             looked = self._parameters | {"candidates": candidates}
@@ -475,19 +495,6 @@ def _look(
     # What lies behind the last candidate may have others before it.
     last = row["last_place"]
     return [each for each in found if not compiled.order.behind(each.place, last)], False
-
-
-def _reads_much(store: Store, compiled: CompiledTraces) -> bool:
-    """Whether more spans would be read than take no time: the index leaves too many."""
-    rows = [
-        row
-        for condition in _LOOKED_THROUGH.findall(compiled.row)
-        for row in store.select(
-            f"EXPLAIN ESTIMATE SELECT s.trace_id FROM spans AS s WHERE {condition}",  # noqa: S608
-            compiled.parameters,
-        )
-    ]
-    return not rows or sum(int(row["rows"]) for row in rows) > _FEW_SPANS
 
 
 def _window(

@@ -20,6 +20,7 @@ from typing_extensions import Self
 
 from otel_vtrack.errors import (
     InvalidArgument,
+    ReadsTooMuch,
     SettingsError,
     StoreError,
     StoreLocked,
@@ -63,6 +64,7 @@ _PASSING: Final = frozenset(
     }
 )
 _NO_PATTERN: Final = 427  # CANNOT_COMPILE_REGEXP
+_TOO_MANY_ROWS: Final = 158
 _UNBOUNDED: Final = frozenset({159, 160, 241, 307, 396})
 
 
@@ -431,6 +433,8 @@ def translated(*, asks: bool = True) -> Generator[None]:
                 f"the question is too large for the engine's limits ({_why(error)}):"
                 " narrow the time range or the filter"
             ) from error
+        if code == _TOO_MANY_ROWS:
+            raise ReadsTooMuch(f"the store was to read less: {_why(error)}") from error
         if code == _NO_PATTERN:
             raise InvalidArgument(
                 f"a pattern is no regular expression of RE2 ({_why(error)}): correct it"

@@ -1,0 +1,13 @@
+-- In which traces are spans that match, and in which minute? At most `most`, and none where more
+-- than `most_spans` would have to be read: known before any is, for the index says it.
+--
+-- Places marked `/*?name*/` take conditions of the search language.
+
+SELECT DISTINCT
+    lower(hex(s.trace_id)) AS id,
+    s.experiment AS named,
+    intDiv(toUnixTimestamp64Nano(s.start_time), 60000000000) * 60000000000 AS start_ns
+FROM spans AS s
+WHERE /*?where*/ 1 /*where?*/
+LIMIT {most:UInt64}
+SETTINGS max_execution_time = 20, max_memory_usage = 2000000000, max_rows_to_read = {most_spans:UInt64}, read_overflow_mode = 'throw';
