@@ -23,9 +23,10 @@ _MOST_SPANS: Final = 1_500_000
 _MOST_FOUND: Final = 2_000
 """What more spans match is not rare, whatever their number."""
 
+_OF_SPANS: Final = re.escape("(t.trace_id, t.experiment) IN (SELECT ")
 _LOOKED_THROUGH: Final = re.compile(
-    rf"{re.escape('(t.trace_id, t.experiment) IN (SELECT s.trace_id, s.experiment')}"
-    rf" FROM spans AS s WHERE (\(.*?\)) AND {re.escape(SPAN_BOUNDS)}\)",
+    rf"{_OF_SPANS}s\.trace_id, s\.experiment FROM spans AS s WHERE (\(.*?\)) AND"
+    rf" {re.escape(SPAN_BOUNDS)}\)",
     re.DOTALL,
 )
 

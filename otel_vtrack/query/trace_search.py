@@ -36,6 +36,11 @@ _CANDIDATES: Final = (
 _ROWS: Final = (1, 8)
 """How many rows are read for each trace wanted: at first, and then, to go through them."""
 
+_CHARGES: Final = "FROM trace_charges AS p"
+"""Where the costs of few traces are made of."""
+
+_MOST_COSTS: Final = 8
+
 _OF_SPANS: Final = "FROM spans AS s"
 _WHOLE_ROOT: Final = "t.root.span_id"
 """What `trace_roots` does not have."""
@@ -222,18 +227,41 @@ def _mixed(store: Store, column: str, experiment: str) -> bool:
 
 def _parts(compiled: CompiledTraces) -> dict[str, str]:
     parts = {"row": compiled.row, "whole": compiled.where}
-    # A set of all there are would only cost time.
-    return parts | {"some": TRUE} if compiled.row == TRUE else parts
+    if compiled.row == TRUE:
+        return parts | {"some": TRUE}  # A set of all there are would only cost time.
+    if _WHOLE_ROOT in compiled.row:
+        return parts | {"table": "traces", "row_of_roots": compiled.row}
+    return parts | {"row_of_roots": _narrow({"row": compiled.row})["row"]}
 
 
 def _counting(compiled: CompiledTraces) -> dict[str, str]:
     """Return what counts take: where the root decides, no more of traces than that."""
     parts = _parts(compiled)
     if not compiled.of_root or SPAN_BOUNDS in compiled.row or _WHOLE_ROOT in compiled.row:
-        return _priced(compiled, parts)
-    parts |= {"row_of_roots": _narrow({"row": compiled.row})["row"]}
-    heads = sql.filled(sql.text("queries", "traces/heads"), parts).strip().removesuffix(";")
-    return {"from": f"({heads}) AS t", "some": TRUE, "whole": "t.holds"}
+        return _of_many(parts)
+    return {"from": f"({_part('traces/heads', parts)}) AS t", "whole": "t.holds"}
+
+
+def _of_many(parts: Mapping[str, str]) -> dict[str, str]:
+    """Let parts of a query tell very many traces, and what these cost: all that may match."""
+    merged = {"merged": f"({_part('traces/merged', parts)})"}
+    charges = f"FROM ({_part('traces/charges', merged)}) AS p"
+    told = dict(parts)
+    for name, part in parts.items():
+        # Beyond, the statement would be longer than the engine takes.
+        if part.count(WANTED) <= _MOST_COSTS:
+            told[name] = part.replace(_CHARGES, charges)
+    wanted = parts.get("some") or (
+        f"p.trace_id IN (SELECT t.trace_id FROM {parts.get('table', 'trace_roots')} AS t"  # noqa: S608
+        f" WHERE {parts['row_of_roots']})"
+    )
+    told = {name: part.replace(WANTED, wanted) for name, part in told.items()}
+    return told | {"from": f"({_part('traces/wholes', merged)}) AS t"}
+
+
+def _part(name: str, parts: Mapping[str, str]) -> str:
+    """Return a query that is a part of another."""
+    return sql.filled(sql.text("queries", name), parts).strip().removesuffix(";")
 
 
 class _Search:
@@ -270,7 +298,7 @@ class _Search:
                         shown = self._shown(found)
         if shown is not None:
             return shown
-        parts = _priced(self._compiled, self._parts | {"joins": order.joins})
+        parts = _of_many(self._parts | {"joins": order.joins})
         rows = self._store.query("traces/sort", self._parameters, parts)
         return self._shown(
             [_Found(row["id"], row["named"], row["root_start_ns"], row["place"]) for row in rows]
@@ -406,14 +434,6 @@ def _said(root: Root) -> tuple[int | str, ...]:
     """What a row of `trace_roots` says of a root."""
     texts = (root.name, root.service_name, root.version, root.environment, root.deployment_id)
     return (root.rank, *(as_text(text) for text in texts), root.status_code)
-
-
-def _priced(compiled: CompiledTraces, parts: dict[str, str]) -> dict[str, str]:
-    """Say in parts of a query of which traces the cost is asked for: of those that may match."""
-    wanted = TRUE
-    if compiled.row != TRUE:
-        wanted = f"p.trace_id IN (SELECT t.trace_id FROM traces AS t WHERE {compiled.row})"  # noqa: S608
-    return {name: part.replace(WANTED, wanted) for name, part in parts.items()}
 
 
 class _Rows:

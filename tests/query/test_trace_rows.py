@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from otel_vtrack.query import facts, near, partial, trace_search
+from otel_vtrack.query import facts, near, partial, rare, trace_search
 from otel_vtrack.store import sql
 
 DAY_MS = 86_400_000
@@ -23,6 +23,7 @@ FILTERS = [
     "NOT (name = 'n1' OR service_name = 'b')",
     "timestamp > '2026-09-21T14:13:21Z'",
     "version = '2' AND span.attributes.input.value = 'asked 3'",
+    "version = '1' AND total_tokens > 4",
 ]
 ORDERS = [[], ["name DESC", "timestamp ASC"]]
 
@@ -85,6 +86,11 @@ def pages(store, text, keys):
             return found
 
 
+def grouped(row, whole):
+    """Put all traces together by the view."""
+    return {"whole": f"({row}) AND ({whole})"}
+
+
 def answers(store):
     listed = {(text, *keys): pages(store, text, keys) for text in FILTERS for keys in ORDERS}
     counted = {
@@ -101,7 +107,13 @@ def test_rows_tell_what_whole_traces_tell(world, monkeypatch):
             # By all traces, put together and sorted.
             patch.setattr(trace_search._Search, "_by_rows", lambda *_: None)
             patch.setattr(trace_search, "_look", lambda *_: ([], False))
-            patch.setattr(trace_search, "_counting", trace_search._parts)
+            patch.setattr(trace_search, "_counting", lambda found: grouped(found.row, found.where))
+            patch.setattr(
+                trace_search,
+                "_of_many",
+                lambda parts: parts | grouped(parts["row"], parts["whole"]),
+            )
+            patch.setattr(rare, "look", lambda _store, compiled, _experiment: rare.Looked(compiled))
             return answers(world)
 
     wanted = slowly()

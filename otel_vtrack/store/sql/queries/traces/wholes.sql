@@ -1,0 +1,86 @@
+-- What are traces as a whole? As the view `whole_traces` tells it, for very many of them.
+--
+-- `merged` has a row each: traces/merged. Layer upon layer, since the engine would otherwise write each
+-- expression out wherever its name is used; for the same reason whatever takes this as a part sets
+-- query_plan_merge_expressions = 0.
+
+SELECT
+    trace_id,
+    experiment,
+    root,
+    start_time,
+    end_time,
+    greatest(toUnixTimestamp64Nano(end_time) - toUnixTimestamp64Nano(start_time), 0) AS duration_ns,
+    if(root.session_id != '', root.session_id, of_any.1) AS session_id,
+    if(root.user_id != '', root.user_id, of_any.2) AS user_id,
+    length(edges) AS span_count,
+    length(errors) AS error_count,
+    if(empty(reported), NULL, arraySum(u -> u.2, counted)) AS input_tokens,
+    if(empty(reported), NULL, arraySum(u -> u.3, counted)) AS output_tokens,
+    if(empty(reported), NULL, arraySum(u -> u.4, counted)) AS total_tokens,
+    arraySum(b -> b.4, billed) AS cache_read_input_tokens,
+    arraySum(b -> b.5, billed) AS cache_creation_input_tokens,
+    adjusted_count
+FROM
+(
+    SELECT *, arrayFilter(b -> has(counted.1, b.1), billing) AS billed
+    FROM
+    (
+        -- One that runs in a circle counts.
+        SELECT *, arrayFilter(
+            u -> NOT nested OR walked[indexOf(ids, u.1)].1 != 0 OR NOT walked[indexOf(ids, u.1)].2,
+            reported) AS counted
+        FROM
+        (
+            -- Where the walk up has come to, and whether it met one that reports; strides double.
+            SELECT *, arrayFold(
+                (at, stride) -> arrayMap(x -> (at[x.1].1, x.2 OR at[x.1].2), at),
+                range(if(nested, toUInt8(ceil(log2(length(ids) + 1))) + 1, 0)),
+                arrayMap(parent -> (toUInt64(parent), reporting[parent]), parents)) AS walked
+            FROM
+            (
+                SELECT
+                    *,
+                    -- Where the parent is, 0 if it is missing or the span itself.
+                    arrayMap(
+                        edge -> if(bitAnd(edge, 0xFFFFFFFF) IN (0, bitShiftRight(edge, 32)), 0, indexOf(ids, bitAnd(edge, 0xFFFFFFFF))),
+                        spans_up) AS parents,
+                    arrayMap(id -> has(reported.1, id), ids) AS reporting
+                FROM
+                (
+                    SELECT *, arrayMap(edge -> bitShiftRight(edge, 32), spans_up) AS ids
+                    FROM
+                    (
+                        -- Of each span the edge with the greatest parent, as query.tokens takes it.
+                        SELECT *, arrayFilter(
+                            (edge, before) -> bitShiftRight(edge, 32) != bitShiftRight(before, 32),
+                            every_edge,
+                            arrayPopBack(arrayPushFront(every_edge, bitXor(every_edge[1], bitShiftLeft(1::UInt64, 32))))) AS spans_up
+                        FROM
+                        (
+                            SELECT *, if(nested, arrayReverseSort(edges), []) AS every_edge
+                            FROM
+                            (
+                                SELECT
+                                    p.trace_id AS trace_id,
+                                    p.experiment AS experiment,
+                                    p.root AS root,
+                                    p.start_time AS start_time,
+                                    p.end_time AS end_time,
+                                    (p.session_id, p.user_id) AS of_any,
+                                    p.edges AS edges,
+                                    p.errors AS errors,
+                                    p.usage AS reported,
+                                    p.billing AS billing,
+                                    p.adjusted_count AS adjusted_count,
+                                    -- Most have none that reports right below another: then nobody asks what is above what.
+                                    length(p.usage) > 1 AND hasAny(arrayMap(edge -> toUInt32(bitAnd(edge, 0xFFFFFFFF)), p.edges), p.usage.1) AS nested
+                                FROM /*?merged*/ traces /*merged?*/ AS p
+                            )
+                        )
+                    )
+                )
+            )
+        )
+    )
+);
