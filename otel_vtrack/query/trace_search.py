@@ -40,6 +40,7 @@ _CHARGES: Final = "FROM trace_charges AS p"
 """Where the costs of few traces are made of."""
 
 _MOST_COSTS: Final = 8
+"""How often a part may ask for costs of very many traces: each time is a long text."""
 
 _OF_SPANS: Final = "FROM spans AS s"
 _WHOLE_ROOT: Final = "t.root.span_id"
@@ -248,7 +249,7 @@ def _of_many(parts: Mapping[str, str]) -> dict[str, str]:
     charges = f"FROM ({_part('traces/charges', merged)}) AS p"
     told = dict(parts)
     for name, part in parts.items():
-        # Beyond, the statement would be longer than the engine takes.
+        # Beyond, the statement would be longer than the engine takes: then they are grouped.
         if part.count(WANTED) <= _MOST_COSTS:
             told[name] = part.replace(_CHARGES, charges)
     wanted = parts.get("some") or (
