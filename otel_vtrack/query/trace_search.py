@@ -39,7 +39,7 @@ _ROWS: Final = (1, 8)
 _CHARGES: Final = "FROM trace_charges AS p"
 """Where the costs of few traces are made of."""
 
-_MOST_COSTS: Final = 8
+_MOST_COSTS: Final = 3
 """How often a part may ask for costs of very many traces: each time is a long text."""
 
 _OF_SPANS: Final = "FROM spans AS s"
