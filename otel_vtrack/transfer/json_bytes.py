@@ -113,11 +113,13 @@ def _pairs_of(tag: bytes) -> _Encode:
     def encode(value: Any) -> bytes:
         if type(value) is not list:
             raise ValueError("no array")
-        pairs = cast("list[Any]", value)
-        try:
-            raw = [look_up(pair) or _pair(pair) for pair in pairs]
-        except TypeError:  # what has an array inside cannot be looked up
-            raw = [_pair(pair) for pair in pairs]
+        raw: list[bytes] = []
+        append = raw.append
+        for pair in cast("list[Any]", value):
+            try:
+                append(look_up(pair) or _pair(pair))
+            except TypeError:  # noqa: PERF203 - what has an array inside cannot be looked up
+                append(_pair(pair))
         return tag + tag.join(raw) if raw else b""
 
     return encode
