@@ -7,7 +7,7 @@ import click
 
 from otel_vtrack.cli import connection, show
 from otel_vtrack.cli.show import Shown
-from otel_vtrack.client import UNSET
+from otel_vtrack.client import UNSET, values
 from otel_vtrack.v1 import assessments_pb2
 
 _TYPES: Final = ("feedback", "expectation")
@@ -36,13 +36,17 @@ class Value(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it."""
-        del param, ctx
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value, parse_constant=_not_json)
+            read = json.loads(value, parse_constant=_not_json)
         except ValueError:
             return value
+        try:
+            values.to_value(read)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return read
 
 
 def _not_json(text: str) -> Any:

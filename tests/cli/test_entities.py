@@ -230,6 +230,9 @@ def test_an_assessment_has_a_value_or_an_error(answer, run, send, trace_id):
     assert failed["error"]["error_code"] == "Timeout"
     assert "value" not in failed
     assert run("feedback", trace_id(), "a").exit_code == 2
+    # What no double is would become another number.
+    refused = run("feedback", trace_id(), "a", "[9007199254740993]")
+    assert (refused.exit_code, "give it as a text" in refused.output) == (2, True)
     assert run("feedback", trace_id(), "a", "1", "--error", "x").exit_code == 2
     assert run("feedback", trace_id(9), "a", "1").exit_code == 1
 
