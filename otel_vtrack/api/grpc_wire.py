@@ -4,9 +4,11 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError, Message
 
 from otel_vtrack.api.service import Backend, Method, Service
 from otel_vtrack.api.status import status_of
+from otel_vtrack.errors import InvalidArgument
 
 
 def add_services(
@@ -20,7 +22,6 @@ def add_services(
         handlers = {
             method.path.rpartition("/")[2]: grpc.unary_unary_rpc_method_handler(
                 _answers(method, backend),
-                request_deserializer=method.request.FromString,
                 response_serializer=method.response.SerializeToString,
             )
             for method in service.methods
@@ -31,16 +32,27 @@ def add_services(
 
 def _answers(method: Method, backend: Backend) -> Any:
     # A plain function and not a coroutine, since the store blocks: the server runs it in a thread.
-    def answer(request: Any, context: Any) -> Any:
+    def answer(payload: bytes, context: Any) -> Any:
         left = context.time_remaining()
         if left is not None and left <= 0:
             # Nobody waits any more: it stood in the queue for too long.
             code = grpc.StatusCode.DEADLINE_EXCEEDED
             context.abort(code, "the server was too busy to begin in time; ask again later")
         try:
-            return method.handler(backend, request)
+            return method.handler(backend, _read(method, payload))
         except Exception as error:
             context.abort(*status_of(error))
             raise
 
     return answer
+
+
+def _read(method: Method, payload: bytes) -> Message:
+    # Here, for what gRPC's own deserializer fails at is answered as an unknown error.
+    try:
+        return method.request.FromString(payload)
+    except DecodeError:
+        name = method.request.DESCRIPTOR.full_name
+        raise InvalidArgument(
+            f"the bytes are no {name}: send what a protobuf encoder made"
+        ) from None

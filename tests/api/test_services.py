@@ -185,3 +185,11 @@ def test_the_client_needs_nothing_of_the_server():
     ours = {"store", "query", "analysis", "api", "ingest", "cli"}
     assert not server & set(loaded)
     assert not {f"otel_vtrack.{name}" for name in ours} & set(loaded)
+
+
+@pytest.mark.parametrize("payload", [b"garbage", b"\x0a\x05ab", b"\x12\x01\xff"])
+def test_bytes_that_are_no_request_are_refused(target, payload):
+    with grpc.insecure_channel(target) as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary("/otel_vtrack.v1.TraceService/SearchTraces")(payload, timeout=30)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "no otel_vtrack.v1.SearchTracesRequest" in refused.value.details()
