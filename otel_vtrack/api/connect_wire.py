@@ -31,6 +31,8 @@ PROTOBUF: Final = "application/proto"
 
 _BODY_SECONDS: Final = 60.0
 _VALUES: Final = frozenset(f"google.protobuf.{name}" for name in ("Value", "ListValue", "Struct"))
+# How protobuf's parser begins when it failed inside, with an error of Python.
+_UNFORESEEN: Final = "Failed to parse JSON: "
 _HTTP_STATUS: Final = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -121,11 +123,13 @@ def _read(kind: type[Message], media_type: str, payload: bytes) -> Message:
         if media_type == PROTOBUF:
             message.ParseFromString(payload)
         else:
-            text = payload.decode() or "{}"
+            text = _object(payload.decode())
             json_format.Parse(text, message)
             _check_numbers(cast("Descriptor", kind.DESCRIPTOR), json.loads(text))
     except (json_format.ParseError, DecodeError, UnicodeDecodeError, RecursionError) as error:
         said = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        if said.startswith(_UNFORESEEN):
+            said = "a key or value of it is no text, or of the wrong type"
         raise InvalidArgument(
             f"the body is no {kind.DESCRIPTOR.full_name} in {media_type}: {said}"
         ) from None
@@ -159,6 +163,13 @@ def _check_doubles(content: Any) -> None:
             f"{str(content)[:40]} has more digits than a number in a value, a double, holds: give"
             " it as a text"
         )
+
+
+def _object(text: str) -> str:
+    # The parser of protobuf takes a list for an empty object, and fails at numbers.
+    if text and not text.lstrip().startswith("{"):
+        raise json_format.ParseError("expected an object")
+    return text or "{}"
 
 
 def _write(message: Message, media_type: str) -> bytes:

@@ -109,6 +109,14 @@ def test_an_error_is_json_with_the_code_of_grpc(post, refused):
     assert len(said["message"]) <= 1000
 
 
+@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"\\ud800"', b'{"\\ud800": 1}'])
+def test_json_that_is_no_such_object_is_refused_in_plain_words(post, body):
+    status, answer, _ = post(SEARCH, body)
+    said = json.loads(answer)["message"]
+    assert (status, "Error" in said) == (400, False)
+    assert "the body is no otel_vtrack.v1.SearchTracesRequest" in said
+
+
 def test_an_error_is_json_also_for_who_sent_protobuf(post):
     _, answer, headers = post(GET, b"", "application/proto")
     assert headers["content-type"] == "application/json"
