@@ -7,16 +7,20 @@ and the views of `sql/mapping/` fill the tables from there.
 import queue
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_vtrack.errors import SettingsError, WireError
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+
+from otel_vtrack.errors import SettingsError, StoreError, StoreUnavailable, WireError
 from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store, translated
-from otel_vtrack.wire import framing
+from otel_vtrack.wire import framing, plain
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 Durability = Literal["process", "fsync"]
 
+_MESSAGES: Final = {"ResourceSpans": ResourceSpans, "ResourceLogs": ResourceLogs}
 # How ResourceSpans and ResourceLogs lie in a request: field 1, length-delimited.
 _ROW_TAG: Final = 0x0A
 # How every name ends that begins an evaluation; see mapping/assessments_from_otlp.sql.
@@ -80,9 +84,20 @@ class Writer:
         self._write("otlp_logs_inbox", "ResourceLogs", payload)
 
     def _write(self, inbox: str, message: str, payload: bytes) -> None:
-        rows = delimited(payload)
-        if not rows:
+        if not (rows := delimited(payload)):
             return
+        try:
+            self._insert(inbox, message, rows)
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            # The engine reads less than protobuf's parsers do, which have found it in order.
+            anew = plain.encoded_anew(payload, _MESSAGES[message])
+            if anew == payload:
+                raise
+            self._insert(inbox, message, delimited(anew))
+
+    def _insert(self, inbox: str, message: str, rows: bytes) -> None:
         settings = self._settings | self._schema
         if self._embedded:
             settings["format_schema"] = f"{settings['format_schema']}:{message}"

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from otel_vtrack.query import export
+from otel_vtrack.wire import framing, validate
 
 # Fields which OTLP has for profiles alone: a receiver of traces takes them as absent.
 PROFILES_ONLY = {"AnyValue.string_value_strindex", "KeyValue.key_strindex"}
@@ -330,6 +331,51 @@ def test_resources_scopes_and_spans_stay_apart_when_many_come_at_once(back, otlp
 def test_a_hundred_thousand_attributes_on_a_span_come_back(back, otlp):
     sent = otlp.request(otlp.span(attributes={f"key.{n}": n for n in range(100_000)}))
     assert back(sent) == sealed(sent)
+
+
+# What encoders seldom write, and parsers read
+
+ODD = {
+    # Field 1, string_value, before or after the int_value that is there: the last one counts.
+    "a value of two kinds": (b"\x0a\x01x", b""),
+    "a value of two kinds, turned": (b"", b"\x0a\x01x"),
+    "a kind of another wire type": (b"", b"\x25\x00\x00\x00\x00"),
+    "an unknown group": (b"", b"\x9b\x06\x08\x01\x9c\x06"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_what_a_parser_reads_is_kept_however_it_was_written(store, writer, otlp, *, signal, odd):
+    value = AnyValue(int_value=7).SerializeToString()
+    before, after = ODD[odd]
+    pair = framing.length_delimited(1, b"k") + framing.length_delimited(2, before + value + after)
+    neighbours = []
+    for number in (1, 2):
+        if signal == "traces":
+            request = otlp.request(otlp.span(number, trace=number))
+            inner = request.resource_spans[0].scope_spans[0].spans[0]
+        else:
+            request = otlp.logs(otlp.record(time_unix_nano=otlp.T0 + number))
+            inner = request.resource_logs[0].scope_logs[0].log_records[0]
+        neighbours.append((request, inner))
+    (request, inner), (good, _) = neighbours
+    attributes = {"traces": 9, "logs": 6}[signal]
+    item = inner.SerializeToString() + framing.length_delimited(attributes, pair)
+    odd_request = framing.with_experiment(
+        framing.length_delimited(1, framing.length_delimited(2, framing.length_delimited(2, item))),
+        "mine",
+    )
+    check = getattr(validate, signal)
+    payload = odd_request + good.SerializeToString()
+    assert check(payload).payload[-20:] == payload[-20:]
+    getattr(writer, f"write_{signal}")(payload)
+    table = {"traces": "spans", "logs": "log_records"}[signal]
+    rows = store.select(f"SELECT experiment, attributes FROM {table} ORDER BY experiment = 'mine'")
+    expected = inner.FromString(item).attributes[-1].value
+    text = expected.string_value or str(expected.int_value)
+    assert [row["attributes"].get("k") for row in rows] == [None, text]
+    assert rows[1]["experiment"] == "mine"
 
 
 # Anything

@@ -1,0 +1,49 @@
+"""Requests encoded anew, for readers that know only how encoders usually write them.
+
+Protobuf lets the last of several members of a oneof count, and those of a field that occurs twice
+be merged; it takes a field of another wire type, or a group, for an unknown one. The engine's
+reader does none of it. See https://protobuf.dev/programming-guides/encoding/, "Last One Wins".
+"""
+
+from typing import Final
+
+from google.protobuf.message import DecodeError, Message
+
+from otel_vtrack.errors import WireError
+from otel_vtrack.wire import framing
+
+# Field 1, length-delimited.
+_GROUP: Final = (1, 2)
+
+
+def encoded_anew(payload: bytes, kind: type[Message]) -> bytes:
+    """Return requests as an encoder writes them: each field once, and none that is unknown.
+
+    Our private fields stay.
+
+    Args:
+        payload: One or more requests to export, one after the other.
+        kind: ResourceSpans or ResourceLogs.
+
+    Raises:
+        WireError: They are none.
+    """
+    return b"".join(
+        framing.length_delimited(number, _group(payload[value:end], kind))
+        for number, wire_type, _, value, end in framing.fields(payload)
+        if (number, wire_type) == _GROUP
+    )
+
+
+def _group(raw: bytes, kind: type[Message]) -> bytes:
+    try:
+        group = kind.FromString(raw)
+    except DecodeError:
+        raise WireError("the bytes are no OTLP: send what its encoder made") from None
+    group.DiscardUnknownFields()
+    marks = (
+        raw[start:end]
+        for number, _, start, _, end in framing.fields(raw)
+        if number in framing.PRIVATE_FIELDS
+    )
+    return b"".join((group.SerializeToString(), *marks))
