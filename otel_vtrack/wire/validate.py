@@ -14,10 +14,12 @@ from google.protobuf import message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 from otel_vtrack.errors import WireError
-from otel_vtrack.wire import folded, framing
+from otel_vtrack.wire import folded, framing, plain
 from otel_vtrack.wire.signals import LOGS, METRICS, TRACES, Signal
 
 _NO_TRACE: Final = bytes(16)
@@ -35,18 +37,33 @@ _FIRST_LIKELY_TIME: Final = 946_684_800 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A signal's way from a request to its items: fields, and the message that has the last."""
+    """A signal's way from a request to its items.
+
+    Attributes:
+        request: Its descriptor.
+        fields: On the way.
+        last: The message that has the last of them.
+        group: The message class of the first.
+    """
 
     request: Any
     fields: tuple[str, str, str]
     last: str
+    group: type[message.Message]
 
 
 _KINDS: Final = {
-    TRACES.name: _Kind(folded.TRACES, ("resource_spans", "scope_spans", "spans"), "ScopeSpans"),
-    LOGS.name: _Kind(folded.LOGS, ("resource_logs", "scope_logs", "log_records"), "ScopeLogs"),
+    TRACES.name: _Kind(
+        folded.TRACES, ("resource_spans", "scope_spans", "spans"), "ScopeSpans", ResourceSpans
+    ),
+    LOGS.name: _Kind(
+        folded.LOGS, ("resource_logs", "scope_logs", "log_records"), "ScopeLogs", ResourceLogs
+    ),
     METRICS.name: _Kind(
-        folded.METRICS, ("resource_metrics", "scope_metrics", "metrics"), "ScopeMetrics"
+        folded.METRICS,
+        ("resource_metrics", "scope_metrics", "metrics"),
+        "ScopeMetrics",
+        ResourceMetrics,
     ),
 }
 
@@ -58,6 +75,8 @@ _EARLY: Final = (
     "spans that start before the year 2000, or have no start, are stored as they are; OTLP's "
     "times are nanoseconds since 1970"
 )
+# Of protobuf, as the tag of a field has it.
+_GROUP: Final = 3
 _LATE: Final = "a time lies beyond 2262-04-11, as no count of nanoseconds since 1970 may"
 
 
@@ -100,7 +119,9 @@ def traces(payload: bytes) -> Checked:
     starts = list(span.start_time_unix_nano)
     if items and (len(starts) < items or min(starts) < _FIRST_LIKELY_TIME):
         warning = f"{warning} {_EARLY}" if warning else _EARLY
-    payload = _without_private_field(payload, group)
+    payload = _without_what_is_misread(payload, request, TRACES.name)
+    if items < max(len(starts), len(span.end_time_unix_nano)):
+        payload = plain.encoded_anew(payload, ResourceSpans)
     if not items or (
         # No encoder writes an id twice into a span, so equal counts mean that each has one. By
         # hand a span without ids can be hidden behind one with two; it is stored as it is.
@@ -133,7 +154,9 @@ def logs(payload: bytes) -> Checked:
     record = scope.log_records
     items = _count(payload, LOGS.name)
     warning = _warning(group.resource, scope.scope, record, body=record.body)
-    payload = _without_private_field(payload, group)
+    payload = _without_what_is_misread(payload, request, LOGS.name)
+    if items < max(len(record.time_unix_nano), len(record.observed_time_unix_nano)):
+        payload = plain.encoded_anew(payload, ResourceLogs)
     if (
         {0, 16}.issuperset(map(len, record.trace_id))
         and _PARENT_LENGTHS.issuperset(map(len, record.span_id))
@@ -205,10 +228,34 @@ def _parsed(payload: bytes, signal: str) -> Any:
     raise WireError(f"a text of this {name} is not UTF-8; encode text as UTF-8 or send bytes_value")
 
 
-def _without_private_field(payload: bytes, group: Any) -> bytes:
+def _without_what_is_misread(payload: bytes, request: Any, signal: str) -> bytes:
+    """Take out fields of ours, and those that the engine would take for others.
+
+    Args:
+        payload: What is to be stored.
+        request: The same, folded; its unknown fields are dropped, which is the fastest way to see
+            whether there are any.
+        signal: Its name.
+    """
+    size = request.ByteSize()
+    request.DiscardUnknownFields()
+    if request.ByteSize() == size:
+        return payload
+    request = _whole(signal)(payload)
+    kind = _KINDS[signal]
+    group = getattr(request, kind.fields[0])
     if any(field.field_number in framing.PRIVATE_FIELDS for field in UnknownFieldSet(group)):
-        return framing.with_experiment(payload, "")
-    return payload
+        payload = framing.with_experiment(payload, "")
+    return plain.encoded_anew(payload, kind.group) if _is_misread(request) else payload
+
+
+def _is_misread(folded: Any) -> bool:
+    """Say whether unknown fields, which the engine skips, have a known number or are groups."""
+    known = folded.DESCRIPTOR.fields_by_number
+    return any(
+        field.wire_type == _GROUP or field.field_number in known
+        for field in UnknownFieldSet(folded)
+    ) or any(_is_misread(value) for field, value in folded.ListFields() if field.message_type)
 
 
 def _warning(*owners: Any, body: Any = None) -> str:
@@ -259,7 +306,8 @@ def _without_bad_spans(payload: bytes, warning: str) -> Checked:
             items += len(spans)
     rejected = sum(faults.values())
     if not rejected:
-        return Checked(payload, items, 0, warning)
+        # A field was there twice; now it is there once.
+        return Checked(request.SerializeToString(), items, 0, warning)
     reasons = "; ".join(f"{count} because {fault}" for fault, count in sorted(faults.items()))
     said = (
         f"{rejected} of {rejected + items} spans were rejected: {reasons}. The others are "

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.errors import WireError
-from otel_vtrack.wire import validate
+from otel_vtrack.wire import framing, validate
 from otel_vtrack.wire.signals import SIGNALS
 
 LAST_TIME = 2**63 - 1
@@ -128,6 +130,37 @@ def test_what_a_rejection_leaves_keeps_unknown_fields():
     checked = validate.traces(request.SerializeToString())
     assert checked.rejected == 1
     assert b"\xa2\x06\x03new" in checked.payload
+
+
+# Behind a whole message; its parsers take each for an unknown field, and the engine does not.
+MISREAD = {
+    "a name that is a number": (b"\x28\x05", b""),
+    "a start of the wrong length": (b"\x3d\x01\x02\x03\x04", b""),
+    "a list where there is none": (b"\x3a\x08" + bytes(8), b""),
+    "a group": (b"\x9b\x06\x08\x01\x9c\x06", b""),
+    "a key that is a number": (b"", b"\x09" + bytes(8)),
+}
+
+
+@pytest.mark.parametrize("what", MISREAD)
+def test_what_the_engine_would_misread_is_taken_out(what):
+    of_span, of_pair = MISREAD[what]
+    span = Span(**GOOD).SerializeToString()
+    pair = KeyValue(key="k", value=AnyValue(int_value=1)).SerializeToString()
+    span += framing.length_delimited(9, pair + of_pair) + of_span
+    group = framing.length_delimited(2, framing.length_delimited(2, span))
+    payload = framing.length_delimited(1, group + framing.length_delimited(1001, b"spoofed"))
+    wanted = ExportTraceServiceRequest.FromString(payload)
+    wanted.DiscardUnknownFields()
+    checked = validate.traces(payload)
+    assert (checked.payload, checked.rejected) == (wanted.SerializeToString(), 0)
+
+
+def test_a_field_of_a_newer_otlp_is_left_where_it_is():
+    request = request_of([[GOOD]])
+    request.resource_spans[0].scope_spans[0].spans[0].MergeFromString(b"\xa2\x06\x03new")
+    payload = request.SerializeToString()
+    assert validate.traces(payload).payload is payload
 
 
 @pytest.mark.parametrize(
