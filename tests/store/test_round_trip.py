@@ -2,13 +2,10 @@
 
 import itertools
 import math
-import struct
 
 import pytest
 from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -376,96 +373,3 @@ def test_what_a_parser_reads_is_kept_however_it_was_written(store, writer, otlp,
     text = expected.string_value or str(expected.int_value)
     assert [row["attributes"].get("k") for row in rows] == [None, text]
     assert rows[1]["experiment"] == "mine"
-
-
-# Anything
-
-_names = st.sampled_from(["service.name", "user.id", "", "k"]) | st.text(max_size=8)
-
-
-def _values():
-    leaves = st.one_of(
-        st.just(AnyValue()),
-        st.text(max_size=20).map(lambda text: AnyValue(string_value=text)),
-        st.booleans().map(lambda truth: AnyValue(bool_value=truth)),
-        st.integers(-(2**63), 2**63 - 1).map(lambda number: AnyValue(int_value=number)),
-        st.floats().map(lambda number: AnyValue(double_value=one_nan(number))),
-        st.binary(max_size=20).map(lambda data: AnyValue(bytes_value=data)),
-    )
-    return st.recursive(
-        leaves,
-        lambda inner: st.one_of(
-            st.lists(inner, max_size=4).map(lambda items: array(*items)),
-            st.lists(st.tuples(_names, inner), max_size=4).map(lambda pairs: kvlist(*pairs)),
-        ),
-        max_leaves=6,
-    )
-
-
-def one_nan(number):
-    """Text keeps that it is no number, and not which of the many bit patterns said so."""
-    return math.nan if math.isnan(number) else number
-
-
-_pairs = st.lists(
-    st.builds(lambda key, value: KeyValue(key=key, value=value), _names, _values()), max_size=4
-)
-_counts = st.integers(0, 2**32 - 1)
-_times = st.integers(0, 2**64 - 1) | st.integers(1_700_000_000 * 10**9, 1_900_000_000 * 10**9)
-_texts = st.text(max_size=12)
-
-
-@st.composite
-def requests(draw):
-    """Whole requests: any values, in any nesting, of one trace."""
-    sent = ExportTraceServiceRequest()
-    numbers = draw(st.sets(st.integers(1, 2**64 - 1), min_size=1, max_size=6))
-    for number in sorted(numbers):
-        if not sent.resource_spans or draw(st.booleans()):
-            group = sent.resource_spans.add(schema_url=draw(_texts))
-            group.resource.attributes.extend(draw(_pairs))
-            group.resource.dropped_attributes_count = draw(_counts)
-            for _ in range(draw(st.integers(0, 2))):
-                group.resource.entity_refs.add(type=draw(_texts), id_keys=draw(st.lists(_texts)))
-        if not group.scope_spans or draw(st.booleans()):
-            scoped = group.scope_spans.add(schema_url=draw(_texts))
-            scoped.scope.name, scoped.scope.version = draw(_texts), draw(_texts)
-            scoped.scope.attributes.extend(draw(_pairs))
-        span = scoped.spans.add(
-            trace_id=bytes(15) + b"\x01",
-            span_id=number.to_bytes(8, "big"),
-            parent_span_id=draw(
-                st.just(b"") | st.integers(1, 9).map(lambda n: struct.pack(">Q", n))
-            ),
-            trace_state=draw(_texts),
-            flags=draw(_counts),
-            name=draw(_texts),
-            kind=draw(st.integers(0, 5)),
-            start_time_unix_nano=draw(_times),
-            end_time_unix_nano=draw(_times),
-            attributes=draw(_pairs),
-            dropped_attributes_count=draw(_counts),
-            dropped_events_count=draw(_counts),
-            dropped_links_count=draw(_counts),
-        )
-        if draw(st.booleans()):
-            span.status.code, span.status.message = draw(st.integers(0, 2)), draw(_texts)
-        for _ in range(draw(st.integers(0, 2))):
-            span.events.add(time_unix_nano=draw(_times), name=draw(_texts), attributes=draw(_pairs))
-        for _ in range(draw(st.integers(0, 2))):
-            span.links.add(
-                trace_id=draw(st.binary(max_size=16)), flags=draw(_counts), attributes=draw(_pairs)
-            )
-    return sent
-
-
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(sent=requests())
-def test_any_request_comes_back(store, back, sent):
-    store.command("TRUNCATE TABLE spans")
-    store.command("TRUNCATE TABLE traces")
-    assert back(sent) == sealed(sent)
