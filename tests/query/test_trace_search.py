@@ -883,6 +883,8 @@ def test_a_filter_that_is_too_long_for_the_engine_is_refused(world):
         (["timestamp", "timestamp_ms DESC"], "there twice"),
         (["text"], "nothing is sorted"),
         (["feedback.x"], "nothing is sorted"),
+        (["span.name"], "nothing is sorted"),
+        (["resource.attributes.x"], "nothing is sorted"),
         (["nothing"], "no key"),
         (["name; DROP TABLE spans"], "no key"),
         (["name"] * 9, "8 keys"),

@@ -184,6 +184,12 @@ def test_a_page_token_of_another_question_is_refused(store, send):
             versions.search(store, **other, page_token=token)
 
 
+@pytest.mark.parametrize("key", ["environment", "deployment", "deployment_id DESC", "alias"])
+def test_nothing_is_sorted_by_what_a_version_has_many_of(store, key):
+    with pytest.raises(InvalidArgument, match="nothing is sorted by it"):
+        versions.search(store, order_by=[key])
+
+
 def test_one_version_is_given_by_its_name(store, several):
     found = versions.get(store, "2", service_name="api")
     assert (found.service_name, found.experiment) == ("api", "group/api")

@@ -202,7 +202,7 @@ def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> Compiled
             )
         else:
             where.append(condition)
-    keys = order.parse(order_by, versions.CATALOGUE, parameters, _VERSIONS_TAIL)
+    keys = order.parse(order_by, versions.SORTED_BY, parameters, _VERSIONS_TAIL)
     free = [each for each in where if versions.COST not in each]
     by_cost = len(free) < len(where) or versions.COST in keys.sql
     return _fitting(

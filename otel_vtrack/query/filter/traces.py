@@ -297,7 +297,9 @@ def _assessed(kind: str) -> Callable[[Name, Parameters], Field | None]:
 
 def _span(name: Name, parameters: Parameters) -> Field | None:
     """Only for sorting and messages: clauses on spans are gathered before."""
-    return spans.CATALOGUE.families["span"](name, parameters)
+    found = spans.CATALOGUE.families["span"](name, parameters)
+    # There are many, by none of which a trace can be sorted.
+    return found and replace(found, around=str)
 
 
 def exists(tree: Exists, compiler: Compiler) -> Condition:

@@ -1,5 +1,6 @@
 """The keys of versions."""
 
+from dataclasses import replace
 from typing import Final
 
 from otel_vtrack.query.filter.fields import Catalogue, Field, Kind, Parameters
@@ -62,3 +63,13 @@ CATALOGUE: Final = Catalogue(
     {"flag": _flag, "flags": _flag},
     frozenset({"attribute", "attributes", "version"}),
 )
+
+SORTED_BY: Final = replace(
+    CATALOGUE,
+    keys={
+        **CATALOGUE.keys,
+        # A version may have run in many.
+        **{name: replace(field, around=str) for name, field in PLACES.items()},
+    },
+)
+"""What `order_by` looks keys up in."""
