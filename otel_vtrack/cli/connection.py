@@ -68,11 +68,20 @@ def asks(command: _Command) -> _Command:
     def asking(*args: Any, **keywords: Any) -> Any:
         # For `client`, so that no command has to hand them on.
         context = click.get_current_context()
+        if any(_is_no_text(value) for value in keywords.values()):
+            fail("what was written is no UTF-8: write it in a terminal that speaks it", USAGE)
         context.meta[_HOW] = {name: keywords.pop(name) for name in ("token_file", "ca_file")}
         with _explained(keywords["server"]):
             return command(*args, **keywords)
 
     return cast("_Command", asking)
+
+
+def _is_no_text(value: Any) -> bool:
+    """Say whether bytes that are no UTF-8 are in a value, which Python stands in for by halves."""
+    if isinstance(value, tuple):
+        return any(map(_is_no_text, cast("tuple[Any, ...]", value)))
+    return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def finds(key: str, *, limit: int = 20) -> Callable[[_Command], _Command]:
@@ -144,6 +153,11 @@ def client(server: str) -> Client:
 def _explained(server: str) -> Generator[None]:
     try:
         yield
+    except ValueError as error:
+        # Of protobuf, for a number that its field cannot hold.
+        if not str(error).startswith("Value out of range"):
+            raise
+        fail(f"{error}: write a smaller number", USAGE)
     except grpc.RpcError as error:
         code = cast("grpc.Call", error).code()
         said = cast("grpc.Call", error).details() or code.name
@@ -284,9 +298,8 @@ class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
         try:
             if milliseconds := re.fullmatch(r"(\d+(?:\.\d+)?)ms", value):
                 return timedelta(milliseconds=float(milliseconds[1]))
-            length = _AGE.fullmatch(value)
-            if not length:
-                self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)
-            return timedelta(seconds=float(length[1]) * _UNITS[length[2]])
+            if length := _AGE.fullmatch(value):
+                return timedelta(seconds=float(length[1]) * _UNITS[length[2]])
         except OverflowError:
-            self.fail(f"{value!r} is too long: write 250ms, 2s or 1.5m", param, ctx)
+            self.fail(f"{value!r} is longer than any time: write a shorter one", param, ctx)
+        return self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)

@@ -409,3 +409,20 @@ def test_without_a_server_every_command_ends_in_one_line(path, tmp_path):
     assert result.exit_code == 1, result.output
     assert result.stderr.count("\n") == 1
     assert "vtrack serve" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("versions", "unalias", "\udcff"),
+        ("deployments", "untag", "d-1", "a", "\udcff"),
+        ("flags", "changes", "--window", "99999999999999999999d"),
+        ("flags", "exposure", "ui", "--max-traces", str(2**64)),
+        ("versions", "progression", "--stuck-after", "9" * 30 + "ms"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_a_line(run, words):
+    result = run(*words)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert "write" in result.stderr.splitlines()[-1]
