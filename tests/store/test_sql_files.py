@@ -288,6 +288,16 @@ def test_a_query_is_one_static_statement_that_knows_no_cluster(name):
 
 
 @every_query
+def test_a_query_over_telemetry_is_bounded(name):
+    folder = name.split("/")[0]
+    if folder in {"analysis", "flags", "progression", "timeline", "versions"}:
+        # That asks for one row of what people recorded.
+        few = name == "timeline/was_declared"
+        bounds = re.findall(r"max_(?:execution_time|memory_usage) = \d+", sql.text("queries", name))
+        assert few or len(bounds) == 2
+
+
+@every_query
 def test_a_query_is_understood_and_runs_on_an_empty_store(store, name):
     parameters = {hole: dummy(type_) for hole, type_ in holes(name).items()}
     text = sql.text("queries", name).strip().removesuffix(";")

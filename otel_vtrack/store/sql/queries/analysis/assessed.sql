@@ -12,4 +12,5 @@ WHERE a.assessment_name = {name:String}
     AND a.valid
     AND a.session_id = ''
     AND a.value NOT IN ('', 'null')
-    AND cityHash64(a.trace_key) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64});
+    AND cityHash64(a.trace_key) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

@@ -10,4 +10,5 @@ WHERE a.assessment_type = 'feedback'
     AND a.experiment = {experiment:String}
 GROUP BY name
 ORDER BY assessment_count DESC, name
-LIMIT 1000;
+LIMIT 1000
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

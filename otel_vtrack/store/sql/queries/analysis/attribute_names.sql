@@ -19,4 +19,5 @@ FROM
 ) AS s
 GROUP BY name
 ORDER BY editDistance(lower(toString(name)), lower({name:String})), name
-LIMIT 5;
+LIMIT 5
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

@@ -65,4 +65,5 @@ FROM
             AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, if(r.4 = 1, {baseline_one_in:UInt64}, {candidate_one_in:UInt64}))
             AND r.1 < 2
             AND (notEmpty(reported) OR notEmpty(priced))
-) AS c;
+) AS c
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

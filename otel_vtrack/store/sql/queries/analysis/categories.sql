@@ -9,4 +9,5 @@ WHERE a.assessment_name = {name:String}
     AND a.valid
     AND a.session_id = ''
     AND has({value_hashes:Array(UInt64)}, cityHash64(a.value))
-GROUP BY value_hash;
+GROUP BY value_hash
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

@@ -11,4 +11,5 @@ WHERE root.version IN ({baseline_version:String}, {candidate_version:String})
     AND experiment = {experiment:String}
     AND start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')
     AND start_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
-    AND /*?own_times*/ 1 /*own_times?*/;
+    AND /*?own_times*/ 1 /*own_times?*/
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

@@ -178,4 +178,4 @@ HAVING length(traces) > 2 OR kind IN ('', 'SESSION', 'MINUTE', 'ROUTE', 'WEIGHT'
 ORDER BY length(traces) DESC, kind, key, value
 LIMIT 100 BY kind, key, if(kind = 'ROUTE', value, '')
 -- Not in blocks of some hundred spans, as attributes take much room.
-SETTINGS preferred_block_size_bytes = 16000000;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, preferred_block_size_bytes = 16000000;

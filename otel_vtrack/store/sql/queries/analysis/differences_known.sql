@@ -12,4 +12,5 @@ WHERE v.version IN ({baseline_version:String}, {candidate_version:String})
     AND ({service_name:String} = '' OR v.service_name = {service_name:String})
     AND ({environment:String} = '' OR v.environment = {environment:String})
 GROUP BY is_candidate
-ORDER BY is_candidate;
+ORDER BY is_candidate
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

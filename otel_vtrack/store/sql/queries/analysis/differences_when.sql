@@ -62,4 +62,5 @@ FROM
 ) AS t
 WHERE t.side > 0
 GROUP BY is_candidate
-ORDER BY is_candidate;
+ORDER BY is_candidate
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

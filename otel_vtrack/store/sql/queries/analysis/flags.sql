@@ -6,4 +6,5 @@ SELECT
 FROM trace_tags AS g FINAL
 WHERE g.key = {key:String}
     AND g.deleted = 0
-    AND cityHash64(g.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64});
+    AND cityHash64(g.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

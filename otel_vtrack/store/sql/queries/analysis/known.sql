@@ -17,4 +17,4 @@ WHERE version IN ({baseline_version:String}, {candidate_version:String})
     AND ({environment:String} = '' OR environment = {environment:String})
 GROUP BY version, experiment
 ORDER BY experiment, version
-SETTINGS max_threads = 1;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, max_threads = 1;

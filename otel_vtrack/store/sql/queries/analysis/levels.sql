@@ -19,4 +19,5 @@ FROM
     WHERE has({trace_hashes:Array(UInt64)}, cityHash64(trace_id))
         AND experiment = {experiment:String}
     GROUP BY trace_id
-);
+)
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

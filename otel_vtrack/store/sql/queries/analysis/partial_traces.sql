@@ -8,4 +8,4 @@ WHERE cityHash64(t.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, least({baseline_one_i
     AND t.experiment = {experiment:String}
 GROUP BY trace_hash
 HAVING count() > 1
-SETTINGS optimize_aggregation_in_order = 1;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, optimize_aggregation_in_order = 1;

@@ -9,4 +9,5 @@ FROM versions
 WHERE version IN ({baseline_version:String}, {candidate_version:String})
     AND experiment = {experiment:String}
 ORDER BY service_name, environment
-LIMIT 1000;
+LIMIT 1000
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

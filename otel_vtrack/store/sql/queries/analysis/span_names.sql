@@ -12,4 +12,5 @@ WHERE s.version IN ({baseline_version:String}, {candidate_version:String})
     AND toStartOfMinute(s.start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC'))
 GROUP BY name
 ORDER BY editDistance(lower(toString(name)), lower({name:String})), name
-LIMIT 5;
+LIMIT 5
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

@@ -24,4 +24,4 @@ WHERE s.version IN ({baseline_version:String}, {candidate_version:String})
     AND /*?own_times*/ 1 /*own_times?*/
     AND /*?which*/ 1 /*which?*/
 LIMIT {most:UInt64}
-SETTINGS optimize_move_to_prewhere = /*?prewhere*/ 0 /*prewhere?*/;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, optimize_move_to_prewhere = /*?prewhere*/ 0 /*prewhere?*/;

@@ -122,4 +122,5 @@ SELECT
             )
         )
     )
-    );
+    )
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

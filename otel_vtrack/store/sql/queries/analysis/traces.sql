@@ -66,4 +66,4 @@ FROM
         AND /*?row*/ 1 /*row?*/
 ) AS t
 WHERE /*?whole*/ 1 /*whole?*/
-SETTINGS preferred_block_size_bytes = 16000000, merge_tree_min_rows_for_concurrent_read = 40000, merge_tree_min_bytes_for_concurrent_read = 1000000;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, preferred_block_size_bytes = 16000000, merge_tree_min_rows_for_concurrent_read = 40000, merge_tree_min_bytes_for_concurrent_read = 1000000;

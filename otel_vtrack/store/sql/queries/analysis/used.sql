@@ -56,4 +56,4 @@ FROM
         if(t.alone, t.billing, arrayResize([(0, '', '', 0, 0, '')]::Array(Tuple(span UInt32, model String, provider String, cache_read_input_tokens UInt64, cache_creation_input_tokens UInt64, cost String)), least(1, length(t.usage) + length(t.billing)))) AS bill
 ) AS u
 GROUP BY u.alone, u.model, u.provider
-SETTINGS preferred_block_size_bytes = 16000000;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, preferred_block_size_bytes = 16000000;

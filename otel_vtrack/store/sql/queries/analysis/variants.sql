@@ -5,4 +5,5 @@ SELECT DISTINCT
     g.value AS value
 FROM trace_tags AS g
 WHERE g.key = {key:String}
-    AND has({value_hashes:Array(UInt64)}, value_hash);
+    AND has({value_hashes:Array(UInt64)}, value_hash)
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

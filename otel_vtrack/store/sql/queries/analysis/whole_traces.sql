@@ -89,4 +89,5 @@ FROM
             AND r.2 <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
             AND /*?own_times*/ 1 /*own_times?*/)
             AND cityHash64(trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, multiIf(r.4 = 1, {baseline_one_in:UInt64}, r.4 = 2, {candidate_one_in:UInt64}, least({baseline_one_in:UInt64}, {candidate_one_in:UInt64})))
-) AS c;
+) AS c
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

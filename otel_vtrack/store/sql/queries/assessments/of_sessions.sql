@@ -22,4 +22,4 @@ SELECT
     c.overrides AS overrides
 FROM assessments AS c
 WHERE c.session_id IN (SELECT arrayJoin({session_ids:Array(String)}))
-SETTINGS max_threads = 1;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, max_threads = 1;

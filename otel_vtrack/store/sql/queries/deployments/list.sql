@@ -25,4 +25,5 @@ WHERE ({experiment:String} = '' OR d.experiment = {experiment:String})
         OR (start_time_ns, d.experiment, d.service_name, d.environment, d.deployment_id)
             < ({after_ns:Int64}, {after_experiment:String}, {after_service_name:String}, {after_environment:String}, {after_deployment_id:String}))
 ORDER BY start_time_ns DESC, experiment DESC, service_name DESC, environment DESC, deployment_id DESC
-LIMIT {wanted:UInt64};
+LIMIT {wanted:UInt64}
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

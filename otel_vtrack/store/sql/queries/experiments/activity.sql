@@ -25,4 +25,5 @@ FROM
     WHERE has({experiments:Array(String)}, l.experiment)
     GROUP BY l.experiment
 ) AS a
-GROUP BY a.experiment;
+GROUP BY a.experiment
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

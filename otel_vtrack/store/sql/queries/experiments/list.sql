@@ -13,4 +13,5 @@ WHERE ({experiment:String} = '' OR e.experiment = {experiment:String})
     AND ({archived:UInt8} OR NOT e.archived)
     AND (e.name, e.experiment) > ({after_name:String}, {after_experiment:String})
 ORDER BY name, experiment
-LIMIT {wanted:UInt64};
+LIMIT {wanted:UInt64}
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

@@ -5,4 +5,5 @@ SELECT DISTINCT
     toString(s.provider) AS provider
 FROM spans AS s
 WHERE s.model != ''
-LIMIT 100000;
+LIMIT 100000
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

@@ -17,4 +17,5 @@ FROM
     GROUP BY h.experiment, h.service_name
 ) AS l
 WHERE NOT l.held.2
-ORDER BY l.experiment, l.service_name;
+ORDER BY l.experiment, l.service_name
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;

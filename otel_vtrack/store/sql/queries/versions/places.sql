@@ -35,4 +35,4 @@ FROM
     GROUP BY v.experiment, v.service_name, v.version, v.environment, v.deployment_id
 ) AS p
 GROUP BY p.experiment, p.service_name, p.version
-SETTINGS max_threads = 1;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, max_threads = 1;

@@ -116,4 +116,4 @@ WHERE /*?where*/ 1 /*where?*/
 ORDER BY /*?order*/ v.last_seen DESC, v.experiment, v.service_name, v.version /*order?*/
 LIMIT {wanted:UInt64}
 -- A few rows: to share them out takes longer than to read them.
-SETTINGS max_threads = 1;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, max_threads = 1;

@@ -48,4 +48,4 @@ FROM
     GROUP BY h.experiment, h.service_name, h.version
 ) AS t
 GROUP BY t.experiment, t.service_name, t.version
-SETTINGS max_threads = 1;
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, max_threads = 1;

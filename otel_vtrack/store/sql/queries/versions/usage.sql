@@ -88,4 +88,5 @@ FROM
 ARRAY JOIN
     if(u.alone, u.usage, [(0, 0, 0, 0)]::Array(Tuple(span UInt32, input_tokens UInt64, output_tokens UInt64, total_tokens UInt64))) AS used,
     if(u.alone, u.billing, [(0, '', '', 0, 0, '')]::Array(Tuple(span UInt32, model String, provider String, cache_read_input_tokens UInt64, cache_creation_input_tokens UInt64, cost String))) AS bill
-GROUP BY u.number, u.adjusted_count, u.alone, bill.model, bill.provider, dark;
+GROUP BY u.number, u.adjusted_count, u.alone, bill.model, bill.provider, dark
+SETTINGS max_execution_time = 60, max_memory_usage = 2000000000;
