@@ -6,7 +6,7 @@ Probes stay open: /readyz and /livez, and gRPC's health.
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import grpc
@@ -24,7 +24,9 @@ _SAID: Final = (
     " Bearer TOKEN"
 )
 _HEALTH: Final = f"/{health.SERVICE_NAME}/"
-_OPEN_PATHS: Final = frozenset({"/readyz", "/livez"})
+OPEN_PATHS: Final = frozenset({"/readyz", "/livez"})
+"""Of the probes."""
+
 # A sender that is still sending would not read the answer.
 _DISCARD_SECONDS: Final = 5.0
 _DISCARD_BYTES: Final = 8 << 20
@@ -71,28 +73,52 @@ class Middleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or not."""
-        if scope["type"] != "http" or scope["path"] in _OPEN_PATHS:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if self._tokens.admit(given):
             await self._app(scope, receive, send)
             return
-        # Who asks before sending is told before sending.
-        if not any(name == b"expect" for name, _ in scope["headers"]):
-            with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                await asyncio.wait_for(_discard(receive), _DISCARD_SECONDS)
-        media_type, body = _answer(scope)
         challenge = b'Bearer realm="otel-vtrack"'
-        headers = [
-            (b"content-type", media_type),
-            (b"content-length", str(len(body)).encode()),
-            (b"www-authenticate", challenge + b', error="invalid_token"' if given else challenge),
-            # What may be left of a body would look like the next request.
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": 401, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        if given:
+            challenge += b', error="invalid_token"'
+        await refuse(
+            scope,
+            receive,
+            send,
+            http_status=401,
+            code=grpc.StatusCode.UNAUTHENTICATED,
+            message=_SAID,
+            headers=[(b"www-authenticate", challenge)],
+        )
+
+
+async def refuse(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    http_status: int,
+    code: grpc.StatusCode,
+    message: str,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer a request of HTTP that nobody looks at, in the form that its path has for it."""
+    # Who asks before sending is told before sending.
+    if not any(name == b"expect" for name, _ in scope["headers"]):
+        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(_discard(receive), _DISCARD_SECONDS)
+    media_type, body = _answer(scope, code, message)
+    sent = [
+        (b"content-type", media_type),
+        (b"content-length", str(len(body)).encode()),
+        *headers,
+        # What may be left of a body would look like the next request.
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": http_status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _discard(receive: Receive) -> None:
@@ -103,16 +129,16 @@ async def _discard(receive: Receive) -> None:
         more = message.get("more_body", False)
 
 
-def _answer(scope: Scope) -> tuple[bytes, bytes]:
+def _answer(scope: Scope, code: grpc.StatusCode, message: str) -> tuple[bytes, bytes]:
     """Say it as OTLP does (a google.rpc.Status in the request's encoding), as Connect, or so."""
     path: str = scope["path"]
     if path.startswith("/otel_vtrack."):
-        said = json.dumps({"code": "unauthenticated", "message": _SAID})
+        said = json.dumps({"code": code.name.lower(), "message": message})
         return b"application/json", said.encode()
     if path.startswith("/v1/"):
-        status = status_pb2.Status(code=grpc.StatusCode.UNAUTHENTICATED.value[0], message=_SAID)
+        status = status_pb2.Status(code=code.value[0], message=message)
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         if kind.partition(b";")[0].strip().lower() == b"application/json":
             return b"application/json", json_format.MessageToJson(status, indent=None).encode()
         return b"application/x-protobuf", status.SerializeToString()
-    return b"text/plain; charset=utf-8", f"{_SAID}\n".encode()
+    return b"text/plain; charset=utf-8", f"{message}\n".encode()

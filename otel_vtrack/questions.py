@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from typing_extensions import override
 
+from otel_vtrack.ingest.room import Room
 from otel_vtrack.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Questions(Protocol):
         """Serve it over gRPC."""
         ...
 
-    def routes(self, pool: Executor, max_body_bytes: int) -> list[Route]:
+    def routes(self, pool: Executor, max_body_bytes: int, room: Room) -> list[Route]:
         """Make its routes over HTTP."""
         ...
 
@@ -88,8 +89,8 @@ class _Api:
     def add_to(self, server: grpc.aio.Server) -> None:
         self._api.add_api(server, self._backend)
 
-    def routes(self, pool: Executor, max_body_bytes: int) -> list[Route]:
-        return self._api.api_routes(self._backend, pool, max_body_bytes=max_body_bytes)
+    def routes(self, pool: Executor, max_body_bytes: int, room: Room) -> list[Route]:
+        return self._api.api_routes(self._backend, pool, max_body_bytes=max_body_bytes, room=room)
 
     def start(self) -> None:
         if self._interval:
@@ -109,8 +110,8 @@ class _Nobody:
     def add_to(self, server: grpc.aio.Server) -> None:
         server.add_generic_rpc_handlers((_Refusal(),))
 
-    def routes(self, pool: Executor, max_body_bytes: int) -> list[Route]:
-        del pool, max_body_bytes
+    def routes(self, pool: Executor, max_body_bytes: int, room: Room) -> list[Route]:
+        del pool, max_body_bytes, room
         return [Route(_PACKAGE + "{method:path}", _refuse_http, methods=["POST"])]
 
     def start(self) -> None:

@@ -26,13 +26,14 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from typing_extensions import Self, override
+from typing_extensions import Self
 
 import otel_vtrack
-from otel_vtrack import access, questions
+from otel_vtrack import access, questions, web
 from otel_vtrack.certificates import Certificates
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
+from otel_vtrack.ingest.room import Room
 from otel_vtrack.listening import listen, not_had, require_free
 from otel_vtrack.pipeline import Pipeline
 from otel_vtrack.settings import Settings, flag, is_loopback, join_address, split_address
@@ -94,8 +95,9 @@ class Server:
             names = (*(signal.service for signal in pipeline.signals), *asked.names)
             asked.open(pipeline.store)
             healthy = await self._start_grpc(stack, pipeline, pool, asked, names)
-            routes = asked.routes(pool, self.settings.max_request_bytes)
-            await self._start_http(stack, listener, pipeline, routes)
+            room = Room(self.settings.arriving_max_bytes)
+            routes = asked.routes(pool, self.settings.max_request_bytes, room)
+            await self._start_http(stack, listener, pipeline, routes, room)
             asked.start()
             stack.push_async_callback(asyncio.to_thread, asked.stop)
             # Again, before the transports stop: what is stored meanwhile is still answered,
@@ -185,11 +187,13 @@ class Server:
         listener: socket.socket,
         pipeline: Pipeline,
         asked: Sequence[Route],
+        room: Room,
     ) -> None:
         routes = otlp_http.otlp_routes(
             pipeline.receiver,
             max_body_bytes=self.settings.max_request_bytes,
             body_timeout_seconds=self.settings.body_timeout_seconds,
+            room=room,
         )
         app = Starlette(
             routes=[
@@ -202,9 +206,14 @@ class Server:
         )
         if self._tokens:
             app.add_middleware(access.Middleware, tokens=self._tokens)
+        app.add_middleware(
+            web.Crowd,
+            most=self.settings.max_connections,
+            connections=lambda: len(served.server_state.connections),
+        )
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=web.Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -216,15 +225,15 @@ class Server:
             # Older releases take files only, which they read once.
             config.load()
             config.ssl = self._certificates.ssl_context()
-        web = _Web(config)
-        serving = asyncio.create_task(web.serve(sockets=[listener]))
+        served = web.Web(config)
+        serving = asyncio.create_task(served.serve(sockets=[listener]))
 
         async def stop() -> None:
-            web.should_exit = True
+            served.should_exit = True
             await serving
 
         stack.push_async_callback(stop)
-        while not web.started:  # uvicorn has no event for it
+        while not served.started:  # uvicorn has no event for it
             if serving.done():
                 serving.result()
             await asyncio.sleep(0.01)
@@ -321,15 +330,6 @@ def running(settings: Settings) -> Generator[Server]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-
-
-class _Web(uvicorn.Server):
-    """uvicorn without its signal handlers: `serve` has its own, for both transports."""
-
-    @contextlib.contextmanager
-    @override
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 async def _answer_live(_: Request) -> Response:

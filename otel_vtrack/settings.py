@@ -235,6 +235,16 @@ class Settings(BaseSettings):
         description="Most bytes of a signal that are acknowledged and safe in the journal but "
         "not in the tables yet; an embedded store only.",
     )
+    arriving_max_bytes: Size = Field(
+        default=ByteSize(128 << 20),
+        description="Most bytes of bodies that are arriving over HTTP at a time; beyond them "
+        "senders are told to try again.",
+    )
+    max_connections: AtLeastOne = Field(
+        default=1_000,
+        description="Most connections over HTTP at a time; beyond them requests are told to come "
+        "again.",
+    )
     body_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=60.0, description="How long the body of an HTTP request may take to arrive."
     )

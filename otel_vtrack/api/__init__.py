@@ -23,6 +23,7 @@ from otel_vtrack.api import (
     watch,
 )
 from otel_vtrack.api.service import Backend
+from otel_vtrack.ingest.room import Room
 
 SERVICES: Final = (
     versions.SERVICE,
@@ -51,6 +52,6 @@ def add_api(server: grpc.aio.Server | grpc.Server, backend: Backend) -> None:
     grpc_wire.add_services(server, SERVICES, backend)
 
 
-def api_routes(backend: Backend, pool: Executor, *, max_body_bytes: int) -> list[Route]:
+def api_routes(backend: Backend, pool: Executor, *, max_body_bytes: int, room: Room) -> list[Route]:
     """Make the API's HTTP routes; its handlers run in `pool`, for they block."""
-    return connect_wire.routes(SERVICES, backend, pool, max_body_bytes=max_body_bytes)
+    return connect_wire.routes(SERVICES, backend, pool, max_body_bytes=max_body_bytes, room=room)

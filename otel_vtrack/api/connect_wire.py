@@ -7,6 +7,7 @@ with the code. Source: https://connectrpc.com/docs/protocol, section "Unary".
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, Final, cast
@@ -25,6 +26,7 @@ from otel_vtrack.api.status import status_of
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.ingest import body
 from otel_vtrack.ingest.faults import Refused
+from otel_vtrack.ingest.room import Room
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/proto"
@@ -52,7 +54,12 @@ _HTTP_STATUS: Final = {
 
 
 def routes(
-    services: tuple[Service, ...], backend: Backend, pool: Executor, *, max_body_bytes: int
+    services: tuple[Service, ...],
+    backend: Backend,
+    pool: Executor,
+    *,
+    max_body_bytes: int,
+    room: Room,
 ) -> list[Route]:
     """Make a route for each method, for an application that may have others.
 
@@ -61,11 +68,12 @@ def routes(
         backend: Passed to the handlers.
         pool: Where they run, for they block.
         max_body_bytes: Limit of a request, as sent and after decompression.
+        room: For the bodies that are arriving or wait to be answered.
     """
     return [
         Route(
             method.path,
-            _answers(method, backend, pool, max_body_bytes),
+            _answers(method, backend, pool, max_body_bytes, room),
             methods=["POST"],
             name=method.path,
         )
@@ -75,7 +83,7 @@ def routes(
 
 
 def _answers(
-    method: Method, backend: Backend, pool: Executor, limit: int
+    method: Method, backend: Backend, pool: Executor, limit: int, room: Room
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -85,16 +93,20 @@ def _answers(
             seconds = _timeout(request.headers)
             encoding = request.headers.get("content-encoding", "")
             chunks = request.stream()
-            payload = await asyncio.wait_for(body.read(chunks, encoding, limit), _BODY_SECONDS)
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(pool, _answered, method, backend, media_type, payload)
-            content = await asyncio.wait_for(work, seconds)
+            with room.share() as share:
+                reading = body.read(chunks, encoding, limit, share)
+                payload = await asyncio.wait_for(reading, _BODY_SECONDS)
+                loop = asyncio.get_running_loop()
+                work = loop.run_in_executor(pool, _answered, method, backend, media_type, payload)
+                content = await asyncio.wait_for(work, seconds)
         except ClientDisconnect:
             return Response(status_code=400)  # Nobody is there to read it.
         except (asyncio.TimeoutError, TimeoutError):
             return _error(grpc.StatusCode.DEADLINE_EXCEEDED, "it took longer than was allowed")
         except Refused as refused:
-            return _error(refused.fault.code, refused.fault.message)
+            return _error(
+                refused.fault.code, refused.fault.message, refused.fault.retry_after_seconds
+            )
         except Exception as error:  # noqa: BLE001 - every one has a code
             return _error(*status_of(error))
         return Response(content, media_type=media_type)
@@ -186,11 +198,12 @@ def _write(message: Message, media_type: str) -> bytes:
     ).encode()
 
 
-def _error(code: grpc.StatusCode, message: str) -> Response:
+def _error(code: grpc.StatusCode, message: str, retry_after: float | None = None) -> Response:
     # Connect spells it with one L.
     name = "canceled" if code is grpc.StatusCode.CANCELLED else code.name.lower()
     return Response(
         json.dumps({"code": name, "message": message}),
         status_code=_HTTP_STATUS.get(code, 500),
+        headers=None if retry_after is None else {"Retry-After": str(math.ceil(retry_after))},
         media_type=JSON,
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
 from otel_vtrack.ingest import faults
+from otel_vtrack.ingest.room import Share
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -81,16 +82,17 @@ _DECODERS: Final[dict[str, Callable[[], _Decoder]]] = {
 }
 
 
-async def read(chunks: AsyncIterator[bytes], encoding: str, limit: int) -> bytes:
+async def read(chunks: AsyncIterator[bytes], encoding: str, limit: int, share: Share) -> bytes:
     """Read a body to its end.
 
     Args:
         chunks: The body as it arrives.
         encoding: Value of the Content-Encoding header; empty when there is none.
         limit: Most bytes, both as sent and inflated.
+        share: Of the room for bodies; grows by what is held.
 
     Raises:
-        Refused: It is too large, or is not what its encoding says.
+        Refused: It is too large, there is no room, or it is not what its encoding says.
     """
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
@@ -101,15 +103,18 @@ async def read(chunks: AsyncIterator[bytes], encoding: str, limit: int) -> bytes
         raise faults.bad_data(
             "this Content-Encoding is not known here; send gzip, deflate, zstd or none"
         )
-    body = _Body(limit, new_decoder)
+    body = _Body(limit, new_decoder, share)
     async for chunk in chunks:
         body.add(chunk)
     return body.finish()
 
 
 class _Body:
-    def __init__(self, limit: int, new_decoder: Callable[[], _Decoder] | None) -> None:
+    def __init__(
+        self, limit: int, new_decoder: Callable[[], _Decoder] | None, share: Share
+    ) -> None:
         self._limit = limit
+        self._share = share
         self._new_decoder = new_decoder
         self._decoder = new_decoder() if new_decoder else None
         self._parts: list[bytes] = []
@@ -122,7 +127,7 @@ class _Body:
             self._parts.clear()
             raise faults.too_large(self._limit)
         if self._decoder is None:
-            self._parts.append(chunk)
+            self._keep(chunk)
             return
         try:
             self._inflate(chunk)
@@ -147,7 +152,15 @@ class _Body:
                 # The error's traceback would keep them for a while.
                 self._parts.clear()
                 raise faults.too_large(self._limit)
-            self._parts.append(out)
+            self._keep(out)
+
+    def _keep(self, part: bytes) -> None:
+        try:
+            self._share.grow(len(part))
+        except faults.Refused:
+            self._parts.clear()
+            raise
+        self._parts.append(part)
 
     def finish(self) -> bytes:
         if self._decoder is not None and not self._decoder.ended:

@@ -83,6 +83,12 @@ def too_slow(seconds: float) -> Refused:
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
 
 
+def crowded(most: int) -> Refused:
+    """Refuse a body for which there is no room beside those that are arriving: 503."""
+    message = f"bodies of {most} bytes are arriving, which is all that may; send again in a moment"
+    return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
+
+
 def not_served(signal: str) -> Refused:
     """Refuse a signal nobody takes: UNIMPLEMENTED, 404."""
     message = f"{signal} are not taken here; leave their exporter out, or forward them somewhere"

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from otel_vtrack.ingest import body, faults
 from otel_vtrack.ingest.otlp_grpc import MAX_MESSAGE_BYTES
 from otel_vtrack.ingest.receiver import Receiver, adjusted_count_of, experiment_of
+from otel_vtrack.ingest.room import Room, Share
 from otel_vtrack.wire import otlp_json
 from otel_vtrack.wire.signals import SIGNALS, Signal
 
@@ -25,7 +26,7 @@ JSON: Final = "application/json"
 
 # JSON beyond this is decoded in a thread, so that other requests get their turns.
 _LARGE_JSON: Final = 64 << 10
-# A sender that is still sending would not read the answer to a body that is too large.
+# A sender that is still sending would not read the answer to a body that is not taken.
 _DISCARD_SECONDS: Final = 5.0
 
 
@@ -34,6 +35,7 @@ def otlp_routes(
     *,
     max_body_bytes: int = MAX_MESSAGE_BYTES,
     body_timeout_seconds: float = 60.0,
+    room: Room | None = None,
 ) -> list[Route]:
     """Make the routes of OTLP, for an application that may have others.
 
@@ -41,11 +43,13 @@ def otlp_routes(
         receiver: Takes what arrives.
         max_body_bytes: Limit of a body, as sent and after decompression.
         body_timeout_seconds: How long a body may take to arrive.
+        room: For the bodies that are arriving; shared with whatever else reads some.
     """
+    room = room or Room()
     return [
         Route(
             f"/v1/{signal.name}",
-            _export(receiver, signal, max_body_bytes, body_timeout_seconds),
+            _export(receiver, signal, max_body_bytes, body_timeout_seconds, room),
             methods=["POST"],
             name=f"otlp_{signal.name}",
         )
@@ -54,7 +58,7 @@ def otlp_routes(
 
 
 def _export(
-    receiver: Receiver, signal: Signal, limit: int, timeout: float
+    receiver: Receiver, signal: Signal, limit: int, timeout: float, room: Room
 ) -> Callable[[Request], Awaitable[Response]]:
     async def export(request: Request) -> Response:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -66,9 +70,11 @@ def _export(
         try:
             headers = request.headers.items()
             experiment, count = experiment_of(headers), adjusted_count_of(headers)
-            payload = await _payload(request, limit, timeout)
-            if media_type == JSON:
-                payload = await _from_json(signal, payload)
+            with room.share() as share:
+                payload = await _payload(request, limit, timeout, share)
+                if media_type == JSON:
+                    payload = await _from_json(signal, payload)
+            # From here on it has a place in the queue, which has a limit of its own.
             answer = await receiver.export(signal, payload, experiment, count)
         except ClientDisconnect:
             # Nobody is there to read this; the sender sends the request again.
@@ -82,18 +88,18 @@ def _export(
     return export
 
 
-async def _payload(request: Request, limit: int, timeout: float) -> bytes:
+async def _payload(request: Request, limit: int, timeout: float, share: Share) -> bytes:
     chunks = request.stream()
     encoding = request.headers.get("content-encoding", "")
     length = request.headers.get("content-length", "")
     try:
         if length.isdecimal() and int(length) > limit:
             raise faults.too_large(limit)
-        return await asyncio.wait_for(body.read(chunks, encoding, limit), timeout)
+        return await asyncio.wait_for(body.read(chunks, encoding, limit, share), timeout)
     except asyncio.TimeoutError:
         raise faults.too_slow(timeout) from None
     except faults.Refused as refused:
-        if refused.fault.http_status == 413:
+        if refused.fault.http_status in {413, 503}:
             with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
                 await asyncio.wait_for(_discard(chunks, limit), _DISCARD_SECONDS)
         raise

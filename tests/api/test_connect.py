@@ -13,6 +13,7 @@ import pytest
 from otel_vtrack.api import Backend, connect_wire
 from otel_vtrack.api.service import Service
 from otel_vtrack.errors import NotFound, Overloaded, StoreError
+from otel_vtrack.ingest.room import Room
 from otel_vtrack.server import running
 from otel_vtrack.settings import Settings
 from otel_vtrack.v1 import traces_pb2
@@ -212,7 +213,9 @@ def serve_handler():
         pool = ThreadPoolExecutor(1)
         service = Service(traces_pb2.DESCRIPTOR, "TraceService", {"SearchTraces": handler})
         app = Starlette(
-            routes=connect_wire.routes((service,), Backend(None), pool, max_body_bytes=1 << 20)
+            routes=connect_wire.routes(
+                (service,), Backend(None), pool, max_body_bytes=1 << 20, room=Room()
+            )
         )
         server = uvicorn.Server(
             uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")

@@ -1,0 +1,114 @@
+"""The HTTP port: its connections, and how many there may be."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+import grpc
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from otel_vtrack import access
+
+_log = logging.getLogger(__name__)
+
+# For the head of a request, from the connection's start or what came before it. uvicorn closes
+# a connection that is idle between two requests, and waits for a first one without end.
+_HEAD_SECONDS: Final = 10.0
+_LOG_EVERY_SECONDS: Final = 60.0
+
+
+class Web(uvicorn.Server):
+    """uvicorn without its signal handlers: `serve` has its own, for both transports."""
+
+    @contextlib.contextmanager
+    @override
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class Protocol(H11Protocol):
+    """Closes a connection that does not come to a request."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Give it its time."""
+        super().connection_made(transport)
+        self._wait()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Give it more only for what is a request."""
+        super().data_received(data)
+        if self._is_asking:
+            self._stop_waiting()
+        elif not self._waiting:
+            self._wait()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    @property
+    def _is_asking(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(_HEAD_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _give_up(self) -> None:
+        self._waiting = None
+        if not self._is_asking:
+            self.transport.close()
+
+
+class Crowd:
+    """Answers 503 to whoever comes over one connection too many; probes are answered always."""
+
+    def __init__(self, app: ASGIApp, most: int, connections: Callable[[], int]) -> None:
+        self._app = app
+        self._most = most
+        self._connections = connections
+        self._said_at = -_LOG_EVERY_SECONDS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or not."""
+        if (
+            scope["type"] != "http"
+            or scope["path"] in access.OPEN_PATHS
+            or self._connections() <= self._most
+        ):
+            await self._app(scope, receive, send)
+            return
+        now = time.monotonic()
+        if now - self._said_at >= _LOG_EVERY_SECONDS:
+            self._said_at = now
+            _log.warning(
+                "there are more than %d connections over HTTP: requests are told to come again;"
+                " --max-connections says how many there may be",
+                self._most,
+            )
+        await access.refuse(
+            scope,
+            receive,
+            send,
+            http_status=503,
+            code=grpc.StatusCode.UNAVAILABLE,
+            message=f"more than {self._most} connections are open: send again in a moment",
+            headers=[(b"retry-after", b"1")],
+        )

@@ -1,0 +1,120 @@
+"""What the HTTP port takes of whoever reaches it, asked over real sockets."""
+
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import time
+
+import pytest
+
+from otel_vtrack import server, web
+from otel_vtrack.settings import load
+
+MIB = 1 << 20
+OTLP = ("/v1/traces", "application/x-protobuf")
+API = ("/otel_vtrack.v1.VersionService/SearchVersions", "application/json")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, empty_store):
+    folder = tmp_path_factory.mktemp("narrow")
+    shutil.copytree(empty_store, folder / "store", symlinks=True)
+    settings = load(
+        {
+            "store_url": f"chdb://{folder / 'store'}",
+            "grpc": "127.0.0.1:0",
+            "http": "127.0.0.1:0",
+            "arriving_max_bytes": 4 * MIB,
+            "max_connections": 20,
+        }
+    )
+    with server.running(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(served):
+    with contextlib.ExitStack() as stack:
+
+        def connect() -> socket.socket:
+            host, port = served.http_address.split(":")
+            return stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+
+        yield connect
+
+
+def ask(served, path, body=None, headers=None):
+    connection = http.client.HTTPConnection(served.http_address, timeout=20)
+    try:
+        connection.request("GET" if body is None else "POST", path, body, headers or {})
+        response = connection.getresponse()
+        response.content = response.read()
+        return response
+    finally:
+        connection.close()
+
+
+def within(seconds, holds):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", [OTLP, API], ids=["otlp", "api"])
+def test_bodies_that_arrive_have_a_limit_together(served, connect, kind, caplog):
+    path, media_type = kind
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
+    half_sent = connect()
+    half_sent.sendall(f"{head}Content-Length: {8 * MIB}\r\n\r\n".encode() + b" " * (3 * MIB))
+    small, large = b"{}" if kind is API else b"", b" " * (2 * MIB)
+    headers = {"Content-Type": media_type}
+    within(10, lambda: ask(served, path, large, headers).status == 503)
+    refused = ask(served, path, large, headers)
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    # What the two halves of a room hold is not what a small one needs.
+    assert ask(served, path, small, headers).status == 200
+    assert "is all that may" in caplog.text or kind is API
+    half_sent.close()
+    # There is room again, and it was looked at: blanks are no OTLP, and of JSON nothing is left.
+    within(10, lambda: ask(served, path, large, headers).status != 503)
+    # What arrives alone may be larger than the room.
+    alone = ask(served, path, b" " * (6 * MIB), headers)
+    assert alone.status != 503
+
+
+def test_connections_have_a_limit_and_no_end_of_time(served, connect, monkeypatch):
+    monkeypatch.setattr(web, "_HEAD_SECONDS", 1.5)
+    idle = [connect() for _ in range(20)]
+    within(5, lambda: ask(served, "/statusz").status == 503)
+    refused = ask(served, API[0], b"{}", {"Content-Type": API[1]})
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert json.loads(refused.content)["code"] == "unavailable"
+    assert ask(served, "/livez").status == 200
+    # A head that comes by bytes has no more time than one that does not come.
+    slow = connect()
+    with contextlib.suppress(OSError):
+        for _ in range(60):
+            slow.sendall(b"G")
+            time.sleep(0.05)
+    for each in (*idle, slow):
+        with contextlib.suppress(ConnectionResetError):
+            assert each.recv(1) == b""
+    assert ask(served, "/statusz").status == 200
+
+
+def test_a_connection_that_asks_is_left_alone(served, connect, monkeypatch):
+    monkeypatch.setattr(web, "_HEAD_SECONDS", 0.2)
+    asking = connect()
+    head = (
+        b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
+    )
+    for _ in range(2):
+        asking.sendall(head + b"Content-Length: 2\r\n\r\n\xfa")
+        time.sleep(0.5)
+        asking.sendall(b"\x00")
+        answer = http.client.HTTPResponse(asking)
+        answer.begin()
+        assert (answer.status, bool(answer.read())) == (400, True)
