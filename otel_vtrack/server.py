@@ -206,6 +206,9 @@ class Server:
         )
         if self._tokens:
             app.add_middleware(access.Middleware, tokens=self._tokens)
+        allowed = self.settings.allowed_hosts
+        if allowed or (is_loopback(self.settings.http) and not self._tokens):
+            app.add_middleware(web.Hosts, allowed=allowed)
         app.add_middleware(
             web.Crowd,
             most=self.settings.max_connections,

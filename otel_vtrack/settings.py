@@ -12,6 +12,7 @@ two together.
 import difflib
 import ipaddress
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -120,6 +121,18 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _from_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return [each.strip() for each in value.split(",") if each.strip()]
+    return value
+
+
+def _host_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        raise ValueError("write names without a port, such as vtrack.example.com")
+    return name
+
+
 def _from_json(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -146,6 +159,7 @@ def _forward_url(url: str | None) -> str | None:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+HostName = Annotated[str, AfterValidator(_host_name)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Size = Annotated[ByteSize, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -193,6 +207,11 @@ class Settings(BaseSettings):
     http: Address = Field(
         default="127.0.0.1:4318",
         description="HOST:PORT of OTLP/HTTP, /readyz and /livez; port 0 is any.",
+    )
+    allowed_hosts: Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_from_list)] = Field(
+        default_factory=tuple,
+        description="Names by which the HTTP port may be asked, beside localhost and addresses. "
+        "Default: no others on loopback without tokens, elsewhere any.",
     )
     tls_cert_file: Path | None = Field(
         default_factory=lambda: None,

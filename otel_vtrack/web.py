@@ -1,10 +1,11 @@
-"""The HTTP port: its connections, and how many there may be."""
+"""The HTTP port: its connections, how many there may be, and by which names it is asked."""
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import Any, Final
 
 import grpc
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 # a connection that is idle between two requests, and waits for a first one without end.
 _HEAD_SECONDS: Final = 10.0
 _LOG_EVERY_SECONDS: Final = 60.0
+# The second is what containers call the machine they run on; nobody can have it in the DNS.
+_OWN_NAMES: Final = frozenset({"localhost", "host.docker.internal"})
 
 
 class Web(uvicorn.Server):
@@ -112,3 +115,51 @@ class Crowd:
             message=f"more than {self._most} connections are open: send again in a moment",
             headers=[(b"retry-after", b"1")],
         )
+
+
+class Hosts:
+    """Answers 403 to who asks by another's name.
+
+    A page of another site could otherwise have its own name lead to this machine, and its reader's
+    browser would take what is asked here for that site's own: DNS rebinding. An address is nobody's
+    name, and what a browser takes for this machine's, whatever the DNS says, is `localhost`.
+
+    Sources: Fetch standard, "forbidden request-header" (a page cannot set Host); RFC 6761 section
+    6.3 (localhost).
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self._app = app
+        self._allowed = _OWN_NAMES | {name.lower().rstrip(".") for name in allowed}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or not."""
+        if scope["type"] != "http" or all(
+            self._admits(value.decode("latin-1"))
+            for name, value in scope["headers"]
+            if name == b"host"
+        ):
+            await self._app(scope, receive, send)
+            return
+        await access.refuse(
+            scope,
+            receive,
+            send,
+            http_status=403,
+            code=grpc.StatusCode.PERMISSION_DENIED,
+            message="this server is not asked by the name in Host: ask localhost or an address, or"
+            " start it with --allowed-hosts and that name",
+        )
+
+    def _admits(self, host: str) -> bool:
+        name, colon, port = host.strip().rpartition(":")
+        if not colon or not port.isdecimal():
+            name = host.strip()
+        name = name.lower().rstrip(".")
+        if name in self._allowed or name.endswith(".localhost"):
+            return True
+        try:
+            ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return False
+        return True

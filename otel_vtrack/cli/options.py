@@ -14,6 +14,7 @@ _METAVARS = {
     "prices": "FILE",
     "forward": "URL",
     "forward_headers": "NAME=VALUE,...",
+    "allowed_hosts": "NAME,...",
     "destinations": "JSON",
     "enrich": "JSON",
     "redact": "JSON",

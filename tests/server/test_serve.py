@@ -120,7 +120,7 @@ def test_a_body_that_does_not_end_does_not_hold_it_up(vtrack):
     host, port = served.http.split(":")
     with socket.create_connection((host, int(port))) as sender:
         sender.sendall(
-            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+            b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
             b"Content-Type: application/x-protobuf\r\n\r\nhalf"
         )
         started = time.monotonic()

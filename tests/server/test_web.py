@@ -10,6 +10,7 @@ import time
 import pytest
 
 from otel_vtrack import server, web
+from otel_vtrack.ingest.room import Share
 from otel_vtrack.settings import load
 
 MIB = 1 << 20
@@ -64,14 +65,21 @@ def within(seconds, holds):
 
 
 @pytest.mark.parametrize("kind", [OTLP, API], ids=["otlp", "api"])
-def test_bodies_that_arrive_have_a_limit_together(served, connect, kind, caplog):
+def test_bodies_that_arrive_have_a_limit_together(served, connect, kind, caplog, monkeypatch):
+    taken, grow = [], Share.grow
+
+    def growing(share, size):
+        grow(share, size)
+        taken.append(size)
+
+    monkeypatch.setattr(Share, "grow", growing)
     path, media_type = kind
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
     half_sent = connect()
     half_sent.sendall(f"{head}Content-Length: {8 * MIB}\r\n\r\n".encode() + b" " * (3 * MIB))
+    within(10, lambda: sum(taken) >= 3 * MIB)
     small, large = b"{}" if kind is API else b"", b" " * (2 * MIB)
     headers = {"Content-Type": media_type}
-    within(10, lambda: ask(served, path, large, headers).status == 503)
     refused = ask(served, path, large, headers)
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
     # What the two halves of a room hold is not what a small one needs.
@@ -118,3 +126,84 @@ def test_a_connection_that_asks_is_left_alone(served, connect, monkeypatch):
         answer = http.client.HTTPResponse(asking)
         answer.begin()
         assert (answer.status, bool(answer.read())) == (400, True)
+
+
+def rebound(served, host):
+    """Ask as a page does whose name leads here."""
+    kinds = ((API[0], b"{}", API[1]), (OTLP[0], b"", OTLP[1]), ("/statusz", None, API[1]))
+    return {
+        ask(served, path, body, {"Content-Type": media_type, "Host": host}).status
+        for path, body, media_type in kinds
+    }
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:4318",
+        "app.localhost:80",
+        "127.0.0.1:1",
+        "10.1.2.3",
+        "[::1]",
+        "[::1]:4318",
+        "host.docker.internal:4318",
+    ],
+)
+def test_it_is_asked_by_its_own_names_and_by_addresses(served, host):
+    assert rebound(served, host) == {200}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:4318",
+        "localhost.evil.example",
+        "notlocalhost",
+        "127.0.0.1.evil.example:80",
+        "[::1].evil.example",
+        "",
+        "localhost:80:evil.example",
+    ],
+)
+def test_a_page_of_another_site_is_not_answered(served, host):
+    assert rebound(served, host) == {403}
+    refused = ask(served, API[0], b"{}", {"Content-Type": API[1], "Host": host})
+    said = json.loads(refused.content)
+    assert said["code"] == "permission_denied"
+    assert "--allowed-hosts" in said["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "statuses"),
+    [
+        # A proxy in front passes its own name on.
+        ({"allowed_hosts": "a.example, vtrack.example"}, (200, 403)),
+        # Who needs a token cannot be a page.
+        ({"token_file": "tokens"}, (401, 401)),
+        # As a gateway, it is known by names that it does not know.
+        ({"http": "0.0.0.0:0"}, (200, 200)),
+        ({"http": "0.0.0.0:0", "allowed_hosts": "vtrack.example"}, (200, 403)),
+    ],
+)
+def test_other_names_are_let_in_where_a_page_could_do_no_harm(tmp_path, given, statuses):
+    (tmp_path / "tokens").write_text("correct-horse-battery-staple")
+    if "token_file" in given:
+        given = {"token_file": tmp_path / "tokens"}
+    settings = load(
+        {
+            "store": False,
+            "forward": "http://127.0.0.1:9",
+            "forward_folder": tmp_path,
+            "grpc": "127.0.0.1:0",
+            "http": "127.0.0.1:0",
+            **given,
+        }
+    )
+    with server.running(settings) as running:
+        found = tuple(
+            ask(running, "/statusz", headers={"Host": host}).status
+            for host in ("VTRACK.example:443", "evil.example")
+        )
+    assert found == statuses
