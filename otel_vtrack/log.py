@@ -5,6 +5,7 @@ written of them is their type and where they were raised.
 """
 
 import logging
+import sqlite3
 import traceback
 from types import TracebackType
 from typing import Final
@@ -15,6 +16,26 @@ from otel_vtrack.errors import VtrackError
 
 _FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 _INNERMOST_FRAMES: Final = 6
+
+# What these say is of files and connections, never of what is in a row.
+_HARMLESS: Final = (VtrackError, OSError, sqlite3.Error)
+
+
+def said(error: BaseException) -> str:
+    """Say of an error what may be logged.
+
+    That is the text of one of ours, unless it was raised for one that is not: the engine's text may
+    be in it, so of that only its type, code and name are said.
+    """
+    cause = error
+    while isinstance(cause, VtrackError) and cause.__cause__:
+        cause = cause.__cause__
+    if isinstance(error, VtrackError) and isinstance(cause, _HARMLESS):
+        return str(error)
+    known = (getattr(cause, "code", None), getattr(cause, "name", None))
+    told = " ".join(str(each) for each in known if each is not None)
+    kind = type(cause).__name__
+    return f"{kind} ({told})" if told else kind
 
 
 class OneLine(logging.Formatter):
@@ -30,7 +51,7 @@ class OneLine(logging.Formatter):
         error = ei[1]
         found: list[str] = []
         while error is not None and len(found) < 4:
-            text = f": {error}" if isinstance(error, VtrackError) else ""
+            text = f": {said(error)}" if isinstance(error, VtrackError) else ""
             frames = reversed(traceback.extract_tb(error.__traceback__)[-_INNERMOST_FRAMES:])
             places = " < ".join(
                 f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"

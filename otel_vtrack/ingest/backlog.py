@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from otel_vtrack import log
 from otel_vtrack.errors import StoreUnavailable, WireError
 from otel_vtrack.ingest.window import Window
 from otel_vtrack.store.journal import Entry, Journal
@@ -240,7 +241,8 @@ class Backlog:
 
     def _refused(self, error: Exception) -> None:
         with self._changed:
-            self._refusal = str(error)
+            # Whoever sends next is told of it, and their log is no place for this one's data.
+            self._refusal = log.said(error)
             self._refusals += 1
             self._changed.notify_all()
         now = time.monotonic()
@@ -249,7 +251,7 @@ class Backlog:
             _log.error(
                 "%s: the store refuses data; what was acknowledged waits in the journal. %s",
                 self._name,
-                error,
+                self._refusal,
             )
 
     def _settle(self, batch: list[Entry]) -> None:

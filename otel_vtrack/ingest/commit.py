@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
+from otel_vtrack import log
 from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
 
 _log = logging.getLogger(__name__)
@@ -342,7 +343,7 @@ class GroupCommit:
             _log.error(
                 "%s: the store refuses data; senders are told to try again. %s",
                 self._name,
-                error,
+                log.said(error),
                 exc_info=None if isinstance(error, StoreUnavailable) else error,
             )
         for waiting in batch:

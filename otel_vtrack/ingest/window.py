@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from otel_vtrack import log
 from otel_vtrack.errors import StoreUnavailable
 from otel_vtrack.store.journal import Entry, Journal
 
@@ -152,7 +153,9 @@ class Window:
                 self._journal.note(notes, self._notes_bytes)
         except StoreUnavailable as error:
             _log.warning(
-                "%s: decisions are not kept, and may differ after a restart: %s", self._name, error
+                "%s: decisions are not kept, and may differ after a restart: %s",
+                self._name,
+                log.said(error),
             )
         except Exception:  # noqa: BLE001 - what is not decided on is left to the probability
             _log.exception("%s: a round can't be decided on", self._name)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from otel_vtrack import log
 from otel_vtrack.errors import VtrackError
 from otel_vtrack.query import watch as query
 from otel_vtrack.query.watch import WatchEvent
@@ -110,7 +111,8 @@ class Delivery:
             try:
                 pause = self._deliver()
             except VtrackError as error:
-                _log.warning("watch: could not see what to tell, and tries again: %s", error)
+                reason = log.said(error)
+                _log.warning("watch: could not see what to tell, and tries again: %s", reason)
                 pause = self._interval
             except Exception:  # noqa: BLE001 - the thread has to go on
                 _log.exception("watch: could not tell, and tries again")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from otel_vtrack import log
 from otel_vtrack.analysis import deployed, watching
 from otel_vtrack.analysis.deployed import WatchedDeployment
 from otel_vtrack.analysis.watching import Board, Look
@@ -83,7 +84,7 @@ class Watcher:
                 looks.append(self._look_at(each, last, now_ns))
             except InvalidArgument as error:
                 # There is too much of it. Others are looked at all the same.
-                _log.warning("watch: could not look at one deployment: %s", error)
+                _log.warning("watch: could not look at one deployment: %s", log.said(error))
         self._ended = {
             _key(each.deployment) for each in looks if each.deployment.end_time_ns is not None
         }
@@ -121,7 +122,7 @@ class Watcher:
         try:
             self.look()
         except VtrackError as error:
-            _log.warning("watch: could not look, and tries again: %s", error)
+            _log.warning("watch: could not look, and tries again: %s", log.said(error))
         except Exception:  # noqa: BLE001 - the thread has to go on
             _log.exception("watch: could not look, and tries again")
 
