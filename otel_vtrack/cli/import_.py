@@ -19,4 +19,4 @@ def command(*, paths: tuple[str, ...], server: str, as_json: bool) -> None:
         counts = import_from(paths, client, on_send=progress.show)
     moving.tell("imported", counts, as_json=as_json)
     if counts.rejected:
-        connection.fail(f"the server rejected {counts.rejected:,} spans or log records")
+        connection.fail(f"the server rejected spans or log records: {counts.rejected:,}")

@@ -13,6 +13,7 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from typing_extensions import Self
 
 from otel_vtrack.cli import connection
+from otel_vtrack.cli.show import many
 from otel_vtrack.errors import InvalidArgument, WireError
 from otel_vtrack.transfer import Counts
 
@@ -48,8 +49,8 @@ class Progress:
 def said(counts: Counts) -> str:
     """Say how much that is."""
     return (
-        f"{counts.spans:,} spans, {counts.log_records:,} log records, {counts.changes:,} changes"
-        f" ({counts.bytes / 1e6:,.1f} MB)"
+        f"{many(counts.spans, 'span')}, {many(counts.log_records, 'log record')},"
+        f" {many(counts.changes, 'change')} ({counts.bytes / 1e6:,.1f} MB)"
     )
 
 

@@ -55,6 +55,11 @@ class Shown(NamedTuple):
     longest: int = 0
 
 
+def many(number: int, thing: str) -> str:
+    """Count things: `1 span`, `2 spans`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def visible(text: str) -> str:
     """Return a text from elsewhere without what a terminal would obey, as to clear the screen."""
     return text.replace("\r", "").translate(_CONTROLS)

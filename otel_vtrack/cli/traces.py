@@ -272,7 +272,7 @@ def _headline(info: traces_pb2.TraceInfo) -> str:
         f"{info.trace_id} {info.name} ({info.experiment})",
         state_name(info),
         show.length(nanoseconds(info.execution_duration)),
-        f"{info.span_count} spans, {info.error_count} with errors",
+        f"{show.many(info.span_count, 'span')}, {info.error_count} with errors",
         f"{show.moment(info.request_time)} UTC",
     ]
     if info.HasField("token_usage"):

@@ -85,10 +85,13 @@ class Watched(Generic[_T]):
             if self._stamps() != stamps:
                 return False
             found = self._read(texts)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             # Not to be read again before it is another one.
             self._seen = stamps
-            self._say(error.strerror or "" if isinstance(error, OSError) else str(error))
+            if isinstance(error, RecursionError):
+                self._say("it is nested too deeply")
+            else:
+                self._say(error.strerror or "" if isinstance(error, OSError) else str(error))
             return False
         self._seen = stamps
         self._said = ""

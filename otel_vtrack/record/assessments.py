@@ -129,8 +129,13 @@ def create(store: Store, new: NewAssessment) -> Assessment:
         raise InvalidArgument("an assessment needs a value, or an error instead of one")
     _require_small("rationale", new.rationale)
     _require_metadata(new.metadata)
-    if len(new.source_id) > LONGEST_NAME:
-        raise InvalidArgument(f"source_id is longer than {LONGEST_NAME} characters: shorten it")
+    for what, text in (
+        ("source_id", new.source_id),
+        ("session_id", new.session_id),
+        ("overrides", new.overrides),
+    ):
+        if len(text) > LONGEST_NAME:
+            raise InvalidArgument(f"{what} is longer than {LONGEST_NAME} characters: shorten it")
     if new.assessment_id and not _ID.fullmatch(new.assessment_id):
         raise InvalidArgument(
             f"assessment_id is up to {LONGEST_NAME} letters, digits and signs of ASCII without"

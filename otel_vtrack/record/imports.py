@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from string import hexdigits
 from typing import Any, Final
 
 from otel_vtrack.errors import InvalidArgument
@@ -29,6 +30,7 @@ def rows(store: Store, noun: str, given: Sequence[Mapping[str, Any]]) -> None:
     converts = {name: _CONVERTS[name] for name in given[0] if name in _CONVERTS}
     if noun == "assessments":
         del converts["change_id"]  # a number there
+        converts.pop("experiment", None)  # that of telemetry, which may have none
     names = list(given[0])
     try:
         made = [
@@ -42,7 +44,8 @@ def rows(store: Store, noun: str, given: Sequence[Mapping[str, Any]]) -> None:
 
 def _id(digits: int) -> Callable[[str], bytes]:
     def read(text: str) -> bytes:
-        if len(text) != digits:
+        # What reads hexadecimal digits passes over spaces.
+        if len(text) != digits or not all(each in hexdigits for each in text):
             raise ValueError(f"give {digits} hexadecimal digits")
         return bytes.fromhex(text)
 
@@ -58,6 +61,12 @@ def _one_of(*known: str) -> Callable[[str | None], str | None]:
     return read
 
 
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("give an experiment, and a tag its key")
+    return text
+
+
 def _positive(number: int) -> int:
     if number <= 0:
         raise ValueError("give a time after 1970")
@@ -65,6 +74,8 @@ def _positive(number: int) -> int:
 
 
 _CONVERTS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "experiment": _not_empty,
+    "key": _not_empty,
     "trace_id": _id(32),
     "span_id": _id(16),
     "change_id": uuid.UUID,

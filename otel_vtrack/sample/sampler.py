@@ -127,6 +127,15 @@ class Sampler:
             The traces that are seen for the first time, and how many spans there are.
         """
         new: list[bytes] = []
+        try:
+            return new, self._observed(payload, new)
+        except BaseException:
+            # Nobody will ask to decide on what nobody was told of.
+            for trace_id in new:
+                self._open.pop(trace_id, None)
+            raise
+
+    def _observed(self, payload: bytes, new: list[bytes]) -> int:
         count = 0
         for group in views.Request.FromString(payload).groups:
             if group.HasField("adjusted_count"):
@@ -138,7 +147,7 @@ class Sampler:
                 count += len(scope.spans)
                 for span in scope.spans:
                     self._look(span, version, new)
-        return new, count
+        return count
 
     def _look(self, span: Any, version: Version, new: list[bytes]) -> None:
         trace_id: bytes = span.trace_id
@@ -161,8 +170,8 @@ class Sampler:
                         self._traces_out -= 1
                 return
             number = randomness.of_trace(trace_id, span.trace_state)
-            trace = self._open[trace_id] = _Trace(number)
             new.append(trace_id)
+            trace = self._open[trace_id] = _Trace(number)
         if reason and trace.certain != ERROR:
             trace.certain = reason
         if enters:

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+from uuid import UUID
 
 import grpc
 import pytest
@@ -234,6 +235,20 @@ STORY = [
     ("ExportService/ExportChanges", {"page_token": "x"}, "INVALID_ARGUMENT"),
     ("ExportService/ImportChanges", {"changes": [CHANGE]}, "OK"),
     ("ExportService/ImportChanges", {"changes": [{}]}, "INVALID_ARGUMENT"),
+    *(
+        ("ExportService/ImportChanges", {"changes": [change]}, "INVALID_ARGUMENT")
+        for change in (
+            {"trace_tag": {**CHANGE["trace_tag"], "key": ""}},
+            {"trace_tag": {**CHANGE["trace_tag"], "trace_id": f"{TRACE[:-2]}  "}},
+            {
+                "version_alias": {
+                    "alias": "stable",
+                    "change_time": "1",
+                    "change_id": str(UUID(int=1)),
+                }
+            },
+        )
+    ),
     ("TraceService/DeleteTraces", {"trace_ids": [TRACE], "dry_run": True}, "OK"),
     ("TraceService/DeleteTraces", {"trace_ids": [TRACE]}, "OK"),
     ("TraceService/DeleteTraces", {}, "INVALID_ARGUMENT"),

@@ -45,9 +45,9 @@ def test_lines_go_to_standard_output_and_come_from_standard_input(served):
     done = vtrack(served, "export", "--format", "jsonl", "-o", "-", "--filter", "name = 'step 2'")
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["span"]["name"] == "step 2"
-    assert done.stderr.startswith("exported 1 spans, 0 log records, 0 changes")
+    assert done.stderr.startswith("exported 1 span, 0 log records, 0 changes")
     done = vtrack(served, "import", "-", input=done.stdout)
-    assert done.stderr.startswith("imported 1 spans")
+    assert done.stderr.startswith("imported 1 span,")
 
 
 def test_what_was_done_is_told_as_JSON_too(served, tmp_path):  # noqa: N802
@@ -106,7 +106,7 @@ def test_a_file_that_does_not_read_and_spans_that_are_refused_end_with_1(served,
         '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00","spanId":"00"}]}]}]}\n'
     )
     done = vtrack(served, "import", str(tmp_path / "none"), expect=1)
-    assert "the server rejected 1 spans" in done.stderr
+    assert "the server rejected spans or log records: 1" in done.stderr
 
 
 def test_without_pyarrow_it_says_what_to_install(served, tmp_path):

@@ -244,6 +244,9 @@ def test_files_are_read_again_when_they_change_and_are_whole(release, monkeypatc
         assert version() == "2"
         now += 1
         assert version() == "2"
+    release("version: " + "[" * 20_000)
+    now += 1
+    assert version() == "2"
     release("version: {hunter2: x}")
     now += 1
     assert version() == "2"
@@ -256,6 +259,7 @@ def test_files_are_read_again_when_they_change_and_are_whole(release, monkeypatc
     said = [record.getMessage() for record in caplog.records]
     assert sum("there is no such file yet" in line for line in said) == 2
     assert sum("neither YAML" in line for line in said) == 1
+    assert sum("nested too deeply" in line for line in said) == 1
     assert sum("no names with values" in line for line in said) == 1
     assert sum("attributes.version" in line for line in said) == 1
     assert "hunter2" not in "".join(said)

@@ -96,6 +96,8 @@ REFUSED = [
     ({"assessment_id": "a" * 251}, InvalidArgument, "up to 250"),
     ({"session_id": "s", "metadata": {SESSION: "t"}}, InvalidArgument, "differ"),
     ({"experiment": "bank"}, InvalidArgument, "not of this experiment"),
+    ({"session_id": "s" * 251}, InvalidArgument, "session_id is longer than 250"),
+    ({"overrides": "a" * 251}, InvalidArgument, "overrides is longer than 250"),
     ({"overrides": "nobody"}, NotFound, "no assessment nobody"),
     ({"value": None, "error": AssessmentError("")}, InvalidArgument, "error_code"),
     ({"value": None, "error": AssessmentError("E" * 251)}, InvalidArgument, "error_code"),

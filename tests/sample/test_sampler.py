@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_vtrack.sample import versions
+from otel_vtrack.sample import randomness, versions
 from otel_vtrack.sample.sampler import Sampler
 from otel_vtrack.sample.settings import Sample
 from otel_vtrack.store import sql
@@ -311,3 +311,25 @@ def test_versions_are_told_by_the_names_that_the_mapping_has():
 def test_a_version_is_what_its_resource_says(attributes, header, expected):
     resource = {name: text for name, text in attributes.items() if text}
     assert versions.version_of(header, resource) == expected
+
+
+def test_a_request_that_cannot_be_looked_at_leaves_nothing_behind(traces, monkeypatch):
+    one = sampler()
+    first, second, other = traces.ids(3)
+    known = one.observe(traces.request([other]).SerializeToString())[0]
+    of_trace = randomness.of_trace
+
+    def fails(trace_id, trace_state):
+        if trace_id == second:
+            raise ArithmeticError
+        return of_trace(trace_id, trace_state)
+
+    monkeypatch.setattr(randomness, "of_trace", fails)
+    with pytest.raises(ArithmeticError):
+        one.observe(traces.request([other, first, second]).SerializeToString())
+    monkeypatch.undo()
+    # Sent again, it is as new as it was, and what others told of before still waits.
+    again = one.observe(traces.request([other, first, second]).SerializeToString())[0]
+    assert again == [first, second]
+    one.decide([*known, *again])
+    assert all(one.decision(each) is not None for each in (first, second, other))
