@@ -124,7 +124,7 @@ class _Body:
     def add(self, chunk: bytes) -> None:
         self._received += len(chunk)
         if self._received > self._limit:
-            self._parts.clear()
+            self._drop()
             raise faults.too_large(self._limit)
         if self._decoder is None:
             self._keep(chunk)
@@ -150,15 +150,20 @@ class _Body:
             self._size += len(out)
             if self._size > self._limit:
                 # The error's traceback would keep them for a while.
-                self._parts.clear()
+                self._drop()
                 raise faults.too_large(self._limit)
             self._keep(out)
+
+    def _drop(self) -> None:
+        # What still comes of it may take a while, and is not held.
+        self._parts.clear()
+        self._share.give_back()
 
     def _keep(self, part: bytes) -> None:
         try:
             self._share.grow(len(part))
         except faults.Refused:
-            self._parts.clear()
+            self._drop()
             raise
         self._parts.append(part)
 

@@ -35,7 +35,7 @@ class Room:
         try:
             yield share
         finally:
-            self._taken -= share.size
+            share.give_back()
 
     def take(self, size: int, own: int) -> None:
         """Take more for who has `own` already.
@@ -55,6 +55,10 @@ class Room:
             raise faults.crowded(self._most)
         self._taken += size
 
+    def give_back(self, size: int) -> None:
+        """Let others have it."""
+        self._taken -= size
+
 
 class Share:
     """What one body has of the room."""
@@ -67,3 +71,8 @@ class Share:
         """Take more; raises as `Room.take` does."""
         self._room.take(size, self.size)
         self.size += size
+
+    def give_back(self) -> None:
+        """Let others have all of it: nothing is held any more."""
+        self._room.give_back(self.size)
+        self.size = 0

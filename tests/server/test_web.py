@@ -82,7 +82,14 @@ def test_bodies_that_arrive_have_a_limit_together(served, connect, kind, caplog,
     headers = {"Content-Type": media_type}
     refused = ask(served, path, large, headers)
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
-    # What the two halves of a room hold is not what a small one needs.
+    # What was turned away holds nothing, though its sender is not done with it.
+    turned_away = connect()
+    turned_away.sendall(f"{head}Content-Length: {8 * MIB}\r\n\r\n".encode() + large)
+    before = len(taken)
+    within(10, lambda: len(taken) > before)
+    time.sleep(0.2)
+    fits = b" " * (MIB - 65_536)
+    assert ask(served, path, fits, headers).status != 503
     assert ask(served, path, small, headers).status == 200
     assert "is all that may" in caplog.text or kind is API
     half_sent.close()
