@@ -176,9 +176,10 @@ def test_the_engine_makes_up_the_same_cost_of_a_span(store, said):
     parameters = Parameters()
     field = costs.of_span(lambda: models, parameters)
     rows = store.select(
-        f"SELECT lower(hex(s.span_id)) AS id, {field.sql} AS cost FROM spans AS s", parameters.bound
+        f"SELECT lower(hex(s.span_id)) AS id, {field.sorted_by} AS priced FROM spans AS s",
+        parameters.bound,
     )
-    assert {row["id"]: row["cost"] for row in rows} == expected
+    assert {row["id"]: row["priced"] for row in rows} == expected
 
 
 @pytest.fixture

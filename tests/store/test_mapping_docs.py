@@ -68,4 +68,4 @@ def test_requests_and_responses_are_looked_for_as_documented():
     text = section("Tags, request and response of a trace")
     rows = re.findall(r"^\| (?!fact|-).+ \| (`.+`) \|$", text, re.MULTILINE)
     chains = [tuple(re.findall(r"`([^`]+)`", row)) for row in rows]
-    assert chains == [facts._ASKED, facts._ANSWERED, facts._SOURCE_NAMES]
+    assert chains == [facts._ASKED, facts._ANSWERED, facts.SOURCE_NAMES]
