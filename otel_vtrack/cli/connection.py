@@ -278,9 +278,11 @@ class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
                 return now - timedelta(seconds=float(age[1]) * _UNITS[age[2]])
             # Python 3.10 does not know the Z.
             moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value))
+            if not moment.tzinfo:
+                return moment.replace(tzinfo=timezone.utc)
+            return moment.astimezone(timezone.utc)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time: write 1h, 7d or 2026-01-31T12:00:00Z", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]

@@ -1,6 +1,7 @@
 """Reads what was exported, or what the Collector wrote, by what is in it."""
 
 import mmap
+import os.path
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +30,10 @@ def files(paths: list[str]) -> list[str]:
         if name == "-":
             found.append(name)
             continue
-        if not path.exists():
-            raise InvalidArgument(f"{name} is not there")
-        if path.with_name(path.name + ".state").exists():
+        if not name or not os.path.exists(name):  # noqa: PTH110 - a Path fails at long names
+            raise InvalidArgument(f"{name or 'a file without a name'} is not there")
+        # Of `.` too.
+        if Path(f"{path.resolve()}.state").exists():
             raise InvalidArgument(
                 f"{name} is not complete: run the same vtrack export again, and it goes on"
             )

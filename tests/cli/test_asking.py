@@ -277,6 +277,7 @@ def test_a_trace_as_json_has_its_spans_as_otlp(run, send, trace_id):
         (("differences", "A", "B"), 1, "vtrack versions list"),
         (("differences", "A", "B", "--kind", "colour"), 2, "'span_name'"),
         (("compare", "A", "B", "--since", "soon"), 2, "write 1h, 7d or 2026"),
+        (("compare", "A", "B", "--since", "0001-01-01T00:00:00+23:59"), 2, "write 1h, 7d or 2026"),
         (("traces", "search", "--min-duration", "long"), 2, "write 250ms"),
         (("traces", "search", "--min-duration", "9" * 12 + "d"), 2, "longer than any time"),
         (("traces", "search", "--state", "odd"), 2, "in_progress"),

@@ -89,6 +89,8 @@ def test_a_time_that_is_counted_from_now_is_no_other_when_the_export_goes_on(ser
         (("export", "-o", "-", "--since", "soon"), 2, "is no time"),
         (("export",), 2, "--output"),
         (("import", "nowhere"), 2, "nowhere is not there"),
+        (("import", ""), 2, "a file without a name is not there"),
+        (("import", "n" * 300), 2, "n is not there"),
         (("import",), 2, "PATH"),
     ],
 )

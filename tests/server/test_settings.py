@@ -130,9 +130,10 @@ def test_an_unknown_name_in_the_file_is_a_mistake(file):
         settings.load(file=file('grcp = "127.0.0.1:1"'))
 
 
-def test_a_file_that_is_not_there_is_a_mistake(tmp_path):
+@pytest.mark.parametrize("name", ["none.toml", "n" * 300])
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path, name):
     with pytest.raises(SettingsError, match=r"there is no file .* correct --config"):
-        settings.load(file=tmp_path / "none.toml")
+        settings.load(file=tmp_path / name)
 
 
 def test_a_file_that_is_no_toml_is_a_mistake(file):
