@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from otel_vtrack.errors import ReadsTooMuch
 from otel_vtrack.query.filter import CompiledTraces
-from otel_vtrack.query.filter.compiler import FALSE, all_of
+from otel_vtrack.query.filter.compiler import FALSE, TRUE, all_of
 from otel_vtrack.query.filter.fields import Parameters
 from otel_vtrack.query.filter.traces import SPAN_BOUNDS
 from otel_vtrack.store.client import Store
@@ -74,7 +74,7 @@ def look(store: Store, compiled: CompiledTraces, experiment: str = "") -> Looked
         if places is None:
             frequent = True
             continue
-        if compiled.row == all_of([*within, written]):
+        if compiled.where == TRUE and compiled.row == all_of([*within, written]):
             only = [each for each in places if experiment in {"", each.experiment}]
         known = _known(places, compiled.texts)
         row, where = row.replace(written, known), where.replace(written, known)

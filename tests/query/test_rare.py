@@ -13,6 +13,7 @@ FILTERS = [
     "span.attributes.answer = 'a2' OR name = 'n1'",
     "exists span (attributes.answer = 'a1') AND exists span (attributes.answer = 'a2')",
     "span.attributes.answer = 'a1' AND version = '2' AND span_count > 1",
+    "span.attributes.answer = 'a1' AND span_count > 2",
     "span.attributes.answer = 'nowhere'",
     "span.status = 'ERROR'",
 ]
