@@ -203,6 +203,11 @@ class Store:
         client = self._clients.get()
         try:
             yield client
+        except Exception:
+            # What the engine had written before it failed would stand before the next answer.
+            with contextlib.suppress(Exception):
+                client.raw_query("SELECT 1")
+            raise
         finally:
             self._clients.put(client)
 
