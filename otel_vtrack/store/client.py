@@ -204,9 +204,10 @@ class Store:
         try:
             yield client
         except Exception:
-            # What the engine had written before it failed would stand before the next answer.
-            with contextlib.suppress(Exception):
-                client.raw_query("SELECT 1")
+            if self.embedded:
+                # What the engine wrote before it failed would stand before the next answer.
+                with contextlib.suppress(Exception):
+                    client.raw_query("SELECT 1")
             raise
         finally:
             self._clients.put(client)

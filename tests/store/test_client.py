@@ -1,0 +1,17 @@
+"""Answers of the engine, on the clients that questions share."""
+
+import pytest
+
+from otel_vtrack.errors import StoreError
+from otel_vtrack.store import client
+
+
+def test_what_was_written_before_a_fault_is_in_no_other_answer(store):
+    with pytest.raises(StoreError):
+        store.select(
+            "SELECT number, throwIf(number = 300000) AS failed FROM numbers(1000000)"
+            " SETTINGS max_block_size = 1000, max_threads = 1"
+        )
+    # Each client in turn.
+    for number in range(client._READERS):
+        assert store.select(f"SELECT {number} AS number") == [{"number": number}]
