@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cmp_to_key
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import paging, priced, rare, traces
+from otel_vtrack.query import paging, priced, rare, root_rows, traces
 from otel_vtrack.query.filter import CompiledTraces, compile_traces
 from otel_vtrack.query.filter.compiler import TRUE
 from otel_vtrack.query.filter.costs import WANTED
 from otel_vtrack.query.filter.traces import SPAN_BOUNDS, TAIL
-from otel_vtrack.query.partial import Root
 from otel_vtrack.query.prices import BUILT_IN, Prices
-from otel_vtrack.query.rowbinary import as_text
+from otel_vtrack.query.root_rows import Row, Rows
 from otel_vtrack.query.traces import Described, TraceInfo
 from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
@@ -41,10 +39,6 @@ _CHARGES: Final = "FROM trace_charges AS p"
 
 _MOST_COSTS: Final = 3
 """How often a part may ask for costs of very many traces: each time is a long text."""
-
-_OF_SPANS: Final = "FROM spans AS s"
-_WHOLE_ROOT: Final = "t.root.span_id"
-"""What `trace_roots` does not have."""
 
 _SINCE: Final = "t.root.start_time >= fromUnixTimestamp64Nano({since_ns:Int64}, 'UTC')"
 _WITHIN: Final = (
@@ -230,15 +224,15 @@ def _parts(compiled: CompiledTraces) -> dict[str, str]:
     parts = {"row": compiled.row, "whole": compiled.where}
     if compiled.row == TRUE:
         return parts | {"some": TRUE}  # A set of all there are would only cost time.
-    if _WHOLE_ROOT in compiled.row:
+    if root_rows.WHOLE_ROOT in compiled.row:
         return parts | {"table": "traces", "row_of_roots": compiled.row}
-    return parts | {"row_of_roots": _narrow({"row": compiled.row})["row"]}
+    return parts | {"row_of_roots": root_rows.narrow({"row": compiled.row})["row"]}
 
 
 def _counting(compiled: CompiledTraces) -> dict[str, str]:
     """Return what counts take: where the root decides, no more of traces than that."""
     parts = _parts(compiled)
-    if not compiled.of_root or SPAN_BOUNDS in compiled.row or _WHOLE_ROOT in compiled.row:
+    if not compiled.of_root or SPAN_BOUNDS in compiled.row or root_rows.WHOLE_ROOT in compiled.row:
         return _of_many(parts)
     return {"from": f"({_part('traces/heads', parts)}) AS t", "whole": "t.holds"}
 
@@ -274,7 +268,7 @@ class _Search:
         compiled = looked.compiled
         self._store, self._compiled, self._table = store, compiled, table
         self._looked, self._after, self._wanted = looked, after, wanted
-        self._rows_of = _Rows(compiled, after)
+        self._rows_of = Rows(compiled, after)
         order = compiled.order
         self._parts = _parts(compiled) | {"after": after, "place": order.place, "order": order.sql}
         self._parameters: dict[str, Any] = {**compiled.parameters, "wanted": wanted}
@@ -387,7 +381,7 @@ class _Search:
                 return shown
         return None
 
-    def _standing(self, rows: "Sequence[_Row]") -> "list[_Shown] | None":
+    def _standing(self, rows: Sequence[Row]) -> "list[_Shown] | None":
         """Return the first traces that rows stand for; None if nobody can tell."""
         stand: dict[_Key, _Shown] = {}
         doubtful: set[_Key] = set()
@@ -399,14 +393,14 @@ class _Search:
                 self._load(rows[at:], self._wanted - len(stand))
             trace = self._known[key]
             if trace is not None and row.root_start_ns == trace.root.start_time_ns:
-                if row.said == _said(trace.root):
+                if row.said == root_rows.said(trace.root):
                     stand.setdefault(key, _Shown(trace.info, row.place))
                 else:
                     doubtful.add(key)
         # Of two spans that began at once, the table may have kept the other one's row.
         return None if doubtful - stand.keys() else list(stand.values())
 
-    def _load(self, rows: "Sequence[_Row]", most: int) -> None:
+    def _load(self, rows: Sequence[Row], most: int) -> None:
         """Load the first traces that are not yet."""
         starts = {(row.trace_id, row.experiment): row.root_start_ns for row in reversed(rows)}
         keys = dict.fromkeys((row.trace_id, row.experiment) for row in rows)
@@ -414,94 +408,6 @@ class _Search:
         places = [(starts[key], *key) for key in fresh]
         described = traces.describe(self._store, places, self._table)
         self._known.update(zip(fresh, described, strict=True))
-
-
-class _Row(NamedTuple):
-    """A row of `trace_roots`.
-
-    Attributes:
-        said: What it says of the root.
-        place: Where it stands in the order.
-    """
-
-    trace_id: str
-    experiment: str
-    root_start_ns: int
-    said: tuple[int | str, ...]
-    place: Sequence[str | None]
-
-
-def _said(root: Root) -> tuple[int | str, ...]:
-    """What a row of `trace_roots` says of a root."""
-    texts = (root.name, root.service_name, root.version, root.environment, root.deployment_id)
-    return (root.rank, *(as_text(text) for text in texts), root.status_code)
-
-
-class _Rows:
-    """Where rows that know a part are read: the smaller table, if it has all that is asked."""
-
-    def __init__(self, compiled: CompiledTraces, after: str) -> None:
-        order = compiled.order
-        self._after, self._place, self._order = after, order.place, order.sql
-        self._behind = order.behind
-        self._by_start = order.keys[0] == TAIL[0]
-        self._as_usual = order.keys == TAIL
-        asked = (compiled.row, after, order.place, order.sql)
-        self._first = f"{order.keys[0].sql} DESC" if self._by_start else order.sql
-        self.whole_root = any(_WHOLE_ROOT in each for each in asked)
-
-    def parts(self, row: str) -> dict[str, str]:
-        """Return what to fill in for a condition on rows."""
-        filled = {
-            "row": row,
-            "row_after": self._after,
-            "row_place": self._place,
-            "row_order": self._order,
-        }
-        if self.whole_root:
-            return filled | {"table": "traces", "start": "t.root.start_time"}
-        return _narrow(filled)
-
-    def sorting(self, row: str) -> dict[str, str]:
-        """Return what traces/roots takes beside: rows of equal start need no order at first."""
-        threads = {} if _OF_SPANS in row else {"threads": "1"}
-        places = {"row_place": "0"} if self._as_usual else {}
-        return _narrow({"row_first": self._first}) | threads | places
-
-    def read(
-        self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str], most: int
-    ) -> list[_Row]:
-        """Read the first rows in order, by what `parts` and `sorting` return."""
-        # One more: if it began at another time than the one before, none is missing that began
-        # with that. To be told of all in any case, the engine would read many times as much.
-        asked = {**parameters, "candidates": most + 1}
-        rows = self._read(store, asked, {**parts, "row_ties": ""})
-        if not self._by_start:
-            return rows[:most]
-        if len(rows) > most and rows[-1].root_start_ns == rows[-2].root_start_ns:
-            rows = self._read(store, asked, parts)
-        if len({row.root_start_ns for row in rows}) < len(rows):
-            rows.sort(key=cmp_to_key(self._compare))
-        return rows[:most]
-
-    def _read(
-        self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str]
-    ) -> list[_Row]:
-        columns = store.columns("traces/roots", parameters, parts, as_bytes=("trace_id",))
-        found: list[_Row] = []
-        for identity, experiment, start_ns, said, place in zip(*columns, strict=True):
-            trace_id = identity.hex()
-            stands = (str(start_ns), trace_id, experiment) if self._as_usual else place
-            found.append(_Row(trace_id, experiment, start_ns, said, stands))
-        return found
-
-    def _compare(self, row: _Row, other: _Row) -> int:
-        return self._behind(row.place, other.place) - self._behind(other.place, row.place)
-
-
-def _narrow(parts: Mapping[str, str]) -> dict[str, str]:
-    """Name columns as `trace_roots` does."""
-    return {name: each.replace("t.root.start_time", "t.start_time") for name, each in parts.items()}
 
 
 def _look(
@@ -519,7 +425,7 @@ def _look(
 
 
 def _window(
-    store: Store, parameters: Mapping[str, Any], compiled: CompiledTraces, rows_of: "_Rows"
+    store: Store, parameters: Mapping[str, Any], compiled: CompiledTraces, rows_of: Rows
 ) -> dict[str, int] | None:
     """Say since when the last traces began, and between which times their spans lie.
 

@@ -1,0 +1,104 @@
+"""Reads rows of `trace_roots`, each of which says what its insert knew of a trace's root."""
+
+from collections.abc import Mapping, Sequence
+from functools import cmp_to_key
+from typing import Any, Final, NamedTuple
+
+from otel_vtrack.query.filter import CompiledTraces
+from otel_vtrack.query.filter.traces import TAIL
+from otel_vtrack.query.partial import Root
+from otel_vtrack.query.rowbinary import as_text
+from otel_vtrack.store.client import Store
+
+WHOLE_ROOT: Final = "t.root.span_id"
+"""What `trace_roots` does not have."""
+
+_OF_SPANS: Final = "FROM spans AS s"
+
+
+class Row(NamedTuple):
+    """A row of `trace_roots`.
+
+    Attributes:
+        said: What it says of the root.
+        place: Where it stands in the order.
+    """
+
+    trace_id: str
+    experiment: str
+    root_start_ns: int
+    said: tuple[int | str, ...]
+    place: Sequence[str | None]
+
+
+def said(root: Root) -> tuple[int | str, ...]:
+    """What a row of `trace_roots` says of a root."""
+    texts = (root.name, root.service_name, root.version, root.environment, root.deployment_id)
+    return (root.rank, *(as_text(text) for text in texts), root.status_code)
+
+
+class Rows:
+    """Where rows that know a part are read: the smaller table, if it has all that is asked."""
+
+    def __init__(self, compiled: CompiledTraces, after: str) -> None:
+        order = compiled.order
+        self._after, self._place, self._order = after, order.place, order.sql
+        self._behind = order.behind
+        self._by_start = order.keys[0] == TAIL[0]
+        self._as_usual = order.keys == TAIL
+        asked = (compiled.row, after, order.place, order.sql)
+        self._first = f"{order.keys[0].sql} DESC" if self._by_start else order.sql
+        self.whole_root = any(WHOLE_ROOT in each for each in asked)
+
+    def parts(self, row: str) -> dict[str, str]:
+        """Return what to fill in for a condition on rows."""
+        filled = {
+            "row": row,
+            "row_after": self._after,
+            "row_place": self._place,
+            "row_order": self._order,
+        }
+        if self.whole_root:
+            return filled | {"table": "traces", "start": "t.root.start_time"}
+        return narrow(filled)
+
+    def sorting(self, row: str) -> dict[str, str]:
+        """Return what traces/roots takes beside: rows of equal start need no order at first."""
+        threads = {} if _OF_SPANS in row else {"threads": "1"}
+        places = {"row_place": "0"} if self._as_usual else {}
+        return narrow({"row_first": self._first}) | threads | places
+
+    def read(
+        self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str], most: int
+    ) -> list[Row]:
+        """Read the first rows in order, by what `parts` and `sorting` return."""
+        # One more: if it began at another time than the one before, none is missing that began
+        # with that. To be told of all in any case, the engine would read many times as much.
+        asked = {**parameters, "candidates": most + 1}
+        rows = self._read(store, asked, {**parts, "row_ties": ""})
+        if not self._by_start:
+            return rows[:most]
+        if len(rows) > most and rows[-1].root_start_ns == rows[-2].root_start_ns:
+            rows = self._read(store, asked, parts)
+        if len({row.root_start_ns for row in rows}) < len(rows):
+            rows.sort(key=cmp_to_key(self._compare))
+        return rows[:most]
+
+    def _read(
+        self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str]
+    ) -> list[Row]:
+        columns = store.columns("traces/roots", parameters, parts, as_bytes=("trace_id",))
+        found: list[Row] = []
+        for identity, experiment, start_ns, said, place in zip(*columns, strict=True):
+            trace_id = identity.hex()
+            stands = (str(start_ns), trace_id, experiment) if self._as_usual else place
+            found.append(Row(trace_id, experiment, start_ns, said, stands))
+        return found
+
+    def _compare(self, row: Row, other: Row) -> int:
+        return self._behind(row.place, other.place) - self._behind(other.place, row.place)
+
+
+def narrow(parts: Mapping[str, str]) -> dict[str, str]:
+    """Name columns as `trace_roots` does."""
+    return {name: each.replace("t.root.start_time", "t.start_time") for name, each in parts.items()}
