@@ -41,7 +41,7 @@ class Protocol(H11Protocol):
     _waiting: asyncio.TimerHandle | None = None
 
     @override
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def connection_made(self, transport: Any) -> None:
         """Give it its time."""
         super().connection_made(transport)
         self._wait()
