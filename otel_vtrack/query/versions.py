@@ -11,6 +11,7 @@ from otel_vtrack.query import experiments, paging
 from otel_vtrack.query.filter import CompiledVersions, compile_versions
 from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.query.version_usage import MOST_TRACES, Asked, Usage, of_versions
+from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
 
 ALIAS_SIGN: Final = "@"
@@ -19,17 +20,24 @@ ALIAS_SIGN: Final = "@"
 _FEWEST_TRACES: Final = 500
 _PLACES: Final = "versions/places"
 _TOLD: Final = "versions/told"
+_WEIGHED: Final = "versions/weighed"
 _OF_TOLD: Final = ("v.flags", "v.aliases", "v.note")
 """In conditions and orders that ask for what is told of versions."""
+
+_BESIDE: Final = {"place", "stored_count", "weights", "weighed_places"}
+"""Columns that are no field of `Version`."""
 
 MOST_PRICED: Final = 1_000
 """Versions of which a search by cost adds up what they cost."""
 
+_COUNTS: Final = ("trace_count", "error_trace_count")
+"""Columns that count each trace as many as it stands for."""
+
+_KEY: Final = "concat(a.experiment, '\\0', a.service_name, '\\0', a.version)"
 _KEYS: Final = "JSONExtract({cost_keys:String}, 'Array(String)')"
 _COST: Final = (
     "JSONExtract({costs:String}, 'Array(Nullable(Float64))')["
-    "transform(concat(a.experiment, '\\0', a.service_name, '\\0', a.version),"
-    f" {_KEYS}, range(1, 1 + length({_KEYS})), 0)]"
+    f"transform({_KEY}, {_KEYS}, range(1, 1 + length({_KEYS})), 0)]"
 )
 
 
@@ -227,7 +235,7 @@ def _rows(
         # Of one that came in between.
         places = _read(store, _PLACES, bound, parts)
     nothing = {"flags": [], "aliases": [], "note": ""}
-    return [row | places[_key(row)] | told.get(_key(row), nothing) for row in rows]
+    return [_reweighed(row | places[_key(row)]) | told.get(_key(row), nothing) for row in rows]
 
 
 def _found(
@@ -249,7 +257,29 @@ def _found(
     if usage is not None:
         parts["cost"] = _COST
         bound |= _costs(usage)
-    return store.query("versions/search", bound, parts | {"places": asked.places})
+    parts["places"] = asked.places
+    weighed: dict[Named, dict[str, Any]] = {}
+    if any(f"v.{each}" in part for each in _COUNTS for part in parts.values()):
+        weighed = _read(store, _WEIGHED, bound, parts)
+        for each in _COUNTS:
+            known = f"JSONExtract({{{each}s:String}}, 'Map(String, UInt64)')"
+            as_stored = sql.part("versions/search", each)
+            parts[each] = f"if(mapContains({known}, {_KEY}), {known}[{_KEY}], {as_stored})"
+            counts = {"\0".join(key): row[each] for key, row in weighed.items()}
+            bound[f"{each}s"] = json.dumps(counts)
+    rows = store.query("versions/search", bound, parts)
+    if not weighed and any(row["weights"] > 1 for row in rows):
+        weighed = _read(store, _WEIGHED, bound, parts)
+    return [row | weighed.get(_key(row), {}) for row in rows]
+
+
+def _reweighed(row: dict[str, Any]) -> dict[str, Any]:
+    """Put what is known of places of which traces stand for several counts into these places."""
+    known = {(at, deployment): counts for at, deployment, *counts in row.get("weighed_places", ())}
+    places = (_values(place) for place in row["places"])
+    return row | {
+        "places": [(*at[:4], *known.get((at[0], at[1]), at[4:6]), *at[6:]) for at in places]
+    }
 
 
 def _usage(
@@ -331,8 +361,8 @@ def _added_up(
 
 
 def _version(row: dict[str, Any]) -> Version:
-    fields = {name: value for name, value in row.items() if name not in {"place", "stored_count"}}
-    fields["places"] = tuple(Place(*_values(place)) for place in row["places"])
+    fields = {name: value for name, value in row.items() if name not in _BESIDE}
+    fields["places"] = tuple(Place(*place) for place in row["places"])
     fields["flags"] = tuple(Flag(*_values(flag)) for flag in row["flags"])
     fields["aliases"] = tuple(row["aliases"])
     return Version(**fields)

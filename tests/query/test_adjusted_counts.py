@@ -1,5 +1,8 @@
 """Where traces are sampled, each counts for as many as it stands for, in a real store."""
 
+import random
+from collections import defaultdict
+
 import pytest
 
 from otel_vtrack.analysis import progression, rollbacks
@@ -83,3 +86,72 @@ def test_rates_and_means_are_weighted(store, thirty):
     # Of what is sampled less is known than of as many that were looked at.
     width = step.tokens_per_trace.upper - step.tokens_per_trace.lower
     assert width == pytest.approx(7.3 if thirty["stored"] == 60 else 10.6, abs=1.5)
+
+
+SAID = {"": 1, "ot=th:8": 2, "ot=th:c": 4}
+"""How many traces a span stands for, by its tracestate."""
+
+
+@pytest.fixture
+def mixed(writer, make_spans):
+    """Sixty traces whose spans say differently; what they and the failed ones count, by place.
+
+    A place is a version, a version and an environment, or all.
+    """
+    draw = random.Random(1)
+    every, failed = defaultdict(lambda: defaultdict(int)), defaultdict(lambda: defaultdict(int))
+    sent = []
+    for trace in range(1, 61):
+        for span in range(draw.randint(1, 4)):
+            # What all spans of version 3 say is the same.
+            version = "3" if trace > 50 else draw.choice("112")
+            state = "ot=th:8" if trace > 50 else draw.choice(list(SAID))
+            place = draw.choice(["dev", "production"])
+            status = 2 * (draw.random() < 0.3)
+            fields = {"trace": trace, "span": span + 1, "status": status, "trace_state": state}
+            resource = {
+                "service__version": version,
+                "deployment__environment__name": place,
+                "deployment__id": f"{version} in {place}",
+            }
+            sent.append(make_spans(fields, **resource).SerializeToString())
+            for key in ("all", version, (version, place)):
+                for counts in (every, failed)[: 2 if status else 1]:
+                    counts[key][trace] = max(counts[key][trace], SAID[state])
+    draw.shuffle(sent)
+    for part in (sent[::3], sent[1::3], sent[2::3], sent[::2]):
+        writer.write_traces(b"".join(part))
+    return lambda key: (sum(every[key].values()), sum(failed[key].values()))
+
+
+def _counted(found):
+    return {each.version: (each.trace_count, each.error_trace_count) for each in found}
+
+
+def test_a_trace_whose_spans_tell_several_counts_counts_once(store, mixed):
+    """With the greatest of those in a version, a place, a deployment, an experiment."""
+    found = versions.search(store).versions
+    assert _counted(found) == {version: mixed(version) for version in "123"}
+    assert _counted([versions.get(store, "1")]) == {"1": mixed("1")}
+    for each in found:
+        for at in each.places:
+            assert (at.trace_count, at.error_trace_count) == mixed((each.version, at.environment))
+    here = versions.search(store, filter_="environment = 'dev'").versions
+    assert _counted(here) == {version: mixed((version, "dev")) for version in "123"}
+    [whole] = experiments.search(store).experiments
+    assert whole.trace_count == mixed("all")[0]
+    for each in deployments.search(store).deployments:
+        assert each.trace_count == mixed((each.version, each.environment))[0]
+
+
+def test_filters_and_orders_of_versions_count_such_traces_once(store, mixed):
+    most = mixed("1")[0]
+    for text, names in ((f"= {most}", ["1"]), (f"< {most}", ["3", "2"]), (f"> {most}", [])):
+        page = versions.search(store, filter_=f"trace_count {text}", order_by=["trace_count"])
+        assert [each.version for each in page.versions] == names
+    order = ["error_trace_count DESC"]
+    first = versions.search(store, order_by=order, page_size=1)
+    rest = versions.search(store, order_by=order, page_token=first.next_page_token)
+    found = _counted([*first.versions, *rest.versions])
+    assert found == {version: mixed(version) for version in "123"}
+    assert list(found) == sorted("123", key=lambda version: -mixed(version)[1])

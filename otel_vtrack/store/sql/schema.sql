@@ -405,27 +405,34 @@ FROM
         false,
         min(s.first_seen),
         max(s.last_seen),
-        toUInt64(round(sum(s.trace_count * s.adjusted_count)))
+        toUInt64(round(sum((s.adjusted_count - s.next_count) * s.trace_count)))
     FROM
     (
         SELECT
-            toString(v.experiment) AS experiment,
-            toString(v.service_name) AS service_name,
-            toString(v.environment) AS environment,
-            toString(v.deployment_id) AS deployment_id,
-            greatest(v.adjusted_count, 1) AS adjusted_count,
-            max((v.last_seen, toString(v.version))) AS held,
-            min(v.first_seen) AS first_seen,
-            max(v.last_seen) AS last_seen,
-            uniqMerge(v.traces) AS trace_count
-        FROM versions AS v
-        WHERE v.deployment_id != ''
-        GROUP BY
-            v.experiment,
-            v.service_name,
-            v.environment,
-            v.deployment_id,
-            adjusted_count
+            w.*,
+            uniqMerge(w.traces) OVER (PARTITION BY w.experiment, w.service_name, w.environment, w.deployment_id ORDER BY w.adjusted_count DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS trace_count,
+            leadInFrame(w.adjusted_count, 1, CAST('0', 'Float64')) OVER (PARTITION BY w.experiment, w.service_name, w.environment, w.deployment_id ORDER BY w.adjusted_count DESC ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) AS next_count
+        FROM
+        (
+            SELECT
+                toString(v.experiment) AS experiment,
+                toString(v.service_name) AS service_name,
+                toString(v.environment) AS environment,
+                toString(v.deployment_id) AS deployment_id,
+                toFloat64(greatest(v.adjusted_count, 1)) AS adjusted_count,
+                max((v.last_seen, toString(v.version))) AS held,
+                min(v.first_seen) AS first_seen,
+                max(v.last_seen) AS last_seen,
+                uniqMergeState(v.traces) AS traces
+            FROM versions AS v
+            WHERE v.deployment_id != ''
+            GROUP BY
+                v.experiment,
+                v.service_name,
+                v.environment,
+                v.deployment_id,
+                adjusted_count
+        ) AS w
     ) AS s
     GROUP BY
         s.experiment,

@@ -8,16 +8,32 @@ SELECT
     arraySort(groupUniqArrayArray(a.services)) AS service_names
 FROM
 (
-    -- Traces count as many as they stand for.
+    -- Traces count as many as they stand for: the greatest count, where services of one keep
+    -- different shares of them, as in versions/weighed.
     SELECT
-        toString(v.experiment) AS experiment,
-        minOrNull(v.first_seen) AS first,
-        maxOrNull(v.last_seen) AS last,
-        uniqMerge(v.traces) * greatest(v.adjusted_count, 1) AS traces,
-        groupUniqArrayIf(toString(v.service_name), v.service_name != '') AS services
-    FROM versions AS v
-    WHERE has({experiments:Array(String)}, v.experiment)
-    GROUP BY v.experiment, greatest(v.adjusted_count, 1)
+        w.experiment AS experiment,
+        w.first AS first,
+        w.last AS last,
+        uniqMerge(w.traces) OVER (
+            PARTITION BY w.experiment ORDER BY w.adjusted_count DESC
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+        * (w.adjusted_count - leadInFrame(w.adjusted_count, 1, 0::Float64) OVER (
+            PARTITION BY w.experiment ORDER BY w.adjusted_count DESC
+            ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING)) AS traces,
+        w.services AS services
+    FROM
+    (
+        SELECT
+            toString(v.experiment) AS experiment,
+            toFloat64(greatest(v.adjusted_count, 1)) AS adjusted_count,
+            minOrNull(v.first_seen) AS first,
+            maxOrNull(v.last_seen) AS last,
+            uniqMergeState(v.traces) AS traces,
+            groupUniqArrayIf(toString(v.service_name), v.service_name != '') AS services
+        FROM versions AS v
+        WHERE has({experiments:Array(String)}, v.experiment)
+        GROUP BY v.experiment, adjusted_count
+    ) AS w
     UNION ALL
     -- Times are of spans alone.
     SELECT toString(l.experiment), NULL, NULL, 0, groupUniqArrayIf(toString(l.service_name), l.service_name != '')

@@ -2,8 +2,10 @@
 -- people and flags tell of it in versions/told, which are read beside this.
 --
 -- Traces count as many as they stand for, so those that stand for as many are counted together: the
--- keys of the maps are the bits of their adjusted counts. Merging states takes most of the time, so
--- they are merged once. The parts are what a filter of the search language compiles to; one that
+-- keys of the maps are the bits of their adjusted counts. One whose spans say differently is counted
+-- with each: where a version has several (`weights`), its counts are those of versions/weighed, which
+-- filters and orders by them ask for before. Merging states takes most of the time, so they are
+-- merged once. The parts are what a filter of the search language compiles to; one that
 -- asks for no flag, alias or note needs nothing of what is told. What versions cost is added up
 -- before, where it is asked for: `cost` takes it from `costs`, a JSON list beside that of `keys`.
 
@@ -20,6 +22,7 @@ SELECT
     v.trace_count AS trace_count,
     v.error_trace_count AS error_trace_count,
     v.stored_count AS stored_count,
+    v.weights AS weights,
     v.session_count AS session_count,
     v.user_count AS user_count,
     /*?place*/ tuple(toString(v.last_seen)) /*place?*/ AS place
@@ -41,9 +44,10 @@ FROM
         a.repository_url AS repository_url,
         a.first_seen AS first_seen,
         a.last_seen AS last_seen,
-        toUInt64(round(arraySum((bits, found) -> found * reinterpretAsFloat32(bits), mapKeys(a.traces), mapValues(a.traces)))) AS trace_count,
-        toUInt64(round(arraySum((bits, found) -> found * reinterpretAsFloat32(bits), mapKeys(a.error_traces), mapValues(a.error_traces)))) AS error_trace_count,
+        /*?trace_count*/ toUInt64(round(arraySum((bits, found) -> found * reinterpretAsFloat32(bits), mapKeys(a.traces), mapValues(a.traces)))) /*trace_count?*/ AS trace_count,
+        /*?error_trace_count*/ toUInt64(round(arraySum((bits, found) -> found * reinterpretAsFloat32(bits), mapKeys(a.error_traces), mapValues(a.error_traces)))) /*error_trace_count?*/ AS error_trace_count,
         arraySum(mapValues(a.traces)) AS stored_count,
+        length(a.traces) AS weights,
         a.session_count AS session_count,
         a.user_count AS user_count
     FROM
