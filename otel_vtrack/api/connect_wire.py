@@ -157,8 +157,12 @@ def _check_numbers(kind: Descriptor, content: Any) -> None:
     if kind.full_name in _VALUES:
         _check_doubles(content)
     elif isinstance(content, dict):
+        # Keys of a map are no names of fields.
+        entry = kind.fields_by_name["value"] if kind.GetOptions().map_entry else None
         for name, item in cast("dict[str, Any]", content).items():
-            field = kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
+            field = (
+                entry or kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
+            )
             if field is not None and field.message_type is not None:
                 for each in item if isinstance(item, list) else [item]:
                     _check_numbers(field.message_type, each)

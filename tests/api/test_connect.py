@@ -9,10 +9,16 @@ import threading
 import time
 
 import pytest
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    struct_pb2,
+)
 
 from otel_vtrack.api import Backend, connect_wire
 from otel_vtrack.api.service import Service
-from otel_vtrack.errors import NotFound, Overloaded, StoreError
+from otel_vtrack.errors import InvalidArgument, NotFound, Overloaded, StoreError
 from otel_vtrack.ingest.room import Room
 from otel_vtrack.server import running
 from otel_vtrack.settings import Settings
@@ -72,6 +78,34 @@ def test_a_whole_number_that_would_become_another_one_is_refused(post, value):
         asked = b'{"baseline_version": "1", "max_traces": %s}' % count.encode()
         answered = post("/otel_vtrack.v1.AnalysisService/CompareVersions", asked)
         assert b"more digits" not in answered[1]
+
+
+@pytest.fixture(scope="module")
+def mapped():
+    """A message with a map of values, as none of ours has one yet."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="mapped.proto", package="mapped", dependency=["google/protobuf/struct.proto"]
+    )
+    message = file.message_type.add(name="Mapped")
+    entry = message.nested_type.add(name="ValuesEntry", options={"map_entry": True})
+    entry.field.add(name="key", number=1, type="TYPE_STRING", label="LABEL_OPTIONAL")
+    value = {"type": "TYPE_MESSAGE", "type_name": ".google.protobuf.Value"}
+    entry.field.add(name="value", number=2, label="LABEL_OPTIONAL", **value)
+    entries = {"type": "TYPE_MESSAGE", "type_name": ".mapped.Mapped.ValuesEntry"}
+    message.field.add(name="values", number=1, label="LABEL_REPEATED", **entries)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(struct_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("mapped.Mapped"))
+
+
+def test_so_is_one_in_a_map(mapped):
+    for key in ("a", "value"):
+        text = b'{"values": {"%s": [%%s]}}' % key.encode()
+        read = connect_wire._read(mapped, "application/json", text % b"9007199254740992")
+        assert list(read.values[key].list_value) == [1 << 53]
+        with pytest.raises(InvalidArgument, match="more digits"):
+            connect_wire._read(mapped, "application/json", text % b"9007199254740993")
 
 
 def test_an_empty_body_is_an_empty_request(post):
