@@ -65,6 +65,28 @@ def test_clients_get_every_digit_and_sums_end_at_the_most_there_is(client, used,
     assert len(list(client.search_versions(include_usage=True))) == len(TOKENS) + 1
 
 
+def test_sums_over_traces_do_not_begin_anew_where_they_end(client, send):
+    """Four of what a quarter of 2^64 is are as many as there may be, and not none."""
+    used = {
+        "gen_ai.request.model": "gpt-4.1",
+        "gen_ai.usage.input_tokens": 1 << 62,
+        "gen_ai.usage.cache_read.input_tokens": 1 << 62,
+    }
+    for version, sent in (
+        ("1", [{"trace": n, "attributes": used} for n in range(1, 5)]),
+        ("2", [{"trace": 5, "span": n, "attributes": used} for n in range(1, 5)]),
+    ):
+        send(*sent, service__version=version)
+    for version in client.search_versions(include_usage=True):
+        tokens = version.usage.tokens
+        assert (tokens.input_tokens, tokens.cache_read_input_tokens) == (MOST, MOST)
+        assert version.usage.cost.total_cost >= 1e12
+    found = client.compare_versions("1", "2", metrics=["tokens"])
+    mean = next(each for each in found.metrics[0].figures if each.figure == "mean")
+    assert mean.baseline.value == pytest.approx(1 << 62)
+    assert mean.candidate.value == pytest.approx(1 << 64)
+
+
 def test_numbers_of_assessments_are_doubles_or_texts(client, send, send_logs):
     send({"trace": 1})
     asked = {"trace_id": f"{1:032x}", "assessment_name": "a"}

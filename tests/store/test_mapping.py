@@ -360,7 +360,9 @@ STANDS_FOR = [
     (0, "ot=th:8", 2),
     (0, "ot=th:0", 1),
     (0, "vendor=th:c , ot=rv:123456789abcde;th:c\t,other=1", 4),
-    (0, "ot=th:ffffffffffffff", 2.0**56),
+    # A sum of as many as there may be stays below 2^64.
+    (0, "ot=th:ffffffffffffff", 2.0**32),
+    (2.0**56, "", 2.0**32),
     (0, "ot=th:e6666666666666", 10),
     # The stricter of two samplers that ask the same randomness decides.
     (3, "ot=th:8", 3),

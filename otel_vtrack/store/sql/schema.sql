@@ -1802,7 +1802,7 @@ SELECT
     trimBoth(f[17], '"') AS provider,
     f[20] AS cost,
     multiIf((f[21]) != '', trimBoth(f[21], '"'), (f[22]) != '', upper(f[22]), (f[23]) != '', transform(f[23], ['chat', 'create_agent', 'invoke_agent', 'embeddings', 'execute_tool', 'generate_content', 'text_completion', 'response', 'retrieval', 'invoke_workflow'], ['CHAT_MODEL', 'AGENT', 'AGENT', 'EMBEDDING', 'TOOL', 'LLM', 'LLM', 'LLM', 'RETRIEVER', 'WORKFLOW'], ''), (f[24]) != '', upper(f[24]), (f[25]) != '', multiIf(startsWith(f[25], 'ai.embed'), 'EMBEDDING', startsWith(f[25], 'ai.toolCall'), 'TOOL', startsWith(f[25], 'ai.'), 'LLM', ''), ((f[26]) NOT IN ('', 'DEFAULT')), upper(f[26]), ((f[27]) NOT IN ('', 'span', 'event')), if((f[27]) = 'generation', 'LLM', upper(f[27])), (f[28]) != '', upper(f[28]), upper(f[29])) AS type,
-    toFloat32(greatest(told_count, 1, 18446744073709552000. / (bitNot(threshold) + 1.))) AS adjusted_count
+    toFloat32(least(greatest(told_count, 1, 18446744073709552000. / (bitNot(threshold) + 1.)), 4294967296.)) AS adjusted_count
 FROM
 (
     SELECT

@@ -150,8 +150,9 @@ SELECT
         f[28] != '', upper(f[28]),
         upper(f[29])) AS type,
     -- 0 says nothing. Samplers that follow OpenTelemetry ask the same randomness of a trace, so
-    -- that of two the stricter one decides: docs/sampling.md.
-    toFloat32(greatest(told_count, 1, 18446744073709551616 / (bitNot(threshold) + 1.))) AS adjusted_count
+    -- that of two the stricter one decides: docs/sampling.md. With at most 2^32 no sum over as many
+    -- traces goes beyond what is counted to.
+    toFloat32(least(greatest(told_count, 1, 18446744073709551616 / (bitNot(threshold) + 1.)), 4294967296.)) AS adjusted_count
 FROM
 (
     -- Down to the spans.

@@ -16,7 +16,7 @@ WITH
     (x -> bitShiftRight(x, 32)) AS id_of
 SELECT
     hash AS trace_hash,
-    toFloat64(arraySum((u, keep) -> u.4 * keep, reported, counted)) AS tokens
+    arraySum((u, keep) -> toFloat64(u.4) * keep, reported, counted) AS tokens
     FROM
     (
     SELECT

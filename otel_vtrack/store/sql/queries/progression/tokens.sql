@@ -26,7 +26,7 @@ FROM
     SELECT
         c.number AS number,
         groupArray(c.adjusted_count) AS weights,
-        groupArray(toFloat64(arraySum((u, keep) -> u.4 * keep, c.reported, c.counted))) AS tokens
+        groupArray(arraySum((u, keep) -> toFloat64(u.4) * keep, c.reported, c.counted)) AS tokens
     FROM
     (
         SELECT

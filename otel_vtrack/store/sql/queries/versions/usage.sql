@@ -8,7 +8,8 @@
 -- Where no span that reports has another below it, and none tells a cost, spans add up as they are
 -- (`alone`), as in analysis/used: as sums, and as arrays with an element each. Such a span is `dark`
 -- if it tells a total alone, which does not say what it cost. `taken` is its input, and what a cache
--- gave beside that. Other traces are an element each of `others`, columns as query.tokens takes them.
+-- gave beside that. Sums end at the most there is. Other traces are an element each of `others`,
+-- columns as query.tokens takes them.
 
 WITH
     0xFFFFFFFFFFFFFFFF AS most,
@@ -23,12 +24,12 @@ SELECT
     bill.model,
     bill.provider,
     used.total_tokens > 0 AND used.input_tokens = 0 AND used.output_tokens = 0 AS dark,
-    sum(used.input_tokens),
-    sum(used.output_tokens),
-    sum(used.total_tokens),
-    sum(bill.cache_read_input_tokens),
-    sum(bill.cache_creation_input_tokens),
-    sum(used.input_tokens + if(bill.cache_read_input_tokens + bill.cache_creation_input_tokens > used.input_tokens, bill.cache_read_input_tokens + bill.cache_creation_input_tokens, 0)) AS taken,
+    toUInt64(least(sum(toUInt128(used.input_tokens)), most)),
+    toUInt64(least(sum(toUInt128(used.output_tokens)), most)),
+    toUInt64(least(sum(toUInt128(used.total_tokens)), most)),
+    toUInt64(least(sum(toUInt128(bill.cache_read_input_tokens)), most)),
+    toUInt64(least(sum(toUInt128(bill.cache_creation_input_tokens)), most)),
+    toUInt64(least(sum(toUInt128(used.input_tokens) + if(toUInt128(bill.cache_read_input_tokens) + bill.cache_creation_input_tokens > used.input_tokens, toUInt128(bill.cache_read_input_tokens) + bill.cache_creation_input_tokens, 0)), most)) AS taken,
     groupArrayIf(u.at_ns, u.alone) AS at_ns,
     groupArrayIf(used.input_tokens, u.alone) AS input,
     groupArrayIf(used.output_tokens, u.alone) AS output,
