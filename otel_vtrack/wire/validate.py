@@ -155,7 +155,9 @@ def logs(payload: bytes) -> Checked:
     items = _count(payload, LOGS.name)
     warning = _warning(group.resource, scope.scope, record, body=record.body)
     payload = _without_what_is_misread(payload, request, LOGS.name)
-    if items < max(len(record.time_unix_nano), len(record.observed_time_unix_nano)):
+    # Of an id that is there twice the engine reads nothing.
+    singular = (record.time_unix_nano, record.observed_time_unix_nano)
+    if items < max(map(len, (*singular, record.trace_id, record.span_id))):
         payload = plain.encoded_anew(payload, ResourceLogs)
     if (
         {0, 16}.issuperset(map(len, record.trace_id))

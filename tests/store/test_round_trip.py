@@ -7,7 +7,9 @@ import pytest
 from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.query import export
 from otel_vtrack.wire import framing, validate
@@ -58,8 +60,8 @@ def sealed(data):
 def back(store, writer):
     """Write a request and return what the store gives back, sealed like the request."""
 
-    def run(request):
-        writer.write_traces(request.SerializeToString())
+    def run(request, payload=None):
+        writer.write_traces(payload or request.SerializeToString())
         found = {}
         for trace_id in {
             span.trace_id
@@ -331,6 +333,39 @@ def test_a_hundred_thousand_attributes_on_a_span_come_back(back, otlp):
 
 
 # What encoders seldom write, and parsers read
+
+
+def test_of_a_field_that_is_there_twice_the_last_counts_and_messages_are_merged(back, otlp):
+    """Between spans that have it once or not, so that no count of all of them tells."""
+    count = itertools.count(1)
+    part = framing.length_delimited
+
+    def filled(kind):
+        message = kind()
+        fill(message, count)
+        return message
+
+    def twice(kind):
+        return filled(kind).SerializeToString() + filled(kind).SerializeToString()
+
+    first, last = filled(Span), filled(Span)
+    # Of these it is known how many there are.
+    for name in ("trace_id", "span_id", "start_time_unix_nano", "end_time_unix_nano"):
+        first.ClearField(name)
+    last.status.ClearField("code")
+    first.status.ClearField("message")
+    span = first.SerializeToString() + part(11, twice(Span.Event)) + last.SerializeToString()
+    others = [otlp.span(number, trace=7, name="other") for number in range(1, 5)]
+    spans = [each.SerializeToString() for each in others]
+    spans[2:2] = [span]
+    scoped = part(1, twice(InstrumentationScope)) * 2 + b"".join(part(2, each) for each in spans)
+    group = part(1, twice(Resource)) * 2 + part(2, scoped + part(3, b"a") + part(3, b"b"))
+    payload = part(1, group + part(3, b"c") + part(3, b"d"))
+    # The engine reads these very bytes.
+    assert validate.traces(payload).payload is payload
+    request = ExportTraceServiceRequest.FromString(payload)
+    assert back(request, payload) == sealed(request)
+
 
 ODD = {
     # Field 1, string_value, before or after the int_value that is there: the last one counts.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.errors import WireError
@@ -242,3 +243,15 @@ def test_an_index_in_the_body_of_a_log_record_is_warned_of():
     checked = validate.logs(request.SerializeToString())
     assert checked.items == 1
     assert "string_value_strindex were taken as absent" in checked.message
+
+
+@pytest.mark.parametrize("field", ["trace_id", "span_id"])
+def test_of_an_id_that_a_log_record_has_twice_the_last_is_kept(field):
+    size = {"trace_id": 16, "span_id": 8}[field]
+    records = [LogRecord(**{field: bytes([n]) * size}) for n in (1, 2)]
+    both = b"".join(each.SerializeToString() for each in records)
+    scope = framing.length_delimited(2, framing.length_delimited(2, both))
+    payload = framing.length_delimited(1, scope)
+    wanted = ExportLogsServiceRequest.FromString(payload).SerializeToString()
+    assert len(wanted) < len(payload)
+    assert validate.logs(payload).payload == wanted
