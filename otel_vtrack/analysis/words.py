@@ -8,6 +8,7 @@ from otel_vtrack.analysis.statistics import Estimate
 
 if TYPE_CHECKING:
     from otel_vtrack.analysis.compare import MetricComparison, Mix
+    from otel_vtrack.v1 import analysis_pb2 as pb
 
 # Of each metric what it is called, and what more and less of it is.
 _SAID: Final = {
@@ -287,6 +288,17 @@ def amount(unit: str, value: float) -> str:
         # Not "-0".
         return f"{round(value):,}"
     return f"{value:,.0f}" if size >= 10_000 else f"{value:.4g}"
+
+
+def estimate(unit: str, found: "pb.Estimate") -> str:
+    """Write a figure of a metric and its confidence interval, `?` for an end that is not known."""
+    if not (found.HasField("lower") or found.HasField("upper")):
+        return amount(unit, found.value)
+    bounds = [
+        amount(unit, getattr(found, field)) if found.HasField(field) else "?"
+        for field in ("lower", "upper")
+    ]
+    return f"{amount(unit, found.value)} [{bounds[0]}, {bounds[1]}]"
 
 
 def percent(estimate: Estimate) -> str:

@@ -50,9 +50,9 @@ _MOST_LEVELS: Final = 3
     help="Give A a time range of its own: by its traces before.",
 )
 @click.option(
-    "--where",
+    "--filter",
     "filter_",
-    metavar="FILTER",
+    metavar="EXPRESSION",
     default="",
     help="By traces that this finds, in the search language.",
 )
@@ -255,19 +255,19 @@ def _rows(metric: analysis_pb2.MetricComparison) -> list[tuple[str, ...]]:
         if not figure.HasField("baseline") and not figure.HasField("candidate"):
             continue
         cells = [
-            _estimate(unit, getattr(figure, field)) if figure.HasField(field) else ""
+            words.estimate(unit, getattr(figure, field)) if figure.HasField(field) else ""
             for field in ("baseline", "candidate", "difference")
         ]
         rows.append((figure.figure, *cells, _change(figure)))
     for each in metric.categories:
         cells = [
-            _estimate(unit, getattr(each, field)) if each.HasField(field) else ""
+            words.estimate(unit, getattr(each, field)) if each.HasField(field) else ""
             for field in ("baseline", "candidate", "difference")
         ]
         rows.append((each.category, *cells, ""))
     if metric.HasField("tail"):
         tail = metric.tail
-        shares = [_estimate("share", each) for each in (tail.baseline, tail.candidate)]
+        shares = [words.estimate("share", each) for each in (tail.baseline, tail.candidate)]
         rows.append((f"above {words.amount(unit, tail.threshold)}", *shares, "", ""))
     if metric.HasField("stratified"):
         rows += _alike(unit, metric.stratified)
@@ -298,7 +298,7 @@ def _p_values(found: analysis_pb2.MetricComparison | analysis_pb2.TailTest) -> s
 def _alike(unit: str, found: analysis_pb2.StratifiedResult) -> list[tuple[str, ...]]:
     """Write the result of like with like, and the strata in which most lies."""
     by = " and ".join(found.dimensions)
-    difference = _estimate(unit, found.difference) if found.HasField("difference") else ""
+    difference = words.estimate(unit, found.difference) if found.HasField("difference") else ""
     change = _percent(found.change) if found.HasField("change") else ""
     said = f"{by} by {by}"
     if found.HasField("crude_p_value"):
@@ -313,7 +313,7 @@ def _alike(unit: str, found: analysis_pb2.StratifiedResult) -> list[tuple[str, .
                 (each.candidate, each.candidate_count),
             )
         ]
-        gap = _estimate(unit, each.difference) if each.HasField("difference") else ""
+        gap = words.estimate(unit, each.difference) if each.HasField("difference") else ""
         rows.append((f"  {named}", *cells, gap, ""))
     left = found.strata_count - min(_MOST_STRATA, len(found.strata))
     if left > 0:
@@ -334,16 +334,6 @@ def _percent(found: analysis_pb2.Estimate) -> str:
     ]
     made = Estimate(found.value, *bounds)
     return f"{words.percent(made)} %{words.interval(made)}"
-
-
-def _estimate(unit: str, found: analysis_pb2.Estimate) -> str:
-    if not found.HasField("lower") and not found.HasField("upper"):
-        return words.amount(unit, found.value)
-    bounds = [
-        words.amount(unit, getattr(found, field)) if found.HasField(field) else "?"
-        for field in ("lower", "upper")
-    ]
-    return f"{words.amount(unit, found.value)} [{bounds[0]}, {bounds[1]}]"
 
 
 def _described(sample: analysis_pb2.VersionSample, of_spans: Mapping[str, int]) -> str:

@@ -89,7 +89,7 @@ class _Question:
             ("--baseline-since", self.baseline_since.isoformat() if self.baseline_since else ""),
             ("--baseline-until", self.baseline_until.isoformat() if self.baseline_until else ""),
             ("--max-traces", str(self.max_traces or "")),
-            ("--where", self.filter),
+            ("--filter", self.filter),
             *(("--stratify-by", each) for each in self.stratify_by),
         ):
             if value:
@@ -126,9 +126,9 @@ class _Question:
     help="Give BASELINE a time range of its own: by its traces before.",
 )
 @click.option(
-    "--where",
+    "--filter",
     "filter_",
-    metavar="FILTER",
+    metavar="EXPRESSION",
     default="",
     help="By traces that this finds, in the search language.",
 )

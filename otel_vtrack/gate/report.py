@@ -194,7 +194,7 @@ def _cells(each: Decision) -> list[str]:
         f"{_text(each.metric.replace('|', chr(92) + '|'))}{figured}",
         f"**{said}**" if each.failed else said if said == "passed" else f"passed: {said}",
         *(
-            _estimate(found.unit, getattr(figure, side)) if figure.HasField(side) else ""
+            words.estimate(found.unit, getattr(figure, side)) if figure.HasField(side) else ""
             for side in ("baseline", "candidate")
         ),
         worsening,
@@ -202,16 +202,6 @@ def _cells(each: Decision) -> list[str]:
         words.probability(p_value(found)),
         f"{found.baseline_count:,} / {found.candidate_count:,}",
     ]
-
-
-def _estimate(unit: str, found: pb.Estimate) -> str:
-    if not (found.HasField("lower") or found.HasField("upper")):
-        return words.amount(unit, found.value)
-    bounds = [
-        words.amount(unit, getattr(found, field)) if found.HasField(field) else "?"
-        for field in ("lower", "upper")
-    ]
-    return f"{words.amount(unit, found.value)} [{bounds[0]}, {bounds[1]}]"
 
 
 def _told(each: Decision) -> str:

@@ -20,7 +20,6 @@ from otel_vtrack.wire.framing import varint
 _PLACE: Final = struct.Struct("<QQ16s")
 # Tag and length before it.
 _PLACE_HEAD: Final = 3
-_HASH_BYTES: Final = 16
 _AROUND: Final = struct.Struct("<16sfII")
 _MOST_KNOWN: Final = 1_000
 _LARGEST_KNOWN: Final = 16_384

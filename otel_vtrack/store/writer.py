@@ -139,18 +139,15 @@ def delimited(payload: bytes) -> bytes:
     pieces: list[memoryview] = []
     view = memoryview(payload)
     at, end = 0, len(payload)
-    try:
-        while at < end:
-            if payload[at] != _ROW_TAG:
-                return _without_other_fields(payload)
-            start = at + 1
-            length, at = _varint(payload, start)
-            at += length
-            if at > end:
-                raise WireError("an OTLP request was cut short: send it whole")
-            pieces.append(view[start:at])
-    except IndexError:
-        raise WireError("an OTLP request was cut short: send it whole") from None
+    while at < end:
+        if payload[at] != _ROW_TAG:
+            return _without_other_fields(payload)
+        start = at + 1
+        length, at = framing.read_varint(payload, start)
+        at += length
+        if at > end:
+            raise WireError("an OTLP request was cut short: send it whole")
+        pieces.append(view[start:at])
     return b"".join(pieces)
 
 
@@ -175,15 +172,3 @@ def _without_other_fields(payload: bytes) -> bytes:
         for number, wire_type, _, value, end in framing.fields(payload)
         if number == _ROW_TAG >> 3 and wire_type == _ROW_TAG & 7
     )
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise WireError("a length in an OTLP request does not end: send what its encoder made")

@@ -40,7 +40,8 @@ def length_delimited(field: int, value: bytes) -> bytes:
     return b"".join((varint(field << 3 | _LENGTH), varint(len(value)), value))
 
 
-def _read_varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
+def read_varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
+    """Return the number that begins at a place, and the place behind it."""
     number = shift = 0
     while at < len(raw) and shift < 70:
         byte = raw[at]
@@ -76,22 +77,22 @@ def fields(raw: bytes | memoryview) -> Iterator[tuple[int, int, int, int, int]]:
 
 
 def _field(raw: bytes | memoryview, at: int) -> tuple[int, int, int, int]:
-    tag, value = _read_varint(raw, at)
+    tag, value = read_varint(raw, at)
     wire_type = tag & 7
     end = value
     if wire_type == _VARINT:
-        _, end = _read_varint(raw, value)
+        _, end = read_varint(raw, value)
     elif wire_type == _FIXED64:
         end = value + 8
     elif wire_type == _FIXED32:
         end = value + 4
     elif wire_type == _LENGTH:
-        length, value = _read_varint(raw, value)
+        length, value = read_varint(raw, value)
         end = value + length
     elif wire_type == _GROUP:
         depth = 1
         while depth:
-            inner, after = _read_varint(raw, end)
+            inner, after = read_varint(raw, end)
             if inner & 7 in (_GROUP, _END_GROUP):
                 depth += 1 if inner & 7 == _GROUP else -1
                 end = after

@@ -56,7 +56,7 @@ def test_a_comparison_says_in_words_which_version_is_slower(run, send):
     chosen = (
         "--metric",
         "latency",
-        "--where",
+        "--filter",
         "execution_time > 120ms",
         "--group-by",
         "environment",
