@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,12 @@ def test_every_message_and_field_of_the_protos_is_explained():
                 ("//", "package", "import", "syntax")
             )
             assert not declares or before.startswith("//"), f"{path.name}: {line}"
+
+
+def test_names_of_moments_end_alike():
+    for path in (ROOT / "proto/otel_vtrack/v1").glob("*.proto"):
+        for name in re.findall(r"Timestamp (\w+) =", path.read_text()):
+            assert re.fullmatch(r"(\w+_)?time|\w+_(from|until)|(first|last)_seen", name), name
 
 
 def buf(*words, expect=0):

@@ -108,7 +108,7 @@ def _rollback(found: rollbacks.PlacedRollback) -> timeline_pb2.Rollback:
         is_return=told.is_return,
     )
     if told.came_back_ns is not None:
-        message.came_back_at.CopyFrom(messages.timestamp(told.came_back_ns))
+        message.return_time.CopyFrom(messages.timestamp(told.came_back_ns))
     if (measured := found.measured) is not None:
         message.trace_count = round(measured.touched.trace_count)
         message.error_count = round(measured.touched.error_count)
@@ -184,7 +184,7 @@ def _progression(found: progression.Progression) -> timeline_pb2.Progression:
 def _step(found: progression.Step) -> timeline_pb2.ProgressionStep:
     message = timeline_pb2.ProgressionStep(
         environment=found.environment,
-        entered_at=messages.timestamp(found.entered_ns),
+        entry_time=messages.timestamp(found.entered_ns),
         live_duration=_duration(found.live_ns),
         still_live=found.still_live,
         trace_count=found.trace_count,

@@ -45,7 +45,7 @@ def _list_watched_deployments(
         ]
     )
     if board.looked_at_ns is not None:
-        response.looked_at.CopyFrom(messages.timestamp(board.looked_at_ns))
+        response.look_time.CopyFrom(messages.timestamp(board.looked_at_ns))
     return response
 
 

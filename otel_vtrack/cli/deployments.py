@@ -212,8 +212,8 @@ def _rolled_back(found: timeline_pb2.Rollback) -> str:
         )
         said.append(f"Error rate {_recovery(found.error_rate, 100, ' %')}.")
         said.append(f"Latency {_recovery(found.latency, 1, ' ms')}.")
-    if found.HasField("came_back_at"):
-        said.append(f"{found.from_version} came back at {show.moment(found.came_back_at)}.")
+    if found.HasField("return_time"):
+        said.append(f"{found.from_version} came back at {show.moment(found.return_time)}.")
     return " ".join(said)
 
 

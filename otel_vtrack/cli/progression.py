@@ -94,7 +94,7 @@ def _rows(found: timeline_pb2.Progression, end: datetime | None) -> Iterable[lis
         yield [
             found.version,
             each.environment,
-            show.moment(each.entered_at),
+            show.moment(each.entry_time),
             _live(each, end),
             show.moment(each.main_from) if each.HasField("main_from") else "never",
             f"{each.trace_count:,}",

@@ -151,7 +151,7 @@ def status(*, server: str, as_json: bool, **given: Any) -> None:
     if as_json:
         connection.print_json(found)
         return
-    if not found.HasField("looked_at"):
+    if not found.HasField("look_time"):
         click.echo(
             "This server did not look yet: it does so once --watch-interval-seconds are over, and"
             " never if they are 0."

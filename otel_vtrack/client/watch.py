@@ -48,7 +48,7 @@ def list_watched_deployments(
 ) -> Call[pb.ListWatchedDeploymentsResponse]:
     """List what is under watch; what is empty does not restrict.
 
-    The answer has `deployments`, the newest first, and `looked_at`, which is absent where the
+    The answer has `deployments`, the newest first, and `look_time`, which is absent where the
     server does not watch.
     """
     return repeatable(

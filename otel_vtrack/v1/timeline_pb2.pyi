@@ -377,7 +377,7 @@ class Rollback(_message.Message):
     TO_VERSION_FIELD_NUMBER: _builtins.int
     LIVE_DURATION_FIELD_NUMBER: _builtins.int
     IS_RETURN_FIELD_NUMBER: _builtins.int
-    CAME_BACK_AT_FIELD_NUMBER: _builtins.int
+    RETURN_TIME_FIELD_NUMBER: _builtins.int
     TRACE_COUNT_FIELD_NUMBER: _builtins.int
     ERROR_COUNT_FIELD_NUMBER: _builtins.int
     SESSION_COUNT_FIELD_NUMBER: _builtins.int
@@ -425,7 +425,7 @@ class Rollback(_message.Message):
         """How long the version rolled back from was the main one."""
 
     @_builtins.property
-    def came_back_at(self) -> _timestamp_pb2.Timestamp:
+    def return_time(self) -> _timestamp_pb2.Timestamp:
         """When the version rolled back from was the main one again; absent if it never was."""
 
     @_builtins.property
@@ -447,7 +447,7 @@ class Rollback(_message.Message):
         to_version: _builtins.str = ...,
         live_duration: _duration_pb2.Duration | None = ...,
         is_return: _builtins.bool = ...,
-        came_back_at: _timestamp_pb2.Timestamp | None = ...,
+        return_time: _timestamp_pb2.Timestamp | None = ...,
         trace_count: _builtins.int | None = ...,
         error_count: _builtins.int | None = ...,
         session_count: _builtins.int | None = ...,
@@ -457,9 +457,9 @@ class Rollback(_message.Message):
         error_rate: Global___Recovery | None = ...,
         latency: Global___Recovery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_trace_count", b"_after_trace_count", "_before_trace_count", b"_before_trace_count", "_error_count", b"_error_count", "_session_count", b"_session_count", "_trace_count", b"_trace_count", "_user_count", b"_user_count", "after_trace_count", b"after_trace_count", "before_trace_count", b"before_trace_count", "came_back_at", b"came_back_at", "error_count", b"error_count", "error_rate", b"error_rate", "latency", b"latency", "live_duration", b"live_duration", "session_count", b"session_count", "time", b"time", "trace_count", b"trace_count", "user_count", b"user_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_trace_count", b"_after_trace_count", "_before_trace_count", b"_before_trace_count", "_error_count", b"_error_count", "_session_count", b"_session_count", "_trace_count", b"_trace_count", "_user_count", b"_user_count", "after_trace_count", b"after_trace_count", "before_trace_count", b"before_trace_count", "error_count", b"error_count", "error_rate", b"error_rate", "latency", b"latency", "live_duration", b"live_duration", "return_time", b"return_time", "session_count", b"session_count", "time", b"time", "trace_count", b"trace_count", "user_count", b"user_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_trace_count", b"_after_trace_count", "_before_trace_count", b"_before_trace_count", "_error_count", b"_error_count", "_session_count", b"_session_count", "_trace_count", b"_trace_count", "_user_count", b"_user_count", "after_trace_count", b"after_trace_count", "before_trace_count", b"before_trace_count", "came_back_at", b"came_back_at", "environment", b"environment", "error_count", b"error_count", "error_rate", b"error_rate", "experiment", b"experiment", "from_version", b"from_version", "is_return", b"is_return", "latency", b"latency", "live_duration", b"live_duration", "service_name", b"service_name", "session_count", b"session_count", "time", b"time", "to_version", b"to_version", "trace_count", b"trace_count", "user_count", b"user_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_trace_count", b"_after_trace_count", "_before_trace_count", b"_before_trace_count", "_error_count", b"_error_count", "_session_count", b"_session_count", "_trace_count", b"_trace_count", "_user_count", b"_user_count", "after_trace_count", b"after_trace_count", "before_trace_count", b"before_trace_count", "environment", b"environment", "error_count", b"error_count", "error_rate", b"error_rate", "experiment", b"experiment", "from_version", b"from_version", "is_return", b"is_return", "latency", b"latency", "live_duration", b"live_duration", "return_time", b"return_time", "service_name", b"service_name", "session_count", b"session_count", "time", b"time", "to_version", b"to_version", "trace_count", b"trace_count", "user_count", b"user_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_trace_count: _TypeAlias = _typing.Literal["after_trace_count"]  # noqa: Y015
     _WhichOneofArgType__after_trace_count: _TypeAlias = _typing.Literal["_after_trace_count", b"_after_trace_count"]  # noqa: Y015
@@ -740,7 +740,7 @@ class ProgressionStep(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
-    ENTERED_AT_FIELD_NUMBER: _builtins.int
+    ENTRY_TIME_FIELD_NUMBER: _builtins.int
     MAIN_FROM_FIELD_NUMBER: _builtins.int
     LIVE_DURATION_FIELD_NUMBER: _builtins.int
     STILL_LIVE_FIELD_NUMBER: _builtins.int
@@ -765,7 +765,7 @@ class ProgressionStep(_message.Message):
     their ids.
     """
     @_builtins.property
-    def entered_at(self) -> _timestamp_pb2.Timestamp:
+    def entry_time(self) -> _timestamp_pb2.Timestamp:
         """When it was seen there first, or declared if that is earlier."""
 
     @_builtins.property
@@ -800,7 +800,7 @@ class ProgressionStep(_message.Message):
         self,
         *,
         environment: _builtins.str = ...,
-        entered_at: _timestamp_pb2.Timestamp | None = ...,
+        entry_time: _timestamp_pb2.Timestamp | None = ...,
         main_from: _timestamp_pb2.Timestamp | None = ...,
         live_duration: _duration_pb2.Duration | None = ...,
         still_live: _builtins.bool = ...,
@@ -813,9 +813,9 @@ class ProgressionStep(_message.Message):
         sampled_one_in: _builtins.int = ...,
         last_seen: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "error_rate", b"error_rate", "last_seen", b"last_seen", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "tokens_per_trace", b"tokens_per_trace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry_time", b"entry_time", "error_rate", b"error_rate", "last_seen", b"last_seen", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "tokens_per_trace", b"tokens_per_trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "environment", b"environment", "error_rate", b"error_rate", "instance_count", b"instance_count", "last_seen", b"last_seen", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "sampled_one_in", b"sampled_one_in", "still_live", b"still_live", "tokens_per_trace", b"tokens_per_trace", "trace_count", b"trace_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_time", b"entry_time", "environment", b"environment", "error_rate", b"error_rate", "instance_count", b"instance_count", "last_seen", b"last_seen", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "live_duration", b"live_duration", "main_from", b"main_from", "sampled_one_in", b"sampled_one_in", "still_live", b"still_live", "tokens_per_trace", b"tokens_per_trace", "trace_count", b"trace_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

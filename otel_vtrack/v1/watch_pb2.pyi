@@ -247,24 +247,24 @@ class ListWatchedDeploymentsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DEPLOYMENTS_FIELD_NUMBER: _builtins.int
-    LOOKED_AT_FIELD_NUMBER: _builtins.int
+    LOOK_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def deployments(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchedDeployment]:
         """The newest first."""
 
     @_builtins.property
-    def looked_at(self) -> _timestamp_pb2.Timestamp:
+    def look_time(self) -> _timestamp_pb2.Timestamp:
         """When the server looked last; absent if it did not yet, or does not watch."""
 
     def __init__(
         self,
         *,
         deployments: _abc.Iterable[Global___WatchedDeployment] | None = ...,
-        looked_at: _timestamp_pb2.Timestamp | None = ...,
+        look_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["looked_at", b"looked_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["look_time", b"look_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "looked_at", b"looked_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "look_time", b"look_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

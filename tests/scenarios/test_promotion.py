@@ -42,7 +42,7 @@ def test_the_way_of_each_version_is_told_with_when_and_how_it_did(promotion):
     went = {each.version: each for each in found.progressions}
     steps = {
         name: [
-            (step.environment, round(promotion.hours(step.entered_at)), step.trace_count)
+            (step.environment, round(promotion.hours(step.entry_time)), step.trace_count)
             for step in each.steps
         ]
         for name, each in went.items()
@@ -65,7 +65,7 @@ def test_a_version_that_never_left_staging_is_stuck_there_and_it_shows_why(promo
     assert (stuck.state, stuck.overtaken_by) == (PROGRESSION_STATE_STUCK, "2.6.0")
     development, staging = stuck.steps
     assert development.error_rate.upper < 0.1 < staging.error_rate.lower
-    assert promotion.hours(staging.entered_at) == pytest.approx(34, abs=0.3)
+    assert promotion.hours(staging.entry_time) == pytest.approx(34, abs=0.3)
     assert staging.live_duration.ToTimedelta().total_seconds() == pytest.approx(22 * 3600, rel=0.02)
     said = promotion.vtrack("versions", "progression")
     assert "2.5.0 is stuck in staging: 2.6.0 went past it." in said

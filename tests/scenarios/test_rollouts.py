@@ -112,7 +112,7 @@ def test_a_rollback_says_what_it_cost_and_that_it_was_enough(play):
     assert played.hours(found.time) == pytest.approx(29, abs=0.2)
     assert found.live_duration.ToTimedelta().total_seconds() == pytest.approx(5 * 3600, rel=0.05)
     assert not found.is_return
-    assert not found.HasField("came_back_at")
+    assert not found.HasField("return_time")
     touched = played.client.search_traces(experiment=played.experiment, version="2.4.0").fetch()
     assert found.trace_count == len(touched) == 500
     assert found.error_count == sum(each.state == TRACE_STATE_ERROR for each in touched)
@@ -169,9 +169,9 @@ def test_a_rollback_that_is_undone_is_told_as_two(play):
     assert (first.from_version, first.to_version, first.is_return) == ("2.4.0", "2.3.1", False)
     assert (second.from_version, second.to_version, second.is_return) == ("2.3.1", "2.4.0", True)
     assert played.hours(first.time) == pytest.approx(30, abs=0.2)
-    assert played.hours(first.came_back_at) == pytest.approx(36, abs=0.2)
+    assert played.hours(first.return_time) == pytest.approx(36, abs=0.2)
     assert played.hours(second.time) == pytest.approx(36, abs=0.2)
-    assert not second.HasField("came_back_at")
+    assert not second.HasField("return_time")
     said = played.vtrack("deployments", "timeline")
     assert "rolled back from 2.3.1 to 2.4.0, which undid a rollback." in said
     assert "2.4.0 came back at" in said

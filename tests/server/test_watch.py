@@ -142,10 +142,10 @@ def test_a_bad_deployment_is_told_of_once_whatever_fails_and_a_clean_one_is_not(
     served = vtrack(*flags)
     with Client(served.grpc) as client:
         wait_until(lambda: len(endpoint.deliveries) >= 4, lambda: served.log)
-        looked = client.list_watched_deployments().looked_at
+        looked = client.list_watched_deployments().look_time
         later = wait_until(
             lambda: (
-                (answer := client.list_watched_deployments()).looked_at.ToNanoseconds()
+                (answer := client.list_watched_deployments()).look_time.ToNanoseconds()
                 > looked.ToNanoseconds()
                 and answer
             ),
