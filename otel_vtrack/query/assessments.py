@@ -274,7 +274,9 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Ma
     grouped: dict[tuple[str, str], dict[Any, Mapping[str, Any]]] = {}
     for row in rows:
         key = (row["trace_id"], row["assessment_id"])
-        again = (row["operation"], row["change_time_ns"], row["change_id"])
+        # The engine has the second half of a UUID first in its order.
+        half = row["change_id"].bytes[8:], row["change_id"].bytes[:8]
+        again = (row["operation"], row["change_time_ns"], half)
         grouped.setdefault(key, {})[again] = row
     ordered: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for key, each in grouped.items():

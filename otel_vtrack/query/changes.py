@@ -48,7 +48,7 @@ KINDS: Final = (
     ),
     Kind(
         "assessments",
-        {"trace_id": _NO_TRACE, "assessment_id": "", "change_time": _EARLIEST_NS, "change_id": 0},
+        {"trace_id": _NO_TRACE, "assessment_id": "", **_CHANGE},
         about_traces=True,
     ),
 )

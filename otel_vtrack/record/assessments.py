@@ -9,6 +9,7 @@ import math
 import os
 import re
 import threading
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -322,7 +323,7 @@ def _add(store: Store, row: Mapping[str, Any]) -> None:
     whole["trace_id"] = bytes.fromhex(row["trace_id"] or "0" * 32)
     whole["span_id"] = bytes.fromhex(whole["span_id"] or "0" * 16)
     whole["change_time"] = now_ns()
-    whole["change_id"] = int.from_bytes(os.urandom(8), "big")
+    whole["change_id"] = uuid.uuid4()
     store.insert(_TABLE, [[whole[name] for name in _COLUMNS]], _COLUMNS)
 
 

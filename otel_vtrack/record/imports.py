@@ -29,7 +29,6 @@ def rows(store: Store, noun: str, given: Sequence[Mapping[str, Any]]) -> None:
         return
     converts = {name: _CONVERTS[name] for name in given[0] if name in _CONVERTS}
     if noun == "assessments":
-        del converts["change_id"]  # a number there
         converts.pop("experiment", None)  # that of telemetry, which may have none
     names = list(given[0])
     try:

@@ -393,8 +393,8 @@ class AssessmentRow(_message.Message):
     """Id of the assessment."""
     change_time: _builtins.int
     """When, in nanoseconds since 1970."""
-    change_id: _builtins.int
-    """Tells apart changes at the same time; 0 if telemetry made it."""
+    change_id: _builtins.str
+    """Tells apart changes at the same time: a UUID, all zero if telemetry made it."""
     operation: _builtins.str
     """`create`, `update` or `delete`."""
     experiment: _builtins.str
@@ -433,7 +433,7 @@ class AssessmentRow(_message.Message):
         trace_id: _builtins.str = ...,
         assessment_id: _builtins.str = ...,
         change_time: _builtins.int = ...,
-        change_id: _builtins.int = ...,
+        change_id: _builtins.str = ...,
         operation: _builtins.str = ...,
         experiment: _builtins.str = ...,
         session_id: _builtins.str = ...,

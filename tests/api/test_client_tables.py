@@ -169,9 +169,9 @@ def test_every_message_there_is_becomes_a_table(module):
 
 
 def test_exported_changes_become_a_table():
-    row = export_pb2.AssessmentRow(change_id=2**64 - 1, value="1")
+    row = export_pb2.AssessmentRow(change_time=2**63 - 1, value="1")
     rows = Records(export_pb2.Change, [export_pb2.Change(assessment=row)])
-    assert rows.to_arrow(["assessment.change_id"]).column(0).to_pylist() == [2**64 - 1]
+    assert rows.to_arrow(["assessment.change_time"]).column(0).to_pylist() == [2**63 - 1]
     batch = Records(export_pb2.TelemetryBatch, [export_pb2.TelemetryBatch(otlp=b"\xff")])
     assert batch.to_arrow(["otlp"]).column(0).to_pylist() == [b"\xff"]
     assert "1 bytes" in batch._repr_html_()

@@ -1,11 +1,13 @@
 """Evaluations in telemetry become assessments, in whatever form they come."""
 
 import json
+from datetime import datetime, timezone
 
 import pytest
 
 from otel_vtrack.query import assessments
 from otel_vtrack.query.assessments import AssessmentType, SourceType
+from otel_vtrack.store import sql
 
 EVENT = "gen_ai.evaluation.result"
 NAME = "gen_ai.evaluation.name"
@@ -407,3 +409,34 @@ def test_absurd_times_spoil_nothing(stamp):
     [found] = stamp(JUDGED, duration=-5)
     assert found.value == "1"
     assert len(stamp(JUDGED, trace=2, start=(1 << 63) - 1, duration=0)) == 2
+
+
+def test_a_store_with_numbers_for_changes_has_uuids_after_any_interruption(store):
+    """Changes of one moment stay in the order of their numbers."""
+    texts = [sql.text("migrations", name) for name in sql.names("migrations")]
+    [before] = [text for text in texts if "change_id UInt64" in text]
+    [after] = [text for text in texts if "assessments_anew" in text]
+    [view] = [text for text in texts if "intDiv(c.change_id, 4)" in text and "UNION" in text]
+    steps = store.topology.render(after)
+    numbers = [3, 1 << 63, (1 << 64) - 5, 1 << 40]
+    kept = [("create", id_, 0, f'"{id_}"') for id_ in "abc"]
+    kept += [("update", "a", each, str(each % 1000)) for each in numbers]
+    kept += [("update", "b", each, str(each % 1000)) for each in sorted(numbers)]
+    same = (b"t" * 16, datetime(2026, 9, 21, tzinfo=timezone.utc), "feedback", "CODE")
+    names = ("trace_id", "change_time", "assessment_type", "source_type")
+    names += ("operation", "assessment_id", "change_id", "value")
+    for taken in range(len(steps)):
+        store.command("DROP TABLE assessments SYNC")
+        for statement in store.topology.render(before) + store.topology.render(view):
+            store.command(statement)
+        store.insert("assessments", [[*same, *each] for each in kept], names)
+        said = "SELECT * FROM current_assessments ORDER BY assessment_id"
+        expected = store.select(said)
+        assert [row["value"] for row in expected] == ["611", "611", '"c"']
+        for statement in (*steps[:taken], *steps):
+            store.command(statement)
+        assert store.select(said) == expected
+        found = [assessments.get(store, row["assessment_id"]) for row in expected]
+        assert [each.value for each in found] == ["611", "611", '"c"']
+        ids = store.select("SELECT DISTINCT change_id FROM assessments ORDER BY change_id")
+        assert [row["change_id"].int for row in ids] == [0, *sorted(numbers)]

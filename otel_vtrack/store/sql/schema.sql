@@ -56,7 +56,7 @@ CREATE TABLE assessments
     `trace_id` FixedString(16),
     `assessment_id` String,
     `change_time` DateTime64(9, 'UTC'),
-    `change_id` UInt64,
+    `change_id` UUID,
     `operation` Enum8('create' = 1, 'update' = 2, 'delete' = 3),
     `experiment` LowCardinality(String),
     `session_id` String,
@@ -182,7 +182,7 @@ FROM
         c.assessment_id
     UNION ALL
     WITH
-        (toInt128(toUnixTimestamp64Nano(c.change_time)) * 4611686018427387904) + intDiv(c.change_id, 4) AS moment,
+        (toInt128(toUnixTimestamp64Nano(c.change_time)) * 4611686018427387904) + toInt128(bitShiftRight(reinterpretAsUInt128(c.change_id), 66)) AS moment,
         if(c.operation = 'create', (-moment) - toInt128('85070591730234615865843651857942052864'), moment) AS place
     SELECT
         c.assessment_id AS assessment_id,
@@ -1408,7 +1408,7 @@ CREATE MATERIALIZED VIEW assessments_from_evaluations TO assessments
     `trace_id` FixedString(16),
     `assessment_id` String,
     `change_time` DateTime64(9, 'UTC'),
-    `change_id` UInt8,
+    `change_id` UUID,
     `operation` String,
     `experiment` LowCardinality(String),
     `session_id` String,
@@ -1440,7 +1440,7 @@ SELECT
     e.trace_id AS trace_id,
     if((a['vtrack.assessment.id']) != '', a['vtrack.assessment.id'], concat('a-', lower(hex(sipHash128(e.trace_id, span_id, e.session_id, e.time_unix_nano, mapSort(a)))))) AS assessment_id,
     fromUnixTimestamp64Nano(toInt64(e.time_unix_nano), 'UTC') AS change_time,
-    0 AS change_id,
+    toUUID('00000000-0000-0000-0000-000000000000') AS change_id,
     'create' AS operation,
     e.experiment AS experiment,
     if(e.session_id != '', e.session_id, told['mlflow.trace.session']) AS session_id,

@@ -28,7 +28,7 @@ SELECT
     if(a['vtrack.assessment.id'] != '', a['vtrack.assessment.id'], concat('a-', lower(hex(sipHash128(
         e.trace_id, span_id, e.session_id, e.time_unix_nano, mapSort(a)))))) AS assessment_id,
     fromUnixTimestamp64Nano(toInt64(e.time_unix_nano), 'UTC') AS change_time,
-    0 AS change_id,
+    toUUID('00000000-0000-0000-0000-000000000000') AS change_id,
     'create' AS operation,
     e.experiment AS experiment,
     if(e.session_id != '', e.session_id, told['mlflow.trace.session']) AS session_id,

@@ -4,7 +4,7 @@ SELECT
     lower(hex(c.trace_id)) AS trace_id,
     c.assessment_id AS assessment_id,
     toUnixTimestamp64Nano(c.change_time) AS change_time,
-    c.change_id AS change_id,
+    toString(c.change_id) AS change_id,
     toString(c.operation) AS operation,
     c.experiment AS experiment,
     c.session_id AS session_id,
@@ -22,7 +22,7 @@ SELECT
     c.overrides AS overrides
 FROM assessments AS c FINAL
 WHERE c.trace_id >= toFixedString(unhex({after_trace_id:String}), 16)
-    AND (c.trace_id, c.assessment_id, c.change_time, c.change_id) > (toFixedString(unhex({after_trace_id:String}), 16), {after_assessment_id:String}, fromUnixTimestamp64Nano({after_time:Int64}, 'UTC'), {after_change_id:UInt64})
+    AND (c.trace_id, c.assessment_id, c.change_time, c.change_id) > (toFixedString(unhex({after_trace_id:String}), 16), {after_assessment_id:String}, fromUnixTimestamp64Nano({after_time:Int64}, 'UTC'), toUUIDOrZero({after_change_id:String}))
     AND ({experiment:String} = '' OR c.experiment = {experiment:String})
 ORDER BY c.trace_id, c.assessment_id, c.change_time, c.change_id
 LIMIT {max_rows:UInt32};
