@@ -150,10 +150,7 @@ def detect_version() -> dict[str, Value]:
 def _from_settings() -> Findings:
     found: Findings = {}
     for variable, attribute in _SETTINGS.items():
-        value = settings.text(variable)
-        if value and attribute == semconv.VCS_REPOSITORY_URL_FULL:
-            value = git.without_credentials(value)
-        _add(found, _found(clean_all({attribute: value}), variable))
+        _add(found, _found(clean_all({attribute: settings.text(variable)}), variable))
     dirty = settings.switch(settings.OTEL_VTRACK_DIRTY, default=None)
     _add(found, _found(clean_all({semconv.VTRACK_VCS_DIRTY: dirty}), settings.OTEL_VTRACK_DIRTY))
     tags = settings.pairs(settings.OTEL_VTRACK_TAGS)
@@ -173,9 +170,7 @@ def _from_platforms() -> Findings:
     found: Findings = {}
     with guest.shield("reading CI and platform variables"):
         for attribute, said, platform in platforms.detect(os.environ):
-            url = attribute == semconv.VCS_REPOSITORY_URL_FULL
-            value = git.without_credentials(said) if url else said
-            _add(found, _found(clean_all({attribute: value}), platform))
+            _add(found, _found(clean_all({attribute: said}), platform))
     return found
 
 
@@ -186,7 +181,12 @@ def _from_git() -> Findings:
 
 
 def _found(attributes: Mapping[str, Value], source: str) -> Findings:
-    return {name: Finding(value, source) for name, value in attributes.items() if value != ""}
+    cleaned = dict(attributes)
+    address = cleaned.get(semconv.VCS_REPOSITORY_URL_FULL)
+    if isinstance(address, str):
+        # Whoever says it: a password in it would be on every span.
+        cleaned[semconv.VCS_REPOSITORY_URL_FULL] = git.without_credentials(address)
+    return {name: Finding(value, source) for name, value in cleaned.items() if value != ""}
 
 
 def _add(found: Findings, more: Findings) -> None:

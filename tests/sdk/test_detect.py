@@ -80,6 +80,16 @@ def test_every_setting_has_its_attribute(monkeypatch):
     }
 
 
+def test_no_source_puts_the_password_of_a_repository_on_spans(monkeypatch):
+    address = {"vcs.repository.url.full": "https://me:secret@code.example/a/b.git"}
+    shown = "https://code.example/a/b"
+    assert Detection(address).attributes({}) == dict.fromkeys(address, shown)
+    assert Detection({}).attributes(address) == dict.fromkeys(address, shown)
+    [[name, value]] = address.items()
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"{name}={value}")
+    assert otel_vtrack.detect_version() == dict.fromkeys(address, shown)
+
+
 GITHUB = {
     "GITHUB_ACTIONS": "true",
     "GITHUB_SHA": COMMIT,
