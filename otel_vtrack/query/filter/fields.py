@@ -148,8 +148,8 @@ class Catalogue:
     )
     inner: "Catalogue | None" = None
 
-    def find(self, text: str, name: Name, parameters: Parameters) -> Field:
-        """Return what a key stands for.
+    def find(self, text: str, name: Name, parameters: Parameters, *, what: str = "filter") -> Field:
+        """Return what a key stands for; `what` says where the key is written, for an error.
 
         Raises:
             InvalidArgument: There is no such key.
@@ -162,10 +162,10 @@ class Catalogue:
         elif name.entity in self.families:
             found = self.families[name.entity](name, parameters)
         if found is None:
-            raise self._unknown(text, name)
+            raise self._unknown(text, name, what)
         return found
 
-    def _unknown(self, text: str, name: Name) -> InvalidArgument:
+    def _unknown(self, text: str, name: Name, what: str) -> InvalidArgument:
         known = [*self.keys, *self.made, *(f"{prefix}.…" for prefix in self.families)]
         hint = ""
         if name.entity and name.entity not in self.families and name.entity not in self.own:
@@ -176,7 +176,8 @@ class Catalogue:
             hint = problems.meant(name.key, [*self.keys, *self.made])
         if not hint:
             hint = f": there are {', '.join(sorted(known))}"
-        return problems.at(text, name.at, f"{self.noun} have no key {name.written[:60]!r}{hint}")
+        message = f"{self.noun} have no key {name.written[:60]!r}{hint}"
+        return problems.at(text, name.at, message, what=what)
 
 
 def check(text: str, clause: Clause, field: Field) -> None:

@@ -119,7 +119,7 @@ def parse(
         found = _DIRECTION.fullmatch(written.strip())
         text, direction = found.groups() if found else (written, None)
         name = parser.sort_key(text)
-        field = catalogue.find(text, name, parameters)
+        field = catalogue.find(text, name, parameters, what="order_by")
         if field.instead:
             raise InvalidArgument(f"order_by: {text[:60]} is only shown: {field.instead}")
         if (field.around is not None and not field.sorted_by) or field.kind is Kind.FULL_TEXT:

@@ -9,13 +9,14 @@ from otel_vtrack.errors import InvalidArgument
 _WIDEST: Final = 100
 
 
-def at(text: str, offset: int, message: str) -> InvalidArgument:
+def at(text: str, offset: int, message: str, *, what: str = "filter") -> InvalidArgument:
     """Make the error for a place in a filter: line, column, and a caret below it.
 
     Args:
         text: The whole filter.
         offset: Characters before the place.
         message: What is wrong, and what would be right.
+        what: What `text` is, where it is no filter.
     """
     offset = min(max(offset, 0), len(text))
     line = text.count("\n", 0, offset) + 1
@@ -27,7 +28,7 @@ def at(text: str, offset: int, message: str) -> InvalidArgument:
     first = max(0, column - _WIDEST // 2)
     excerpt = shown[first : first + _WIDEST].replace("\t", " ").replace("\r", " ")
     return InvalidArgument(
-        f"filter, line {line}, column {column + 1}: {message}\n"
+        f"{what}, line {line}, column {column + 1}: {message}\n"
         f"  {excerpt}\n  {' ' * (column - first)}^"
     )
 
