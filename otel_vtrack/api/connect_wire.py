@@ -8,6 +8,7 @@ with the code. Source: https://connectrpc.com/docs/protocol, section "Unary".
 import asyncio
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, Final, cast
@@ -35,6 +36,7 @@ _BODY_SECONDS: Final = 60.0
 _VALUES: Final = frozenset(f"google.protobuf.{name}" for name in ("Value", "ListValue", "Struct"))
 # How protobuf's parser begins when it failed inside, with an error of Python.
 _UNFORESEEN: Final = "Failed to parse JSON: "
+_FIELD: Final = re.compile(r"Failed to parse (\S+) field: ")
 _HTTP_STATUS: Final = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -142,10 +144,38 @@ def _read(kind: type[Message], media_type: str, payload: bytes) -> Message:
         said = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         if said.startswith(_UNFORESEEN):
             said = "a key or value of it is no text, or of the wrong type"
+        elif _is_of_python(error):
+            said = _wrong_type(cast("Descriptor", kind.DESCRIPTOR), said)
         raise InvalidArgument(
             f"the body is no {kind.DESCRIPTOR.full_name} in {media_type}: {said}"
         ) from None
     return message
+
+
+def _is_of_python(error: BaseException | None) -> bool:
+    """Say whether what protobuf's parser says is only what an error of Python said to it."""
+    while error is not None:
+        if isinstance(error, TypeError):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _wrong_type(kind: Descriptor, said: str) -> str:
+    """Say of which type a value should be, given the fields that protobuf's parser names."""
+    path: list[str] = []
+    wanted = "an object"
+    for name in _FIELD.findall(said):
+        field = kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
+        if field is None:  # Of a list, where its message should be.
+            break
+        path.append(name)
+        if field.message_type is None:
+            wanted = "a text, in quotes"
+            break
+        kind = field.message_type
+        wanted = "texts, in quotes" if kind.GetOptions().map_entry else "an object"
+    return f"{'.'.join(path) or 'a value'} is of the wrong type: give {wanted}"
 
 
 def _check_numbers(kind: Descriptor, content: Any) -> None:

@@ -152,6 +152,24 @@ def test_json_that_is_no_such_object_is_refused_in_plain_words(post, body):
     assert "the body is no otel_vtrack.v1.SearchTracesRequest" in said
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"metadata": {"a": 1}}, "metadata is of the wrong type: give texts, in quotes"),
+        ({"error": {"stackTrace": 5}}, "error.stackTrace is of the wrong type: give a text, in"),
+        ({"error": 5}, "error is of the wrong type: give an object"),
+        ({"error": [None]}, "error is of the wrong type: give an object"),
+        ({"error": [[]]}, "error is of the wrong type: give an object"),
+        ({"assessment_id": {"a": [1]}}, "assessment_id is of the wrong type: give a text, in"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_the_right_one(post, asked, said):
+    path = "/otel_vtrack.v1.AssessmentService/UpdateAssessment"
+    status, answer, _ = post(path, json.dumps(asked).encode())
+    assert status == 400
+    assert json.loads(answer)["message"].partition("application/json: ")[2].startswith(said)
+
+
 def test_an_error_is_json_also_for_who_sent_protobuf(post):
     _, answer, headers = post(GET, b"", "application/proto")
     assert headers["content-type"] == "application/json"
