@@ -24,9 +24,9 @@ AT_FIRST = 1_790_000_000
 ANSWERS = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS"}
 # What only Python, the engine or this repository would say; nothing below has it.
 INSIDE = re.compile(
-    r"Traceback|DB::|SELECT |WHERE |Code: \d|Exception\b|Error:|<class|<method|object at 0x"
-    r"|NoneType|has no attribute|unexpected keyword|\.py\b|line \d+, in |otel_vtrack\.(?!v1)"
-    r"|(?i:clickhouse|chdb)|Nullable|/site-packages/"
+    r"Traceback|DB::|SELECT |WHERE |Code: \d|Exception\b|[a-z]Error\b|\bError[:(]|<class|<method"
+    r"|object at 0x|NoneType|has no attribute|unexpected keyword|\.py\b|line \d+, in "
+    r"|otel_vtrack\.(?!v1)|(?i:clickhouse|chdb)|Nullable|/site-packages/"
 )
 
 # --- what people may write ---
