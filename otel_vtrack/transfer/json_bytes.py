@@ -10,6 +10,7 @@ given all of the document.
 
 import struct
 from collections.abc import Callable
+from functools import cache
 from json import JSONDecoder
 from typing import Any, Final, TypeAlias, cast
 
@@ -25,7 +26,9 @@ from otel_vtrack.wire import framing, json_values, otlp_json
 Pairs: TypeAlias = tuple[tuple[str, Any], ...]
 """An object of JSON."""
 
-_Encode: TypeAlias = Callable[[Any], bytes]
+Encode: TypeAlias = Callable[[Any], bytes]
+"""Encodes the value of a field."""
+
 _F: Final = FieldDescriptor
 _MOST_KNOWN: Final = 20_000
 _LONGEST_KNOWN: Final = 200
@@ -56,6 +59,23 @@ def item(signal: str, members: Pairs) -> bytes:
     return _object(members, _TABLES[signal])
 
 
+@cache
+def encoder(kind: Any, name: str) -> Encode:
+    """Return what encodes a field of a message, with its tag, by its name in the proto."""
+    return _encode_of(kind.DESCRIPTOR.fields_by_name[name])
+
+
+def attribute(key: str, kind: str, value: Any) -> bytes:
+    """Encode a KeyValue with its length; `kind` is the name in JSON, or empty for none."""
+    inner = any_value(kind, value)
+    return sized(b"", (_keys.get(key) or _key(key)) + sized(b"\x12", inner))
+
+
+def any_value(kind: str, value: Any) -> bytes:
+    """Encode an AnyValue by its one member; `kind` is empty if it has none."""
+    return _single(kind, value) if kind else b""
+
+
 def message(kind: type[Message], value: Any, depth: int = _DEPTH) -> bytes:
     """Encode any message by way of `otlp_json`."""
     filled = kind()
@@ -78,7 +98,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _object(members: Any, table: dict[str, _Encode]) -> bytes:
+def _object(members: Any, table: dict[str, Encode]) -> bytes:
     if type(members) is not tuple:
         raise ValueError("no object")
     # Of members with one name the last one counts.
@@ -107,7 +127,7 @@ _keys: Final[dict[str, bytes]] = {}
 # How each kind of field is encoded, with its tag
 
 
-def _pairs_of(tag: bytes) -> _Encode:
+def _pairs_of(tag: bytes) -> Encode:
     look_up = _known.get
 
     def encode(value: Any) -> bytes:
@@ -198,7 +218,7 @@ def _tag(field: FieldDescriptor, wire_type: int) -> bytes:
     return framing.varint(field.number << 3 | wire_type)
 
 
-def _encode_of(field: FieldDescriptor) -> _Encode:
+def _encode_of(field: FieldDescriptor) -> Encode:
     if field.name == "attributes":
         return _pairs_of(_tag(field, 2))
     if field.message_type:
@@ -223,7 +243,7 @@ def _is_digits(value: Any) -> bool:
     return type(value) is str and len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit()
 
 
-def _messages_of(field: FieldDescriptor) -> _Encode:
+def _messages_of(field: FieldDescriptor) -> Encode:
     tag = _tag(field, 2)
     one = _ENCODERS[field.name]
     if field.is_repeated:
@@ -231,16 +251,16 @@ def _messages_of(field: FieldDescriptor) -> _Encode:
     return lambda value: sized(tag, one(value))
 
 
-def _nested(kind: Any) -> _Encode:
+def _nested(kind: Any) -> Encode:
     table = _table(kind)
     return lambda value: _object(value, table)
 
 
-def _table(kind: Any) -> dict[str, _Encode]:
+def _table(kind: Any) -> dict[str, Encode]:
     return {field.json_name: _encode_of(field) for field in kind.DESCRIPTOR.fields}
 
 
-_ENCODERS: Final[dict[str, _Encode]] = {"body": _value}
+_ENCODERS: Final[dict[str, Encode]] = {"body": _value}
 _ENCODERS["events"] = _nested(Span.Event)
 _ENCODERS["links"] = _nested(Span.Link)
 _ENCODERS["status"] = _nested(Status)

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.errors import InvalidArgument, WireError
 from otel_vtrack.transfer.items import LOG_RECORDS, SPANS, Changes, Item, Telemetry
@@ -26,6 +26,8 @@ from otel_vtrack.wire import otlp_json
 try:
     import pyarrow as pa
     from pyarrow import parquet as pq
+
+    from otel_vtrack.transfer import parquet_reader
 except ImportError as error:  # pragma: no cover - in environments without it
     raise InvalidArgument(
         "Parquet needs pyarrow: pip install 'otel-vtrack[analysis]', or choose another format"
@@ -36,6 +38,9 @@ Row = dict[str, Any]
 _PART_ROWS: Final = 50_000
 _PART_BYTES: Final = 64 << 20
 _READ_ROWS: Final = 1_000
+_FOR_PEOPLE: Final = frozenset({"start_time", "duration_ns", "time"})
+"""Columns that say again what others say to the last digit."""
+
 _LAST_TIME: Final = (1 << 63) - 1
 _ABOUT: Final = "about"
 _KIND: Final = b"vtrack"
@@ -82,7 +87,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             ("parent_span_id", pa.string()),
             ("name", pa.string()),
             ("kind", pa.int32()),
-            # For people; the exact ones are below, and are what is read back.
+            # What is read back is below.
             ("start_time", _TIME),
             ("duration_ns", pa.int64()),
             ("start_time_unix_nano", pa.uint64()),
@@ -189,12 +194,16 @@ def read(path: Path) -> Iterator[Item]:
     name = ((file.schema_arrow.metadata or {}).get(_KIND) or b"").decode()
     if name not in _SCHEMAS and name not in export_pb2.Change.DESCRIPTOR.fields_by_name:
         raise WireError(f"{path} was not exported by vtrack: it has other columns")
-    for batch in file.iter_batches(_READ_ROWS):
-        rows = batch.to_pylist()
+    try:
         if name in _SCHEMAS:
-            yield from _telemetry(name, rows)
+            exact = [column for column in file.schema_arrow.names if column not in _FOR_PEOPLE]
+            for batch in file.iter_batches(_READ_ROWS, columns=exact):
+                yield from parquet_reader.telemetry(name, batch)
         else:
-            yield Changes([_change(name, row) for row in rows])
+            for batch in file.iter_batches(_READ_ROWS):
+                yield Changes([_change(name, row) for row in batch.to_pylist()])
+    except (ValueError, KeyError) as error:
+        raise WireError(f"{path} does not read: {error}") from None
 
 
 # Rows out of messages
@@ -316,122 +325,6 @@ def _text(value: AnyValue) -> tuple[int, str]:  # noqa: PLR0911 - one for each k
             return 7, base64.b64encode(value.bytes_value).decode()
         case _:
             return 0, ""
-
-
-# And back
-
-
-def _telemetry(signal: str, rows: list[Row]) -> Iterator[Telemetry]:
-    data: dict[tuple[str, float], Any] = {}
-    counts: dict[tuple[str, float], int] = {}
-    groups: dict[Any, Any] = {}
-    is_span = signal == SPANS
-    for row in rows:
-        key = (row["experiment"], row.get("adjusted_count") or 0.0)
-        whole = data.setdefault(key, TracesData() if is_span else LogsData())
-        outer = (*key, *_key(row, "resource_"), tuple(row["resource_entity_refs"]))
-        if outer not in groups:
-            group = (whole.resource_spans if is_span else whole.resource_logs).add(
-                schema_url=row["resource_schema_url"]
-            )
-            _fill_attributes(group.resource, row, "resource_")
-            for each in row["resource_entity_refs"]:
-                otlp_json.read(each.encode(), group.resource.entity_refs.add())
-            groups[outer] = group
-        inner = (*outer, row["scope_name"], row["scope_version"], *_key(row, "scope_"))
-        if inner not in groups:
-            group = groups[outer]
-            scoped = (group.scope_spans if is_span else group.scope_logs).add(
-                schema_url=row["scope_schema_url"]
-            )
-            for name in ("name", "version"):
-                if row[f"scope_{name}"]:
-                    setattr(scoped.scope, name, row[f"scope_{name}"])
-            _fill_attributes(scoped.scope, row, "scope_")
-            groups[inner] = scoped
-        if is_span:
-            _fill_span(groups[inner].spans.add(), row)
-        else:
-            _fill_record(groups[inner].log_records.add(), row)
-        counts[key] = counts.get(key, 0) + 1
-    for key, whole in data.items():
-        yield Telemetry(signal, key[0], whole.SerializeToString(), counts[key], key[1])
-
-
-def _key(row: Row, prefix: str) -> tuple[Any, ...]:
-    return (
-        tuple(row[f"{prefix}attributes"]),
-        tuple(row[f"{prefix}attribute_types"]),
-        row[f"{prefix}dropped_attributes_count"],
-        row[f"{prefix}schema_url"],
-    )
-
-
-def _fill_span(span: Span, row: Row) -> None:
-    _copy(span, row, _SPAN_FIELDS)
-    _fill_ids(span, row, "trace_id", "span_id", "parent_span_id")
-    if row["status_code"] or row["status_message"]:
-        span.status.code = row["status_code"]
-        span.status.message = row["status_message"]
-    _fill_attributes(span, row)
-    for each in row["events"]:
-        event = span.events.add(time_unix_nano=each["time_unix_nano"], name=each["name"])
-        _fill_attributes(event, each)
-    for each in row["links"]:
-        link = span.links.add(trace_state=each["trace_state"], flags=each["flags"])
-        _fill_ids(link, each, "trace_id", "span_id")
-        _fill_attributes(link, each)
-
-
-def _fill_record(record: LogRecord, row: Row) -> None:
-    _copy(record, row, _RECORD_FIELDS)
-    _fill_ids(record, row, "trace_id", "span_id")
-    if row["body_type"]:
-        _set(record.body, row["body_type"], row["body"])
-    _fill_attributes(record, row)
-
-
-def _copy(one: Any, row: Row, names: Sequence[str]) -> None:
-    for name in names:
-        setattr(one, name, row[name])
-
-
-def _fill_ids(one: Any, row: Row, *names: str) -> None:
-    for name in names:
-        setattr(one, name, bytes.fromhex(row[name]))
-
-
-def _fill_attributes(one: Any, row: Row, prefix: str = "") -> None:
-    kinds = row[f"{prefix}attribute_types"]
-    for (key, text), kind in zip(row[f"{prefix}attributes"], kinds, strict=True):
-        pair = one.attributes.add(key=key)
-        pair.value.SetInParent()
-        _set(pair.value, kind, text)
-    # Left alone it keeps an empty resource or scope absent.
-    if dropped := row[f"{prefix}dropped_attributes_count"]:
-        one.dropped_attributes_count = dropped
-
-
-def _set(value: AnyValue, kind: int, text: str) -> None:
-    match kind:
-        case 1:
-            value.string_value = text
-        case 2:
-            value.bool_value = text == "true"
-        case 3:
-            value.int_value = int(text)
-        case 4:
-            value.double_value = float(text)
-        case 5:
-            value.array_value.SetInParent()
-            otlp_json.read(text.encode(), value.array_value)
-        case 6:
-            value.kvlist_value.SetInParent()
-            otlp_json.read(text.encode(), value.kvlist_value)
-        case 7:
-            value.bytes_value = base64.b64decode(text)
-        case _:
-            pass
 
 
 # What people wrote: columns are the fields of the message
