@@ -99,6 +99,14 @@ _KIND: Final = (
     " ['INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'], '')"
 )
 _ZEROS: Final = "toFixedString('', 8)"
+# The conventions have no total: most who report tokens leave it to be added up.
+_TOTAL: Final = Field(
+    kind=Kind.NUMBER,
+    sql="ifNull(toInt128(s.total_tokens),"
+    " toInt128(ifNull(s.input_tokens, 0)) + toInt128(ifNull(s.output_tokens, 0)))",
+    present="(s.total_tokens IS NOT NULL OR s.input_tokens IS NOT NULL"
+    " OR s.output_tokens IS NOT NULL)",
+)
 PROMPT: Final = Field(kind=Kind.TEXT, sql="said", around=_prompt)
 FULL_TEXT: Final = Field(kind=Kind.FULL_TEXT, sql="said", around=_full_text)
 
@@ -139,7 +147,7 @@ PLAIN: Final[dict[str, Field]] = {
     **_text("scope_name", "scope"),
     **_tokens("input_tokens"),
     **_tokens("output_tokens"),
-    **_tokens("total_tokens", "tokens"),
+    **dict.fromkeys(("total_tokens", "tokens"), _TOTAL),
     **_tokens("cache_read_input_tokens"),
     **_tokens("cache_creation_input_tokens"),
     "text": FULL_TEXT,
