@@ -49,8 +49,12 @@ class Pipeline:
         sampler: None when all is stored.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, doing: "Callable[[str], None]" = lambda _: None) -> None:
         """Open it.
+
+        Args:
+            settings: What to open.
+            doing: Told what takes long, in a word, before it begins.
 
         Raises:
             StoreError: The store cannot be used; the message says why and what to do.
@@ -58,6 +62,7 @@ class Pipeline:
                 a destination, or the key to hash with, cannot be used as it is.
         """
         self._settings = settings
+        self._doing = doing
         self._backlogs: list[Backlog] = []
         self._stop_by: float | None = None
         self._window: Window | None = None
@@ -89,11 +94,6 @@ class Pipeline:
         self._mender = threading.Thread(target=self._mend, name="mend", daemon=True)
         if self.store:
             self._mender.start()
-
-    @property
-    def signals(self) -> tuple[Signal, ...]:
-        """What is taken."""
-        return tuple(signal for signal in SIGNALS if signal.name in self.commits)
 
     def sampled(self) -> "dict[str, Any]":
         """Return what was stored of traces and what was not; nothing when all is."""
@@ -205,6 +205,7 @@ class Pipeline:
         from otel_vtrack.store import migrate  # noqa: PLC0415 - loads the engine
 
         if store.embedded or self._settings.migrate:
+            self._doing("migrating")
             migrate.apply(store, lambda file: _log.info("applied %s/%s", file.kind, file.name))
             return
         behind = [file.name for file in migrate.status(store) if file.state != "applied"]
@@ -232,6 +233,14 @@ class Pipeline:
                     forward=forward,
                 )
         return commits
+
+
+def signals_taken(settings: Settings) -> tuple[Signal, ...]:
+    """Return what is stored or passed on."""
+    names = {name for each in settings.all_destinations for name in each.signals}
+    if settings.store:
+        names |= {TRACES.name, LOGS.name}
+    return tuple(signal for signal in SIGNALS if signal.name in names)
 
 
 def _write_sampled(sampler: Sampler, writer: "Writer", payload: bytes) -> None:

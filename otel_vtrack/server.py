@@ -31,11 +31,12 @@ from typing_extensions import Self
 import otel_vtrack
 from otel_vtrack import access, questions, web
 from otel_vtrack.certificates import Certificates
+from otel_vtrack.entrance import Closed, Entrance
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
 from otel_vtrack.ingest.room import Room
 from otel_vtrack.listening import listen, not_had, require_free
-from otel_vtrack.pipeline import Pipeline
+from otel_vtrack.pipeline import Pipeline, signals_taken
 from otel_vtrack.settings import Settings, flag, is_loopback, join_address, split_address
 from otel_vtrack.tokens import Tokens
 
@@ -57,6 +58,7 @@ class Server:
         grpc_address: HOST:PORT, once started.
         http_address: The same.
         ready: Whether it takes requests.
+        doing: What it does while it is not ready: starting, migrating, recovering, stopping.
         asked_to_stop: Set it to make a start that takes long end sooner; `stop` is still due.
     """
 
@@ -65,13 +67,18 @@ class Server:
         self.grpc_address = ""
         self.http_address = ""
         self.ready = False
+        self.doing = "starting"
         self.asked_to_stop = False
         self._certificates: Certificates | None = None
         self._tokens: Tokens | None = None
+        self._pipeline: Pipeline | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        """Open the store and both ports; returns once requests are answered.
+        """Open both ports and the store; returns once requests are answered.
+
+        Probes are answered from the first moment on, and whoever sends is told to come again:
+        a store may take long to open.
 
         Raises:
             SettingsError: A port cannot be had, a certificate or the tokens cannot be used, or
@@ -86,18 +93,33 @@ class Server:
             require_free("grpc", self.settings.grpc)
             listener = listen("http", self.settings.http)
             stack.callback(listener.close)
-            pipeline = await asyncio.to_thread(Pipeline, self.settings)
-            stack.push_async_callback(asyncio.to_thread, pipeline.close)
-            await self._recover(pipeline)
+            # Closed after the transports are, though opened after them.
+            stack.push_async_callback(self._close_pipeline)
             # Handlers of the API wait for the store, so they run here, whatever the wire.
             pool = concurrent.futures.ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api")
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            names = (*(signal.service for signal in pipeline.signals), *asked.names)
+            names = (*(each.service for each in signals_taken(self.settings)), *asked.names)
+            entrance, healthy = await self._start_grpc(stack, pool, names)
+            app = await self._start_http(stack, listener, entrance)
+            pipeline = await asyncio.to_thread(Pipeline, self.settings, self._set_doing)
+            self._pipeline = pipeline
+            await self._recover(pipeline)
             asked.open(pipeline.store)
-            healthy = await self._start_grpc(stack, pipeline, pool, asked, names)
+            server: Any = entrance
+            otlp_grpc.add_otlp(server, pipeline.receiver)
+            asked.add_to(server)
             room = Room(self.settings.arriving_max_bytes)
-            routes = asked.routes(pool, self.settings.max_request_bytes, room)
-            await self._start_http(stack, listener, pipeline, routes, room)
+            app.router.routes += [
+                *otlp_http.otlp_routes(
+                    pipeline.receiver,
+                    max_body_bytes=self.settings.max_request_bytes,
+                    body_timeout_seconds=self.settings.body_timeout_seconds,
+                    room=room,
+                ),
+                *asked.routes(pool, self.settings.max_request_bytes, room),
+                Route("/statusz", functools.partial(self._answer_status, pipeline)),
+            ]
+            entrance.open()
             asked.start()
             stack.push_async_callback(asyncio.to_thread, asked.stop)
             # Again, before the transports stop: what is stored meanwhile is still answered,
@@ -141,7 +163,16 @@ class Server:
                 flag("tls_key_file"),
             )
 
+    def _set_doing(self, doing: str) -> None:
+        self.doing = doing
+
+    async def _close_pipeline(self) -> None:
+        if self._pipeline:
+            await asyncio.to_thread(self._pipeline.close)
+            self._pipeline = None
+
     async def _recover(self, pipeline: Pipeline) -> None:
+        self.doing = "recovering"
         # What the last run left is there before anyone asks.
         deadline = time.monotonic() + _RECOVERY_SECONDS
         while not self.asked_to_stop and time.monotonic() < deadline:
@@ -151,22 +182,22 @@ class Server:
     async def _start_grpc(
         self,
         stack: contextlib.AsyncExitStack,
-        pipeline: Pipeline,
         pool: concurrent.futures.ThreadPoolExecutor,
-        asked: questions.Questions,
         names: Sequence[str],
-    ) -> Any:
+    ) -> tuple[Entrance, Any]:
         server = grpc.aio.server(
             migration_thread_pool=pool,
             options=otlp_grpc.server_options(self.settings.max_request_bytes),
             interceptors=[access.Interceptor(self._tokens)] if self._tokens else None,
         )
-        otlp_grpc.add_otlp(server, pipeline.receiver)
-        asked.add_to(server)
         healthy: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
+        for service in ("", *names):
+            await healthy.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
         served = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, server)
+        entrance = Entrance(lambda: self.doing)
+        server.add_generic_rpc_handlers((entrance,))
         host, _ = split_address(self.settings.grpc)
         try:
             port = (
@@ -179,31 +210,18 @@ class Server:
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_SECONDS)
         self.grpc_address = join_address(host, port)
-        return healthy
+        return entrance, healthy
 
     async def _start_http(
         self,
         stack: contextlib.AsyncExitStack,
         listener: socket.socket,
-        pipeline: Pipeline,
-        asked: Sequence[Route],
-        room: Room,
-    ) -> None:
-        routes = otlp_http.otlp_routes(
-            pipeline.receiver,
-            max_body_bytes=self.settings.max_request_bytes,
-            body_timeout_seconds=self.settings.body_timeout_seconds,
-            room=room,
-        )
+        entrance: Entrance,
+    ) -> Starlette:
         app = Starlette(
-            routes=[
-                *routes,
-                *asked,
-                Route("/readyz", self._answer_ready),
-                Route("/livez", _answer_live),
-                Route("/statusz", functools.partial(self._answer_status, pipeline)),
-            ]
+            routes=[Route("/readyz", self._answer_ready), Route("/livez", _answer_live)]
         )
+        app.add_middleware(Closed, entrance=entrance)
         if self._tokens:
             app.add_middleware(access.Middleware, tokens=self._tokens)
         allowed = self.settings.allowed_hosts
@@ -242,16 +260,18 @@ class Server:
             await asyncio.sleep(0.01)
         host, _ = split_address(self.settings.http)
         self.http_address = join_address(host, listener.getsockname()[1])
+        return app
 
     async def _drain(self, pipeline: Pipeline, healthy: Any) -> None:
         self.ready = False
+        self.doing = "stopping"
         await healthy.enter_graceful_shutdown()
         await asyncio.to_thread(pipeline.drain)
 
     async def _answer_ready(self, _: Request) -> Response:
         if self.ready:
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("stopping\n", 503)
+        return PlainTextResponse(f"{self.doing}\n", 503)
 
     async def _answer_status(self, pipeline: Pipeline, _: Request) -> Response:
         def look() -> dict[str, Any]:

@@ -89,6 +89,12 @@ def crowded(most: int) -> Refused:
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
 
 
+def not_ready(doing: str) -> Refused:
+    """Refuse whatever comes before there is a store to put it into: 503."""
+    message = f"the server is {doing}; send again in a moment"
+    return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 2.0))
+
+
 def not_served(signal: str) -> Refused:
     """Refuse a signal nobody takes: UNIMPLEMENTED, 404."""
     message = f"{signal} are not taken here; leave their exporter out, or forward them somewhere"

@@ -9,7 +9,7 @@ insert, and hundreds may wait without a thread each.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 import grpc.aio
@@ -67,9 +67,14 @@ def _export(
             return await receiver.export(signal, request, experiment, count)
         except Exception as error:  # noqa: BLE001 - uncaught it is UNKNOWN: lost data
             fault = faults.fault_of(error)
-        trailers = [(_STATUS_TRAILER, fault.status().SerializeToString())]
-        if retry := fault.retry_info():
-            trailers.append((_RETRY_TRAILER, retry.SerializeToString()))
-        return await context.abort(fault.code, fault.message, tuple(trailers))
+        return await abort(context, fault)
 
     return export
+
+
+async def abort(context: "grpc.aio.ServicerContext[Any, Any]", fault: faults.Fault) -> NoReturn:
+    """End a call with a fault, and with when to try again where that is worth it."""
+    trailers = [(_STATUS_TRAILER, fault.status().SerializeToString())]
+    if retry := fault.retry_info():
+        trailers.append((_RETRY_TRAILER, retry.SerializeToString()))
+    await context.abort(fault.code, fault.message, tuple(trailers))

@@ -56,13 +56,14 @@ def of_kind(name, kind):
 
 
 @pytest.mark.parametrize(
-    ("file", "kind", "place"),
+    ("file", "kind", "place", "startup"),
     [
-        ("gateway.yaml", "StatefulSet", "containers"),
-        ("sidecar.yaml", "Deployment", "initContainers"),
+        # A migration takes as long as it takes; an application waits until telemetry is taken.
+        ("gateway.yaml", "StatefulSet", "containers", "/livez"),
+        ("sidecar.yaml", "Deployment", "initContainers", "/readyz"),
     ],
 )
-def test_kubernetes_runs_vtrack_as_its_settings_need(file, kind, place, tmp_path):
+def test_kubernetes_runs_vtrack_as_its_settings_need(file, kind, place, startup, tmp_path):
     path = tmp_path / "vtrack.yaml"
     path.write_text(of_kind(file, "ConfigMap")["data"]["vtrack.yaml"])
     found = settings.load(file=path)
@@ -73,7 +74,7 @@ def test_kubernetes_runs_vtrack_as_its_settings_need(file, kind, place, tmp_path
     [vtrack] = [each for each in pod[place] if each["name"] == "vtrack"]
     assert vtrack["args"] == ["serve", "--config", "/etc/otel-vtrack/config/vtrack.yaml"]
     ports = {each["name"]: each["containerPort"] for each in vtrack["ports"]}
-    for probe, answers in (("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz")):
+    for probe, answers in (("startup", startup), ("liveness", "/livez"), ("readiness", "/readyz")):
         get = vtrack[f"{probe}Probe"]["httpGet"]
         assert get["path"] == answers
         # Where the kubelet reaches it, in what is spoken there.

@@ -43,6 +43,76 @@ def test_it_answers_probes(vtrack):
             assert answer.status == SERVING
 
 
+def on_free_ports():
+    """Say which ports it is to have, for who asks before it prints them."""
+    with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
+        names = [f"127.0.0.1:{each.getsockname()[1]}" for each in (a, b)]
+    return "--grpc", names[0], "--http", names[1]
+
+
+def probed(served, path):
+    """Ask a probe, once it is answered."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return served.ask(path)
+        except ConnectionRefusedError:  # noqa: PERF203 - it is waited for
+            assert served.process.poll() is None, served.log
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def test_probes_are_answered_while_tables_are_made(vtrack):
+    flags = on_free_ports()
+    served = vtrack(*flags, ready=False)
+    _, served.grpc, _, served.http = flags
+    said = []
+    while not said or said[-1] != (200, b"ready\n"):
+        answer = probed(served, "/readyz")
+        said += [(answer.status, answer.content)] * ((answer.status, answer.content) not in said)
+        assert served.ask("/livez").status == 200
+    assert said[0][0] == 503
+    assert (503, b"migrating\n") in said
+    assert {text for status, text in said if status == 503} <= {
+        b"starting\n",
+        b"migrating\n",
+        b"recovering\n",
+    }
+    served.wait_ready()
+
+
+def test_who_sends_while_it_starts_is_told_to_come_again(vtrack, make_spans):
+    flags = on_free_ports()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"clickhouse://127.0.0.1:{silent.getsockname()[1]}/default"
+        served = vtrack("--store-url", url, *flags, ready=False)
+        _, served.grpc, _, served.http = flags
+        answer = probed(served, "/readyz")
+        assert (answer.status, answer.content) == (503, b"starting\n")
+        assert served.ask("/livez").status == 200
+        body = make_spans({}).SerializeToString()
+        for path in ("/v1/traces", "/otel_vtrack.v1.TraceService/SearchTraces", "/statusz"):
+            answer = served.ask(path, body)
+            assert answer.status == 503, path
+            assert int(answer.headers["Retry-After"]) > 0
+            assert b"the server is starting" in answer.content
+        with grpc.insecure_channel(served.grpc) as channel:
+            for method in (f"{TRACE_SERVICE}/Export", "otel_vtrack.v1.TraceService/SearchTraces"):
+                with pytest.raises(grpc.RpcError) as refused:
+                    channel.unary_unary(f"/{method}")(body, timeout=10)
+                assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+                assert "google.rpc.retryinfo-bin" in dict(refused.value.trailing_metadata())
+            for service in ("", TRACE_SERVICE, "otel_vtrack.v1.TraceService"):
+                request = health_pb2.HealthCheckRequest(service=service)
+                answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
+                assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert served.printed == []
+    # Nothing listens there any more, which is what ends it.
+    assert served.wait() == 1
+    assert served.printed == []
+    assert served.log.splitlines()[-1].startswith("vtrack: no ClickHouse server answers")
+
+
 def test_it_lists_its_services_by_reflection(vtrack):
     served = vtrack()
     with grpc.insecure_channel(served.grpc) as channel:

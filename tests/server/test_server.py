@@ -1,13 +1,17 @@
 """`Server` inside this process."""
 
+import contextlib
 import http.client
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from otel_vtrack import server
 from otel_vtrack.errors import SettingsError
+from otel_vtrack.pipeline import Pipeline
 from otel_vtrack.settings import load
 
 
@@ -22,9 +26,9 @@ def settings(tmp_path):
     )
 
 
-def status_of(address):
+def status_of(address, path="/readyz"):
     connection = http.client.HTTPConnection(address, timeout=10)
-    connection.request("GET", "/readyz")
+    connection.request("GET", path)
     status = connection.getresponse().status
     connection.close()
     return status
@@ -38,6 +42,23 @@ def test_it_runs_from_a_thread_and_again_after_it_ended(settings):
         assert not running.ready
         with pytest.raises(ConnectionRefusedError):
             status_of(running.http_address)
+
+
+def test_probes_are_told_that_it_stops(settings, monkeypatch):
+    held = threading.Event()
+    monkeypatch.setattr(Pipeline, "drain", lambda _: held.wait(10))
+    forwards = {"store": False, "forward": "http://127.0.0.1:1"}
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(server.running(settings.model_copy(update=forwards)))
+        stopping = threading.Thread(target=stack.close)
+        stopping.start()
+        deadline = time.monotonic() + 10
+        while status_of(running.http_address) == 200:
+            assert time.monotonic() < deadline
+        assert status_of(running.http_address) == 503
+        assert status_of(running.http_address, "/livez") == 200
+        held.set()
+        stopping.join()
 
 
 def test_what_was_opened_is_closed_when_it_cannot_start(settings):
