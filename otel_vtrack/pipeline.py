@@ -25,6 +25,7 @@ from otel_vtrack.wire.signals import LOGS, SIGNALS, TRACES, Signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from otel_vtrack.record.retention import Retention
     from otel_vtrack.store.client import Store
     from otel_vtrack.store.writer import Writer
 
@@ -47,6 +48,7 @@ class Pipeline:
         commits: By the signals that are taken.
         receiver: Takes requests for all of them.
         sampler: None when all is stored.
+        retention: None when all is kept.
     """
 
     def __init__(self, settings: Settings, doing: "Callable[[str], None]" = lambda _: None) -> None:
@@ -68,6 +70,7 @@ class Pipeline:
         self._window: Window | None = None
         self.sampler = Sampler(settings.sample) if settings.sample else None
         self.store: Store | None = None
+        self.retention: Retention | None = None
         self.forwarder: Forwarder | None = None
         self.processor = Processor(settings.enrich, settings.redact)
         try:
@@ -94,6 +97,7 @@ class Pipeline:
         self._mender = threading.Thread(target=self._mend, name="mend", daemon=True)
         if self.store:
             self._mender.start()
+            self._retain(self.store)
 
     def sampled(self) -> "dict[str, Any]":
         """Return what was stored of traces and what was not; nothing when all is."""
@@ -121,6 +125,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Drain, bring what the journals have into the tables if time is left, close all."""
+        if self.retention:
+            self.retention.stop()
         self.drain()
         if self.forwarder:
             self.forwarder.finish()
@@ -145,6 +151,14 @@ class Pipeline:
                     self.store.give_way()
             except Exception:  # noqa: BLE001, PERF203 - without it, nobody would mend from then on
                 _log.exception("the tables could not be looked after, for a reason not foreseen")
+
+    def _retain(self, store: "Store") -> None:
+        if self._settings.retention:
+            from otel_vtrack.record import retention  # noqa: PLC0415 - loads the engine
+
+            every = retention.LOOK_EVERY_SECONDS
+            self.retention = retention.Retention(store, self._settings.retention, every)
+            self.retention.start()
 
     def _time_left(self) -> float:
         """Seconds until the end that the first call sets."""

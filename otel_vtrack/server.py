@@ -285,6 +285,7 @@ class Server:
                 },
                 "processed": pipeline.processor.status(),
                 "sampled": pipeline.sampled(),
+                "retained": pipeline.retention.status() if pipeline.retention else {},
                 "forwarded": pipeline.forwarder.status() if pipeline.forwarder else {},
             }
 

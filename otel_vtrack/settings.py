@@ -107,6 +107,14 @@ def _address(address: str) -> str:
     return join_address(*split_address(address))
 
 
+def _from_age(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if not (age := re.fullmatch(r"([1-9][0-9]{0,4})([dw])", value)):
+        raise ValueError("write days or weeks, such as 30d or 8w")
+    return int(age[1]) * {"d": 1, "w": 7}[age[2]]
+
+
 def _http(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -161,6 +169,7 @@ def _forward_url(url: str | None) -> str | None:
 
 Address = Annotated[str, AfterValidator(_address)]
 HostName = Annotated[str, AfterValidator(_host_name)]
+Days = Annotated[int, Field(ge=1, le=7 * 99_999)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Size = Annotated[ByteSize, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -230,6 +239,11 @@ class Settings(BaseSettings):
         default_factory=lambda: None,
         description="Bearer tokens, one a line: requests need one of them. Read again when it "
         "changes.",
+    )
+    retention: Annotated[Days | None, BeforeValidator(_from_age)] = Field(
+        default_factory=lambda: None,
+        description="How long to keep traces and log records at least, such as 30d or 8w; they go "
+        "by whole days of UTC. Default: for ever.",
     )
     durability: Annotated[Literal["process", "fsync"], BeforeValidator(_lower)] = Field(
         default="process",
@@ -375,6 +389,8 @@ class Settings(BaseSettings):
             )
         if self.sample and not self.store:
             raise ValueError("sample: without a store there is nothing to sample; leave it out")
+        if self.retention and not self.store:
+            raise ValueError("retention: without a store there is nothing to keep; leave it out")
         return self
 
     @model_validator(mode="after")

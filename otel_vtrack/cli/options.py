@@ -12,6 +12,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _METAVARS = {
     "prices": "FILE",
+    "retention": "AGE",
     "forward": "URL",
     "forward_headers": "NAME=VALUE,...",
     "allowed_hosts": "NAME,...",

@@ -12,7 +12,7 @@ writes of the same traces at this very moment may be left in some tables.
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_vtrack.errors import InvalidArgument, StoreUnavailable
@@ -104,7 +104,7 @@ def delete_traces(store: Store, trace_ids: Sequence[str], *, dry_run: bool = Fal
         _settle(store)
         if dry_run:
             return _count(store, "deletion/count_traces_by_id", {"trace_ids": ids})
-        return _delete_chosen(store, "choose/by_id", {"trace_ids": ids})
+        return _delete_chosen(store, "choose/by_id", parameters={"trace_ids": ids})
 
 
 def delete_traces_before(store: Store, text: str, until_ns: int, *, dry_run: bool = False) -> int:
@@ -136,13 +136,95 @@ def delete_traces_before(store: Store, text: str, until_ns: int, *, dry_run: boo
         gone = 0
         while True:
             round_ = chosen | {"most": _MOST_AT_A_TIME}
-            count = _delete_chosen(store, "choose/by_time", round_)
+            count = _delete_chosen(store, "choose/by_time", parameters=round_)
             gone += count
             if count < _MOST_AT_A_TIME:
                 break
         if gone:
             _rewrite(store)
         return gone
+
+
+class Old(NamedTuple):
+    """How much is from before a time."""
+
+    trace_count: int
+    log_record_count: int
+
+
+def count_before(store: Store, until_ns: int) -> Old:
+    """Count what `delete_before` would delete."""
+    return _old(store, until_ns)[0]
+
+
+def delete_before(
+    store: Store, until_ns: int, pause: Callable[[float], object] = time.sleep
+) -> Old:
+    """Delete traces of all experiments whose root began before a midnight, and older log records.
+
+    A log record goes by its own time, or before that with its trace. What else is of such traces
+    goes as by `delete_traces`. Nothing is left of a day whose rows are gone, nor its files.
+
+    Several servers may do so at once, and again after a failure half way.
+
+    Args:
+        store: Where they are.
+        until_ns: A midnight, UTC, in nanoseconds since 1970.
+        pause: Called to wait some seconds; may raise to give up, and what has begun goes on.
+
+    Returns:
+        How much went.
+
+    Raises:
+        StoreUnavailable: Not now, or not all of it went: the same call may succeed later.
+    """
+    before = {"until_ns": until_ns}
+    with _deleting:
+        if not _select(store, "deletion/past_days", before):
+            return Old(0, 0)
+        old, candidates = _old(store, until_ns)
+        if any(old):
+            slices = list(_slices(candidates)) if candidates else []
+            for hashes in slices:
+                _delete_chosen(
+                    store,
+                    "choose/reaching_past",
+                    "choose/told_of",
+                    parameters=before | hashes,
+                    pause=pause,
+                )
+            spared = {"deletion_id": str(uuid.uuid4())}
+            with store.gate.shut():
+                for hashes in slices:
+                    _run(store, "choose/spared", spared | before | hashes)
+                begun = _begin(store, "before", spared | before)
+            _finish(store, begun, spared, pause)
+        # Telemetry does not wait for the disk. What comes of such a day meanwhile is old as well.
+        left = _days(store, "deletion/left_of_days", before)
+        for table, day in sorted(_days(store, "deletion/past_days", before) - left):
+            _run(store, f"days/{table}", {"day": day})
+        return old
+
+
+def _old(store: Store, until_ns: int) -> tuple[Old, int]:
+    [row] = _select(store, "deletion/count_before", {"until_ns": until_ns})
+    return Old(row["trace_count"], row["log_record_count"]), row["candidate_count"]
+
+
+def _slices(trace_count: int) -> Iterator[dict[str, int]]:
+    """Part so many traces by their ids' hashes, into as many as fit one deletion."""
+    number = trace_count // _MOST_AT_A_TIME + 1
+    for each in range(number):
+        yield {
+            "first_hash": each * 2**64 // number,
+            "last_hash": (each + 1) * 2**64 // number - 1,
+        }
+
+
+def _days(store: Store, name: str, parameters: dict[str, Any]) -> set[tuple[str, str]]:
+    # On a cluster files belong to the tables of one node.
+    rows = _select(store, name, parameters)
+    return {(row["table"].removesuffix("_local"), row["day"]) for row in rows}
 
 
 def _settle(store: Store) -> None:
@@ -164,15 +246,23 @@ def _count(store: Store, name: str, parameters: dict[str, Any]) -> int:
     return row["trace_count"]
 
 
-def _delete_chosen(store: Store, choice: str, parameters: dict[str, Any]) -> int:
+def _delete_chosen(
+    store: Store,
+    *choices: str,
+    parameters: dict[str, Any],
+    pause: Callable[[float], object] = time.sleep,
+) -> int:
     deletion: dict[str, Any] = {"deletion_id": str(uuid.uuid4())}
     with store.gate.shut():
-        _run(store, choice, deletion | parameters)
+        for choice in choices:
+            _run(store, choice, deletion | parameters)
         [doomed] = _select(store, "deletion/doomed", deletion)
+        if not doomed["row_count"]:
+            return 0
         bounds = {"from_ns": doomed["from_ns"], "until_ns": doomed["until_ns"]}
         whose = {"experiment": parameters.get("experiment", "")}
         begun = _begin(store, "traces", deletion | bounds | whose)
-    _finish(store, begun, deletion)
+    _finish(store, begun, deletion, pause)
     return doomed["trace_count"]
 
 
@@ -191,19 +281,24 @@ def _begin(store: Store, folder: str, parameters: dict[str, Any]) -> list[str]:
     return tables
 
 
-def _finish(store: Store, tables: list[str], deletion: dict[str, Any]) -> None:
+def _finish(
+    store: Store,
+    tables: list[str],
+    deletion: dict[str, Any],
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
     """Wait until the deletions are done, which go on whatever happens to this process."""
     mended = -1
     while mended != store.mended:
         mended = store.mended
-        _wait(store, tables)
+        _wait(store, tables, pause)
         # What a full disk has undone is done again, for which what is doomed has to be there.
         store.mend()
     _run(store, "done/doomed_traces", deletion)
 
 
-def _wait(store: Store, tables: list[str]) -> None:
-    pause = _FIRST_POLL_SECONDS
+def _wait(store: Store, tables: list[str], pause: Callable[[float], object]) -> None:
+    seconds = _FIRST_POLL_SECONDS
     while under_way := _select(store, "deletion/under_way", {"tables": tables}):
         for each in under_way:
             if each["reason"]:
@@ -212,8 +307,8 @@ def _wait(store: Store, tables: list[str]) -> None:
                     f" itself: {each['reason'][:200]}"
                 )
         # Asking takes from what is waited for.
-        time.sleep(pause)
-        pause = min(pause * 1.3, _LAST_POLL_SECONDS)
+        pause(seconds)
+        seconds = min(seconds * 1.3, _LAST_POLL_SECONDS)
 
 
 def _rewrite(store: Store) -> None:

@@ -77,7 +77,10 @@ def test_a_deletion_renders_for_one_node_and_for_a_cluster(store, name):
             "SELECT formatQueryOrNull({statement:String}) AS parsed", {"statement": statement}
         )
         assert row["parsed"], statement
-    if not name.startswith(("choose/", "rewrite/")):
+    if name.startswith("days/"):
+        assert f"ALTER TABLE {table} DROP PARTITION" in single
+        assert f"ALTER TABLE {table}_local ON CLUSTER '{{cluster}}' DROP PARTITION" in cluster
+    elif not name.startswith(("choose/", "rewrite/")):
         assert f"DELETE FROM {table}\n" in single
         assert f"DELETE FROM {table}_local ON CLUSTER '{{cluster}}'\n" in cluster
 

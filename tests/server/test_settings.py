@@ -330,6 +330,25 @@ def test_what_says_nothing_about_sampling_is_said_so(given, said):
         settings.load({"sample": given})
 
 
+@pytest.mark.parametrize(("given", "days"), [("1d", 1), ("30d", 30), ("8w", 56)])
+def test_how_long_to_keep_is_days_or_weeks(monkeypatch, given, days):
+    monkeypatch.setenv("OTEL_VTRACK_RETENTION", given)
+    assert settings.load().retention == days
+
+
+@pytest.mark.parametrize("given", ["0d", "-1d", "30", "1.5d", "12h", "d", "999999d"])
+def test_how_long_to_keep_is_nothing_else(given):
+    said = r"--retention \(or OTEL_VTRACK_RETENTION\): write days or weeks, such as 30d"
+    with pytest.raises(SettingsError, match=said):
+        settings.load({"retention": given})
+
+
+def test_without_a_store_there_is_nothing_to_keep():
+    given = {"store": False, "forward": "http://127.0.0.1:4317", "retention": "30d"}
+    with pytest.raises(SettingsError, match="nothing to keep"):
+        settings.load(given)
+
+
 def test_without_a_store_there_is_nothing_to_sample():
     given = {"store": False, "forward": "http://here:4318", "sample": '{"probability": 1}'}
     with pytest.raises(SettingsError, match="nothing to sample; leave it out"):

@@ -1,0 +1,6 @@
+-- From before a time, but of the traces that stay.
+
+DELETE FROM trace_roots/*@_local ON CLUSTER '{cluster}'*/
+WHERE start_time < fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
+    AND trace_id NOT IN (SELECT d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID})
+/*@SETTINGS allow_nondeterministic_mutations = 1*/;

@@ -1,0 +1,4 @@
+-- A day of which nothing is left, to have its space back.
+
+ALTER TABLE traces/*@_local ON CLUSTER '{cluster}'*/ DROP PARTITION {day:String}
+SETTINGS max_partition_size_to_drop = 0;
