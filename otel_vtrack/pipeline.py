@@ -179,7 +179,11 @@ class Pipeline:
         from otel_vtrack.store.client import Store  # noqa: PLC0415
         from otel_vtrack.store.writer import Writer  # noqa: PLC0415
 
-        self.store = store = Store(self._settings.store_url, cluster=self._settings.cluster)
+        self.store = store = Store(
+            self._settings.store_url,
+            cluster=self._settings.cluster,
+            tls=self._settings.store_tls,
+        )
         self._migrate(store)
         writer = Writer(store, durability=self._settings.durability)
         writes = {TRACES.name: writer.write_traces, LOGS.name: writer.write_logs}

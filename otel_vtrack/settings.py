@@ -196,6 +196,19 @@ class Settings(BaseSettings):
         "clickhouse://USER:PASSWORD@HOST:PORT/DATABASE (clickhouses:// for TLS). "
         "Default: a folder of this user's.",
     )
+    store_ca_file: Path | None = Field(
+        default_factory=lambda: None,
+        description="Authorities that a ClickHouse server's certificate may be of, PEM, instead of "
+        "the system's; with clickhouses://.",
+    )
+    store_cert_file: Path | None = Field(
+        default_factory=lambda: None,
+        description="Our own certificate and its chain, PEM, for a ClickHouse server that asks for "
+        "one.",
+    )
+    store_key_file: Path | None = Field(
+        default_factory=lambda: None, description="Its key, PEM, without a password."
+    )
     store: bool = Field(
         default=True,
         description="Store what is received. Without, it is only forwarded, and nothing can be "
@@ -394,6 +407,20 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _store_as_asked(self) -> Self:
+        if (self.store_cert_file is None) != (self.store_key_file is None):
+            raise ValueError(
+                "store_cert_file: a certificate needs its key: give both --store-cert-file and "
+                "--store-key-file"
+            )
+        if any(self.store_tls) and urlsplit(self.store_url).scheme != "clickhouses":
+            raise ValueError(
+                "store_url: the store's certificates have a meaning with TLS only; write "
+                "clickhouses:// or leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _safe_as_asked(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError(
@@ -412,6 +439,11 @@ class Settings(BaseSettings):
         if not self.all_destinations:
             return "store only"
         return "store and forward" if self.store else "forward only"
+
+    @property
+    def store_tls(self) -> tuple[Path | None, Path | None, Path | None]:
+        """Authorities, certificate and key for the connection to a ClickHouse server."""
+        return self.store_ca_file, self.store_cert_file, self.store_key_file
 
     @property
     def all_destinations(self) -> tuple[Destination, ...]:

@@ -11,7 +11,7 @@ from otel_vtrack.cli import options
 @click.command()
 @click.option("--status", is_flag=True, help="List every file and its state; change nothing.")
 @click.option("--dry-run", is_flag=True, help="Print the statements that would run.")
-@options.takes(["store_url", "cluster"])
+@options.takes(["store_url", "store_ca_file", "store_cert_file", "store_key_file", "cluster"])
 def command(config: Path | None, *, status: bool, dry_run: bool, **given: Any) -> None:
     """Bring the tables of the store up to date.
 
@@ -23,7 +23,7 @@ def command(config: Path | None, *, status: bool, dry_run: bool, **given: Any) -
     from otel_vtrack.store import migrate  # noqa: PLC0415 - loads the engine
     from otel_vtrack.store.client import Store  # noqa: PLC0415
 
-    with Store(settings.store_url, cluster=settings.cluster) as store:
+    with Store(settings.store_url, cluster=settings.cluster, tls=settings.store_tls) as store:
         if status:
             for file in migrate.status(store):
                 click.echo(f"{file.state:8} {file.kind}/{file.name}")

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import queue
+import ssl
 import threading
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,13 @@ class Store:
         doubtful: Whether an insert found that writes failed, and `mend` is due before the next.
     """
 
-    def __init__(self, url: str, *, cluster: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        cluster: bool = False,
+        tls: tuple[Path | None, Path | None, Path | None] = (None, None, None),
+    ) -> None:
         """Open it; `migrate.apply` makes its tables.
 
         Args:
@@ -99,9 +106,11 @@ class Store:
                 `clickhouses://` for TLS.
             cluster: Whether a remote store is a cluster with the macros of
                 `ReplicatedMergeTree` set.
+            tls: For `clickhouses://`, PEM: the authorities to trust, the system's if None; our own
+                certificate, and its key. They are read for each connection.
 
         Raises:
-            SettingsError: The URL makes no sense.
+            SettingsError: The URL makes no sense, or a file of `tls` cannot be used.
             StoreLocked: Another process has the folder.
             StoreError: The folder cannot be used.
             StoreUnavailable: No server answers there.
@@ -140,6 +149,7 @@ class Store:
                 "password": unquote(parts.password or ""),
                 "database": parts.path.strip("/") or "default",
                 "secure": secure,
+                **(_certified(*tls, has_password=bool(parts.password)) if secure else {}),
             }
         else:
             raise SettingsError(
@@ -186,6 +196,12 @@ class Store:
         try:
             client = get_client(**self._arguments)
         except ClickHouseError as error:
+            if not self.embedded and "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise StoreUnavailable(
+                    f"the certificate of {self._arguments['host']}:{self._arguments['port']} is of"
+                    " no authority that is trusted, or of another name: name its authority with"
+                    " --store-ca-file, or correct --store-url"
+                ) from error
             if not self.embedded and isinstance(error, OperationalError):
                 raise StoreUnavailable(
                     f"no ClickHouse server answers at {self._arguments['host']}:"
@@ -420,6 +436,32 @@ class Store:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+
+def _certified(
+    ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, has_password: bool
+) -> dict[str, Any]:
+    """Return the arguments of a client for these certificates, once they were tried."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+        if cert_file:
+            # A key with a password would be asked for on the terminal.
+            context.load_cert_chain(cert_file, key_file, password=lambda: "")
+    except (OSError, ValueError) as error:
+        # OpenSSL's own errors are OSErrors, whose reason has no content of a file.
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "no PEM"
+        raise SettingsError(
+            f"{', '.join(map(str, filter(None, (ca_file, cert_file, key_file))))} cannot be used"
+            f" ({why}): name PEM files that belong together with --store-ca-file,"
+            " --store-cert-file and --store-key-file"
+        ) from None
+    return {
+        "ca_cert": str(ca_file) if ca_file else None,
+        "client_cert": str(cert_file) if cert_file else None,
+        "client_cert_key": str(key_file) if key_file else None,
+        # The user is known by the certificate, unless there is a password to know it by.
+        "tls_mode": "strict" if has_password else "mutual",
+    }
 
 
 @contextlib.contextmanager

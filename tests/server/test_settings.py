@@ -343,6 +343,19 @@ def test_how_long_to_keep_is_nothing_else(given):
         settings.load({"retention": given})
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"store_cert_file": "a.pem"}, "needs its key"),
+        ({"store_ca_file": "a.pem", "store_url": "clickhouse://a/b"}, "clickhouses://"),
+        ({"store_ca_file": "a.pem"}, "clickhouses://"),
+    ],
+)
+def test_certificates_of_a_store_have_to_make_sense(given, said):
+    with pytest.raises(SettingsError, match=said):
+        settings.load(given)
+
+
 def test_without_a_store_there_is_nothing_to_keep():
     given = {"store": False, "forward": "http://127.0.0.1:4317", "retention": "30d"}
     with pytest.raises(SettingsError, match="nothing to keep"):
