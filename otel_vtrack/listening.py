@@ -12,7 +12,8 @@ def listen(name: str, address: str) -> socket.socket:
 
     Args:
         name: Of the setting it comes from.
-        address: HOST:PORT; of a host with several addresses the first is taken.
+        address: HOST:PORT; of a host with several addresses the first is taken. `[::]` is all
+            addresses, of IPv4 too, as gRPC has it.
 
     Raises:
         SettingsError: It cannot be had.
@@ -22,7 +23,8 @@ def listen(name: str, address: str) -> socket.socket:
         family, _, _, _, found = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(found, family=family, backlog=2048)
+        both = found[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(found, family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise SettingsError(not_had(name, address, error)) from error
 

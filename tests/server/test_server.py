@@ -2,17 +2,22 @@
 
 import contextlib
 import http.client
+import socket
 import subprocess
 import sys
 import threading
 import time
 
+import grpc
 import pytest
 
 from otel_vtrack import server
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.pipeline import Pipeline
 from otel_vtrack.settings import load
+
+# Starts at once, as it has no store.
+FORWARDS = {"store": False, "forward": "http://127.0.0.1:1"}
 
 
 @pytest.fixture
@@ -22,6 +27,7 @@ def settings(tmp_path):
             "store_url": f"chdb://{tmp_path / 'store'}",
             "grpc": "127.0.0.1:0",
             "http": "127.0.0.1:0",
+            "forward_folder": tmp_path / "forward",
         }
     )
 
@@ -47,9 +53,8 @@ def test_it_runs_from_a_thread_and_again_after_it_ended(settings):
 def test_probes_are_told_that_it_stops(settings, monkeypatch):
     held = threading.Event()
     monkeypatch.setattr(Pipeline, "drain", lambda _: held.wait(10))
-    forwards = {"store": False, "forward": "http://127.0.0.1:1"}
     with contextlib.ExitStack() as stack:
-        running = stack.enter_context(server.running(settings.model_copy(update=forwards)))
+        running = stack.enter_context(server.running(settings.model_copy(update=FORWARDS)))
         stopping = threading.Thread(target=stack.close)
         stopping.start()
         deadline = time.monotonic() + 10
@@ -59,6 +64,22 @@ def test_probes_are_told_that_it_stops(settings, monkeypatch):
         assert status_of(running.http_address, "/livez") == 200
         held.set()
         stopping.join()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_all_addresses_are_of_both_kinds(settings):
+    everywhere = {"grpc": "[::]:0", "http": "[::]:0", **FORWARDS}
+    with server.running(settings.model_copy(update=everywhere)) as running:
+        port = running.http_address.removeprefix("[::]:")
+        for host in ("127.0.0.1", "[::1]"):
+            assert status_of(f"{host}:{port}") == 200
+            with grpc.insecure_channel(running.grpc_address.replace("[::]", host)) as channel:
+                grpc.channel_ready_future(channel).result(10)
+        for name in ("http", "grpc"):
+            taken = {name: f"0.0.0.0:{getattr(running, f'{name}_address')[5:]}"}
+            again = settings.model_copy(update=everywhere | taken)
+            with pytest.raises(SettingsError, match="another program"), server.running(again):
+                pass
 
 
 def test_what_was_opened_is_closed_when_it_cannot_start(settings):
