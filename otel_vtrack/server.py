@@ -120,6 +120,8 @@ class Server:
                 Route("/statusz", functools.partial(self._answer_status, pipeline)),
             ]
             entrance.open()
+            if self.settings.metrics_otlp_endpoint:
+                self._send_metrics(stack, pipeline, self.settings.metrics_otlp_endpoint)
             asked.start()
             stack.push_async_callback(asyncio.to_thread, asked.stop)
             # Again, before the transports stop: what is stored meanwhile is still answered,
@@ -162,6 +164,14 @@ class Server:
                 flag("tls_cert_file"),
                 flag("tls_key_file"),
             )
+
+    def _send_metrics(
+        self, stack: contextlib.AsyncExitStack, pipeline: Pipeline, endpoint: str
+    ) -> None:
+        from otel_vtrack.metrics import Metrics  # noqa: PLC0415 - loads the SDK and its exporter
+
+        metrics = Metrics(endpoint, functools.partial(self._status, pipeline))
+        stack.push_async_callback(asyncio.to_thread, metrics.stop)
 
     def _set_doing(self, doing: str) -> None:
         self.doing = doing
@@ -274,23 +284,23 @@ class Server:
         return PlainTextResponse(f"{self.doing}\n", 503)
 
     async def _answer_status(self, pipeline: Pipeline, _: Request) -> Response:
-        def look() -> dict[str, Any]:
-            return {
-                "version": otel_vtrack.__version__,
-                "mode": self.settings.mode,
-                "unauthenticated": self._tokens.refused if self._tokens else 0,
-                "received": {
-                    name: dataclasses.asdict(commit.snapshot())
-                    for name, commit in pipeline.commits.items()
-                },
-                "processed": pipeline.processor.status(),
-                "sampled": pipeline.sampled(),
-                "retained": pipeline.retention.status() if pipeline.retention else {},
-                "forwarded": pipeline.forwarder.status() if pipeline.forwarder else {},
-            }
-
         # A queue waits for the disk now and then.
-        return JSONResponse(await asyncio.to_thread(look))
+        return JSONResponse(await asyncio.to_thread(self._status, pipeline))
+
+    def _status(self, pipeline: Pipeline) -> dict[str, Any]:
+        return {
+            "version": otel_vtrack.__version__,
+            "mode": self.settings.mode,
+            "unauthenticated": self._tokens.refused if self._tokens else 0,
+            "received": {
+                name: dataclasses.asdict(commit.snapshot())
+                for name, commit in pipeline.commits.items()
+            },
+            "processed": pipeline.processor.status(),
+            "sampled": pipeline.sampled(),
+            "retained": pipeline.retention.status() if pipeline.retention else {},
+            "forwarded": pipeline.forwarder.status() if pipeline.forwarder else {},
+        }
 
     async def __aenter__(self) -> Self:
         """Start it."""

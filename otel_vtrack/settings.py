@@ -361,6 +361,11 @@ class Settings(BaseSettings):
         repr=False,
         description="Base URL of OTLP/HTTP where to emit what the watch finds, as log events.",
     )
+    metrics_otlp_endpoint: Annotated[str, AfterValidator(_http)] | None = Field(
+        default_factory=lambda: None,
+        repr=False,
+        description="Base URL of OTLP/HTTP where to send metrics of the server itself.",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", description="Least severe line of the log, which goes to stderr.")
     )

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from otel_vtrack import log
 from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
@@ -44,6 +44,7 @@ class Counts:
         poisoned: Requests the store can never take.
         abandoned: Requests whose caller had gone before they were written.
         batches: Inserts that succeeded.
+        write_seconds: How long these took, all together.
         waiting_requests: Queued or being written now.
         waiting_bytes: Their size.
     """
@@ -57,6 +58,7 @@ class Counts:
     poisoned: int = 0
     abandoned: int = 0
     batches: int = 0
+    write_seconds: float = 0.0
     waiting_requests: int = 0
     waiting_bytes: int = 0
 
@@ -122,7 +124,7 @@ class GroupCommit:
         self._waiting_requests = 0
         self._stopping = False
         self._bytes_a_second = 0.0
-        self._counts = dict.fromkeys(Counts.__slots__, 0)
+        self._counts: dict[str, Any] = dict.fromkeys(Counts.__slots__, 0)
         self._said_at = -_LOG_EVERY_SECONDS
         self._failing = False
         self._threads = [
@@ -291,6 +293,7 @@ class GroupCommit:
         size = sum(map(len, payloads))
         with self._lock:
             self._counts["batches"] += 1
+            self._counts["write_seconds"] += seconds
             self._counts["accepted_requests"] += len(batch)
             self._counts["accepted_items"] += sum(waiting.items for waiting in batch)
             self._counts["accepted_bytes"] += size
