@@ -33,16 +33,6 @@ def test_it_prints_one_line_with_its_addresses(vtrack):
     assert not served.http.endswith(":0")
 
 
-def test_it_answers_probes(vtrack):
-    served = vtrack()
-    assert (served.ask("/readyz").status, served.ask("/livez").status) == (200, 200)
-    with grpc.insecure_channel(served.grpc) as channel:
-        for service in ("", TRACE_SERVICE):
-            request = health_pb2.HealthCheckRequest(service=service)
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
-            assert answer.status == SERVING
-
-
 def on_free_ports():
     """Say which ports it is to have, for who asks before it prints them."""
     with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
@@ -62,7 +52,7 @@ def probed(served, path):
             time.sleep(0.005)
 
 
-def test_probes_are_answered_while_tables_are_made(vtrack):
+def test_it_answers_probes_also_while_tables_are_made(vtrack):
     flags = on_free_ports()
     served = vtrack(*flags, ready=False)
     _, served.grpc, _, served.http = flags
@@ -79,6 +69,11 @@ def test_probes_are_answered_while_tables_are_made(vtrack):
         b"recovering\n",
     }
     served.wait_ready()
+    with grpc.insecure_channel(served.grpc) as channel:
+        for service in ("", TRACE_SERVICE):
+            request = health_pb2.HealthCheckRequest(service=service)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
+            assert answer.status == SERVING
 
 
 def test_who_sends_while_it_starts_is_told_to_come_again(vtrack, make_spans):
