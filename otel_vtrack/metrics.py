@@ -99,6 +99,7 @@ INSTRUMENTS: Final = (
     Instrument("vtrack.received.requests", COUNTER, "{request}", _requests),
     Instrument("vtrack.received.items", COUNTER, "{item}", _received("accepted_items")),
     Instrument("vtrack.received.size", COUNTER, "By", _received("accepted_bytes")),
+    Instrument("vtrack.received.rejected", COUNTER, "{item}", _received("rejected_items")),
     Instrument("vtrack.received.unauthenticated", COUNTER, "{request}", _unauthenticated),
     Instrument("vtrack.written.batches", COUNTER, "{batch}", _received("batches")),
     Instrument("vtrack.written.time", COUNTER, "s", _received("write_seconds")),

@@ -65,6 +65,7 @@ class Forwarder:
                     )
                     lane = Lane(each, signal, queue, dead_letters)
                     self._lanes[each.name, signal.name] = lane
+            self._find_orphans(folder / "dead-letters")
             stack.pop_all()
 
     @property
@@ -85,7 +86,10 @@ class Forwarder:
         self._queues[signal].append(requests)
 
     def status(self) -> dict[str, Any]:
-        """Return what waits and what was done, by destination and signal."""
+        """Return what waits and what was done, by destination and signal.
+
+        A destination of which only dead letters are left has no signals.
+        """
         found: dict[str, Any] = {
             name: {"dead_letter_bytes": letters.bytes, "signals": {}}
             for name, letters in self._dead_letters.items()
@@ -93,6 +97,20 @@ class Forwarder:
         for (destination, signal), lane in self._lanes.items():
             found[destination]["signals"][signal] = lane.status()
         return found
+
+    def _find_orphans(self, folder: Path) -> None:
+        """Count dead letters of destinations that are no longer there: nothing deletes them."""
+        with contextlib.suppress(OSError):
+            for path in sorted(folder.iterdir()):
+                letters = DeadLetters(path, 0)
+                if path.name not in self._dead_letters and letters.bytes:
+                    self._dead_letters[path.name] = letters
+                    _log.warning(
+                        "%s has %d bytes of dead letters for a destination that is no longer there:"
+                        " send them again or delete them",
+                        path,
+                        letters.bytes,
+                    )
 
     def finish(self) -> None:
         """Send what waits to whoever takes it, and nothing after that."""

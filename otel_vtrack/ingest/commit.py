@@ -38,6 +38,7 @@ class Counts:
         accepted_requests: Stored.
         accepted_items: Spans or log records in them.
         accepted_bytes: Their size.
+        rejected_items: Taken out of requests as no store could take them.
         overloaded: Requests turned away because the queue was full.
         draining: Requests turned away because the process stops.
         unavailable: Requests answered with a retryable error of the store.
@@ -52,6 +53,7 @@ class Counts:
     accepted_requests: int = 0
     accepted_items: int = 0
     accepted_bytes: int = 0
+    rejected_items: int = 0
     overloaded: int = 0
     draining: int = 0
     unavailable: int = 0
@@ -206,6 +208,10 @@ class GroupCommit:
             self._fail(waiting, error, "unavailable")
         self._settle(left_over)
         return in_time
+
+    def reject(self, items: int) -> None:
+        """Count what was taken out of a request before it was submitted."""
+        self._count("rejected_items", items)
 
     def snapshot(self) -> Counts:
         """Return the counts as of now."""

@@ -86,6 +86,8 @@ class Receiver:
                 stored = framing.with_experiment(stored, experiment, adjusted_count)
             done = commit.submit(stored, checked.items, forwarded=forwarded, experiment=experiment)
             await asyncio.wrap_future(done)
+        if checked.rejected:
+            commit.reject(checked.rejected)
         return _answer(signal, checked) if checked.message else b""
 
     async def _processed(self, signal: Signal, payload: bytes) -> bytes:

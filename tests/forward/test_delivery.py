@@ -137,6 +137,19 @@ def test_what_is_refused_for_good_is_kept_with_the_reason_and_takes_nothing_alon
     assert "a bad span" not in caplog.text
 
 
+def test_dead_letters_of_who_is_gone_are_told_of(forwarder, backend, endpoint, tmp_path, caplog):
+    folder = tmp_path / "queue" / "dead-letters"
+    for name in ("gone", "backend", "empty"):
+        (folder / name).mkdir(parents=True)
+    for name in ("gone", "backend"):
+        (folder / name / "1-traces-1.pb").write_bytes(b"0123456789")
+    status = forwarder(endpoint(backend)).status()
+    assert status["gone"] == {"dead_letter_bytes": 10, "signals": {}}
+    assert status["backend"]["dead_letter_bytes"] == 10
+    assert sorted(status) == ["backend", "gone"]
+    assert caplog.text.count("10 bytes of dead letters for a destination that is no longer") == 1
+
+
 def test_dead_letters_are_bounded_and_the_newest_stay(
     forwarder, backend, endpoint, numbered, until, tmp_path
 ):

@@ -151,9 +151,12 @@ def test_partial_success_counts_what_was_rejected_exactly(live, make_request, gr
                 good.append(span.span_id)
         request.MergeFrom(made)
     total = sum(map(len, groups))
+    before = live.commits["traces"].snapshot().rejected_items
     answer = ExportTraceServiceResponse.FromString(live.export(request.SerializeToString()))
     assert answer.partial_success.rejected_spans == total - len(good)
     assert bool(answer.partial_success.error_message) == (total > len(good))
+    rejected = live.commits["traces"].snapshot().rejected_items - before
+    assert rejected == total - len(good)
     assert [span.span_id for span in live.traces.spans] == good
 
 
