@@ -122,15 +122,10 @@ def test_it_tells_what_is_documented(vtrack, collector, make_spans):
 
 
 @pytest.mark.slow
-def test_an_endpoint_that_is_away_holds_nothing_up(vtrack):
-    served = vtrack(
-        "--no-store",
-        "--forward",
-        "http://127.0.0.1:9",
-        "--metrics-otlp-endpoint",
-        "http://127.0.0.1:9",
-        OTEL_METRIC_EXPORT_INTERVAL="100",
-    )
+def test_an_endpoint_that_is_away_holds_nothing_up(vtrack, tmp_path):
+    nobody = "http://127.0.0.1:9"
+    forwards = ("--no-store", "--forward", nobody, "--forward-folder", str(tmp_path / "forward"))
+    served = vtrack(*forwards, "--metrics-otlp-endpoint", nobody, OTEL_METRIC_EXPORT_INTERVAL="100")
     time.sleep(0.5)
     started = time.monotonic()
     assert served.stop() == 0
