@@ -248,6 +248,7 @@ def test_only_bound_texts_reach_the_sql():
     ("text", "said"),
     [
         ("verson = 'x'", "did you mean version"),
+        ("mane = 'x'", "did you mean name?"),
         ("trace_count = 'x'", "takes a number, and not a text"),
         ("version > '2'", "takes no >: it takes =, IN, LIKE, ILIKE, RLIKE, CONTAINS"),
         ("version = 2", "takes a text in quotes"),

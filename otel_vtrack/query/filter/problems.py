@@ -36,7 +36,10 @@ def at(text: str, offset: int, message: str, *, what: str = "filter") -> Invalid
 def meant(given: str, known: Iterable[str]) -> str:
     """Return `: did you mean x or y?` with what is spelt alike, or nothing."""
     by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.65)
+    # Letters that changed places make a short word look strange to difflib.
+    letters = sorted(given.lower())
+    near = [name for name in by_lower if sorted(name) == letters]
+    near = near or difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.65)
     names = [by_lower[name] for name in near]
     return f": did you mean {listed(names)}?" if names else ""
 
