@@ -1,9 +1,9 @@
 """What a trace's spans say that the table `traces` does not keep; its metadata and tags."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from otel_vtrack.query.partial import Whole
 from otel_vtrack.query.tokens import Cost, TokenUsage
@@ -152,13 +152,41 @@ class Span(Protocol):
         ...
 
 
-def from_spans(spans: Sequence[Span], root_span_id: bytes) -> Facts:
-    """Find the same in spans that are loaded; earliest first, all of one experiment."""
+class _Says(NamedTuple):
+    """Which attributes of a span say something, the one to ask first before the others."""
+
+    asked: tuple[int, ...]
+    answered: tuple[int, ...]
+
+
+Shapes: TypeAlias = dict[tuple[str, ...], _Says]
+"""What was found out of names of attributes, of which many spans have the same."""
+
+
+def from_spans(spans: Sequence[Span], root_span_id: bytes, shapes: Shapes | None = None) -> Facts:
+    """Find the same in spans that are loaded.
+
+    Args:
+        spans: Earliest first, all of one experiment.
+        root_span_id: Of the one that stands for the trace.
+        shapes: What other traces of the page left, to which this one adds.
+    """
     root = next((span for span in spans if span.span_id == root_span_id), None)
     if root is None:
         return Facts()
-    asking = [root, *spans]
-    answering = [root, *sorted(spans, key=_end, reverse=True)]
+    shapes = {} if shapes is None else shapes
+    asking: list[tuple[Span, tuple[int, ...]]] = []
+    answering: list[tuple[Span, tuple[int, ...]]] = []
+    for span in spans:
+        names = tuple(span.attribute_names)
+        says = shapes.get(names)
+        if says is None:
+            says = shapes[names] = _says(names)
+        if says.asked:
+            asking.append((span, says.asked))
+        if says.answered:
+            answering.append((span, says.answered))
+    answering.sort(key=_end, reverse=True)
     own, resource = root.attributes, root.resource_attributes
     known = {*own.names, *resource.names}
     return Facts(
@@ -167,10 +195,10 @@ def from_spans(spans: Sequence[Span], root_span_id: bytes) -> Facts:
         git_dirty=root.git_dirty,
         repository_url=root.repository_url,
         source_name=_first_text(own, resource, [name for name in SOURCE_NAMES if name in known]),
-        source_type=_first_text(own, resource, [SOURCE_TYPE]),
+        source_type=_first_text(own, resource, [SOURCE_TYPE] if SOURCE_TYPE in known else []),
         pipeline_run=_text(resource, PIPELINE_RUN),
-        asked=_first_said(asking, _ASKED, _NUMBERED_ASKED),
-        answered=_first_said(answering, _ANSWERED, _NUMBERED_ANSWERED),
+        asked=_first_said(root, asking),
+        answered=_first_said(root, answering),
     )
 
 
@@ -265,7 +293,8 @@ def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:
     }
 
 
-def _end(span: Span) -> tuple[int, bytes]:
+def _end(found: tuple[Span, object]) -> tuple[int, bytes]:
+    span, _ = found
     return span.start_time_unix_nano + span.duration_ns, span.span_id
 
 
@@ -281,22 +310,27 @@ def _first_text(own: Attributes, resource: Attributes, names: Sequence[str]) -> 
     return ""
 
 
-def _first_said(spans: Iterable[Span], names: Sequence[str], numbered: str) -> tuple[int, bytes]:
-    wanted = frozenset(names)
-    for span in spans:
-        known = span.attribute_names
-        # Most spans say nothing, which is to be found out fast.
-        has_numbered = numbered in "\n".join(known)
-        if not has_numbered and wanted.isdisjoint(known):
-            continue
-        attributes = span.attributes
-        last = [name for name in known if _is_content(name, numbered)][-1:]
-        for name in (*names, *last):
-            kind, text = attributes.get(name)
-            if text:
-                return kind, text if kind > 4 else text[:LONGEST_SAID]
-    return 0, b""
+def _says(names: tuple[str, ...]) -> _Says:
+    return _Says(
+        _places(names, _ASKED, _NUMBERED_ASKED), _places(names, _ANSWERED, _NUMBERED_ANSWERED)
+    )
+
+
+def _places(names: tuple[str, ...], wanted: Sequence[str], numbered: str) -> tuple[int, ...]:
+    last = [name for name in names if _is_content(name, numbered)][-1:]
+    return tuple(names.index(name) for name in (*wanted, *last) if name in names)
 
 
 def _is_content(name: str, numbered: str) -> bool:
     return name.startswith(numbered) and name[len(numbered) :].endswith(_NUMBERED_END)
+
+
+def _first_said(root: Span, saying: Sequence[tuple[Span, tuple[int, ...]]]) -> tuple[int, bytes]:
+    """Return kind and text of the first attribute that says something, the root's before others."""
+    for span, places in sorted(saying, key=lambda found: found[0] is not root):
+        attributes = span.attributes
+        for at in places:
+            kind, text = attributes.kinds[at], attributes.texts[at]
+            if text:
+                return kind, text if kind > 4 else text[:LONGEST_SAID]
+    return 0, b""

@@ -14,11 +14,12 @@ from typing import Final, NamedTuple, TypeAlias
 from otel_vtrack.errors import InvalidArgument
 from otel_vtrack.query import facts, partial
 from otel_vtrack.query.facts import Facts
-from otel_vtrack.query.partial import Root, Told, Whole
+from otel_vtrack.query.partial import FAILED, Root, Whole
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
+_MINUTE_S: Final = 60
 _MINUTE_NS: Final = 60_000_000_000
 _LAST_MINUTE: Final = ((1 << 32) - 1) // 60
 _MOST_MINUTES: Final = 240
@@ -122,8 +123,9 @@ def load(
     more = _spans(store, rest - looked) if rest - looked else []
     if spans is None or more is None:
         far, spans, more = set(ids), [], []
+    shapes: facts.Shapes = {}
     found = {
-        (trace_id, experiment): _whole(trace_id, experiment, list(each))
+        (trace_id, experiment): _whole(trace_id, experiment, list(each), shapes)
         for (identity, experiment), each in groupby(sorted([*spans, *more], key=_order), key=_key)
         if (trace_id := identity.hex()) in where and trace_id not in far
     }
@@ -151,14 +153,14 @@ def _bounds(store: Store, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
     """Read the spans of traces in minutes; None if there are too many, or they are too large."""
-    pairs = [
-        (minute * _MINUTE_NS, trace_id) for minute, trace_id in looked if 0 <= minute < _LAST_MINUTE
+    places = [
+        f"{trace_id}{minute * _MINUTE_S}"
+        for minute, trace_id in looked
+        if 0 <= minute < _LAST_MINUTE
     ]
-    asked = {
-        "minute_ns": [start_ns for start_ns, _ in pairs],
-        "minute_trace_ids": [trace_id for _, trace_id in pairs],
-        "most": _MOST_SPANS + 1,
-    }
+    if not places:
+        return []
+    asked = {"places": ",".join(places), "most": _MOST_SPANS + 1}
     try:
         columns = store.columns("traces/near", asked, as_bytes=_BYTES)
     except InvalidArgument:
@@ -167,14 +169,45 @@ def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
     return found if len(found) <= _MOST_SPANS else None
 
 
-def _whole(trace_id: str, experiment: str, spans: Sequence[_Span]) -> tuple[Whole, Facts]:
-    whole = partial.whole(trace_id, experiment, [_told(span) for span in spans])
-    return whole, facts.from_spans(spans, whole.root.span_id)
+def _whole(
+    trace_id: str, experiment: str, spans: Sequence[_Span], shapes: facts.Shapes
+) -> tuple[Whole, Facts]:
+    ranks = [partial.rank(span.parent_span_id, span.flags, span.kind) for span in spans]
+    least = min(ranks)
+    using = [span for span in spans if span.has_usage]
+    whole = partial.whole(
+        trace_id,
+        experiment,
+        roots=[_root(span, rank) for span, rank in zip(spans, ranks, strict=True) if rank == least],
+        times=[(span.start_time_unix_nano, span.duration_ns) for span in spans],
+        session_ids=[span.session_id for span in spans],
+        user_ids=[span.user_id for span in spans],
+        edges=[span.short_id << 32 | span.parent_short_id for span in spans],
+        errors=[span.short_id for span in spans if span.status_code == FAILED],
+        usage=[
+            (span.short_id, span.input_tokens, span.output_tokens, span.total_tokens)
+            for span in using
+        ],
+        billing=[
+            Bill(
+                span.short_id,
+                span.model,
+                span.provider,
+                span.cache_read,
+                span.cache_creation,
+                span.cost,
+            )
+            for span in spans
+            if span.has_usage or span.cost
+        ],
+        adjusted_counts=[span.adjusted_count for span in spans],
+    )
+    return whole, facts.from_spans(spans, whole.root.span_id, shapes)
 
 
-def _told(span: _Span) -> Told:
-    root = Root(
-        partial.rank(span.parent_span_id, span.flags, span.kind),
+def _root(span: _Span, rank: int) -> Root:
+    return Root(
+        rank,
         span.start_time_unix_nano,
         span.span_id,
         span.name,
@@ -186,11 +219,3 @@ def _told(span: _Span) -> Told:
         span.session_id,
         span.user_id,
     )
-    usage = bill = None
-    if span.has_usage:
-        usage = span.short_id, span.input_tokens, span.output_tokens, span.total_tokens
-    if span.has_usage or span.cost:
-        cached = span.cache_read, span.cache_creation
-        bill = Bill(span.short_id, span.model, span.provider, *cached, span.cost)
-    edge = span.short_id << 32 | span.parent_short_id
-    return Told(root, span.duration_ns, edge, usage, bill, span.adjusted_count)

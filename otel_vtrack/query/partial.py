@@ -28,7 +28,7 @@ _LATEST_NS: Final = (1 << 63) - 1
 _KNOWS_PARENT: Final = 1 << 8
 _PARENT_IS_REMOTE: Final = 1 << 9
 _BEGIN_WORK: Final = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
-_FAILED: Final = Status.STATUS_CODE_ERROR
+FAILED: Final = Status.STATUS_CODE_ERROR
 
 
 class Root(NamedTuple):
@@ -87,85 +87,111 @@ def traces(store: Store, trace_ids: Sequence[str]) -> list[Whole]:
     return list(found.values())
 
 
-class Told(NamedTuple):
-    """What one span tells of its trace.
+def whole(
+    trace_id: str,
+    experiment: str,
+    *,
+    roots: Iterable[Root],
+    times: Iterable[tuple[int, int]],
+    session_ids: Iterable[bytes],
+    user_ids: Iterable[bytes],
+    edges: Iterable[int],
+    errors: Iterable[int],
+    usage: Iterable[tuple[int, int, int, int]],
+    billing: Iterable[Bill],
+    adjusted_counts: Iterable[float],
+) -> Whole:
+    """Tell of a trace what its spans in an experiment do, of which there is one at least.
 
-    Attributes:
-        root: Itself, should it stand for its trace.
-        edge: Its short id above its parent's.
-        usage: Its short id and tokens, if it reports any.
-        bill: What they are priced by, if it reports any or tells a cost.
+    Args:
+        trace_id: Of the trace.
+        experiment: In which it is told.
+        roots: Spans that may stand for it: those of the least rank are enough.
+        times: When each span began, and how long it took.
+        session_ids: Of each.
+        user_ids: Likewise.
+        edges: As in `Whole`, as all of the rest.
+        errors: Of those that failed.
+        usage: Of those that report any.
+        billing: Of those that report usage or tell a cost.
+        adjusted_counts: Of each.
     """
-
-    root: Root
-    duration_ns: int
-    edge: int
-    usage: tuple[int, int, int, int] | None
-    bill: Bill | None
-    adjusted_count: float
-
-
-def whole(trace_id: str, experiment: str, spans: Sequence[Told]) -> Whole:
-    """Tell of a trace what its spans in an experiment do, of which there is one at least."""
-    roots, durations, edges, usages, bills, counts = zip(*spans, strict=True)
-    starts = [root.start_time_ns for root in roots]
-    latest = max(
-        start_ns + duration_ns if duration_ns > 0 else start_ns
-        for start_ns, duration_ns in zip(starts, durations, strict=True)
-    )
+    bounds = [
+        (start_ns, start_ns + duration_ns if duration_ns > 0 else start_ns)
+        for start_ns, duration_ns in times
+    ]
     return Whole(
         trace_id=trace_id,
         experiment=experiment,
-        start_time_ns=min(starts),
-        end_time_ns=min(latest, _LATEST_NS),
+        start_time_ns=min(bounds)[0],
+        end_time_ns=min(max([end_ns for _, end_ns in bounds]), _LATEST_NS),
         root=min(roots),
-        session_id=max([root.session_id for root in roots]),
-        user_id=max([root.user_id for root in roots]),
+        session_id=max(session_ids),
+        user_id=max(user_ids),
         edges=set(edges),
-        errors={span.edge >> 32 for span in spans if span.root.status_code == _FAILED},
-        usage={usage for usage in usages if usage},
-        billing={bill for bill in bills if bill},
-        adjusted_count=max(counts),
+        errors=set(errors),
+        usage=set(usage),
+        billing=set(billing),
+        adjusted_count=max(adjusted_counts),
     )
 
 
 def from_spans(trace_id: str, spans: Iterable[tuple[SpanRow, Said]]) -> list[Whole]:
     """Tell a trace in each experiment that it crosses, from all of its spans."""
-    found: dict[str, list[Told]] = {}
+    found: dict[str, list[tuple[SpanRow, Said, int]]] = {}
     for span, said in spans:
-        found.setdefault(span.experiment, []).append(_told(span, said))
-    return [whole(trace_id, experiment, told) for experiment, told in found.items()]
+        short = short_id(span.span_id)
+        found.setdefault(span.experiment, []).append((span, said, short))
+    return [
+        whole(
+            trace_id,
+            experiment,
+            roots=[_root(span, said) for span, said, _ in told],
+            times=[(span.start_time_unix_nano, span.duration_ns) for span, _, _ in told],
+            session_ids=[said.session_id for _, said, _ in told],
+            user_ids=[said.user_id for _, said, _ in told],
+            edges=[short << 32 | short_id(span.parent_span_id) for span, _, short in told],
+            errors=[short for span, _, short in told if span.status_code == FAILED],
+            usage=[_usage(said, short) for _, said, short in told if _has_usage(said)],
+            billing=[
+                _billed(said, short) for _, said, short in told if _has_usage(said) or said.cost
+            ],
+            adjusted_counts=[span.adjusted_count for span, _, _ in told],
+        )
+        for experiment, told in found.items()
+    ]
 
 
-def _told(span: SpanRow, said: Said) -> Told:
-    short, parent = short_id(span.span_id), short_id(span.parent_span_id)
-    both = (said.input_tokens or 0), (said.output_tokens or 0)
-    counts = said.input_tokens, said.output_tokens, said.total_tokens
-    total = sum(both) % (1 << 64) if said.total_tokens is None else said.total_tokens
-    cached = (said.cache_read_input_tokens or 0), (said.cache_creation_input_tokens or 0)
-    has_usage = any(count is not None for count in counts)
-    return Told(
-        Root(
-            rank=rank(span.parent_span_id, span.flags, span.kind),
-            start_time_ns=span.start_time_unix_nano,
-            span_id=span.span_id,
-            name=span.name.encode(),
-            service_name=span.resource.attributes.get("service.name")[1],
-            version=said.version,
-            environment=said.environment,
-            deployment_id=said.deployment_id,
-            status_code=span.status_code,
-            session_id=said.session_id,
-            user_id=said.user_id,
-        ),
-        span.duration_ns,
-        short << 32 | parent,
-        (short, *both, total) if has_usage else None,
-        Bill(short, said.model, said.provider, *cached, said.cost)
-        if has_usage or said.cost
-        else None,
-        span.adjusted_count,
+def _root(span: SpanRow, said: Said) -> Root:
+    return Root(
+        rank=rank(span.parent_span_id, span.flags, span.kind),
+        start_time_ns=span.start_time_unix_nano,
+        span_id=span.span_id,
+        name=span.name.encode(),
+        service_name=span.resource.attributes.get("service.name")[1],
+        version=said.version,
+        environment=said.environment,
+        deployment_id=said.deployment_id,
+        status_code=span.status_code,
+        session_id=said.session_id,
+        user_id=said.user_id,
     )
+
+
+def _has_usage(said: Said) -> bool:
+    counts = said.input_tokens, said.output_tokens, said.total_tokens
+    return any(count is not None for count in counts)
+
+
+def _usage(said: Said, short: int) -> tuple[int, int, int, int]:
+    both = (said.input_tokens or 0), (said.output_tokens or 0)
+    total = sum(both) % (1 << 64) if said.total_tokens is None else said.total_tokens
+    return (short, *both, total)
+
+
+def _billed(said: Said, short: int) -> Bill:
+    cached = (said.cache_read_input_tokens or 0), (said.cache_creation_input_tokens or 0)
+    return Bill(short, said.model, said.provider, *cached, said.cost)
 
 
 def rank(parent_span_id: bytes, flags: int, kind: int) -> int:

@@ -5,7 +5,7 @@ made, which report their own. So a span is left out if any of its ancestors repo
 however far above and whatever lies between. That is MLflow's rule.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from otel_vtrack.query import prices
@@ -68,9 +68,35 @@ def usage(
         billing: What `traces.billing` holds.
     """
     found = list(reported)
+    return _usage(found, _above({each[0] for each in found}, edges), billing) if found else None
+
+
+def usage_and_cost(
+    reported: Collection[tuple[int, int, int, int]],
+    edges: Collection[int],
+    billing: Collection[Bill],
+    table: Prices,
+    at_ns: int,
+) -> tuple[TokenUsage | None, Cost | None]:
+    """Say both, in little more time than one of them takes; see `usage` and `cost`."""
+    found = sorted(reported)
+    bills = {bill.span: bill for bill in sorted(billing)}
+    reporting = {each[0] for each in found}
+    nodes = reporting | _telling(bills)
+    if not nodes:
+        return None, None
+    above = _above(nodes, edges)
+    costs = _cost(found, bills, nodes, above, table=table, at_ns=at_ns)
     if not found:
-        return None
-    above = _above({each[0] for each in found}, edges)
+        return None, costs
+    if nodes != reporting:
+        above = _above(reporting, edges)
+    return _usage(found, above, billing), costs
+
+
+def _usage(
+    found: Iterable[tuple[int, int, int, int]], above: Mapping[int, int], billing: Iterable[Bill]
+) -> TokenUsage:
     counted = [each for each in found if each[0] not in above]
     spans = {each[0] for each in counted}
     bills = [bill for bill in billing if bill.span in spans]
@@ -108,14 +134,29 @@ def cost(
         table: What tokens cost.
         at_ns: When, in nanoseconds since 1970.
     """
+    found = sorted(reported)
     bills = {bill.span: bill for bill in sorted(billing)}
-    used = {each[0]: each[1:] for each in sorted(reported)}
-    nodes = set(used) | {
-        span for span, bill in bills.items() if bill.told and prices.told(bill.told)
-    }
+    nodes = {each[0] for each in found} | _telling(bills)
     if not nodes:
         return None
-    below, tops = _tree(nodes, edges)
+    return _cost(found, bills, nodes, _above(nodes, edges), table=table, at_ns=at_ns)
+
+
+def _telling(bills: Mapping[int, Bill]) -> set[int]:
+    return {span for span, bill in bills.items() if bill.told and prices.told(bill.told)}
+
+
+def _cost(
+    found: Iterable[tuple[int, int, int, int]],
+    bills: Mapping[int, Bill],
+    nodes: set[int],
+    above: Mapping[int, int],
+    *,
+    table: Prices,
+    at_ns: int,
+) -> Cost:
+    used = {each[0]: each[1:] for each in found}
+    below, tops = _tree(nodes, above)
     order = list(tops)
     for span in order:
         order.extend(below.get(span, ()))
@@ -187,9 +228,8 @@ def _parents(edges: Iterable[int]) -> dict[int, int]:
     return {edge >> 32: edge & 0xFFFFFFFF for edge in sorted(edges)}
 
 
-def _tree(nodes: set[int], edges: Iterable[int]) -> tuple[dict[int, list[int]], list[int]]:
+def _tree(nodes: set[int], above: Mapping[int, int]) -> tuple[dict[int, list[int]], list[int]]:
     """Return what of `nodes` hangs right below each of them, and those that hang below none."""
-    above = _above(nodes, edges)
     below: dict[int, list[int]] = {}
     tops: list[int] = []
     for span in sorted(nodes):

@@ -196,8 +196,9 @@ def _info(
     name, version, environment, deployment_id = (
         as_text(text) for text in (root.name, root.version, root.environment, root.deployment_id)
     )
-    usage = tokens.usage(trace.usage, trace.edges, trace.billing)
-    cost = tokens.cost(trace.usage, trace.edges, trace.billing, table, root.start_time_ns)
+    usage, cost = tokens.usage_and_cost(
+        trace.usage, trace.edges, trace.billing, table, root.start_time_ns
+    )
     failed = root.status_code == Status.STATUS_CODE_ERROR
     state = TraceState.ERROR if failed else TraceState.OK
     return TraceInfo(

@@ -145,11 +145,7 @@ def of_versions(
                 edges = rows.numbers("Q")
                 usage = partial.usage(rows)
                 billing = partial.billing(rows)
-                found.add(
-                    weight,
-                    tokens.usage(usage, edges, billing),
-                    tokens.cost(usage, edges, billing, table, at_ns),
-                )
+                found.add(weight, *tokens.usage_and_cost(usage, edges, billing, table, at_ns))
     return [each.usage(one_in) for each, one_in in zip(sums, ones_in, strict=True)]
 
 
