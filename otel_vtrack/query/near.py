@@ -5,8 +5,7 @@ is in another place, and to read one there takes as long as to read a thousand.
 """
 
 import struct
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
@@ -40,6 +39,9 @@ _BYTES: Final = (
 Key: TypeAlias = tuple[str, str]
 """A trace's id and experiment."""
 
+Bounds: TypeAlias = dict[str, tuple[int, int]]
+"""By a trace's id when its first span began, and when its last one ended."""
+
 
 class _Span(NamedTuple):
     """A row of traces/near; its first fields are what spans are sorted by."""
@@ -56,12 +58,11 @@ class _Span(NamedTuple):
     duration_ns: int
     status_code: int
     adjusted_count: float
-    has_usage: bool
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-    cache_read: int
-    cache_creation: int
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cache_read: int | None
+    cache_creation: int | None
     name: bytes
     service_name: bytes
     version: bytes
@@ -97,21 +98,21 @@ class _Span(NamedTuple):
 
 
 def load(
-    store: Store, places: Sequence[tuple[int, str]], pool: Executor
+    store: Store, places: Sequence[tuple[int, str]], bounds: Callable[[], Bounds]
 ) -> dict[Key, tuple[Whole, Facts]]:
     """Load traces in each experiment that they cross; those that are not stored are left out.
 
     Args:
         store: Where to look.
         places: Of each trace when its root began, or another of its spans, and its id.
-        pool: Where to ask side by side, for most traces lie in the minute in which their root
-            began.
+        bounds: Waits for what `bounds` found of these traces, which is asked side by side: most
+            traces lie in the minute in which their root began.
     """
-    ids = list({trace_id for _, trace_id in places})
     looked = {(start_ns // _MINUTE_NS, trace_id) for start_ns, trace_id in places}
-    bounds = pool.submit(_bounds, store, ids)
     spans = _spans(store, looked)
-    where = bounds.result()
+    # Whether there are more is not known yet, as that takes as long.
+    found = _wholes(spans or ())
+    where = bounds()
     rest: set[tuple[int, str]] = set()
     far: set[str] = set()
     for trace_id, (start_ns, end_ns) in where.items():
@@ -120,15 +121,14 @@ def load(
             far.add(trace_id)  # Or the key's minutes wrap around.
         else:
             rest.update((minute, trace_id) for minute in range(first, last + 1))
-    more = _spans(store, rest - looked) if rest - looked else []
+    rest -= looked
+    more = _spans(store, rest) if rest else []
     if spans is None or more is None:
-        far, spans, more = set(ids), [], []
-    shapes: facts.Shapes = {}
-    found = {
-        (trace_id, experiment): _whole(trace_id, experiment, list(each), shapes)
-        for (identity, experiment), each in groupby(sorted([*spans, *more], key=_order), key=_key)
-        if (trace_id := identity.hex()) in where and trace_id not in far
-    }
+        far, found = {trace_id for _, trace_id in places}, {}
+    elif rest:
+        longer = {bytes.fromhex(trace_id) for _, trace_id in rest}
+        found |= _wholes([*(span for span in spans if span.trace_id in longer), *more])
+    found = {key: each for key, each in found.items() if key[0] in where and key[0] not in far}
     if far:
         wholes = partial.traces(store, list(far))
         said = facts.of_traces(store, wholes)
@@ -138,9 +138,9 @@ def load(
     return found
 
 
-def _bounds(store: Store, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+def bounds(store: Store, ids: Sequence[str]) -> Bounds:
     """Say when the first span of each trace began, and when the last one ended."""
-    rows = store.binary("traces/extents", {"trace_ids": ids})
+    rows = store.binary("traces/extents", {"trace_ids": list(ids)})
     wanted = set(ids)
     found: dict[str, tuple[int, int]] = {}
     for identity, start_ns, end_ns in _BOUNDS.iter_unpack(rows):
@@ -169,12 +169,21 @@ def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
     return found if len(found) <= _MOST_SPANS else None
 
 
+def _wholes(spans: Iterable[_Span]) -> dict[Key, tuple[Whole, Facts]]:
+    shapes: facts.Shapes = {}
+    found: dict[Key, tuple[Whole, Facts]] = {}
+    for (identity, experiment), each in groupby(sorted(spans, key=_order), key=_key):
+        trace_id = identity.hex()
+        found[trace_id, experiment] = _whole(trace_id, experiment, list(each), shapes)
+    return found
+
+
 def _whole(
     trace_id: str, experiment: str, spans: Sequence[_Span], shapes: facts.Shapes
 ) -> tuple[Whole, Facts]:
     ranks = [partial.rank(span.parent_span_id, span.flags, span.kind) for span in spans]
     least = min(ranks)
-    using = [span for span in spans if span.has_usage]
+    billed = [(span, usage) for span in spans if (usage := _usage(span)) or span.cost]
     whole = partial.whole(
         trace_id,
         experiment,
@@ -184,25 +193,25 @@ def _whole(
         user_ids=[span.user_id for span in spans],
         edges=[span.short_id << 32 | span.parent_short_id for span in spans],
         errors=[span.short_id for span in spans if span.status_code == FAILED],
-        usage=[
-            (span.short_id, span.input_tokens, span.output_tokens, span.total_tokens)
-            for span in using
-        ],
+        usage=[usage for _, usage in billed if usage],
         billing=[
             Bill(
                 span.short_id,
                 span.model,
                 span.provider,
-                span.cache_read,
-                span.cache_creation,
+                span.cache_read or 0,
+                span.cache_creation or 0,
                 span.cost,
             )
-            for span in spans
-            if span.has_usage or span.cost
+            for span, _ in billed
         ],
         adjusted_counts=[span.adjusted_count for span in spans],
     )
     return whole, facts.from_spans(spans, whole.root.span_id, shapes)
+
+
+def _usage(span: _Span) -> tuple[int, int, int, int] | None:
+    return partial.usage_of(span.short_id, span.input_tokens, span.output_tokens, span.total_tokens)
 
 
 def _root(span: _Span, rank: int) -> Root:

@@ -8,7 +8,7 @@ rules of mapping/traces_from_spans.sql.
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
@@ -136,27 +136,31 @@ def whole(
     )
 
 
+_Told: TypeAlias = tuple[SpanRow, Said, int, "tuple[int, int, int, int] | None"]
+"""A span, with what is concluded of it, its short id and its usage."""
+
+
 def from_spans(trace_id: str, spans: Iterable[tuple[SpanRow, Said]]) -> list[Whole]:
     """Tell a trace in each experiment that it crosses, from all of its spans."""
-    found: dict[str, list[tuple[SpanRow, Said, int]]] = {}
+    found: dict[str, list[_Told]] = {}
     for span, said in spans:
         short = short_id(span.span_id)
-        found.setdefault(span.experiment, []).append((span, said, short))
+        counts = said.input_tokens, said.output_tokens, said.total_tokens
+        told = span, said, short, usage_of(short, *counts)
+        found.setdefault(span.experiment, []).append(told)
     return [
         whole(
             trace_id,
             experiment,
-            roots=[_root(span, said) for span, said, _ in told],
-            times=[(span.start_time_unix_nano, span.duration_ns) for span, _, _ in told],
-            session_ids=[said.session_id for _, said, _ in told],
-            user_ids=[said.user_id for _, said, _ in told],
-            edges=[short << 32 | short_id(span.parent_span_id) for span, _, short in told],
-            errors=[short for span, _, short in told if span.status_code == FAILED],
-            usage=[_usage(said, short) for _, said, short in told if _has_usage(said)],
-            billing=[
-                _billed(said, short) for _, said, short in told if _has_usage(said) or said.cost
-            ],
-            adjusted_counts=[span.adjusted_count for span, _, _ in told],
+            roots=[_root(span, said) for span, said, _, _ in told],
+            times=[(span.start_time_unix_nano, span.duration_ns) for span, _, _, _ in told],
+            session_ids=[said.session_id for _, said, _, _ in told],
+            user_ids=[said.user_id for _, said, _, _ in told],
+            edges=[short << 32 | short_id(span.parent_span_id) for span, _, short, _ in told],
+            errors=[short for span, _, short, _ in told if span.status_code == FAILED],
+            usage=[usage for _, _, _, usage in told if usage],
+            billing=[_bill_of(said, short) for _, said, short, usage in told if usage or said.cost],
+            adjusted_counts=[span.adjusted_count for span, _, _, _ in told],
         )
         for experiment, told in found.items()
     ]
@@ -178,18 +182,18 @@ def _root(span: SpanRow, said: Said) -> Root:
     )
 
 
-def _has_usage(said: Said) -> bool:
-    counts = said.input_tokens, said.output_tokens, said.total_tokens
-    return any(count is not None for count in counts)
+def usage_of(
+    short: int, taken: int | None, given: int | None, both: int | None
+) -> tuple[int, int, int, int] | None:
+    """Make what stands in the column `usage` of the tokens that a span reports, if it does."""
+    if both is None:
+        if taken is None and given is None:
+            return None
+        both = ((taken or 0) + (given or 0)) % (1 << 64)
+    return short, taken or 0, given or 0, both
 
 
-def _usage(said: Said, short: int) -> tuple[int, int, int, int]:
-    both = (said.input_tokens or 0), (said.output_tokens or 0)
-    total = sum(both) % (1 << 64) if said.total_tokens is None else said.total_tokens
-    return (short, *both, total)
-
-
-def _billed(said: Said, short: int) -> Bill:
+def _bill_of(said: Said, short: int) -> Bill:
     cached = (said.cache_read_input_tokens or 0), (said.cache_creation_input_tokens or 0)
     return Bill(short, said.model, said.provider, *cached, said.cost)
 

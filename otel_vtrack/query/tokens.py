@@ -39,6 +39,8 @@ class Cost(NamedTuple):
 
 
 _NOTHING: Final = Cost(0, 0, 0)
+_NO_PRICE: Final = Cost(0, 0, 0, (NO_MODEL,))
+_NO_TOKENS: Final = (0, 0, 0)
 
 
 class Bill(NamedTuple):
@@ -156,6 +158,12 @@ def _cost(
     at_ns: int,
 ) -> Cost:
     used = {each[0]: each[1:] for each in found}
+    if not above:
+        alone = [
+            _priced(used.get(span, _NO_TOKENS), bills.get(span), table, at_ns)
+            for span in sorted(nodes)
+        ]
+        return total([each or _NO_PRICE for each in alone])
     below, tops = _tree(nodes, above)
     order = list(tops)
     for span in order:
@@ -166,15 +174,16 @@ def _cost(
     for span in reversed(order):
         inner = below.get(span, ())
         known = bool(inner) and unknown.isdisjoint(inner)
-        bill = bills.get(span) or Bill(span, "", "", 0, 0, "")
-        priced = _priced(used.get(span, (0, 0, 0)), bill, table, at_ns)
-        asks = priced is None or (known and not bill.told and _same(span, inner, used))
+        bill = bills.get(span)
+        priced = _priced(used.get(span, _NO_TOKENS), bill, table, at_ns)
+        tells = bill is not None and bill.told
+        asks = priced is None or (known and not tells and _same(span, inner, used))
         if inner and asks:
             by_parts.add(span)
             if not known:
                 unknown.add(span)
             continue
-        own[span] = priced or Cost(0, 0, 0, (NO_MODEL,))
+        own[span] = priced or _NO_PRICE
         if own[span].unknown_models:
             unknown.add(span)
     counted = list(tops)
@@ -187,12 +196,14 @@ def _cost(
 
 def _same(span: int, inner: Sequence[int], used: Mapping[int, tuple[int, ...]]) -> bool:
     """Say whether spans report as many tokens as the one above them."""
-    parts = [used.get(each, (0, 0, 0)) for each in inner]
-    return tuple(map(sum, zip(*parts, strict=True)))[:2] == used.get(span, (0, 0, 0))[:2]
+    parts = [used.get(each, _NO_TOKENS) for each in inner]
+    return tuple(map(sum, zip(*parts, strict=True)))[:2] == used.get(span, _NO_TOKENS)[:2]
 
 
-def _priced(used: tuple[int, ...], bill: Bill, table: Prices, at_ns: int) -> Cost | None:
+def _priced(used: tuple[int, ...], bill: Bill | None, table: Prices, at_ns: int) -> Cost | None:
     """Say what a span cost by what it says itself; None if it tells neither cost nor model."""
+    if bill is None:
+        return None
     told = prices.told(bill.told) if bill.told else None
     if told is not None:
         return Cost(*told)

@@ -1,12 +1,11 @@
 """Loads traces."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final, TypeAlias
 
-from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otel_vtrack.query import (
     assessments,
@@ -36,6 +35,11 @@ class TraceState(IntEnum):
     OK = 1
     ERROR = 2
     IN_PROGRESS = 3
+
+
+_OK: Final = TraceState.OK
+_ERROR: Final = TraceState.ERROR
+_IN_PROGRESS: Final = TraceState.IN_PROGRESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,25 +155,27 @@ def describe(
     if not places:
         return []
     ids = list({place[1] for place in places})
-    # One thread, for the spans take as long as all the rest: with more of them they would wait.
-    with ThreadPoolExecutor(1) as pool:
-        tagged = pool.submit(tags.of_traces, store, ids)
-        assessed = pool.submit(assessments.changes, store, ids)
-        loaded = near.load(store, [place[:2] for place in places], pool)
-        known = tagged.result()
+    other = beside.POOL.submit(_beside_spans, store, ids)
+    loaded = near.load(store, [place[:2] for place in places], lambda: other.result()[2])
+    known, assessed, _ = other.result()
     keys = [key for _, *key in places if tuple(key) in loaded]
     infos = [
         _info(*loaded[trace_id, experiment], known.get(trace_id, {}), table)
         for trace_id, experiment in keys
     ]
-    told = {
-        (info.trace_id, info.experiment): info
-        for info in _assessed(store, infos, assessed.result())
-    }
+    told = {(info.trace_id, info.experiment): info for info in _assessed(store, infos, assessed)}
     return [
         Described(told[key], loaded[key][0].root) if (key := place[1:]) in told else None
         for place in places
     ]
+
+
+def _beside_spans(
+    store: Store, trace_ids: Sequence[str]
+) -> tuple[dict[str, dict[str, str | None]], assessments.Changes, near.Bounds]:
+    """Load what else is asked of a page, one after the other: the spans take as long."""
+    known = tags.of_traces(store, trace_ids)
+    return known, assessments.changes(store, trace_ids), near.bounds(store, trace_ids)
 
 
 def _assessed(
@@ -199,12 +205,11 @@ def _info(
     usage, cost = tokens.usage_and_cost(
         trace.usage, trace.edges, trace.billing, table, root.start_time_ns
     )
-    failed = root.status_code == Status.STATUS_CODE_ERROR
-    state = TraceState.ERROR if failed else TraceState.OK
+    state = _ERROR if root.status_code == partial.FAILED else _OK
     return TraceInfo(
         trace_id=trace.trace_id,
         experiment=trace.experiment,
-        state=TraceState.IN_PROGRESS if root.rank == _MISSING else state,
+        state=_IN_PROGRESS if root.rank == _MISSING else state,
         name=name,
         request_time_ns=trace.start_time_ns,
         # A clock that is wrong by centuries can wrap the end around to before the start.

@@ -6,7 +6,6 @@ spans that begin at once, roots that come late or not at all, and samples.
 
 import random
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -131,14 +130,14 @@ def test_spans_near_by_tell_what_the_rows_of_traces_tell(world, monkeypatch):
     said = facts.of_traces(world, wholes)
     places = [(whole.root.start_time_ns, whole.trace_id) for whole in wholes]
     wanted = {(each.trace_id, each.experiment): each for each in wholes}
-    pool = ThreadPoolExecutor(1)
-    found = near.load(world, places, pool)
+    bounds = near.bounds(world, [whole.trace_id for whole in wholes])
+    found = near.load(world, places, lambda: bounds)
     assert {key: whole for key, (whole, _) in found.items()} == wanted
     assert {key: told for key, (_, told) in found.items()} == said
     # And as well if there are too many spans, or they are too large.
     with monkeypatch.context() as patch:
         patch.setattr(near, "_MOST_SPANS", 3)
-        assert near.load(world, places, pool) == found
+        assert near.load(world, places, lambda: bounds) == found
     text, asked = sql.text, []
 
     def narrow(kind, name):
@@ -146,5 +145,5 @@ def test_spans_near_by_tell_what_the_rows_of_traces_tell(world, monkeypatch):
         return re.sub("(?<=max_result_bytes = )[0-9]+", "1000", text(kind, name))
 
     monkeypatch.setattr(sql, "text", narrow)
-    assert near.load(world, places, pool) == found
+    assert near.load(world, places, lambda: bounds) == found
     assert asked[-2:] == ["traces/describe", "traces/root_facts"]

@@ -1,9 +1,9 @@
 -- What do the spans of these traces say, in these minutes, of what a list of traces shows?
 --
 -- `places` are ids, each with the minute after it in seconds since 1970, with commas between: an
--- array of as many takes longer to read than to split. Columns as they are, for the sake of time:
--- query.near makes of them what mapping/traces_from_spans does, and looks for what is said in the
--- attributes of few of the spans.
+-- array of as many takes longer to read than to split. Columns as they are, since each function
+-- takes longer to plan than to run: query.near makes of them what mapping/traces_from_spans does,
+-- and looks for what is said in the attributes of few of the spans.
 
 SELECT
     s.trace_id AS trace_id,
@@ -18,12 +18,11 @@ SELECT
     s.duration_ns AS duration_ns,
     s.status_code AS status_code,
     s.adjusted_count AS adjusted_count,
-    s.input_tokens IS NOT NULL OR s.output_tokens IS NOT NULL OR s.total_tokens IS NOT NULL AS has_usage,
-    ifNull(s.input_tokens, 0) AS input_tokens,
-    ifNull(s.output_tokens, 0) AS output_tokens,
-    ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0)) AS total_tokens,
-    ifNull(s.cache_read_input_tokens, 0) AS cache_read,
-    ifNull(s.cache_creation_input_tokens, 0) AS cache_creation,
+    s.input_tokens AS input_tokens,
+    s.output_tokens AS output_tokens,
+    s.total_tokens AS total_tokens,
+    s.cache_read_input_tokens AS cache_read,
+    s.cache_creation_input_tokens AS cache_creation,
     s.name AS name,
     s.service_name AS service_name,
     s.version AS version,
