@@ -45,6 +45,7 @@ SOURCE_NAMES: Final = (
 )
 SOURCE_TYPE: Final = "mlflow.source.type"
 PIPELINE_RUN: Final = "cicd.pipeline.run.id"
+_OF_SOURCES: Final = frozenset({*SOURCE_NAMES, SOURCE_TYPE, PIPELINE_RUN})
 _MINUTE_NS: Final = 60_000_000_000
 _MOST_MINUTES: Final = 240
 _EARLIEST_NS: Final = -(1 << 63)
@@ -143,6 +144,11 @@ class Span(Protocol):
         ...
 
     @property
+    def resource_names(self) -> Sequence[str]:
+        """Of what is known of where it comes from."""
+        ...
+
+    @property
     def attribute_names(self) -> Sequence[str]:
         """Of its own ones."""
         ...
@@ -188,16 +194,15 @@ def from_spans(spans: Sequence[Span], root_span_id: bytes, shapes: Shapes | None
         if says.answered:
             answering.append((span, says.answered))
     answering.sort(key=_end, reverse=True)
-    own, resource = root.attributes, root.resource_attributes
-    known = {*own.names, *resource.names}
+    source_name, source_type, pipeline_run = _source(root)
     return Facts(
         git_commit=root.git_commit,
         git_branch=root.git_branch,
         git_dirty=root.git_dirty,
         repository_url=root.repository_url,
-        source_name=_first_text(own, resource, [name for name in SOURCE_NAMES if name in known]),
-        source_type=_first_text(own, resource, [SOURCE_TYPE] if SOURCE_TYPE in known else []),
-        pipeline_run=_text(resource, PIPELINE_RUN),
+        source_name=source_name,
+        source_type=source_type,
+        pipeline_run=pipeline_run,
         asked=_first_said(root, asking),
         answered=_first_said(root, answering),
     )
@@ -299,6 +304,16 @@ def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:
         "source_names": list(SOURCE_NAMES),
         "longest": LONGEST_SAID,
     }
+
+
+def _source(root: Span) -> tuple[str, str, str]:
+    if _OF_SOURCES.isdisjoint(root.attribute_names) and _OF_SOURCES.isdisjoint(root.resource_names):
+        return "", "", ""
+    own, resource = root.attributes, root.resource_attributes
+    known = {*own.names, *resource.names}
+    names = [name for name in SOURCE_NAMES if name in known]
+    source_type = _first_text(own, resource, [SOURCE_TYPE])
+    return _first_text(own, resource, names), source_type, _text(resource, PIPELINE_RUN)
 
 
 def _end(found: tuple[Span, object]) -> tuple[int, bytes]:

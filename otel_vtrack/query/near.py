@@ -16,6 +16,7 @@ from otel_vtrack.query.facts import Facts
 from otel_vtrack.query.partial import FAILED, Root, Whole
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
+from otel_vtrack.store.plain import Plain
 from otel_vtrack.wire.attributes import Attributes
 
 _MINUTE_S: Final = 60
@@ -140,7 +141,7 @@ def load(
 
 def bounds(store: Store, ids: Sequence[str]) -> Bounds:
     """Say when the first span of each trace began, and when the last one ended."""
-    rows = store.binary("traces/extents", {"trace_ids": list(ids)})
+    rows = store.binary("traces/extents", {"trace_ids": Plain.joined(ids)})
     wanted = set(ids)
     found: dict[str, tuple[int, int]] = {}
     for identity, start_ns, end_ns in _BOUNDS.iter_unpack(rows):
@@ -160,7 +161,7 @@ def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
     ]
     if not places:
         return []
-    asked = {"places": ",".join(places), "most": _MOST_SPANS + 1}
+    asked = {"places": Plain.joined(places), "most": _MOST_SPANS + 1}
     try:
         columns = store.columns("traces/near", asked, as_bytes=_BYTES)
     except InvalidArgument:

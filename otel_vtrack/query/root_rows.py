@@ -5,6 +5,7 @@ from functools import cmp_to_key
 from typing import Any, Final, NamedTuple
 
 from otel_vtrack.query.filter import CompiledTraces
+from otel_vtrack.query.filter.compiler import TRUE
 from otel_vtrack.query.filter.traces import TAIL
 from otel_vtrack.query.partial import Root
 from otel_vtrack.query.rowbinary import as_text
@@ -64,9 +65,10 @@ class Rows:
 
     def sorting(self, row: str) -> dict[str, str]:
         """Return what traces/roots takes beside: rows of equal start need no order at first."""
-        threads = {} if _OF_SPANS in row else {"threads": "1"}
+        here = {} if _OF_SPANS in row else {"threads": "1", "where": "PREWHERE"}
         places = {"row_place": "0"} if self._as_usual else {}
-        return narrow({"row_first": self._first}) | threads | places
+        behind = "" if self._after == TRUE else f"AND {self._after}"
+        return narrow({"row_first": self._first, "row_behind": behind}) | here | places
 
     def read(
         self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str], most: int

@@ -83,6 +83,11 @@ class SpanRow(NamedTuple):
         return self.resource.attributes
 
     @property
+    def resource_names(self) -> tuple[str, ...]:
+        """Of what is known of where it comes from."""
+        return self.resource.attributes.names
+
+    @property
     def attribute_names(self) -> tuple[str, ...]:
         """Of its own attributes."""
         return self.attributes.names

@@ -6,6 +6,7 @@ from typing import Final
 
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
+from otel_vtrack.store.plain import Plain
 
 _CHANGE: Final = struct.Struct("<q?")
 
@@ -30,10 +31,12 @@ def of_traces(store: Store, trace_ids: Sequence[str]) -> dict[str, dict[str, str
     Returns:
         By trace id and key; None where people deleted the tag. Traces without any are left out.
     """
+    if not trace_ids:
+        return {}
     if len(trace_ids) == 1:
         rows = Reader(store.binary("tags/of_traces", {"trace_id": trace_ids[0]}, OF_ONE))
     else:
-        rows = Reader(store.binary("tags/of_traces", {"trace_ids": list(trace_ids)}))
+        rows = Reader(store.binary("tags/of_traces", {"trace_ids": Plain.joined(trace_ids)}))
     last: dict[tuple[str, str], tuple[int, bool, str]] = {}
     while rows.more:
         place = rows.fixed(16).hex(), rows.text()

@@ -103,11 +103,11 @@ def _usage(
     spans = {each[0] for each in counted}
     bills = [bill for bill in billing if bill.span in spans]
     return TokenUsage(
-        fitting(sum(each[1] for each in counted)),
-        fitting(sum(each[2] for each in counted)),
-        fitting(sum(each[3] for each in counted)),
-        fitting(sum(bill.cache_read for bill in bills)),
-        fitting(sum(bill.cache_creation for bill in bills)),
+        fitting(sum([each[1] for each in counted])),
+        fitting(sum([each[2] for each in counted])),
+        fitting(sum([each[3] for each in counted])),
+        fitting(sum([bill.cache_read for bill in bills])),
+        fitting(sum([bill.cache_creation for bill in bills])),
     )
 
 

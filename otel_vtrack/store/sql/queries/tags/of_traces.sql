@@ -8,6 +8,6 @@ SELECT
     changed_at,
     deleted
 FROM tags_of_traces
-PREWHERE /*?which*/ has(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)}), trace_id) /*which?*/
+PREWHERE /*?which*/ has(arrayMap(id -> toFixedString(unhex(id), 16), splitByChar(',', {trace_ids:String})), trace_id) /*which?*/
 -- For a few rows a second thread, and a search for a better plan, cost more than they gain.
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;

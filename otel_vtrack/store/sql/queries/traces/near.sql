@@ -45,7 +45,7 @@ SELECT
 FROM spans AS s
 PREWHERE (toStartOfMinute(s.start_time), s.trace_id) IN
 (
-    SELECT toDateTime(toUInt32(substring(at, 33)), 'UTC'), toFixedString(unhex(substring(at, 1, 32)), 16)
+    SELECT toDateTime(toUInt32OrZero(substring(at, 33)), 'UTC'), toFixedString(unhex(substring(at, 1, 32)), 16)
     FROM (SELECT arrayJoin(splitByChar(',', {places:String})) AS at)
 )
 LIMIT {most:UInt64}
