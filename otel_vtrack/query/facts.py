@@ -350,7 +350,10 @@ def _is_content(name: str, numbered: str) -> bool:
 
 def _first_said(root: Span, saying: Sequence[tuple[Span, tuple[int, ...]]]) -> tuple[int, bytes]:
     """Return kind and text of the first attribute that says something, the root's before others."""
-    for span, places in sorted(saying, key=lambda found: found[0] is not root):
+    # Most roots say nothing.
+    if any(span is root for span, _ in saying):
+        saying = sorted(saying, key=lambda found: found[0] is not root)
+    for span, places in saying:
         attributes = span.attributes
         for at in places:
             kind, text = attributes.kinds[at], attributes.texts[at]

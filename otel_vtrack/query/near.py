@@ -184,7 +184,7 @@ def _whole(
 ) -> tuple[Whole, Facts]:
     ranks = [partial.rank(span.parent_span_id, span.flags, span.kind) for span in spans]
     least = min(ranks)
-    billed = [(span, usage) for span in spans if (usage := _usage(span)) or span.cost]
+    billed = [(span, _usage(span)) for span in spans if _has_usage(span) or span.cost]
     whole = partial.whole(
         trace_id,
         experiment,
@@ -209,6 +209,11 @@ def _whole(
         adjusted_counts=[span.adjusted_count for span in spans],
     )
     return whole, facts.from_spans(spans, whole.root.span_id, shapes)
+
+
+def _has_usage(span: _Span) -> bool:
+    counts = span.input_tokens, span.output_tokens, span.total_tokens
+    return counts != (None, None, None)
 
 
 def _usage(span: _Span) -> tuple[int, int, int, int] | None:

@@ -235,8 +235,12 @@ def total(costs: Sequence[Cost]) -> Cost:
 
 
 def _parents(edges: Iterable[int]) -> dict[int, int]:
-    # Sorted, so that of a span with two parents the same one wins here and in SQL.
-    return {edge >> 32: edge & 0xFFFFFFFF for edge in sorted(edges)}
+    edges = list(edges)
+    parents = {edge >> 32: edge & 0xFFFFFFFF for edge in edges}
+    if len(parents) < len(edges):
+        # Sorted, so that of a span with two parents the same one wins here and in SQL.
+        parents = {edge >> 32: edge & 0xFFFFFFFF for edge in sorted(edges)}
+    return parents
 
 
 def _tree(nodes: set[int], above: Mapping[int, int]) -> tuple[dict[int, list[int]], list[int]]:
