@@ -85,6 +85,17 @@ def reported(trace):
     return used, edges, billing
 
 
+@settings(deadline=None, max_examples=200)
+@given(trace=traces)
+def test_usage_and_cost_are_the_same_together(trace):
+    used, edges, billing = reported(trace)
+    apart = (
+        tokens.usage(used, edges, billing),
+        tokens.cost(used, edges, billing, TABLE, trace["at_ns"]),
+    )
+    assert tokens.usage_and_cost(used, edges, billing, TABLE, trace["at_ns"]) == apart
+
+
 @pytest.mark.slow
 @settings(
     max_examples=20,
