@@ -36,6 +36,7 @@ _ANSWERED: Final = (
 _NUMBERED_ASKED: Final = "gen_ai.prompt."
 _NUMBERED_ANSWERED: Final = "gen_ai.completion."
 _NUMBERED_END: Final = ".content"
+_SAYING: Final = frozenset({*_ASKED, *_ANSWERED})
 SOURCE_NAMES: Final = (
     "mlflow.source.name",
     "process.command",
@@ -165,6 +166,8 @@ class _Says(NamedTuple):
     asked: tuple[int, ...]
     answered: tuple[int, ...]
 
+
+_NOTHING: Final = _Says((), ())
 
 Shapes: TypeAlias = dict[tuple[str, ...], _Says]
 """What was found out of names of attributes, of which many spans have the same."""
@@ -334,6 +337,14 @@ def _first_text(own: Attributes, resource: Attributes, names: Sequence[str]) -> 
 
 
 def _says(names: tuple[str, ...]) -> _Says:
+    # Most spans say nothing, which is to be found out fast.
+    together = "\n".join(names)
+    if (
+        _SAYING.isdisjoint(names)
+        and _NUMBERED_ASKED not in together
+        and _NUMBERED_ANSWERED not in together
+    ):
+        return _NOTHING
     return _Says(
         _places(names, _ASKED, _NUMBERED_ASKED), _places(names, _ANSWERED, _NUMBERED_ANSWERED)
     )
