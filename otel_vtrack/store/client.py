@@ -27,7 +27,7 @@ from otel_vtrack.errors import (
     StoreLocked,
     StoreUnavailable,
 )
-from otel_vtrack.store import losses, merging, sql
+from otel_vtrack.store import losses, merging, quick, sql
 from otel_vtrack.store.gate import Gate
 from otel_vtrack.store.topology import Topology
 
@@ -155,6 +155,7 @@ class Store:
             raise SettingsError(
                 "a store URL is chdb:///folder or clickhouse://user:password@host:port/database"
             )
+        quick.remember_statements()
         try:
             for _ in range(_READERS):
                 self._clients.put(self.connect())
