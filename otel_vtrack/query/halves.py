@@ -1,12 +1,14 @@
 """Reads the spans of a trace in two halves of their columns, side by side.
 
 A trace is read in a few milliseconds, of which each column takes its part: of those that can be
-concluded from others none is read, and the events only of a trace that has any.
+concluded from others none is read, of those that many spans share one for all, and the events
+only of a trace that has any.
 """
 
 import struct
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeAlias
 
 from otel_vtrack.query import beside, conclusions, rows
 from otel_vtrack.query.conclusions import Said
@@ -15,8 +17,11 @@ from otel_vtrack.query.rows import Event, ResourceRow, ScopeRow, SpanRow
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
-_OUTLINE: Final = struct.Struct("<8sIiqqif")
+_OUTLINE: Final = struct.Struct("<8s8sqq")
+_SHARED: Final = struct.Struct("<IiifQ")
 _SPAN_ID_BYTES: Final = 8
+_KEPT: Final = 512
+_LONGEST_KEPT: Final = 1_024
 
 OF_ONE_MINUTE: Final = {"in": "= {minute:UInt32}"}
 """Parts of the queries for a trace of one minute, as most are: less to plan than a list."""
@@ -34,25 +39,48 @@ class _Asked(NamedTuple):
         return Reader(store.binary(name, asked, OF_ONE_MINUTE))
 
 
-class _Contents(NamedTuple):
-    attributes: Attributes
-    events: list[Event]
-
-
-class _Origin(NamedTuple):
-    """What spans of one resource and scope have in common.
+class _Shared(NamedTuple):
+    """What a span has in common with many: the column of that name.
 
     Attributes:
-        told: What the resource says of each.
+        event_count: How many events to look for.
+        attribute_kinds: One byte for each of its attributes.
+        resource_kinds: Likewise.
     """
 
+    flags: int
+    kind: int
+    status_code: int
+    adjusted_count: float
+    event_count: int
+    name: str
     experiment: str
-    resource: ResourceRow
+    resource_schema_url: str
     scope: ScopeRow
+    attribute_kinds: bytes
+    resource_kinds: bytes
+
+
+class _Outline(NamedTuple):
+    """What there is of a span, apart from its contents.
+
+    Attributes:
+        parent_span_id: All zero: it has none.
+        rare: Bytes of the column of that name.
+        told: What the resource says of the span.
+    """
+
+    parent_span_id: bytes
+    start_time_unix_nano: int
+    duration_ns: int
+    rare: bytes
+    shared: _Shared
+    resource: ResourceRow
     told: conclusions.Told
 
 
-_Outlines: TypeAlias = dict[bytes, tuple[_Origin, tuple[Any, ...]]]
+_Contents: TypeAlias = tuple[tuple[str, ...], tuple[bytes, ...]]
+"""Names of attributes, and their values as texts."""
 
 
 def read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[SpanRow, Said]] | None:
@@ -68,61 +96,78 @@ def read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[Span
         twice and changed; or where it takes the engine to conclude something.
     """
     asked = _Asked(trace_id, minutes)
-    other = beside.POOL.submit(_contents, store, asked)
-    outlines = _outlines(store, asked)
-    contents = other.result()
-    if outlines is None or contents is None or outlines.keys() != contents.keys():
+    other = beside.POOL.submit(_outlined, store, asked)
+    contents = _contents(store, asked)
+    outlined = other.result()
+    if outlined is None or contents is None:
+        return None
+    outlines, events = outlined
+    if outlines.keys() != contents.keys():
         return None
     found: list[tuple[SpanRow, Said]] = []
-    for span_id, (origin, outline) in outlines.items():
-        span = _joined(span_id, origin, outline, contents[span_id])
+    for span_id, outline in outlines.items():
+        span = _joined(span_id, outline, contents[span_id], events.get(span_id, []))
         if span is None:
             return None
         found.append(span)
     return found
 
 
-def _outlines(store: Store, asked: _Asked) -> _Outlines | None:
+def _outlined(
+    store: Store, asked: _Asked
+) -> tuple[Mapping[bytes, _Outline], Mapping[bytes, list[Event]]] | None:
+    outlines = _outlines(store, asked)
+    if outlines is None:
+        return None
+    has_events = any(outline.shared.event_count for outline in outlines.values())
+    events = _events(store, asked) if has_events else {}
+    return None if events is None else (outlines, events)
+
+
+def _outlines(store: Store, asked: _Asked) -> dict[bytes, _Outline] | None:
     row = asked.of(store, "spans/outlines")
-    found: _Outlines = {}
-    before, origin = b"", None
+    found: dict[bytes, _Outline] = {}
+    before, pairs = b"", ((), ())
+    told: conclusions.Told = {}
     while row.more:
-        span_id = row.fixed(_SPAN_ID_BYTES)
-        outline = (*row.fields(_OUTLINE), row.text(), row.string())
-        if origin is None or not row.repeats(before):
+        span_id, *fixed = row.fields(_OUTLINE)
+        rare, data = row.string(), row.string()
+        shared = _known(data) if len(data) <= _LONGEST_KEPT else _shared(data)
+        # Spans of one resource mostly stand together.
+        if not before or not row.repeats(before):
             at = row.at
-            origin = _origin(row)
+            pairs = row.pairs()
+            told = conclusions.told_by(Attributes(*pairs, b""))
             before = row.since(at)
-        both = origin, outline
-        if found.setdefault(span_id, both) != both:
+        attributes = Attributes(*pairs, shared.resource_kinds)
+        resource = ResourceRow(attributes, (), 0, shared.resource_schema_url)
+        outline = _Outline._make((*fixed, rare, shared, resource, told))
+        if found.setdefault(span_id, outline) != outline:
             return None
     return found
 
 
-def _origin(row: Reader) -> _Origin:
-    experiment = row.text()
-    resource = ResourceRow(row.attributes(), (), 0, row.text())
-    name, version, schema_url = row.text(), row.text(), row.text()
-    scope = ScopeRow(name, version, (), 0, schema_url)
-    return _Origin(experiment, resource, scope, conclusions.told_by(resource.attributes))
+def _shared(data: bytes) -> _Shared:
+    row = Reader(data)
+    numbers = row.fields(_SHARED)
+    name, experiment, resource_schema_url = row.text(), row.text(), row.text()
+    scope_name, scope_version, scope_schema_url = row.text(), row.text(), row.text()
+    scope = ScopeRow(scope_name, scope_version, (), 0, scope_schema_url)
+    kinds = row.packed(1), row.packed(1)
+    return _Shared._make((*numbers, name, experiment, resource_schema_url, scope, *kinds))
+
+
+_known: Final = lru_cache(_KEPT)(_shared)
 
 
 def _contents(store: Store, asked: _Asked) -> dict[bytes, _Contents] | None:
     row = asked.of(store, "spans/contents")
-    found: dict[bytes, tuple[Attributes, int]] = {}
+    found: dict[bytes, _Contents] = {}
     while row.more:
-        span_id = row.fixed(_SPAN_ID_BYTES)
-        both = row.attributes(), row.uint64()
-        if found.setdefault(span_id, both) != both:
+        span_id, pairs = row.fixed(_SPAN_ID_BYTES), row.pairs()
+        if found.setdefault(span_id, pairs) != pairs:
             return None
-    counts = {span_id: count for span_id, (_, count) in found.items() if count}
-    events = _events(store, asked) if counts else {}
-    if events is None or counts != {span_id: len(each) for span_id, each in events.items()}:
-        return None
-    return {
-        span_id: _Contents(attributes, events.get(span_id, []))
-        for span_id, (attributes, _) in found.items()
-    }
+    return found
 
 
 def _events(store: Store, asked: _Asked) -> dict[bytes, list[Event]] | None:
@@ -132,22 +177,22 @@ def _events(store: Store, asked: _Asked) -> dict[bytes, list[Event]] | None:
         span_id, events = row.fixed(_SPAN_ID_BYTES), rows.read_events(row)
         if found.setdefault(span_id, events) != events:
             return None
-    return {span_id: events for span_id, events in found.items() if events}
+    return found
 
 
 def _joined(
-    span_id: bytes, origin: _Origin, outline: tuple[Any, ...], contents: _Contents
+    span_id: bytes, outline: _Outline, contents: _Contents, events: list[Event]
 ) -> tuple[SpanRow, Said] | None:
-    concluded = conclusions.of_span(contents.attributes, origin.told)
+    shared, resource, scope = outline.shared, outline.resource, outline.shared.scope
+    attributes = Attributes(*contents, shared.attribute_kinds)
+    fits = len(attributes.names) == len(attributes.kinds) and len(events) == shared.event_count
+    concluded = conclusions.of_span(attributes, outline.told) if fits else None
     if concluded is None:
         return None
     said, *git = concluded
-    *fixed, adjusted_count, name, rare_data = outline
-    parent_span_id, flags, kind, start, duration_ns, status_code = fixed
-    rare = rows.read_rare(rare_data)
+    rare = rows.read_rare(outline.rare)
     *dropped, scope_dropped, resource_dropped = rare.dropped
-    resource, scope = origin.resource, origin.scope
-    if rare_data:
+    if outline.rare:
         resource = resource._replace(
             entity_refs=rare.entity_refs, dropped_attributes_count=resource_dropped
         )
@@ -157,23 +202,24 @@ def _joined(
     span = SpanRow._make(
         (
             span_id,
-            parent_span_id,
-            flags,
-            kind,
-            start,
-            duration_ns,
-            status_code,
+            outline.parent_span_id,
+            shared.flags,
+            shared.kind,
+            outline.start_time_unix_nano,
+            outline.duration_ns,
+            shared.status_code,
             *dropped,
             rare.trace_state,
-            name,
+            shared.name,
             rare.status_message,
-            origin.experiment,
+            shared.experiment,
             *git,
             resource,
             scope,
-            *contents,
+            attributes,
+            events,
             rare.links,
-            adjusted_count,
+            shared.adjusted_count,
         )
     )
     return span, said

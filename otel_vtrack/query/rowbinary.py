@@ -129,12 +129,17 @@ class Reader:
 
     def attributes(self) -> Attributes:
         """Read a Map(String, String) and the Array(UInt8) of kinds after it."""
+        names, texts = self.pairs()
+        return Attributes(names, texts, self._take(self.length()))
+
+    def pairs(self) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+        """Read a Map(String, String): its keys, and its values."""
         names: list[str] = []
         texts: list[bytes] = []
         for _ in range(self.length()):
             names.append(self.text())
             texts.append(self.string())
-        return Attributes(tuple(names), tuple(texts), self._take(self.length()))
+        return tuple(names), tuple(texts)
 
     def key_values(self) -> Attributes:
         """Read an array of OTLP's KeyValue as the inbox has them: all members, one of them set."""

@@ -7,6 +7,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_vtrack.query import export, halves
+from otel_vtrack.store import sql
 
 START_S = 1_790_000_000 // 60 * 60
 MINUTES = [START_S]
@@ -63,7 +64,7 @@ def between(store, monkeypatch):
         read = store.binary
 
         def binary(name, *asked):
-            if name == "spans/contents":
+            if name == "spans/outlines":
                 happens()
             return read(name, *asked)
 
@@ -120,3 +121,21 @@ def test_a_trace_of_several_minutes_is_read_in_halves(store, send, trace_id):
     assert found
     assert by_span(found) == by_span(export.spans(store, trace_id()))
     assert len(found) == 3
+
+
+def test_spans_of_before_are_read_in_halves(store, send, trace_id):
+    event = Span.Event(name="said", time_unix_nano=1)
+    send({"events": [event], "attributes": {"a": 1, "b": "x"}}, service__name="shop")
+    # As a store has them that was made without the column.
+    store.command("ALTER TABLE spans DROP COLUMN shared")
+    for statement in store.topology.render(
+        sql.text("migrations", "0093_keep_what_spans_share_together")
+    ):
+        store.command(statement)
+    send({"span": 2, "parent": 1}, service__name="shop")
+    found = halves.read(store, trace_id(), MINUTES)
+    assert found
+    assert by_span(found) == by_span(export.spans(store, trace_id()))
+    whole = export.whole(store, trace_id(), START_S, START_S)
+    assert by_span(found) == by_span(whole)
+    assert [len(span.events) for span, _ in by_span(found)] == [1, 0]

@@ -908,6 +908,7 @@ CREATE TABLE spans
     `type` LowCardinality(String) DEFAULT '',
     `adjusted_count` Float32 DEFAULT 1,
     `rare` String MATERIALIZED if(((dropped_attributes_count, dropped_events_count, dropped_links_count, scope_dropped_attributes_count, resource_dropped_attributes_count) = (0, 0, 0, 0, 0)) AND (trace_state = '') AND (status_message = '') AND empty(scope_attributes) AND empty(resource_entity_refs) AND empty(links), '', formatRow('RowBinary', dropped_attributes_count, dropped_events_count, dropped_links_count, scope_dropped_attributes_count, resource_dropped_attributes_count, trace_state, status_message, scope_attributes, resource_entity_refs, links)) CODEC(ZSTD(1)),
+    `shared` LowCardinality(String) MATERIALIZED formatRow('RowBinary', flags, kind, status_code, adjusted_count, length(events), name, experiment, resource_schema_url, scope_name, scope_version, scope_schema_url, attribute_types, resource_attribute_types),
     INDEX attribute_values mapValues(attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree

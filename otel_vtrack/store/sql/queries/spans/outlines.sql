@@ -3,30 +3,22 @@
 --
 -- Half of the columns by which query.halves tells a trace, each as it is: a function costs more
 -- to analyse than a column to read. Those of spans/contents are read beside them, as each half
--- takes as long as the other. What comes of resource and scope stands last, so that it can be
--- seen to be the same as before. The minutes, in seconds since 1970, are only what finds the
--- rows quickly, as parts are sorted by them: nothing else is compared with them.
+-- takes as long as the other. The resource stands last, so that it can be seen to be the same as
+-- before. The minutes, in seconds since 1970, are only what finds the rows quickly, as parts are
+-- sorted by them: nothing else is compared with them.
 
 SELECT
     span_id,
     parent_span_id,
-    flags,
-    kind,
     start_time,
     duration_ns,
-    status_code,
-    adjusted_count,
-    name,
     rare,
-    experiment,
-    resource_attributes,
-    resource_attribute_types,
-    resource_schema_url,
-    scope_name,
-    scope_version,
-    scope_schema_url
+    shared,
+    resource_attributes
 FROM spans
 PREWHERE trace_id = unhex({trace_id:String})
     AND indexHint(toStartOfMinute(start_time) /*?in*/ IN {minutes:Array(UInt32)} /*in?*/)
--- For a few rows a second thread, and a search for a better plan, cost more than they gain.
-SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;
+-- For a few rows a second thread, a search for a better plan, and to remember where these are not,
+-- cost more than they gain.
+SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0,
+    use_query_condition_cache = 0;
