@@ -4,7 +4,9 @@ The engine reads the bytes by `sql/otlp_view.proto` into an inbox table that kee
 and the views of `sql/mapping/` fill the tables from there.
 """
 
+import ctypes
 import queue
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
@@ -157,13 +159,37 @@ def evaluated(payload: bytes) -> bytes:
     A view on spans would find them too, but every insert would pay for its analysis, which takes
     longer than to look through all the bytes.
     """
-    if not any(name in payload for name in _EVALUATED):
+    if not any(_holds(payload, name) for name in _EVALUATED):
         return b""
     return b"".join(
         payload[start:end]
         for _, _, start, value, end in framing.fields(payload)
         if any(name in payload[value:end] for name in _EVALUATED)
     )
+
+
+def _memmem() -> Callable[[bytes, int, bytes, int], int | None] | None:
+    try:
+        found = ctypes.CDLL(None).memmem
+    except (OSError, AttributeError, TypeError):
+        return None
+    found.restype = ctypes.c_void_p
+    found.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    return found
+
+
+_MEMMEM: Final = _memmem()
+
+
+def _holds(payload: bytes, name: bytes) -> bool:
+    """Say whether a name is in many bytes.
+
+    As `in` does, but where the C library can: it takes a third of the time, in which others may
+    run.
+    """
+    if _MEMMEM is None:
+        return name in payload
+    return _MEMMEM(payload, len(payload), name, len(name)) is not None
 
 
 def _without_other_fields(payload: bytes) -> bytes:
