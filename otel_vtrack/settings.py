@@ -278,7 +278,7 @@ class Settings(BaseSettings):
     )
     queue_max_requests: AtLeastOne = Field(default=10_000, description="The same in requests.")
     backlog_max_bytes: Size = Field(
-        default=ByteSize(64 << 20),
+        default=ByteSize(96 << 20),
         description="Most bytes of a signal that are acknowledged and safe in the journal but "
         "not in the tables yet; an embedded store only.",
     )

@@ -40,8 +40,9 @@ class Backlog:
         write: Inserts one or more requests, one after the other.
         name: Of the signal; in log lines and thread names.
         max_bytes: Most that may wait. It is also held in memory.
-        batch_bytes: Most that one insert takes. 24 MiB are some 35,000 spans, of which the
-            fixed cost of an insert is a tenth.
+        batch_bytes: Most that one insert takes. 32 MiB are some 45,000 spans, of which the
+            fixed cost of an insert is a tenth. Two inserts and what gathers meanwhile make three
+            of them, which is all that may wait.
         writers: Inserts at a time.
         patience_seconds: How long `append` waits for room.
         window: Makes what holds entries back, out of what releases them again.
@@ -53,8 +54,8 @@ class Backlog:
         write: Callable[[bytes], None],
         *,
         name: str,
-        max_bytes: int = 64 << 20,
-        batch_bytes: int = 24 << 20,
+        max_bytes: int = 96 << 20,
+        batch_bytes: int = 32 << 20,
         writers: int = 2,
         patience_seconds: float = 10.0,
         window: Callable[[Callable[[list[Entry]], None]], Window] | None = None,

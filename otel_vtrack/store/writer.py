@@ -6,7 +6,7 @@ and the views of `sql/mapping/` fill the tables from there.
 
 import ctypes
 import queue
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
@@ -96,7 +96,7 @@ class Writer:
     def _write(
         self, inbox: str, message: str, payload: bytes, settings: Mapping[str, Any] = _NONE
     ) -> None:
-        if not (rows := delimited(payload)):
+        if not (rows := _rows(payload)):
             return
         try:
             self._insert(inbox, message, rows, settings)
@@ -107,9 +107,15 @@ class Writer:
             anew = plain.encoded_anew(payload, _MESSAGES[message])
             if anew == payload:
                 raise
-            self._insert(inbox, message, delimited(anew), settings)
+            self._insert(inbox, message, _rows(anew), settings)
 
-    def _insert(self, inbox: str, message: str, rows: bytes, settings: Mapping[str, Any]) -> None:
+    def _insert(
+        self,
+        inbox: str,
+        message: str,
+        rows: Sequence[bytes | memoryview],
+        settings: Mapping[str, Any],
+    ) -> None:
         settings = {**self._settings, **self._schema, **settings}
         if self._embedded:
             settings["format_schema"] = f"{settings['format_schema']}:{message}"
@@ -120,7 +126,9 @@ class Writer:
             if self._store.doubtful:
                 self._store.mend()
             with self._store.gate.open(), self._store.written(client), translated(asks=False):
-                client.raw_insert(inbox, insert_block=rows, fmt="Protobuf", settings=settings)
+                # Embedded, they go to the engine one by one, and are not all in memory twice.
+                block = (bytes(row) for row in rows) if self._embedded else b"".join(rows)
+                client.raw_insert(inbox, insert_block=block, fmt="Protobuf", settings=settings)
         finally:
             self._clients.put(client)
 
@@ -148,7 +156,12 @@ def delimited(payload: bytes) -> bytes:
     Raises:
         WireError: The bytes are not protobuf.
     """
-    pieces: list[memoryview] = []
+    return b"".join(_rows(payload))
+
+
+def _rows(payload: bytes) -> Sequence[bytes | memoryview]:
+    """Return the parts of `delimited`, none of them copied if there is nothing to leave out."""
+    rows: list[memoryview] = []
     view = memoryview(payload)
     at, end = 0, len(payload)
     while at < end:
@@ -159,8 +172,8 @@ def delimited(payload: bytes) -> bytes:
         at += length
         if at > end:
             raise WireError("an OTLP request was cut short: send it whole")
-        pieces.append(view[start:at])
-    return b"".join(pieces)
+        rows.append(view[start:at])
+    return rows
 
 
 def evaluated(payload: bytes) -> bytes:
@@ -202,9 +215,9 @@ def _holds(payload: bytes, name: bytes) -> bool:
     return _MEMMEM(payload, len(payload), name, len(name)) is not None
 
 
-def _without_other_fields(payload: bytes) -> bytes:
-    return b"".join(
+def _without_other_fields(payload: bytes) -> Sequence[bytes]:
+    return [
         framing.varint(end - value) + payload[value:end]
         for number, wire_type, _, value, end in framing.fields(payload)
         if number == _ROW_TAG >> 3 and wire_type == _ROW_TAG & 7
-    )
+    ]
