@@ -12,7 +12,9 @@ WITH
         v.value = 'int_value', toString(v.int_value),
         v.value = 'double_value', toString(v.double_value),
         v.value = 'bool_value', toString(v.bool_value),
-        concat(v.array_value, v.kvlist_value, v.bytes_value))) AS text_of,
+        v.value = 'array_value', v.array_value,
+        v.value = 'kvlist_value', v.kvlist_value,
+        v.bytes_value)) AS text_of,
     -- What an attribute's name says, as role * 16 + rank, where a lower rank wins; 0: nothing.
     -- Roles: 1 version, 2 version if nothing else says it, 3 environment, 4 deployment,
     -- 5 commit, 6 branch, 7 repository, 8 dirty, 9 session, 10 user, 11 input, 12 output and
