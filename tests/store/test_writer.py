@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_vtrack.errors import SettingsError, StoreError, StoreUnavailable, WireError
-from otel_vtrack.store import migrate
+from otel_vtrack.store import migrate, writer
 from otel_vtrack.store.client import Store
-from otel_vtrack.store.writer import Writer, delimited
+from otel_vtrack.store.writer import Writer, delimited, evaluated
 from otel_vtrack.wire import framing
 
 TABLES = ("spans", "traces", "versions", "log_records")
@@ -53,6 +53,16 @@ def test_joined_requests_are_one_stream(otlp):
     one = otlp.request(otlp.span(1)).SerializeToString()
     two = otlp.request(otlp.span(2)).SerializeToString()
     assert delimited(one + two) == delimited(one) + delimited(two)
+
+
+@pytest.mark.parametrize("found_by", ["the C library", "Python"])
+def test_what_may_hold_evaluations_is_found_behind_zero_bytes(otlp, monkeypatch, found_by):
+    if found_by == "Python":
+        monkeypatch.setattr(writer, "_MEMMEM", None)
+    without = otlp.request(otlp.span(1, name="\0" * 300)).SerializeToString()
+    within = otlp.request(otlp.span(2, name="gen_ai.evaluation.name")).SerializeToString()
+    assert evaluated(without) == b""
+    assert evaluated(without + within + without) == within
 
 
 UNKNOWN = {
