@@ -344,7 +344,9 @@ def test_every_call_answers_the_same_on_both_wires(vtrack_on, telemetry, tmp_pat
     folders = [tmp_path / "grpc", tmp_path / "json"]
     for folder in folders:
         shutil.copytree(empty_store, folder, symlinks=True)
-    served = [vtrack_on(folder, ready=False) for folder in folders]
+    # A look of the watch at one of them alone would show.
+    never = ("--watch-interval-seconds", "0")
+    served = [vtrack_on(folder, *never, ready=False) for folder in folders]
     for each in served:
         each.wait_ready()
         for request in telemetry:
