@@ -12,6 +12,7 @@ import contextlib
 import functools
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -63,10 +64,14 @@ def _say_forbidden(reason: str) -> None:
 
 
 def _merging() -> list[int]:
-    """Return the ids of this process's threads that merge; they have the name once they did."""
+    """Return the ids of the engine's threads that merge; they have the name once they did.
+
+    One of Python's may have it too, after a statement that merged at once.
+    """
+    asking = {thread.native_id for thread in threading.enumerate()}
     found: list[int] = []
     for task in _OWN.iterdir() if _OWN.is_dir() else ():
         with contextlib.suppress(OSError):
             if (task / "comm").read_text(encoding="ascii").startswith(_THREADS):
                 found.append(int(task.name))
-    return found
+    return [thread for thread in found if thread not in asking]

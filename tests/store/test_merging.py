@@ -59,3 +59,17 @@ def test_other_threads_are_left_alone(merged):
         merging.give_way(client)
         assert os.sched_getscheduler(threading.get_native_id()) == os.SCHED_OTHER
         merging.give_way(client, most_parts=0)
+
+
+def test_one_of_pythons_that_merges_for_a_moment_is_left_alone(merged):
+    own = Path(f"/proc/self/task/{threading.get_native_id()}/comm")
+    before = own.read_text()
+    # As the engine calls whoever runs OPTIMIZE.
+    own.write_text("MergeMutate")
+    try:
+        with merged._reader() as client:
+            merging.give_way(client)
+            assert os.sched_getscheduler(threading.get_native_id()) == os.SCHED_OTHER
+            merging.give_way(client, most_parts=0)
+    finally:
+        own.write_text(before)
