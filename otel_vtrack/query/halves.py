@@ -7,21 +7,18 @@ only of a trace that has any.
 
 import struct
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_vtrack.query import beside, conclusions, rows
 from otel_vtrack.query.conclusions import Said
 from otel_vtrack.query.rowbinary import Reader
-from otel_vtrack.query.rows import Event, ResourceRow, ScopeRow, SpanRow
+from otel_vtrack.query.rows import Event, ResourceRow, SpanRow
+from otel_vtrack.query.shared import Shared, read_shared
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
 _OUTLINE: Final = struct.Struct("<8s8sqq")
-_SHARED: Final = struct.Struct("<IiifQ")
 _SPAN_ID_BYTES: Final = 8
-_KEPT: Final = 512
-_LONGEST_KEPT: Final = 1_024
 
 OF_ONE_MINUTE: Final = {"in": "= {minute:UInt32}"}
 """Parts of the queries for a trace of one minute, as most are: less to plan than a list."""
@@ -39,28 +36,6 @@ class _Asked(NamedTuple):
         return Reader(store.binary(name, asked, OF_ONE_MINUTE))
 
 
-class _Shared(NamedTuple):
-    """What a span has in common with many: the column of that name.
-
-    Attributes:
-        event_count: How many events to look for.
-        attribute_kinds: One byte for each of its attributes.
-        resource_kinds: Likewise.
-    """
-
-    flags: int
-    kind: int
-    status_code: int
-    adjusted_count: float
-    event_count: int
-    name: str
-    experiment: str
-    resource_schema_url: str
-    scope: ScopeRow
-    attribute_kinds: bytes
-    resource_kinds: bytes
-
-
 class _Outline(NamedTuple):
     """What there is of a span, apart from its contents.
 
@@ -74,7 +49,7 @@ class _Outline(NamedTuple):
     start_time_unix_nano: int
     duration_ns: int
     rare: bytes
-    shared: _Shared
+    shared: Shared
     resource: ResourceRow
     told: conclusions.Told
 
@@ -132,7 +107,7 @@ def _outlines(store: Store, asked: _Asked) -> dict[bytes, _Outline] | None:
     while row.more:
         span_id, *fixed = row.fields(_OUTLINE)
         rare, data = row.string(), row.string()
-        shared = _known(data) if len(data) <= _LONGEST_KEPT else _shared(data)
+        shared = read_shared(data)
         # Spans of one resource mostly stand together.
         if not before or not row.repeats(before):
             at = row.at
@@ -145,19 +120,6 @@ def _outlines(store: Store, asked: _Asked) -> dict[bytes, _Outline] | None:
         if found.setdefault(span_id, outline) != outline:
             return None
     return found
-
-
-def _shared(data: bytes) -> _Shared:
-    row = Reader(data)
-    numbers = row.fields(_SHARED)
-    name, experiment, resource_schema_url = row.text(), row.text(), row.text()
-    scope_name, scope_version, scope_schema_url = row.text(), row.text(), row.text()
-    scope = ScopeRow(scope_name, scope_version, (), 0, scope_schema_url)
-    kinds = row.packed(1), row.packed(1)
-    return _Shared._make((*numbers, name, experiment, resource_schema_url, scope, *kinds))
-
-
-_known: Final = lru_cache(_KEPT)(_shared)
 
 
 def _contents(store: Store, asked: _Asked) -> dict[bytes, _Contents] | None:

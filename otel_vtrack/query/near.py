@@ -7,13 +7,13 @@ is in another place, and to read one there takes as long as to read a thousand.
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import facts, partial
+from otel_vtrack.query import beside, facts, partial
 from otel_vtrack.query.facts import Facts
 from otel_vtrack.query.partial import FAILED, Root, Whole
+from otel_vtrack.query.shared import Shared, read_shared
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
 from otel_vtrack.store.plain import Plain
@@ -26,13 +26,14 @@ _MOST_MINUTES: Final = 240
 _MOST_SPANS: Final = 20_000
 """More than these are put together by the engine."""
 
+_MANY_MINUTES: Final = 8
+"""Of as many, to read the rows takes longer than to plan it, and both halves are read at once."""
+
 _BOUNDS: Final = struct.Struct("<16sqq")
 _STRING: Final = b"\1"
-_order: Final = itemgetter(0, 1, 2, 3)
-_key: Final = itemgetter(0, 1)
 _BYTES: Final = (
-    *("trace_id", "span_id", "parent_span_id"),
-    *("name", "service_name", "version", "environment", "deployment_id", "session_id", "user_id"),
+    *("trace_id", "shared", "span_id", "parent_span_id"),
+    *("service_name", "version", "environment", "deployment_id", "session_id", "user_id"),
     *("resource_texts", "attribute_texts"),
 )
 """Columns of traces/near that may hold what is no text."""
@@ -45,26 +46,21 @@ Bounds: TypeAlias = dict[str, tuple[int, int]]
 
 
 class _Span(NamedTuple):
-    """A row of traces/near; its first fields are what spans are sorted by."""
+    """A row of traces/near."""
 
     trace_id: bytes
-    experiment: str
+    shared: Shared
     start_time_unix_nano: int
     span_id: bytes
     parent_span_id: bytes
     short_id: int
     parent_short_id: int
-    flags: int
-    kind: int
     duration_ns: int
-    status_code: int
-    adjusted_count: float
     input_tokens: int | None
     output_tokens: int | None
     total_tokens: int | None
     cache_read: int | None
     cache_creation: int | None
-    name: bytes
     service_name: bytes
     version: bytes
     environment: bytes
@@ -82,14 +78,12 @@ class _Span(NamedTuple):
     resource_texts: Sequence[bytes]
     attribute_names: Sequence[str]
     attribute_texts: Sequence[bytes]
-    attribute_kinds: Sequence[int]
 
     @property
     def attributes(self) -> Attributes:
         """Its own."""
-        return Attributes(
-            tuple(self.attribute_names), tuple(self.attribute_texts), bytes(self.attribute_kinds)
-        )
+        kinds = self.shared.attribute_kinds
+        return Attributes(tuple(self.attribute_names), tuple(self.attribute_texts), kinds)
 
     @property
     def resource_attributes(self) -> Attributes:
@@ -154,20 +148,40 @@ def bounds(store: Store, ids: Sequence[str]) -> Bounds:
 
 def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
     """Read the spans of traces in minutes; None if there are too many, or they are too large."""
-    places = [
-        f"{trace_id}{minute * _MINUTE_S}"
-        for minute, trace_id in looked
-        if 0 <= minute < _LAST_MINUTE
-    ]
+    places = sorted(place for place in looked if 0 <= place[0] < _LAST_MINUTE)
     if not places:
         return []
-    asked = {"places": Plain.joined(places), "most": _MOST_SPANS + 1}
+    if len({minute for minute, _ in places}) < _MANY_MINUTES:
+        return _read(store, places)
+    # In the order of the table: what one half reads the other does not.
+    half = len(places) // 2
+    other = beside.POOL.submit(_read, store, places[:half])
+    last, first = _read(store, places[half:]), other.result()
+    if first is None or last is None or len(first) + len(last) > _MOST_SPANS:
+        return None
+    return first + last
+
+
+def _read(store: Store, places: Sequence[tuple[int, str]]) -> list[_Span] | None:
+    texts = (f"{trace_id}{minute * _MINUTE_S}" for minute, trace_id in places)
+    asked = {"places": Plain.joined(texts), "most": _MOST_SPANS + 1}
     try:
         columns = store.columns("traces/near", asked, as_bytes=_BYTES)
     except InvalidArgument:
         return None
-    found = list(map(_Span._make, zip(*columns, strict=True)))
+    if not columns:
+        return []
+    trace_ids, shared, *rest = columns
+    found = list(map(_Span._make, zip(trace_ids, map(read_shared, shared), *rest, strict=True)))
     return found if len(found) <= _MOST_SPANS else None
+
+
+def _key(span: _Span) -> tuple[bytes, str]:
+    return span.trace_id, span.shared.experiment
+
+
+def _order(span: _Span) -> tuple[bytes, str, int, bytes]:
+    return span.trace_id, span.shared.experiment, span.start_time_unix_nano, span.span_id
 
 
 def _wholes(spans: Iterable[_Span]) -> dict[Key, tuple[Whole, Facts]]:
@@ -182,7 +196,9 @@ def _wholes(spans: Iterable[_Span]) -> dict[Key, tuple[Whole, Facts]]:
 def _whole(
     trace_id: str, experiment: str, spans: Sequence[_Span], shapes: facts.Shapes
 ) -> tuple[Whole, Facts]:
-    ranks = [partial.rank(span.parent_span_id, span.flags, span.kind) for span in spans]
+    ranks = [
+        partial.rank(span.parent_span_id, span.shared.flags, span.shared.kind) for span in spans
+    ]
     least = min(ranks)
     billed = [(span, _usage(span)) for span in spans if _has_usage(span) or span.cost]
     whole = partial.whole(
@@ -193,7 +209,7 @@ def _whole(
         session_ids=[span.session_id for span in spans],
         user_ids=[span.user_id for span in spans],
         edges=[span.short_id << 32 | span.parent_short_id for span in spans],
-        errors=[span.short_id for span in spans if span.status_code == FAILED],
+        errors=[span.short_id for span in spans if span.shared.status_code == FAILED],
         usage=[usage for _, usage in billed if usage],
         billing=[
             Bill(
@@ -206,7 +222,7 @@ def _whole(
             )
             for span, _ in billed
         ],
-        adjusted_counts=[span.adjusted_count for span in spans],
+        adjusted_counts=[span.shared.adjusted_count for span in spans],
     )
     return whole, facts.from_spans(spans, whole.root.span_id, shapes)
 
@@ -225,12 +241,12 @@ def _root(span: _Span, rank: int) -> Root:
         rank,
         span.start_time_unix_nano,
         span.span_id,
-        span.name,
+        span.shared.name_bytes,
         span.service_name,
         span.version,
         span.environment,
         span.deployment_id,
-        span.status_code,
+        span.shared.status_code,
         span.session_id,
         span.user_id,
     )

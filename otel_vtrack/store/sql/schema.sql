@@ -1136,7 +1136,8 @@ CREATE TABLE traces
         cache_read_input_tokens UInt64,
         cache_creation_input_tokens UInt64,
         cost String))) CODEC(ZSTD(3)),
-    `adjusted_count` SimpleAggregateFunction(max, Float32) DEFAULT 1
+    `adjusted_count` SimpleAggregateFunction(max, Float32) DEFAULT 1,
+    INDEX trace_ids cityHash64(trace_id) TYPE bloom_filter(0.0001) GRANULARITY 16
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(start_time)

@@ -7,23 +7,18 @@
 
 SELECT
     s.trace_id AS trace_id,
-    s.experiment AS experiment,
+    s.shared AS shared,
     s.start_time AS start_time,
     s.span_id AS span_id,
     s.parent_span_id AS parent_span_id,
     xxHash32(s.span_id) AS short_id,
     xxHash32(s.parent_span_id) AS parent_short_id,
-    s.flags AS flags,
-    s.kind AS kind,
     s.duration_ns AS duration_ns,
-    s.status_code AS status_code,
-    s.adjusted_count AS adjusted_count,
     s.input_tokens AS input_tokens,
     s.output_tokens AS output_tokens,
     s.total_tokens AS total_tokens,
     s.cache_read_input_tokens AS cache_read,
     s.cache_creation_input_tokens AS cache_creation,
-    s.name AS name,
     s.service_name AS service_name,
     s.version AS version,
     s.environment AS environment,
@@ -40,8 +35,7 @@ SELECT
     s.resource_attributes.keys AS resource_names,
     s.resource_attributes.values AS resource_texts,
     s.attributes.keys AS attribute_names,
-    s.attributes.values AS attribute_texts,
-    s.attribute_types AS attribute_kinds
+    s.attributes.values AS attribute_texts
 FROM spans AS s
 PREWHERE (toStartOfMinute(s.start_time), s.trace_id) IN
 (
