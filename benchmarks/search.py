@@ -31,10 +31,10 @@ def questions(client: Client) -> dict[str, str]:
 def report(client: Client, median_ms: Callable[[int, Callable[[], object]], float]) -> None:
     """Print the medians."""
     for name, text in questions(client).items():
-        page = median_ms(5, lambda text=text: list(client.search_traces(text, limit=100)))
+        page = median_ms(15, lambda text=text: list(client.search_traces(text, limit=100)))
         print(f"search by {name}: {page:.0f} ms")
     asked = questions(client)["version and environment"]
-    count = median_ms(5, lambda: client.count_traces(asked))
+    count = median_ms(15, lambda: client.count_traces(asked))
     print(f"count by version and environment: {count:.0f} ms")
-    histogram = median_ms(5, lambda: client.get_trace_histogram(asked))
+    histogram = median_ms(15, lambda: client.get_trace_histogram(asked))
     print(f"histogram by version and environment: {histogram:.0f} ms")

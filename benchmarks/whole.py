@@ -144,9 +144,9 @@ def measure(folder: Path, spans: int, callers: int) -> None:
             settled = _median_ms(1, lambda: list(client.search_versions()))
             print(f"until all that was acknowledged is in the tables: {settled / 1e3:.1f} s")
             print(f"until what was put off is merged: {_quiet_after(used):.0f} s")
-            trace_id = iter(random.Random(1).choices(traces, k=60))
+            trace_id = iter(random.Random(1).choices(traces, k=200))
             print(
-                f"get one trace: {_median_ms(50, lambda: client.get_trace(next(trace_id))):.1f} ms"
+                f"get one trace: {_median_ms(200, lambda: client.get_trace(next(trace_id))):.1f} ms"
             )
             compare = _median_ms(
                 10,
