@@ -16,7 +16,7 @@ from otel_vtrack.query.partial import FAILED, Root, Whole
 from otel_vtrack.query.shared import Shared, read_shared
 from otel_vtrack.query.tokens import Bill
 from otel_vtrack.store.client import Store
-from otel_vtrack.store.plain import Plain
+from otel_vtrack.store.parameters import Plain
 from otel_vtrack.wire.attributes import Attributes
 
 _MINUTE_S: Final = 60

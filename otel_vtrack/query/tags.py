@@ -6,7 +6,7 @@ from typing import Final
 
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
-from otel_vtrack.store.plain import Plain
+from otel_vtrack.store.parameters import Plain
 
 _CHANGE: Final = struct.Struct("<q?")
 

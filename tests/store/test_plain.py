@@ -1,6 +1,6 @@
 """Parameters that are bound at once."""
 
-from otel_vtrack.store.plain import Plain
+from otel_vtrack.store.parameters import Plain
 
 
 def test_plain_text_is_bound_as_any_other(store):
