@@ -1142,7 +1142,7 @@ CREATE TABLE traces
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(start_time)
 ORDER BY (cityHash64(trace_id), trace_id, experiment)
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 10, merge_selector_base = 10, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', min_parts_to_merge_at_once = 10, merge_selector_base = 10, min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE version_aliases
 (
