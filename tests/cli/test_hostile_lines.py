@@ -37,7 +37,7 @@ WORDS += ["latency:less:nan", "assessment:", "attribute:n", "{}", "[", '{"a": 1}
 WORDS += ["'", "\\", "%", "`", "shop", "1.0", "2.0", "production", "\x1b[31m", "[red]", "ui"]
 WORDS += [f"{1:032x}", "tr-1", "a-1", "d-1", "name DESC", "name SIDEWAYS", "tags.*"]
 FILES = ["folder", "bytes", "empty", "object.json", "lines.jsonl", "policy.yaml", "nul.yaml"]
-FILES += ["missing", "/dev/null", "/root/x/y", "", "a" * 300, "~", "-"]
+FILES += ["missing", "/dev/null", "/nowhere/x/y", "", "a" * 300, "~", "-"]
 FILTERS = ["", "name = 'ask'", "nam = 'ask'", "name =", "(", "duration > 1ms", "tag.x IS NULL"]
 FILTERS += ["trace_count > 1", "value > 0.5", "a" * 10_001, "name RLIKE '('", "cost > 0", "'"]
 BY_TYPE = {"time": TIMES, "duration": TIMES, "integer range": NUMBERS, "float": NUMBERS}
