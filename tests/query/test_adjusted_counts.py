@@ -144,6 +144,24 @@ def test_a_trace_whose_spans_tell_several_counts_counts_once(store, mixed):
         assert each.trace_count == mixed((each.version, each.environment))[0]
 
 
+@pytest.mark.parametrize("width_s", [1, 60, 3600])
+def test_buckets_of_the_timeline_count_such_traces_once(store, mixed, monkeypatch, width_s):
+    monkeypatch.setattr(timeline, "_width", lambda *_: width_s * 1_000_000_000)
+    found = timeline.activity(store)
+    counts = {
+        (each.version, place.environment): each.trace_count
+        for place, rows in found.places.items()
+        for each in rows
+    }
+    assert counts == {
+        (version, place): mixed((version, place))[0]
+        for version in "123"
+        for place in ("dev", "production")
+    }
+    of_3 = [each for rows in found.places.values() for each in rows if each.version == "3"]
+    assert all(each.trace_count == 2 * each.stored_count for each in of_3)
+
+
 def test_filters_and_orders_of_versions_count_such_traces_once(store, mixed):
     most = mixed("1")[0]
     for text, names in ((f"= {most}", ["1"]), (f"< {most}", ["3", "2"]), (f"> {most}", [])):

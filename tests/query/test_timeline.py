@@ -299,9 +299,10 @@ def fill(store, *, versions, days):
     store.command(FILL, {"start": START, "versions": versions, "count": days * 1440})
 
 
-def reads(store, name, parameters):
+def reads(store, name, parameters, parts=()):
     """How many rows of which table a question reads, by its index."""
-    rows = store.select(f"EXPLAIN ESTIMATE {sql.text('queries', name)}", parameters)
+    text = sql.filled(sql.text("queries", name), dict(parts))
+    rows = store.select(f"EXPLAIN ESTIMATE {text}", parameters)
     return {row["table"]: row["rows"] for row in rows}
 
 

@@ -1,15 +1,16 @@
 -- Between which times was a version at work, and in which hours? NULL: in none. All hours are told
--- if there are fewer than 20,000.
+-- if there are fewer than 20,000. And do stored traces stand for different numbers?
 --
 -- By hours where the range has them whole, by minutes at its ends.
 
 SELECT
     toUnixTimestamp64Nano(minOrNull(u.first_seen)) AS first_ns,
     toUnixTimestamp64Nano(maxOrNull(u.last_seen)) AS last_ns,
-    groupUniqArray(20000)(u.hour) AS hours
+    groupUniqArray(20000)(u.hour) AS hours,
+    min(greatest(u.adjusted_count, 1)) < max(u.adjusted_count) AS is_weighed
 FROM
 (
-    SELECT h.first_seen AS first_seen, h.last_seen AS last_seen, h.hour AS hour
+    SELECT h.first_seen AS first_seen, h.last_seen AS last_seen, h.hour AS hour, h.adjusted_count AS adjusted_count
     FROM activity_hours AS h
     WHERE ({experiment:String} = '' OR h.experiment = {experiment:String})
         AND ({service_name:String} = '' OR h.service_name = {service_name:String})
@@ -17,7 +18,7 @@ FROM
         AND h.hour >= {first_hour:Int64}
         AND h.hour < {end_hour:Int64}
     UNION ALL
-    SELECT m.first_seen, m.last_seen, intDiv(m.minute - positiveModulo(m.minute, 60), 60)
+    SELECT m.first_seen, m.last_seen, intDiv(m.minute - positiveModulo(m.minute, 60), 60), m.adjusted_count
     FROM activity_minutes AS m
     WHERE ({experiment:String} = '' OR m.experiment = {experiment:String})
         AND ({service_name:String} = '' OR m.service_name = {service_name:String})
