@@ -87,6 +87,24 @@ def test_sums_over_traces_do_not_begin_anew_where_they_end(client, send):
     assert mean.candidate.value == pytest.approx(1 << 64)
 
 
+def test_a_trace_that_takes_more_than_there_may_be_is_found_by_the_most(store, send):
+    """Two spans of it take 2^64 together, which is 0 in 64 bits."""
+    half = {"gen_ai.usage.input_tokens": str(1 << 63)} | {
+        f"gen_ai.usage.{name}": str(1 << 63)
+        for name in ("output_tokens", "total_tokens", "cache_read.input_tokens")
+    }
+    send(*({"trace": 1, "span": n, "attributes": half} for n in (1, 2)))
+    send({"trace": 2, "attributes": {"gen_ai.usage.total_tokens": 7}})
+    names = ("input_tokens", "output_tokens", "total_tokens", "cache_read_input_tokens")
+    for name in names:
+        [found] = trace_search.search(store, text=f"{name} > 1000").traces
+        assert getattr(found.token_usage, name) == MOST
+        for text, count in ((f"{name} = {MOST}", 1), (f"{name} > {MOST}", 0)):
+            assert trace_search.count(store, text=text) == count
+        first = trace_search.search(store, order_by=[f"{name} DESC"]).traces[0]
+        assert int(first.trace_id, 16) == 1
+
+
 def test_numbers_of_assessments_are_doubles_or_texts(client, send, send_logs):
     send({"trace": 1})
     asked = {"trace_id": f"{1:032x}", "assessment_name": "a"}

@@ -1304,6 +1304,7 @@ CREATE VIEW whole_traces
 )
 AS WITH
     4294967295 AS low,
+    (sum -> toUInt64(least(sum, 9223372036854775807))) AS fitting,
     arraySort(groupUniqArrayArray(p.usage)) AS reported,
     arrayReverseSort(groupUniqArrayArray(p.edges)) AS every_edge,
     arrayFilter((edge, before) -> (bitShiftRight(edge, 32) != bitShiftRight(before, 32)), every_edge, arrayPushFront(arrayPopBack(every_edge), bitXor(every_edge[1], bitShiftLeft(CAST('1', 'UInt64'), 32)))) AS spans_up,
@@ -1324,11 +1325,11 @@ SELECT
     if(tupleElement(min(p.root), 'user_id') != '', tupleElement(min(p.root), 'user_id'), max(p.user_id)) AS user_id,
     length(groupUniqArrayArray(p.edges)) AS span_count,
     length(groupUniqArrayArray(p.errors)) AS error_count,
-    if(empty(reported), NULL, arraySum(u -> (u.2), counted)) AS input_tokens,
-    if(empty(reported), NULL, arraySum(u -> (u.3), counted)) AS output_tokens,
-    if(empty(reported), NULL, arraySum(u -> (u.4), counted)) AS total_tokens,
-    arraySum(b -> (b.4), billed) AS cache_read_input_tokens,
-    arraySum(b -> (b.5), billed) AS cache_creation_input_tokens,
+    if(empty(reported), NULL, fitting(arraySum(u -> toUInt128(u.2), counted))) AS input_tokens,
+    if(empty(reported), NULL, fitting(arraySum(u -> toUInt128(u.3), counted))) AS output_tokens,
+    if(empty(reported), NULL, fitting(arraySum(u -> toUInt128(u.4), counted))) AS total_tokens,
+    fitting(arraySum(b -> toUInt128(b.4), billed)) AS cache_read_input_tokens,
+    fitting(arraySum(b -> toUInt128(b.5), billed)) AS cache_creation_input_tokens,
     max(p.adjusted_count) AS adjusted_count
 FROM traces AS p
 GROUP BY

@@ -4,6 +4,7 @@
 -- expression out wherever its name is used; for the same reason whatever takes this as a part sets
 -- query_plan_merge_expressions = 0.
 
+WITH (sum -> toUInt64(least(sum, 0x7FFFFFFFFFFFFFFF))) AS fitting
 SELECT
     trace_id,
     experiment,
@@ -15,11 +16,11 @@ SELECT
     if(root.user_id != '', root.user_id, of_any.2) AS user_id,
     length(edges) AS span_count,
     length(errors) AS error_count,
-    if(empty(reported), NULL, arraySum(u -> u.2, counted)) AS input_tokens,
-    if(empty(reported), NULL, arraySum(u -> u.3, counted)) AS output_tokens,
-    if(empty(reported), NULL, arraySum(u -> u.4, counted)) AS total_tokens,
-    arraySum(b -> b.4, billed) AS cache_read_input_tokens,
-    arraySum(b -> b.5, billed) AS cache_creation_input_tokens,
+    if(empty(reported), NULL, fitting(arraySum(u -> toUInt128(u.2), counted))) AS input_tokens,
+    if(empty(reported), NULL, fitting(arraySum(u -> toUInt128(u.3), counted))) AS output_tokens,
+    if(empty(reported), NULL, fitting(arraySum(u -> toUInt128(u.4), counted))) AS total_tokens,
+    fitting(arraySum(b -> toUInt128(b.4), billed)) AS cache_read_input_tokens,
+    fitting(arraySum(b -> toUInt128(b.5), billed)) AS cache_creation_input_tokens,
     adjusted_count
 FROM
 (
