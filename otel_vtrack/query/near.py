@@ -147,7 +147,12 @@ def bounds(store: Store, ids: Sequence[str]) -> Bounds:
 
 
 def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
-    """Read the spans of traces in minutes; None if there are too many, or they are too large."""
+    """Read the spans of traces in minutes.
+
+    Returns:
+        None if there are too many, they are too large, or attributes and their kinds differ in
+        number.
+    """
     places = sorted(place for place in looked if 0 <= place[0] < _LAST_MINUTE)
     if not places:
         return []
@@ -173,7 +178,9 @@ def _read(store: Store, places: Sequence[tuple[int, str]]) -> list[_Span] | None
         return []
     trace_ids, shared, *rest = columns
     found = list(map(_Span._make, zip(trace_ids, map(read_shared, shared), *rest, strict=True)))
-    return found if len(found) <= _MOST_SPANS else None
+    names = [len(each.attribute_names) for each in found]
+    kinds = [len(each.shared.attribute_kinds) for each in found]
+    return found if names == kinds and len(found) <= _MOST_SPANS else None
 
 
 def _key(span: _Span) -> tuple[bytes, str]:

@@ -147,3 +147,16 @@ def test_spans_near_by_tell_what_the_rows_of_traces_tell(world, monkeypatch):
     monkeypatch.setattr(sql, "text", narrow)
     assert near.load(world, places, lambda: bounds) == found
     assert asked[-2:] == ["traces/describe", "traces/root_facts"]
+
+
+def test_a_span_with_fewer_kinds_than_attributes_is_listed_all_the_same(store, send):
+    said = {"n": 1, "gen_ai.prompt.0.content": "why?"}
+    send({"trace": 1, "attributes": said}, {"trace": 2, "attributes": said})
+    store.command(
+        "ALTER TABLE spans UPDATE attribute_types = [3] WHERE trace_id = unhex({id:String})"
+        " SETTINGS mutations_sync = 2",
+        {"id": f"{1:032x}"},
+    )
+    listed = {int(each.trace_id, 16): each for each in trace_search.search(store).traces}
+    assert listed.keys() == {1, 2}
+    assert "why?" in listed[2].request_preview
