@@ -251,6 +251,7 @@ def test_only_bound_texts_reach_the_sql():
         ("mane = 'x'", "did you mean name?"),
         ("trace_count = 'x'", "takes a number, and not a text"),
         ("version > '2'", "takes no >: it takes =, IN, LIKE, ILIKE, RLIKE, CONTAINS"),
+        ("version BETWEEN '1.9' AND '1.10'", "list those you mean by IN, or match them by LIKE"),
         ("version = 2", "takes a text in quotes"),
         ("experiment IS NULL", "always has a value"),
         ("foo.x = 1", "no key 'foo.x'"),
@@ -269,6 +270,15 @@ def test_versions_say_what_they_do_not_take(text, said):
     with pytest.raises(InvalidArgument) as caught:
         compile_versions(text)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("'0.5'", "a number, and not a text: write 0.5 without quotes"), ("'b'", "by IN, or match")],
+)
+def test_comparisons_with_texts_say_what_to_write_instead(value, said):
+    with pytest.raises(InvalidArgument, match=said):
+        compile_assessments(f"value > {value}")
 
 
 def test_conditions_on_places_are_apart():

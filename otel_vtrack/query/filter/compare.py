@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query.filter import problems, values
+from otel_vtrack.query.filter import fields, problems, values
 from otel_vtrack.query.filter.fields import Field, Kind, Parameters
 from otel_vtrack.query.filter.syntax import LONGEST_PATTERN, Clause, Literal, Operator, Sort
 
@@ -25,6 +25,7 @@ _MILLISECOND: Final = 1_000_000
 # What Perl has and RE2 does not, because it takes time without bound.
 _UNBOUNDED: Final = re.compile(r"\(\?(?:<?[=!]|>|P=|\(|[R&|#])|\\[1-9gk]|[*+?}]\+")
 _REPEATS: Final = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 _MOST_REPEATS: Final = 1_000
 
 
@@ -37,12 +38,11 @@ class _About:
     field: Field
     parameters: Parameters
 
-    def wrong(self, literal: Literal, wanted: str) -> InvalidArgument:
-        """Say that a value is of the wrong kind."""
+    def wrong(self, literal: Literal, wanted: str, instead: str = "") -> InvalidArgument:
+        """Say that a value is of the wrong kind, and perhaps what to write instead."""
         name, word = self.clause.name.written[:60], self.clause.spelled
-        return problems.at(
-            self.text, literal.at, f"{name} {word} takes {wanted}, and not {literal.sort.value}"
-        )
+        message = f"{name} {word} takes {wanted}, and not {literal.sort.value}{instead}"
+        return problems.at(self.text, literal.at, message)
 
 
 def condition(text: str, clause: Clause, field: Field, parameters: Parameters) -> str:
@@ -276,12 +276,20 @@ def _any(about: _About, operator: Operator, literal: Literal) -> str:
             return f"ifNull({of_whole}, {compared})"
         return compared
     if operator is not Operator.EQUAL:
-        raise about.wrong(literal, "a number")
+        raise about.wrong(literal, "a number", _instead_of_order(literal))
     if literal.sort is Sort.TEXT:
         return f"{about.field.sql} = {about.parameters.text(str(literal.value))}"
     if literal.sort is Sort.BOOLEAN:
         return f"{about.field.sql} = {about.parameters.text('true' if literal.value else 'false')}"
     raise about.wrong(literal, "a text, a number, true or false")
+
+
+def _instead_of_order(literal: Literal) -> str:
+    if literal.sort is not Sort.TEXT:
+        return ""
+    if _NUMBER.fullmatch(str(literal.value)):
+        return f": write {literal.value} without quotes"
+    return f": {fields.NO_ORDER}"
 
 
 _BY_KIND: Final = {

@@ -20,6 +20,13 @@ _ORDERED: Final = _SAME | {
 }
 
 
+NO_ORDER: Final = (
+    "no text counts as greater, as '1.9' would be greater than '1.10': list those you mean by IN,"
+    " or match them by LIKE"
+)
+"""What to tell whoever asks which text is greater."""
+
+
 class Kind(Enum):
     """What values a key has, and how they are compared."""
 
@@ -197,6 +204,7 @@ def check(text: str, clause: Clause, field: Field) -> None:
     message = f"{clause.name.written[:60]} is {field.kind.value} and takes no {clause.spelled}"
     if clause.operator is Operator.IS_NULL:
         message = f"{clause.name.written[:60]} always has a value"
-    raise problems.at(
-        text, clause.at, f"{message}: it takes {problems.listed(order, last='and')}, with NOT too"
-    )
+    message += f": it takes {problems.listed(order, last='and')}, with NOT too"
+    if field.kind is Kind.TEXT and clause.operator in _ORDERED:
+        message += f"; {NO_ORDER}"
+    raise problems.at(text, clause.at, message)
