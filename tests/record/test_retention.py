@@ -117,6 +117,29 @@ def test_the_root_decides_for_a_trace_on_both_sides(store, send, send_logs):
     assert days(store) == {}
 
 
+def test_what_is_broken_off_goes_on_days_later_with_what_was_chosen(store, send):
+    """As after a death of the server within it, and a start after the weekend."""
+    send({"trace": 1, "at": AT_MIDNIGHT + 1}, {"trace": 1, "span": 9, "parent": 1, "at": -1})
+    send({"trace": 2})
+
+    def die(_seconds):
+        raise StoreUnavailable("dies")
+
+    store.command("SYSTEM STOP MERGES spans")
+    with pytest.raises(StoreUnavailable, match="dies"):
+        deletion.delete_before(store, MIDNIGHT_NS, die)
+    store.command(
+        "ALTER TABLE doomed_traces UPDATE doomed_at = now() - INTERVAL 5 DAY WHERE true"
+        " SETTINGS mutations_sync = 2"
+    )
+    store.command("OPTIMIZE TABLE doomed_traces FINAL")
+    store.command("SYSTEM START MERGES spans")
+    deletion.delete_before(store, MIDNIGHT_NS)
+    found = trace_search.search(store).traces
+    assert {int(info.trace_id, 16): info.span_count for info in found} == {1: 2}
+    assert count(store, "spans") == 2
+
+
 @pytest.mark.slow
 def test_many_traces_go_in_parts(store, send, monkeypatch):
     monkeypatch.setattr(deletion, "_MOST_AT_A_TIME", 2)

@@ -459,7 +459,7 @@ CREATE TABLE doomed_traces
 )
 ENGINE = MergeTree
 ORDER BY (deletion_id, trace_id)
-TTL doomed_at + toIntervalDay(1)
+TTL doomed_at + toIntervalYear(1)
 SETTINGS index_granularity = 8192, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE evaluations_inbox
