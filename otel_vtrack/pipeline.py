@@ -36,6 +36,7 @@ _SETTLE_SECONDS: Final = 5.0
 # A merge that failed hides what it merged until it is found, see `store.losses`; a merge that runs
 # takes from whoever waits for an answer until it is told not to, see `store.merging`.
 _MEND_EVERY_SECONDS: Final = 5.0
+_CLEAR_EVERY_SECONDS: Final = 86_400.0
 
 
 class Pipeline:
@@ -144,11 +145,15 @@ class Pipeline:
             self.store.close()
 
     def _mend(self) -> None:
+        clears_at = time.monotonic()
         while self.store and not self._closing.wait(_MEND_EVERY_SECONDS):
             try:
                 with contextlib.suppress(VtrackError):
                     self.store.mend()
                     self.store.give_way()
+                    if time.monotonic() >= clears_at:
+                        self.store.clear(time.time())
+                        clears_at = time.monotonic() + _CLEAR_EVERY_SECONDS
             except Exception:  # noqa: BLE001, PERF203 - without it, nobody would mend from then on
                 _log.exception("the tables could not be looked after, for a reason not foreseen")
 

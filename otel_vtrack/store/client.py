@@ -420,6 +420,26 @@ class Store:
                 self.doubtful = False
                 self.mended += 1
 
+    def clear(self, now_s: float) -> None:
+        """Delete what could not be read a month ago, and say what else there is of such.
+
+        Args:
+            now_s: Seconds since 1970.
+
+        Raises:
+            StoreUnavailable: Not now; the same call may succeed later.
+        """
+        if self.embedded:
+            with self._reader() as client, translated(asks=False):
+                left = losses.clear(client, now_s)
+            if left:
+                _log.warning(
+                    "%d parts of tables that could not be read are in folders named detached: they"
+                    " can be deleted, and go %d days after they came there",
+                    left,
+                    losses.KEPT_DAYS,
+                )
+
     def close(self) -> None:
         """Close every client and let go of the folder; idempotent."""
         for client in self._all:

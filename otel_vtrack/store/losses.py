@@ -6,9 +6,11 @@ part with files that are short or empty, which cannot be read. So does a merge, 
 there for eight minutes more (`old_parts_lifetime`), and then gone.
 
 Loading a table finds such parts by the sizes in `checksums.txt`: it moves them to `detached` and
-takes up the sources of merges again.
+takes up the sources of merges again. They stay there for a while, for whoever wants to look: of
+what broke for another reason there may be nothing else.
 """
 
+from pathlib import Path
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
@@ -31,6 +33,13 @@ _LIMITS: Final = (
 )
 _LIMITED: Final = f"{_TABLES} AND position(engine_full, 'max_suspicious_broken_parts_bytes') = 0"
 
+_BROKEN: Final = (
+    "SELECT table, name, path FROM system.detached_parts"
+    " WHERE database = currentDatabase() AND reason = 'broken-on-start'"
+)
+KEPT_DAYS: Final = 30
+"""How long parts that could not be read stay in `detached`."""
+
 
 def failed_writes(client: Client) -> int:
     """Return how many writes to files failed since this process began."""
@@ -50,3 +59,21 @@ def lift_limits(client: Client) -> None:
     """Let each table load whatever of it is broken; what is lies in `detached` then."""
     for (table,) in client.query(_LIMITED).result_rows:
         client.command(f"ALTER TABLE {table} MODIFY SETTING {_LIMITS}")
+
+
+def clear(client: Client, now_s: float) -> int:
+    """Delete the broken parts that have been in `detached` for long; return how many are left."""
+    left = 0
+    for table, name, path in client.query(_BROKEN).result_rows:
+        try:
+            # When it was moved there: it keeps the time at which it was written.
+            since_s = Path(path).stat().st_ctime
+        except FileNotFoundError:
+            continue
+        if now_s - since_s < KEPT_DAYS * 86_400:
+            left += 1
+            continue
+        client.command(
+            f"ALTER TABLE {table} DROP DETACHED PART '{name}' SETTINGS allow_drop_detached = 1"
+        )
+    return left

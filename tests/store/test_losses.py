@@ -1,6 +1,7 @@
 """Writes that fail in the embedded engine, which counts them and goes on."""
 
 import contextlib
+import os
 import resource
 import shutil
 import time
@@ -40,6 +41,24 @@ def test_an_insert_the_disk_did_not_take_fails_and_succeeds_later(store, writer,
     assert store.select("SELECT count() AS n FROM trace_roots") != [{"n": 0}]
     found = store.select("SELECT DISTINCT reason FROM system.detached_parts")
     assert found == [{"reason": "broken-on-start"}]
+
+
+def test_what_is_broken_is_told_of_and_goes_after_a_month(store, writer, send, make_spans, caplog):
+    send({"span": 1})
+    with failing(1_000), pytest.raises(StoreUnavailable, match="disk"):
+        writer.write_traces(make_spans({"span": 2}).SerializeToString())
+    store.mend()
+    asked = "SELECT table, name, path FROM system.detached_parts ORDER BY path"
+    found = store.select(asked)
+    assert found
+    # As a part that was written long before it broke.
+    os.utime(found[0]["path"], (0, 0))
+    for days, left in ((29, found), (31, [])):
+        caplog.clear()
+        store.clear(time.time() + days * 86_400)
+        assert store.select(asked) == left
+        assert len(caplog.messages) == bool(left)
+    assert spans(store) == [{"n": 1, "spans": 1}]
 
 
 def test_a_merge_the_disk_did_not_take_costs_nothing_that_was_there(store, send):
