@@ -58,8 +58,7 @@ def test_every_table_that_knows_experiments_or_traces_is_covered(store):
     statements = set(sql.names("deletions"))
     assert len(tables(store)) > 5
     for table, columns in tables(store).items():
-        # `activity` is empty since `activity_minutes` has what was in it.
-        if table in {"doomed_traces", "activity"}:
+        if table == "doomed_traces":
             continue
         if columns & {"experiment", "trace_id"}:
             assert f"experiments/{table}" in statements, f"{table} outlives its experiment"
