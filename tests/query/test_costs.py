@@ -211,12 +211,26 @@ def test_traces_are_found_by_cost(store, calls):
         ("cost IS NULL", {4, 5}),
         ("NOT cost > 0.1", {1, 4, 5}),
         ("cost != 0.002 AND span_count = 1", {2, 3}),
+        ("cost > 0.002 AND cost < 0.19 AND cost IS NOT NULL", {3}),
+        ("NOT (cost > 0.002 AND (cost < 0.19 OR cost = 7))", {1, 2, 4, 5}),
+        ("cost = 0.002 OR (cost < 0.19 AND span_count = 1) OR cost > 7", {1, 3}),
     ):
         found = trace_search.search(store, text=text, table=TABLE).traces
-        assert {int(each.trace_id, 16) for each in found} == wanted
+        assert {int(each.trace_id, 16) for each in found} == wanted, text
     assert trace_search.count(store, text="cost IN (0.2, 7)", table=TABLE) == 1
     found = trace_search.histogram(store, text="cost > 0.1", width_s=3_600, table=TABLE)
     assert [each.trace_count for each in found.buckets] == [2]
+
+
+def test_what_traces_cost_is_made_up_once_for_conditions_side_by_side():
+    for text, times in (
+        ("cost > 1 AND cost < 2", 1),
+        ("status = 'OK' AND (cost > 1 OR (cost < 0.5 AND cost != 0.1))", 1),
+        ("cost > 1 OR cost IS NULL", 2),
+        (" OR ".join(f"cost = {n}" for n in range(200)), 1),
+    ):
+        compiled = compile_traces(text, priced=list)
+        assert compiled.where.count(costs.WANTED) == times
 
 
 def test_traces_are_sorted_by_cost_and_what_is_unknown_comes_last(store, calls):

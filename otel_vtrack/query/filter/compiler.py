@@ -1,6 +1,6 @@
 """Turns a filter's tree into conditions of SQL."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -33,6 +33,9 @@ class Condition:
 
 Inside: TypeAlias = Callable[[Exists, "Compiler"], Condition]
 """Makes the condition of an `exists`."""
+
+Join: TypeAlias = Callable[[Iterable[str]], str]
+Around: TypeAlias = Callable[[str], str]
 
 
 class Compiler:
@@ -67,7 +70,9 @@ class Compiler:
             case Not(inside):
                 return self.compile(inside, negate=not negate)
             case And(parts) | Or(parts):
-                compiled = [self.compile(part, negate=negate) for part in parts]
+                rest, together = self._together(parts, all_of if isinstance(tree, And) else any_of)
+                compiled = [self.compile(part, negate=negate) for part in rest]
+                compiled += [negated(each) if negate else each for each in together]
                 joined = all_of if isinstance(tree, And) != negate else any_of
                 return Condition(
                     joined(each.whole for each in compiled),
@@ -98,7 +103,7 @@ class Compiler:
             )
         if found.on_row:
             return Condition(sql, sql, found.by_id)
-        if found.near is None or (clause.operator is Operator.IS_NULL and not clause.negated):
+        if found.near is None or _is_null(clause):
             return Condition(sql, TRUE)
         subquery, values = found.near
         near = any_of(
@@ -117,9 +122,50 @@ class Compiler:
         """Compile what is joined by AND at the top, each by itself."""
         match tree:
             case And(parts):
-                return [each for part in parts for each in self.conjuncts(part)]
+                rest, together = self._together(parts, all_of)
+                return [*(each for part in rest for each in self.conjuncts(part)), *together]
             case _:
                 return [self.compile(tree)]
+
+    def _together(
+        self, parts: Sequence[Expression], join: Join
+    ) -> tuple[Sequence[Expression], list[Condition]]:
+        """Make one condition of parts on a value that takes long to find; return the rest first."""
+        rest: list[Expression] = []
+        values: list[str] = []
+        around: Around = str
+        for part in parts:
+            if found := self._of_value(part):
+                value, around = found
+                values.append(value)
+            else:
+                rest.append(part)
+        return (rest, [Condition(around(join(values)), TRUE)]) if len(values) > 1 else (parts, [])
+
+    def _of_value(self, tree: Expression) -> tuple[str, Around] | None:
+        """Return the condition on the value, and what is around it; None if it is another's too."""
+        match tree:
+            case Clause():
+                found = self.catalogue.find(self.text, tree.name, self.parameters)
+                # Nothing may be found of what has no value.
+                if not found.costly or not found.around or _is_null(tree):
+                    return None
+                fields.check(self.text, tree, found)
+                bare = replace(found, around=None)
+                return compare.condition(self.text, tree, bare, self.parameters), found.around
+            case And(parts) | Or(parts) if parts:
+                inside = [self._of_value(part) for part in parts]
+                values = [each[0] for each in inside if each]
+                if len(values) < len(parts) or not inside[0]:
+                    return None
+                joined = all_of if isinstance(tree, And) else any_of
+                return joined(values), inside[0][1]
+            case _:
+                return None
+
+
+def _is_null(clause: Clause) -> bool:
+    return clause.operator is Operator.IS_NULL and not clause.negated
 
 
 def negated(condition: Condition) -> Condition:

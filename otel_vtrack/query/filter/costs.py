@@ -44,6 +44,7 @@ def field(find: Find, parameters: Parameters) -> Field:
             "(t.trace_id, t.experiment) IN"
             f" (SELECT c.trace_id, c.experiment FROM ({asked}) AS c WHERE {inner})"
         ),
+        costly=True,
         on_row=False,
         join=(
             f"LEFT ANY JOIN ({asked}) AS {{0}}"

@@ -82,6 +82,8 @@ class Field:
         operators: Those that it takes; by `kind` unless told.
         around: Makes a condition on what is searched of one on the value, as
             `value -> arrayExists(...)`; None where there is one value.
+        costly: Whether `around` takes long: then conditions that are joined share one, for which
+            there has to be one value at most, and none where it finds nothing.
         number: The value as a number, NULL if it is none; by reading the text unless told.
         exists: What IS NOT NULL asks for, if not `present`.
         on_row: Whether the condition holds for the row of `traces` that has the root just as for
@@ -105,6 +107,7 @@ class Field:
     choices: tuple[str, ...] = ()
     operators: frozenset[Operator] | None = None
     around: Callable[[str], str] | None = None
+    costly: bool = False
     number: str = ""
     exists: str = ""
     on_row: bool = True
