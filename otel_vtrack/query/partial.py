@@ -25,6 +25,7 @@ _CACHED: Final = struct.Struct("<QQ")
 _COUNT: Final = struct.Struct("<f")
 _TWO_UINT32: Final = struct.Struct("<II")
 _LATEST_NS: Final = (1 << 63) - 1
+_MOST: Final = (1 << 64) - 1
 _KNOWS_PARENT: Final = 1 << 8
 _PARENT_IS_REMOTE: Final = 1 << 9
 _BEGIN_WORK: Final = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
@@ -189,7 +190,7 @@ def usage_of(
     if both is None:
         if taken is None and given is None:
             return None
-        both = ((taken or 0) + (given or 0)) % (1 << 64)
+        both = min((taken or 0) + (given or 0), _MOST)
     return short, taken or 0, given or 0, both
 
 

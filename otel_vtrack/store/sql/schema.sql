@@ -2057,7 +2057,7 @@ SELECT
     max(s.user_id) AS user_id,
     groupUniqArray((short_id * 4294967296) + xxHash32(s.parent_span_id)) AS edges,
     groupUniqArrayIf(short_id, s.status_code = 2) AS errors,
-    groupUniqArrayIf((short_id, ifNull(s.input_tokens, 0), ifNull(s.output_tokens, 0), ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0))), has_usage) AS usage,
+    groupUniqArrayIf((short_id, ifNull(s.input_tokens, 0), ifNull(s.output_tokens, 0), ifNull(s.total_tokens, toUInt64(least(toUInt128(ifNull(s.input_tokens, 0)) + ifNull(s.output_tokens, 0), 18446744073709551615)))), has_usage) AS usage,
     groupUniqArrayIf((short_id, s.model, s.provider, ifNull(s.cache_read_input_tokens, 0), ifNull(s.cache_creation_input_tokens, 0), s.cost), has_usage OR (s.cost != '')) AS billing,
     max(s.adjusted_count) AS adjusted_count
 FROM spans AS s

@@ -30,7 +30,7 @@ SELECT
         short_id,
         ifNull(s.input_tokens, 0),
         ifNull(s.output_tokens, 0),
-        ifNull(s.total_tokens, ifNull(s.input_tokens, 0) + ifNull(s.output_tokens, 0))), has_usage) AS usage,
+        ifNull(s.total_tokens, toUInt64(least(toUInt128(ifNull(s.input_tokens, 0)) + ifNull(s.output_tokens, 0), 0xFFFFFFFFFFFFFFFF)))), has_usage) AS usage,
     groupUniqArrayIf((
         short_id,
         s.model,
