@@ -13,7 +13,7 @@ from typing import Any, Final
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
 from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import halves
+from otel_vtrack.query import trace_spans
 from otel_vtrack.query.conclusions import Said
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.rows import ResourceRow, ScopeRow, SpanRow, read_span
@@ -87,7 +87,7 @@ def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
         # The minutes of the key wrap around or stick outside of these: they may be any.
         first, last = 0, (1 << 32) - 1
     minutes = range(first, last + 1, 60)
-    found = halves.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
+    found = trace_spans.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
     if found is None:
         found = whole(store, trace_id, first, last)
     return sorted(found, key=_start)

@@ -2,7 +2,7 @@
 
 import random
 
-from otel_vtrack.query import halves, trace_search, traces
+from otel_vtrack.query import trace_search, trace_spans, traces
 from otel_vtrack.store import sql
 
 DAY_MS = 86_400_000
@@ -90,10 +90,10 @@ def test_a_trace_is_found_without_reading_the_rest(store):
         "minutes": [row["minute"]],
         "minute": row["minute"],
     }
-    of_spans = [f"spans/{name}" for name in ("list", "outlines", "contents", "events")]
+    of_spans = [f"spans/{name}" for name in ("list", "of_trace", "events")]
     for name in ("traces/bounds", *of_spans):
         statement = sql.text("queries", name).rstrip().removesuffix(";")
-        for asked in (statement, sql.filled(statement, halves.OF_ONE_MINUTE)):
+        for asked in (statement, sql.filled(statement, trace_spans.OF_ONE_MINUTE)):
             [plan] = store.select(f"EXPLAIN ESTIMATE {asked}", parameters)
             assert 0 < plan["rows"] <= (3 * 2048 if name in of_spans else 2 * 1024), name
     [info] = traces.get(store, row["id"]).infos

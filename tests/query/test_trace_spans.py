@@ -1,16 +1,16 @@
-"""Whether the halves of a trace are read, or all of it at once: the same comes of it."""
+"""Whether few columns of a trace are read or all of them: the same comes of it."""
 
-import contextlib
 import random
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from otel_vtrack.query import export, halves
+from otel_vtrack.query import export, trace_spans
 from otel_vtrack.store import sql
 
 START_S = 1_790_000_000 // 60 * 60
 MINUTES = [START_S]
+SAID = Span.Event(name="said", time_unix_nano=1)
 TAGS = [
     {},
     {"session.id": "s1", "gen_ai.usage.input_tokens": 3},
@@ -45,63 +45,46 @@ def test_both_ways_tell_the_same(store, writer, make_spans, trace_id):
         request.resource_spans[0].schema_url = draw.choice(["", "https://example.test/1"])
         request.resource_spans[0].scope_spans[0].scope.version = draw.choice(["", "7"])
         writer.write_traces(request.SerializeToString())
-    halved = 0
+    told = 0
     for number in range(1, 41):
         whole = export.whole(store, trace_id(number), START_S, START_S)
-        found = halves.read(store, trace_id(number), MINUTES)
+        found = trace_spans.read(store, trace_id(number), MINUTES)
         if found is not None:
             assert by_span(found) == by_span(whole), number
-            halved += bool(found)
-    assert 10 < halved < 40
-
-
-@pytest.fixture
-def between(store, monkeypatch):
-    """Let something happen after the one half was read and before the other."""
-
-    @contextlib.contextmanager
-    def patched(happens):
-        read = store.binary
-
-        def binary(name, *asked):
-            if name == "spans/outlines":
-                happens()
-            return read(name, *asked)
-
-        class Later:
-            def submit(self, function, *arguments):
-                self.result = lambda: function(*arguments)
-                return self
-
-        with monkeypatch.context() as patch:
-            patch.setattr(store, "binary", binary)
-            patch.setattr(halves.beside, "POOL", Later())
-            yield
-
-    return patched
+            told += bool(found)
+    assert 10 < told < 40
 
 
 @pytest.mark.parametrize(
-    ("later", "fit"),
+    ("later", "fits"),
     [
-        ({"span": 3, "name": "late"}, False),
-        ({"span": 1, "name": "step 1"}, True),
-        ({"span": 1, "name": "step 1", "attributes": {"said": "otherwise"}}, False),
+        ({"span": 3, "name": "late"}, True),
+        ({"span": 1, "name": "step 1", "events": [SAID]}, True),
+        ({"span": 1, "name": "step 1", "events": [SAID, SAID]}, False),
     ],
 )
-def test_what_arrives_between_the_halves_breaks_none(store, send, between, later, fit):
-    send({}, {"parent": 1, "attributes": {"a": 1}})
-    with between(lambda: send(later)):
-        assert (halves.read(store, f"{1:032x}", MINUTES) is not None) == fit
+def test_what_arrives_before_the_events_are_read_breaks_none(store, send, monkeypatch, later, fits):
+    send({"events": [SAID]}, {"parent": 1, "attributes": {"a": 1}})
+    read = store.binary
+
+    def binary(name, *asked):
+        if name == "spans/events":
+            send(later)
+        return read(name, *asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "binary", binary)
+        found = trace_spans.read(store, f"{1:032x}", MINUTES)
+    assert (found is not None) == fits
+    assert {span.name for span, _ in found or ()} <= {"step 1", "step 2"}
     loaded = export.spans(store, f"{1:032x}")
     assert {span.name for span, _ in loaded} == {"step 1", "step 2", later["name"]}
 
 
 def test_a_span_that_is_sent_again_is_there_once(store, send, trace_id):
-    event = Span.Event(name="said", time_unix_nano=1)
     for _ in range(2):
-        send({"events": [event]}, {"parent": 1})
-    found = halves.read(store, trace_id(), MINUTES)
+        send({"events": [SAID]}, {"parent": 1})
+    found = trace_spans.read(store, trace_id(), MINUTES)
     assert found
     assert sorted([each.name for each in span.events] for span, _ in found) == [[], ["said"]]
 
@@ -109,23 +92,22 @@ def test_a_span_that_is_sent_again_is_there_once(store, send, trace_id):
 def test_of_a_span_that_is_sent_again_changed_each_is_whole(store, send, trace_id):
     for version in ("1", "2"):
         send({"span": 1, "name": version, "attributes": {"service.version": version}})
-    assert halves.read(store, trace_id(), MINUTES) is None
+    assert trace_spans.read(store, trace_id(), MINUTES) is None
     loaded = export.spans(store, trace_id())
     assert {(span.name, said.version) for span, said in loaded} <= {("1", b"1"), ("2", b"2")}
     assert loaded
 
 
-def test_a_trace_of_several_minutes_is_read_in_halves(store, send, trace_id):
+def test_a_trace_of_several_minutes_is_whole(store, send, trace_id):
     send({}, {"parent": 1, "at": 61_000}, {"parent": 1, "at": 240_000})
-    found = halves.read(store, trace_id(), range(START_S, START_S + 600, 60))
+    found = trace_spans.read(store, trace_id(), range(START_S, START_S + 600, 60))
     assert found
     assert by_span(found) == by_span(export.spans(store, trace_id()))
     assert len(found) == 3
 
 
-def test_spans_of_before_are_read_in_halves(store, send, trace_id):
-    event = Span.Event(name="said", time_unix_nano=1)
-    send({"events": [event], "attributes": {"a": 1, "b": "x"}}, service__name="shop")
+def test_spans_of_before_are_told(store, send, trace_id):
+    send({"events": [SAID], "attributes": {"a": 1, "b": "x"}}, service__name="shop")
     # As a store has them that was made without the column.
     store.command("ALTER TABLE spans DROP COLUMN shared")
     for statement in store.topology.render(
@@ -133,7 +115,7 @@ def test_spans_of_before_are_read_in_halves(store, send, trace_id):
     ):
         store.command(statement)
     send({"span": 2, "parent": 1}, service__name="shop")
-    found = halves.read(store, trace_id(), MINUTES)
+    found = trace_spans.read(store, trace_id(), MINUTES)
     assert found
     assert by_span(found) == by_span(export.spans(store, trace_id()))
     whole = export.whole(store, trace_id(), START_S, START_S)

@@ -1,0 +1,152 @@
+"""Reads the spans of a trace by as few columns as tell them.
+
+A trace is read in a few milliseconds, of which each column takes its part: of those that can be
+concluded from others none is read, of those that many spans share one for all, and the events
+only of a trace that has any.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from otel_vtrack.query import conclusions, rows
+from otel_vtrack.query.conclusions import Said
+from otel_vtrack.query.rowbinary import Reader
+from otel_vtrack.query.rows import Event, ResourceRow, SpanRow
+from otel_vtrack.query.shared import Shared, read_shared
+from otel_vtrack.store.client import Store
+from otel_vtrack.wire.attributes import Attributes
+
+_FIXED: Final = struct.Struct("<8s8sqq")
+_SPAN_ID_BYTES: Final = 8
+
+OF_ONE_MINUTE: Final = {"in": "= {minute:UInt32}"}
+"""Parts of the queries for a trace of one minute, as most are: less to plan than a list."""
+
+
+class _Stored(NamedTuple):
+    """A row of spans/of_trace.
+
+    Attributes:
+        parent_span_id: All zero: it has none.
+        rare: Bytes of the column of that name.
+        told: What the resource says of the span.
+    """
+
+    parent_span_id: bytes
+    start_time_unix_nano: int
+    duration_ns: int
+    rare: bytes
+    shared: Shared
+    resource: ResourceRow
+    told: conclusions.Told
+    attributes: Attributes
+
+
+def read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[SpanRow, Said]] | None:
+    """Read each span of a trace once, in no order.
+
+    Args:
+        store: Where to look.
+        trace_id: 32 hex digits in lower case.
+        minutes: In which the spans started, in seconds since 1970; few.
+
+    Returns:
+        None where a span was sent twice and changed, rows came or went meanwhile, or it takes the
+        engine to conclude something.
+    """
+    stored = _stored(_asked(store, "spans/of_trace", trace_id, minutes))
+    if stored is None:
+        return None
+    has_events = any(row.shared.event_count for row in stored.values())
+    events = _events(_asked(store, "spans/events", trace_id, minutes)) if has_events else {}
+    if events is None:
+        return None
+    found: list[tuple[SpanRow, Said]] = []
+    for span_id, row in stored.items():
+        span = _told(span_id, row, events.get(span_id, []))
+        if span is None:
+            return None
+        found.append(span)
+    return found
+
+
+def _asked(store: Store, name: str, trace_id: str, minutes: Sequence[int]) -> Reader:
+    if len(minutes) > 1:
+        return Reader(store.binary(name, {"trace_id": trace_id, "minutes": list(minutes)}))
+    return Reader(store.binary(name, {"trace_id": trace_id, "minute": minutes[0]}, OF_ONE_MINUTE))
+
+
+def _stored(row: Reader) -> Mapping[bytes, _Stored] | None:
+    found: dict[bytes, _Stored] = {}
+    before, pairs = b"", ((), ())
+    told: conclusions.Told = {}
+    while row.more:
+        span_id, *fixed = row.fields(_FIXED)
+        rare, data = row.string(), row.string()
+        shared = read_shared(data)
+        # Spans of one resource mostly stand together.
+        if not before or not row.repeats(before):
+            at = row.at
+            pairs = row.pairs()
+            told = conclusions.told_by(Attributes(*pairs, b""))
+            before = row.since(at)
+        resource = ResourceRow(
+            Attributes(*pairs, shared.resource_kinds), (), 0, shared.resource_schema_url
+        )
+        attributes = Attributes(*row.pairs(), shared.attribute_kinds)
+        stored = _Stored._make((*fixed, rare, shared, resource, told, attributes))
+        if found.setdefault(span_id, stored) != stored:
+            return None
+    return found
+
+
+def _events(row: Reader) -> Mapping[bytes, list[Event]] | None:
+    found: dict[bytes, list[Event]] = {}
+    while row.more:
+        span_id, events = row.fixed(_SPAN_ID_BYTES), rows.read_events(row)
+        if found.setdefault(span_id, events) != events:
+            return None
+    return found
+
+
+def _told(span_id: bytes, row: _Stored, events: list[Event]) -> tuple[SpanRow, Said] | None:
+    shared, resource, scope, attributes = row.shared, row.resource, row.shared.scope, row.attributes
+    fits = len(attributes.names) == len(attributes.kinds) and len(events) == shared.event_count
+    concluded = conclusions.of_span(attributes, row.told) if fits else None
+    if concluded is None:
+        return None
+    said, *git = concluded
+    rare = rows.read_rare(row.rare)
+    *dropped, scope_dropped, resource_dropped = rare.dropped
+    if row.rare:
+        resource = resource._replace(
+            entity_refs=rare.entity_refs, dropped_attributes_count=resource_dropped
+        )
+        scope = scope._replace(
+            attributes=rare.scope_attributes, dropped_attributes_count=scope_dropped
+        )
+    span = SpanRow._make(
+        (
+            span_id,
+            row.parent_span_id,
+            shared.flags,
+            shared.kind,
+            row.start_time_unix_nano,
+            row.duration_ns,
+            shared.status_code,
+            *dropped,
+            rare.trace_state,
+            shared.name,
+            rare.status_message,
+            shared.experiment,
+            *git,
+            resource,
+            scope,
+            attributes,
+            events,
+            rare.links,
+            shared.adjusted_count,
+        )
+    )
+    return span, said
