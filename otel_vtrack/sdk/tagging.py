@@ -2,13 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context, attach, get_current
 
 from otel_vtrack import semconv
 from otel_vtrack.sdk import guest
@@ -18,9 +19,38 @@ from otel_vtrack.sdk.values import Value, clean_all
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# One stack for all blocks, in a context variable: a block object may be shared by threads and
-# tasks, each of which has blocks of its own open.
-_open: Final[ContextVar[tuple[Any, ...]]] = ContextVar("otel-vtrack-open-blocks", default=())
+# Blocks that are open here, each with the context from before it. In a context variable: a block
+# object may be shared by threads and tasks, each of which has blocks of its own open.
+_open: Final[ContextVar[tuple[tuple[object, Context], ...]]] = ContextVar(
+    "otel-vtrack-open-blocks", default=()
+)
+
+
+def _enter(block: object, context: Context) -> None:
+    """Make a context the current one until `_leave`."""
+    _open.set((*_open.get(), (block, get_current())))
+    attach(context)
+
+
+def _leave(block: object) -> bool:
+    """Put back the context from before a block; say whether the block was open here.
+
+    It is not when a generator with a block in it is finalized by another thread or task: that has
+    contexts of its own, which are to stay.
+    """
+    opened = _open.get()
+    blocks = [it for it, _ in opened]
+    if block not in blocks:
+        return False
+    # Blocks of generators may close in another order than they were opened in. So the last context
+    # goes, whosever it was: when all blocks are closed, the one from before them all is back.
+    last = len(blocks) - 1 - blocks[::-1].index(block)
+    del blocks[last]
+    *befores, before = [it for _, it in opened]
+    _open.set(tuple(zip(blocks, befores, strict=True)))
+    # Not detach(), which is noisy where the block was opened in a context that this is a copy of.
+    attach(before)
+    return True
 
 
 class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
@@ -66,7 +96,10 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
                 {
                     **(attributes or {}),
                     **custom,
-                    **{semconv.VTRACK_FLAG_PREFIX + key: it for key, it in (flags or {}).items()},
+                    **{
+                        f"{semconv.VTRACK_FLAG_PREFIX}{key}": it
+                        for key, it in (flags or {}).items()
+                    },
                     semconv.SESSION_ID: session,
                     semconv.USER_ID: user,
                     semconv.SERVICE_VERSION: version,
@@ -75,10 +108,8 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
             )
 
     def __enter__(self) -> "tag":  # noqa: PYI034 - Self is not in Python 3.10
-        token = None
         with guest.shield("opening a tag block"):
-            token = attach(with_tags(self._attributes))
-        _open.set((*_open.get(), token))
+            _enter(self, with_tags(self._attributes))
         return self
 
     def __exit__(
@@ -88,12 +119,7 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
         trace: TracebackType | None = None,
     ) -> None:
         with guest.shield("closing a tag block"):
-            # Empty when a generator with a block in it is finalized by another thread or task:
-            # then its context is gone already.
-            *others, token = _open.get() or (None,)
-            _open.set(tuple(others))
-            if token is not None:
-                detach(token)
+            _leave(self)
 
     async def __aenter__(self) -> "tag":  # noqa: PYI034 - as __enter__
         return self.__enter__()
@@ -107,23 +133,36 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Tag everything the function does, each time it is called."""
-        wrap: Callable[..., Any]
+        """Tag everything the function does, each time it is called.
+
+        That includes what runs only once the coroutine, the generator or the asynchronous generator
+        that it returns is awaited or iterated over.
+        """
+        tagged: Any = function
+        with guest.shield("decorating with tags"):
+            tagged = self._tagged(function)
+        return cast("Callable[P, R]", tagged)
+
+    def _tagged(self, function: Any) -> Any:
+        if isinstance(function, staticmethod | classmethod):
+            inner = cast("Any", function).__func__
+            return cast("Any", type(function))(self._tagged(inner))
+        if isinstance(function, type) or not callable(function):
+            raise TypeError(f"{function!r} is no function; decorate its functions instead")
         if inspect.isasyncgenfunction(function):
-            wrap = self._async_generator
-        elif inspect.iscoroutinefunction(function):
-            wrap = self._coroutine
-        elif inspect.isgeneratorfunction(function):
-            wrap = self._generator
-        else:
-            wrap = self._function
-        return cast("Callable[P, R]", wrap(function))
+            return self._async_generator(function)
+        if inspect.iscoroutinefunction(function):
+            return self._coroutine(function)
+        if inspect.isgeneratorfunction(function) and not _is_awaitable(function.__code__):
+            return self._generator(function)
+        return self._function(function)
 
     def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def tagged(*args: Any, **kwargs: Any) -> Any:
             with self:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+            return self._result(result)
 
         return tagged
 
@@ -131,8 +170,30 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
         @functools.wraps(function)
         async def tagged(*args: Any, **kwargs: Any) -> Any:
             with self:
-                return await function(*args, **kwargs)
+                result = await function(*args, **kwargs)
+            return self._result(result)
 
+        return tagged
+
+    def _result(self, result: Any) -> Any:
+        """Return what a function returned, tagged inside if it has yet to run.
+
+        Only Python's own kinds: other awaitables may be more than that, such as a context manager.
+        """
+        tagged = result
+        with guest.shield("tagging what a function returned"):
+            if inspect.isasyncgen(result):
+                tagged = self._async_generator(lambda: result)()
+            elif inspect.iscoroutine(result):
+                tagged = self._coroutine(lambda: result)()
+                # Dropped or cancelled before it was started, it leaves the other unawaited.
+                weakref.finalize(tagged, _close_unstarted, result).atexit = False
+            elif inspect.isgenerator(result):
+                awaited = _is_awaitable(result.gi_code)
+                tagged = (self._coroutine if awaited else self._generator)(lambda: result)()
+            else:
+                return result
+            tagged.__name__, tagged.__qualname__ = result.__name__, result.__qualname__
         return tagged
 
     def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,9 +262,20 @@ class _Inside:
             self._context = get_current()
             with guest.shield("tagging a generator"):
                 self._context = with_tags(self._attributes)
-        token = attach(self._context)
+        _enter(self, self._context)
         try:
             yield
         finally:
-            self._context = get_current()
-            detach(token)
+            inside = get_current()
+            if _leave(self):
+                self._context = inside
+
+
+def _is_awaitable(code: CodeType) -> bool:
+    """Say whether it is that of a generator that `types.coroutine` let be awaited."""
+    return bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+def _close_unstarted(coroutine: Coroutine[Any, Any, Any]) -> None:
+    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        coroutine.close()

@@ -6,6 +6,8 @@ The guarded merge goes around the SDK's own checks, so what it merges is checked
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+from otel_vtrack.sdk import guest
+
 Scalar: TypeAlias = str | bool | int | float
 Value: TypeAlias = Scalar | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
 Attributes: TypeAlias = Mapping[str, Value]
@@ -30,9 +32,17 @@ def clean(value: object) -> Value | None:
 
 
 def clean_all(attributes: Mapping[str, object]) -> dict[str, Value]:
-    """Clean every value; drop the empty ones and what has no usable name."""
-    cleaned = {name: clean(value) for name, value in attributes.items() if name}
-    return {_text(name): value for name, value in cleaned.items() if value is not None}
+    """Clean every value; drop the empty ones and what has no name or fails when it is read."""
+    cleaned: dict[str, Value] = {}
+    for name, given in attributes.items():
+        try:
+            value = clean(given)
+        except Exception as error:  # noqa: BLE001 - the value's own: the others are still good
+            guest.swallow(error, f"reading the value of {name!r}")
+            continue
+        if name and value is not None:
+            cleaned[_text(str(name))] = value
+    return cleaned
 
 
 def longest(attributes: Attributes) -> int:
@@ -61,11 +71,16 @@ def _length(value: Value) -> int:
 
 
 def _scalar(value: object) -> Scalar:
-    # Exact types: a str-based Enum or numpy float is no surprise to later code this way.
-    if type(value) is bool or type(value) is float:
+    # Exact types, also of a str-based Enum or a numpy float, so that they surprise no later code.
+    if isinstance(value, bool):
         return value
-    if type(value) is int:
-        return value if value in _INT64 else str(value)
+    if isinstance(value, int):
+        number = int(value)
+        return number if number in _INT64 else str(number)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return _text(str.__str__(value))
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return _text(str(value))

@@ -3,8 +3,12 @@
 import asyncio
 import concurrent.futures
 import contextvars
+import enum
+import functools
+import gc
 import inspect
 import logging
+import types
 
 import pytest
 from opentelemetry import context as otel_context
@@ -241,30 +245,220 @@ def test_a_decorated_asynchronous_generator_is_tagged_inside_and_its_consumer_is
         assert recording.named(name) == {}
 
 
-def test_a_block_in_a_generator_that_another_context_finalizes_makes_no_noise(recording, caplog):
+def test_what_a_decorated_function_returns_is_tagged_inside_too(recording):
+    async def body():
+        await asyncio.sleep(0)
+        return recording.attributes()
+
+    class Calling:
+        async def __call__(self):
+            return await body()
+
+    def plain():
+        return body()
+
     def numbers():
-        with tag(session="s"):
+        yield recording.attributes()
+
+    def some():
+        return numbers()
+
+    async def tokens():
+        yield recording.attributes()
+
+    async def main():
+        for function in (functools.partial(body), plain, Calling()):
+            assert await tag(session="s")(function)() == {"session.id": "s"}
+        task = asyncio.create_task(tag(session="s")(plain)())
+        assert await task == {"session.id": "s"}
+
+        @tag(session="s")
+        async def stream():
+            return tokens()
+
+        assert [it async for it in await stream()] == [{"session.id": "s"}]
+
+    asyncio.run(main())
+    generator = tag(session="s")(some)()
+    assert generator.__name__ == "numbers"
+    assert list(generator) == [{"session.id": "s"}]
+    assert recording.attributes() == {}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_returned_coroutine_warns_once_when_dropped_and_never_when_cancelled(recording):
+    async def body():
+        """Is never started."""
+
+    @tag(session="s")
+    def tagged():
+        return body()
+
+    async def main():
+        task = asyncio.create_task(tagged())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    tagged().close()
+    with pytest.warns(RuntimeWarning, match="was never awaited") as warned:
+        tagged()
+    assert len(warned) == 1
+
+
+def test_a_generator_that_may_be_awaited_stays_so(recording):
+    @tag(session="s")
+    @types.coroutine
+    def body():
+        yield from asyncio.sleep(0).__await__()
+        return recording.attributes()
+
+    async def main():
+        return await body()
+
+    assert asyncio.run(main()) == {"session.id": "s"}
+
+
+def test_methods_may_be_decorated_above_or_beneath_their_kind(recording):
+    class Shop:
+        @tag(session="s")
+        @staticmethod
+        def above(n):
+            return n, recording.attributes()
+
+        @tag(session="s")
+        @classmethod
+        def of_class(cls, n):
+            return n, recording.attributes()
+
+        @staticmethod
+        @tag(session="s")
+        def beneath(n):
+            return n, recording.attributes()
+
+    for method in (Shop().above, Shop.above, Shop().of_class, Shop.of_class, Shop().beneath):
+        assert method(1) == (1, {"session.id": "s"})
+
+
+def test_what_is_no_function_stays_as_it_is(monkeypatch, caplog):
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+
+    @tag(session="s")
+    class Shop:
+        @tag(session="s")
+        @property
+        def name(self):
+            return "shop"
+
+    assert isinstance(Shop(), Shop)
+    assert Shop().name == "shop"
+    assert "is no function" in caplog.text
+
+
+@pytest.fixture
+def abandoned():
+    """Make a generator that stands in a block that another context has opened."""
+
+    def numbers():
+        with tag(session="inner"):
             yield 1
 
-    def abandon():
+    def make():
         generator = numbers()
         next(generator)
         return generator
 
-    generator = contextvars.copy_context().run(abandon)
+    return lambda: contextvars.copy_context().run(make)
+
+
+def test_a_block_in_a_generator_that_another_context_finalizes_ends_no_other_block(
+    recording, abandoned, caplog
+):
     with caplog.at_level(logging.DEBUG):
-        contextvars.copy_context().run(generator.close)
+        contextvars.copy_context().run(abandoned().close)
+        generator = abandoned()
+        with tag(user="u"):
+            generator.close()
+            assert recording.attributes() == {"user.id": "u"}
+        assert recording.attributes() == {}
     assert caplog.records == []
 
 
-def test_a_value_that_cannot_even_be_text_harms_nobody(recording, monkeypatch):
+def test_a_generator_whose_steps_run_in_copies_of_a_context_makes_no_noise(recording, caplog):
+    # As Starlette runs one: each step in a thread of a pool, in a copy of the request's context.
+    def numbers():
+        with tag(user="u"):
+            yield recording.attributes()
+        yield recording.attributes()
+
+    with caplog.at_level(logging.DEBUG), tag(session="s"):
+        generator = numbers()
+        seen = [contextvars.copy_context().run(next, generator) for _ in range(2)]
+        assert seen == [{"session.id": "s", "user.id": "u"}, {"session.id": "s"}]
+        assert recording.attributes() == {"session.id": "s"}
+    assert caplog.records == []
+
+
+def test_blocks_of_generators_that_close_in_any_order_leave_nothing_behind(recording):
+    def numbers():
+        with tag(session="s"):
+            yield
+        yield
+
+    generator = numbers()
+    next(generator)
+    with tag(user="u"):
+        next(generator)
+    assert recording.attributes() == {}
+
+
+def test_a_decorated_asynchronous_generator_that_is_dropped_as_it_waits_makes_no_noise(caplog):
+    @tag(session="s")
+    async def tokens():
+        yield 1
+        await asyncio.Event().wait()
+
+    async def consume():
+        async for _ in tokens():
+            pass
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(consume())
+    for _ in range(3):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    del task
+    gc.collect()
+    assert "Failed to detach" not in caplog.text
+
+
+def test_a_value_that_cannot_even_be_text_costs_no_other_tag(recording, monkeypatch, caplog):
     class Hostile:
         def __str__(self):
             raise RuntimeError
 
     monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
-    with tag(session=Hostile(), user="u"):
-        recording.attributes()
+    with tag({7: 7}, session=Hostile(), user="u", flags={None: "on"}):
+        assert recording.attributes() == {"7": 7, "user.id": "u", "vtrack.flag.None": "on"}
+    otel_vtrack.install(recording.provider, version="1", build=Hostile())
+    assert recording.attributes() == {"service.version": "1"}
+    assert "'session.id'" in caplog.text
+
+
+def test_values_of_kinds_of_text_and_numbers_stay_what_they_are(recording):
+    class Plan(str, enum.Enum):
+        PRO = "pro"
+
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    class Ratio(float):
+        """As numpy's are."""
+
+    with tag(plan=Plan.PRO, level=Level.HIGH, ratio=Ratio(0.5)):
+        found = recording.attributes()
+    assert found == {"plan": "pro", "level": 3, "ratio": 0.5}
+    assert [type(value) for value in found.values()] == [str, int, float]
 
 
 def test_tags_reach_spans_of_a_concurrent_multi_span_processor(record):
