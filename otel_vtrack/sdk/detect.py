@@ -11,7 +11,7 @@ Each attribute comes from the first source that has it:
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from otel_vtrack import semconv
@@ -53,6 +53,12 @@ _SETTINGS: Final = {
     settings.OTEL_VTRACK_BRANCH: semconv.VCS_REF_HEAD_NAME,
     settings.OTEL_VTRACK_REPOSITORY: semconv.VCS_REPOSITORY_URL_FULL,
     settings.OTEL_VTRACK_EXPERIMENT: semconv.VTRACK_EXPERIMENT,
+}
+
+
+_ADDRESSES: Final[Mapping[str, Callable[[str], str]]] = {
+    semconv.VCS_REPOSITORY_URL_FULL: git.without_credentials,
+    semconv.CICD_PIPELINE_RUN_URL_FULL: git.without_user,
 }
 
 
@@ -176,16 +182,17 @@ def _from_platforms() -> Findings:
 
 def _from_git() -> Findings:
     with guest.shield("reading git"):
-        return _found(git.detect(os.getcwd()), "git")  # noqa: PTH109 - a plain string is the key
+        return _found(git.detect(), "git")
     return {}
 
 
 def _found(attributes: Mapping[str, Value], source: str) -> Findings:
     cleaned = dict(attributes)
-    address = cleaned.get(semconv.VCS_REPOSITORY_URL_FULL)
-    if isinstance(address, str):
-        # Whoever says it: a password in it would be on every span.
-        cleaned[semconv.VCS_REPOSITORY_URL_FULL] = git.without_credentials(address)
+    for name, clean_address in _ADDRESSES.items():
+        address = cleaned.get(name)
+        if isinstance(address, str):
+            # Whoever says it: a password in it would be on every span.
+            cleaned[name] = clean_address(address)
     return {name: Finding(value, source) for name, value in cleaned.items() if value != ""}
 
 

@@ -34,67 +34,90 @@ TIME_LIMIT_SECONDS: Final = 1.0
 _QUESTIONS: Final = {
     "revision": ("rev-parse", "--verify", "--quiet", "HEAD"),
     "branch": ("symbolic-ref", "--short", "--quiet", "HEAD"),
-    "remotes": ("config", "--get-regexp", r"^remote\..*\.url$"),
+    "remotes": ("config", "--null", "--get-regexp", r"^remote\..*\.url$"),
     # Untracked files do not count, as for `git describe --dirty`: running makes some.
     "changes": ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"),
 }
 
 
-@lru_cache(maxsize=8)
-def detect(folder: str) -> dict[str, Value]:
-    """Return what is known of the repository around a folder; empty outside of one.
+@lru_cache(maxsize=1)
+def detect() -> dict[str, Value]:
+    """Return what is known of the repository around the current folder; empty outside of one.
 
-    Blocks for at most `TIME_LIMIT_SECONDS`, also when git hangs. Remembered for each folder.
+    Blocks for at most `TIME_LIMIT_SECONDS`, also when git hangs. Remembered, as a program that
+    goes to another folder later is still the one that was started here.
     """
     answers: dict[str, str] = {}
     # A thread, because not even kill() is sure to end what is stuck in the kernel.
-    reader = threading.Thread(target=_ask, args=(folder, answers), name="vtrack-git", daemon=True)
+    reader = threading.Thread(
+        target=_ask, args=(Path.cwd(), answers), name="vtrack-git", daemon=True
+    )
     reader.start()
     reader.join(TIME_LIMIT_SECONDS)
     return _attributes(dict(answers))
+
+
+_HOST: Final = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
+_SECOND_USER: Final = re.compile("[^/]@|%40")
+"""What follows on a host or is a path, and has this, may be the end of a password with a slash in
+it, or another address."""
 
 
 def without_credentials(url: str) -> str:
     """Return a repository's address without user, password, query and trailing `.git`.
 
     `git@host:owner/name.git` and ssh:// addresses become https://, so that one repository has
-    one address whichever way it was cloned. Empty when it makes no sense.
+    one address whichever way it was cloned. Empty when it makes no sense, as then nobody can say
+    what in it is a password.
     """
-    url = url.strip()
-    if "://" not in url:  # git's short form, [user@]host:path; or a path, with a Windows drive even
-        url = url.rpartition("@")[2]
-        url = re.sub(r"^([^:/\\]{2,}):/?", r"https://\1/", url)
-    if "://" not in url:
-        return url.rstrip("/").removesuffix(".git")
+    address, _, query = url.strip().partition("?")
+    if "://" not in address:  # git's short form, [user@]host:path; or a path, of Windows even
+        address = address.rpartition("@")[2]
+        address = re.sub(r"^([^:/\\]{2,}):/?", r"https://\1/", address)
+    if "://" not in address:
+        address = address.rstrip("/").removesuffix(".git")
+        return "" if _SECOND_USER.search(address + query) else address
     try:
-        parts = urlsplit(url)
-    except ValueError:  # nothing we could be sure to have cleaned
+        scheme, host, path, _, fragment = urlsplit(address)
+    except ValueError:
         return ""
-    host = parts.netloc.rpartition("@")[2]
-    if parts.scheme in {"ssh", "git+ssh", "git"}:
-        parts = parts._replace(scheme="https")
+    host = host.rpartition("@")[2].lower()
+    if not (_HOST.fullmatch(host) or scheme == "file"):
+        return ""
+    if _SECOND_USER.search(path + fragment + query):
+        return ""
+    if scheme in {"ssh", "git+ssh", "git"}:
+        scheme = "https"
         host = re.sub(r":\d+$", "", host)
-    path = parts.path.rstrip("/").removesuffix(".git")
-    return urlunsplit((parts.scheme, host, path, "", ""))
+    path = path.partition(";")[0].rstrip("/").removesuffix(".git")
+    return urlunsplit((scheme, host, path, "", ""))
+
+
+def without_user(url: str) -> str:
+    """Return any other address without user and password."""
+    return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1", url.strip())
 
 
 def _inside_repository(folder: Path) -> bool:
-    return any((parent / ".git").exists() for parent in (folder, *folder.parents))
+    try:
+        return any((parent / ".git").exists() for parent in (folder, *folder.parents))
+    except OSError:  # a folder that is not ours to look into
+        return False
 
 
-def _ask(folder: str, answers: dict[str, str]) -> None:
+def _ask(folder: Path, answers: dict[str, str]) -> None:
     """Fill `answers` with the output of each question that git answers well and in time."""
     # Most deployed code is in no repository; then no process is started at all.
-    program = which("git") if _inside_repository(Path(folder)) else None
+    program = which("git") if _inside_repository(folder) else None
     if not program:
         return
     deadline = time.monotonic() + TIME_LIMIT_SECONDS * 0.9
-    # Set in a git hook, these would point at another repository than the folder's.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment = {name: it for name, it in os.environ.items() if not _points_elsewhere(name)}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     with guest.shield("reading git"), tempfile.TemporaryDirectory() as scratch:
-        # No fsmonitor: it is a program of the repository's choosing, and a daemon that stays.
-        command = (program, "-c", "core.fsmonitor=false")
+        # No fsmonitor: it is a program of the repository's choosing, and a daemon that stays. No
+        # network: where a clone is partial, `status` may be missing something.
+        command = (program, "-c", "core.fsmonitor=false", "-c", "protocol.allow=never")
         running: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
         for name, question in _QUESTIONS.items():
             # Into files: a pipe held open by a stray grandchild would keep us waiting.
@@ -121,13 +144,23 @@ def _ask(folder: str, answers: dict[str, str]) -> None:
                 answers[name] = path.read_bytes().decode(errors="replace").strip()
 
 
+def _points_elsewhere(variable: str) -> bool:
+    """Say whether a variable, set in a git hook, may make git look at another repository."""
+    settings = variable.startswith("GIT_CONFIG_") and variable != "GIT_CONFIG_PARAMETERS"
+    return variable.startswith("GIT_") and not settings
+
+
 def _attributes(answers: dict[str, str]) -> dict[str, Value]:
     if not answers.get("revision"):  # no commit yet, or not ours to read
         return {}
     found: dict[str, Value] = {semconv.VCS_REF_HEAD_REVISION: answers["revision"]}
     if answers.get("branch"):  # none on a detached HEAD
         found[semconv.VCS_REF_HEAD_NAME] = answers["branch"]
-    remotes = dict(line.split(None, 1) for line in answers.get("remotes", "").splitlines())
+    remotes: dict[str, str] = {}
+    for entry in answers.get("remotes", "").split("\0"):
+        name, _, url = entry.partition("\n")
+        if url:
+            remotes.setdefault(name, url)
     url = remotes.get("remote.origin.url") or next(iter(remotes.values()), "")
     if url:
         found[semconv.VCS_REPOSITORY_URL_FULL] = without_credentials(url)

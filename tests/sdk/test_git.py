@@ -92,6 +92,56 @@ def test_a_hook_of_another_repository_does_not_mislead(repository, monkeypatch, 
     assert otel_vtrack.detect_version()[BRANCH] == "trunk"
 
 
+def test_settings_of_git_in_the_environment_count(repository, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "remote.origin.url")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://code.example/set/b")
+    assert otel_vtrack.detect_version()[URL] == "https://code.example/a/b", "the repository's first"
+    git.detect.cache_clear()
+    run("config", "--unset-all", "remote.origin.url")
+    assert otel_vtrack.detect_version()[URL] == "https://code.example/set/b"
+
+
+def test_a_program_that_goes_to_another_repository_is_still_itself(repository, monkeypatch):
+    found = otel_vtrack.detect_version()
+    other = repository / "other"
+    run("init", "-q", str(other))
+    run("commit", "-q", "--allow-empty", "-m", "other", cwd=other)
+    monkeypatch.chdir(other)
+    assert otel_vtrack.detect_version() == found
+
+
+def test_odd_remotes_harm_nothing(repository):
+    run("remote", "remove", "origin")
+    run("config", "remote.empty.url", "")
+    run("config", "remote.a space.url", "https://me:secret@code.example/a/b.git")
+    run("config", "--add", "remote.a space.url", "https://code.example/second")
+    found = otel_vtrack.detect_version()
+    assert (found[URL], found[BRANCH]) == ("https://code.example/a/b", "trunk")
+
+
+def test_a_partial_clone_is_not_completed_over_the_network(repository, tmp_path, monkeypatch):
+    run("config", "uploadpack.allowFilter", "true", cwd=repository)
+    clone = tmp_path / "clone"
+    run("clone", "-q", "--filter=tree:0", "--no-checkout", f"file://{repository}", str(clone))
+    packs = sorted((clone / ".git" / "objects").rglob("*.pack"))
+    monkeypatch.chdir(clone)
+    found = otel_vtrack.detect_version()
+    assert found[COMMIT] == run("rev-parse", "HEAD", cwd=repository)
+    assert DIRTY not in found
+    assert sorted((clone / ".git" / "objects").rglob("*.pack")) == packs
+
+
+def test_a_folder_we_may_not_look_into_is_in_no_repository(tmp_path, monkeypatch, capfd):
+    def forbidden(path):
+        raise PermissionError(path)
+
+    # Root, as whom tests may run, may look everywhere.
+    monkeypatch.setattr(git.Path, "exists", forbidden)
+    assert otel_vtrack.detect_version() == {}
+    assert capfd.readouterr().err == ""
+
+
 def test_git_can_be_switched_off(repository, monkeypatch):
     monkeypatch.setenv("OTEL_VTRACK_GIT", "false")
     assert otel_vtrack.detect_version() == {}
@@ -163,9 +213,37 @@ def test_no_process_is_started_outside_of_a_repository(tmp_path, monkeypatch):
         ("git+ssh://git@code.example/a/b", "https://code.example/a/b"),
         ("me:secret@code.example/a/b", "code.example/a/b"),
         ("https://[broken/a/b", ""),
+        ("HTTPS://me:secret@CODE.example/a/b", "https://code.example/a/b"),
+        ("https://me:p%40s%3As@code.example/a/b", "https://code.example/a/b"),
+        ("https://code.example/@scope/b", "https://code.example/@scope/b"),
+        ("https://code.example/a/b;token=secret", "https://code.example/a/b"),
+        ("code.example/a/b?access_token=secret", "code.example/a/b"),
+        ("git@code.example:a/b?token=secret", "https://code.example/a/b"),
         ("/srv/git/b.git", "/srv/git/b"),
         ("C:\\git\\b", "C:\\git\\b"),
     ],
 )
 def test_an_address_has_no_credentials_and_one_form(url, expected):
     assert git.without_credentials(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:secret/more@code.example/a/b",
+        "https://me:1@2secret/x@code.example/a/b",
+        "https://me:secret#x@code.example/a/b",
+        "https://me:1?secret@code.example/a/b",
+        "https:///me:secret@code.example/a",
+        "https://me%3Asecret%40code.example/a",
+        "https%3A%2F%2Fme%3Asecret%40code.example%2Fa",
+        "https://proxy.example/https://me:secret@code.example/a/b",
+        "https://me:secret@one.example/a\nhttps://me:secret@two.example/b",
+        "git::https://me:secret@code.example/a",
+        "not_a_scheme://me:secret@code.example/a",
+        "origin https://me:secret@code.example/a",
+        "me:1?secret@code.example:a/b",
+    ],
+)
+def test_an_address_that_hides_a_password_in_an_odd_place_is_none(url):
+    assert git.without_credentials(url) == ""
