@@ -14,7 +14,7 @@ _UTF_8: Final = "x-vtrack-experiment-bin"
 EXPERIMENT_HEADERS: Final = ("x-vtrack-experiment", _UTF_8, "x-mlflow-experiment-id")
 """Headers, or gRPC metadata, that name the experiment of a request; the first one wins.
 
-gRPC's metadata is ASCII, except where the name ends in `-bin`.
+gRPC's metadata is ASCII, except where the name ends in `-bin`; over HTTP that is UTF-8 too.
 """
 
 ADJUSTED_COUNT_HEADER: Final = "x-vtrack-adjusted-count"
@@ -118,10 +118,9 @@ def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
     named = {key: value for key, value in headers if key in EXPERIMENT_HEADERS}
     for key in EXPERIMENT_HEADERS:
         if value := named.get(key):
-            if isinstance(value, str):
-                text = value
-            else:
-                text = value.decode("utf-8" if key == _UTF_8 else "latin-1", errors="replace")
+            # HTTP's headers were read as Latin-1, so that this gives back what was sent.
+            sent = value if isinstance(value, bytes) else value.encode("latin-1", errors="replace")
+            text = sent.decode("utf-8" if key == _UTF_8 else "latin-1", errors="replace")
             if len(text) > _LONGEST_EXPERIMENT:
                 raise faults.bad_data(f"{key} is longer than 250 characters; send a shorter name")
             return text

@@ -5,6 +5,7 @@ What it sends and how it retries is the standard exporter's business; here is on
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -47,7 +48,7 @@ class VtrackSpanExporter(SpanExporter):
             why = ValueError(f"unknown protocol {protocol!r}; use {GRPC} or {HTTP}")
             guest.swallow(why, "choosing the protocol of the exporter")
             protocol = GRPC
-        options.setdefault("headers", _headers())
+        options.setdefault("headers", _headers(protocol))
         self._inner: SpanExporter
         # Only the chosen one is imported: grpc alone takes a good part of a second.
         if protocol == GRPC:
@@ -93,12 +94,21 @@ def _endpoint(given: str | None, protocol: str) -> str | None:
         endpoint = settings.text("OTEL_EXPORTER_OTLP_ENDPOINT") or _DEFAULTS[protocol]
     if "://" not in endpoint:
         endpoint = f"http://{endpoint}"
-    if protocol == HTTP and not endpoint.endswith("/v1/traces"):
-        endpoint = endpoint.rstrip("/") + "/v1/traces"
-    return endpoint
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError as error:
+        # As above: raised, it would end all instrumentation.
+        guest.swallow(error, "reading the endpoint of the exporter")
+        return _endpoint(_DEFAULTS[protocol], protocol)
+    if protocol == GRPC:
+        # It has no use for a user and a password, but logs them with every failure.
+        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    elif not parts.path.endswith("/v1/traces"):
+        parts = parts._replace(path=parts.path.rstrip("/") + "/v1/traces")
+    return urlunsplit(parts)
 
 
-def _headers() -> dict[str, str] | None:
+def _headers(protocol: str) -> dict[str, Any] | None:
     """Return the headers to send, or None to let the standard exporter read its variables."""
     experiment = settings.text(settings.OTEL_VTRACK_EXPERIMENT)
     if not experiment:
@@ -106,7 +116,18 @@ def _headers() -> dict[str, str] | None:
     # Headers given to the standard exporter replace those of its variables, so those come along.
     standard = next((settings.pairs(name) for name in _HEADERS if settings.text(name)), {})
     named = {name.lower(): value for name, value in standard.items()}
-    return {EXPERIMENT_HEADER: experiment, **named}
+    return {**_experiment_header(experiment, protocol), **named}
+
+
+def _experiment_header(experiment: str, protocol: str) -> dict[str, Any]:
+    """Name the experiment in a way that the protocol can send: another would cost all spans."""
+    if experiment.isascii() and experiment.isprintable():
+        return {EXPERIMENT_HEADER: experiment}
+    name, value = f"{EXPERIMENT_HEADER}-bin", experiment.encode(errors="replace")
+    if protocol == GRPC:
+        return {name: value}
+    # HTTP has bytes too, but the standard exporter takes text, which goes out as Latin-1.
+    return {name: value.decode("latin-1")} if experiment.isprintable() else {}
 
 
 def _first(names: Sequence[str]) -> str | None:

@@ -319,6 +319,7 @@ def test_a_request_the_store_can_never_take_is_400(live, make_request):
     [
         ({"X-MLflow-Experiment-Id": "7"}, b"7"),
         ({"x-mlflow-experiment-id": "7", "X-Vtrack-Experiment": "cart"}, b"cart"),
+        ({"X-Vtrack-Experiment-Bin": "größe".encode().decode("latin-1")}, "größe".encode()),
     ],
 )
 @both

@@ -56,6 +56,32 @@ def test_the_experiment_is_named_beside_the_standard_headers(sink, monkeypatch, 
     assert sink.headers[0]["api-key"] == "k"
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_an_experiment_may_have_any_name(sink, monkeypatch, protocol):
+    port = sink.grpc_port if protocol == "grpc" else sink.http_port
+    for name in ("größe", "実験", "two\nlines"):
+        monkeypatch.setenv("OTEL_VTRACK_EXPERIMENT", name)
+        send(endpoint=f"127.0.0.1:{port}", protocol=protocol)
+        named = sink.headers[-1].get("x-vtrack-experiment-bin", b"")
+        if protocol == "grpc":
+            assert named.decode() == name
+        elif name.isprintable():
+            assert named.encode("latin-1").decode() == name
+        else:  # HTTP has no way to send a line break
+            assert not named
+    assert len(sink.spans(3)) == 3
+
+
+def test_a_password_in_an_address_is_not_logged_and_is_no_reason_to_fail(sink, monkeypatch, caplog):
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+    send(endpoint=f"http://me:secret@127.0.0.1:{sink.grpc_port}")
+    send(endpoint=f"me:secret@127.0.0.1:{sink.http_port}", protocol="http/protobuf")
+    assert len(sink.spans(2)) == 2
+    assert exporter._endpoint("http://[broken", "grpc") == "http://127.0.0.1:4317"
+    assert exporter._endpoint("h:1/?a=b", "http/protobuf") == "http://h:1/v1/traces?a=b"
+    assert "secret" not in caplog.text
+
+
 def test_the_default_is_the_receiver_on_this_machine():
     assert exporter._endpoint(None, "grpc") == "http://127.0.0.1:4317"
     assert exporter._endpoint(None, "http/protobuf") == "http://127.0.0.1:4318/v1/traces"
