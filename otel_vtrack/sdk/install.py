@@ -107,7 +107,7 @@ def _meet(provider: TracerProvider) -> None:
 def _install_on(provider: Any, given: Mapping[str, object]) -> None:
     processor = providers.processor_of(provider)
     if processor is None:
-        processor = VersionSpanProcessor(attributes=given)
+        processor = VersionSpanProcessor(attributes={**providers.tags_before(provider), **given})
         processor.adopt(getattr(provider, "resource", None))
     elif given:
         processor.retag(given)

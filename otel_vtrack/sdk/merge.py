@@ -17,13 +17,11 @@ What both ways keep to:
 
 # ruff: noqa: SLF001 - private fields are what this module is about
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
-
-# By name: an installed tracer may replace the module's class with its own.
-from opentelemetry.sdk.trace import _Span as SdkSpan  # pyright: ignore[reportPrivateUsage]
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_vtrack.sdk.context import Stamp
@@ -32,6 +30,10 @@ from otel_vtrack.sdk.values import Attributes, Value, shorten
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
+
+# Now, as an installed tracer may replace the module's class with its own; and None in an SDK that
+# has no such class, where `works_here` says no.
+SdkSpan: Final[Any] = getattr(sdk_trace, "_Span", None)
 
 
 def merge(span: "Span", stamp: Stamp) -> None:

@@ -9,10 +9,10 @@ So that one method is wrapped, once, and a provider is met when it is first aske
 
 # ruff: noqa: SLF001 - a provider has no public way to put a processor first
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import FunctionType, SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from weakref import WeakSet
 
 from opentelemetry.sdk.trace import (
@@ -27,8 +27,16 @@ from otel_vtrack.sdk.merge import trial_span
 from otel_vtrack.sdk.processor import Followers, VersionSpanProcessor
 
 _MARK: Final = "_otel_vtrack_processor"
+_ACTIVE: Final = "_active_span_processor"
 _MULTI: Final = (SynchronousMultiSpanProcessor, ConcurrentMultiSpanProcessor)
 _processors: Final[WeakSet[VersionSpanProcessor]] = WeakSet()
+
+
+class _Met(NamedTuple):
+    """What a provider was given, and the processors it had then."""
+
+    processor: VersionSpanProcessor
+    active: Any
 
 
 def watch(meet: Callable[[TracerProvider], None]) -> Callable[[], None]:
@@ -64,15 +72,25 @@ def behind(provider: Any) -> Any:
 
 
 def met(provider: Any) -> bool:
-    """Say, in a fraction of a microsecond, whether `add` was called for a provider."""
-    return _MARK in provider.__dict__
+    """Say, in a fraction of a microsecond, whether `add` was called for a provider as it is now.
+
+    Others may replace all its processors, as the set-up of Vertex AI's agents does.
+    """
+    found = provider.__dict__.get(_MARK)
+    return found is not None and found.active is getattr(provider, _ACTIVE, None)
 
 
 def processor_of(provider: Any) -> VersionSpanProcessor | None:
     """Return the processor a provider has, whoever added it."""
     if met(provider):
-        return provider.__dict__[_MARK]
-    return _processor_in(getattr(provider, "_active_span_processor", None))
+        return provider.__dict__[_MARK].processor
+    return _processor_in(getattr(provider, _ACTIVE, None))
+
+
+def tags_before(provider: Any) -> Mapping[str, object]:
+    """Return the explicit tags of a provider whose processors were replaced; else none."""
+    found = provider.__dict__.get(_MARK)
+    return {} if found is None else found.processor._explicit
 
 
 def stamps(span: Any) -> bool:
@@ -82,15 +100,16 @@ def stamps(span: Any) -> bool:
 
 def add(provider: Any, processor: VersionSpanProcessor) -> None:
     """Let a provider's spans be stamped by a processor, which it may have already."""
-    setattr(provider, _MARK, processor)
+    active = getattr(provider, _ACTIVE, None)
+    setattr(provider, _MARK, _Met(processor, active))
     _processors.add(processor)
-    active = getattr(provider, "_active_span_processor", None)
     if _processor_in(active) is processor or _put_before(active, processor, provider):
         return
     if isinstance(provider, TracerProvider):
         # Not provider.add_span_processor: Phoenix's throws its default exporter out when called.
         TracerProvider.add_span_processor(provider, processor)
-        _move_first(active, processor)
+        if isinstance(active, _MULTI):
+            _move_first(active, processor)
     else:
         provider.add_span_processor(processor)
 
@@ -134,7 +153,27 @@ def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> 
         processor.followers = Followers(SimpleNamespace(on_start=active.on_start))
     setattr(active, _MARK, processor)
     cast("Any", active).on_start = processor.on_start
+    cast("Any", active).add_span_processor = _absorbing(active.add_span_processor, processor)
     return True
+
+
+def _absorbing(
+    add: Callable[[Any], None], processor: VersionSpanProcessor
+) -> Callable[[Any], None]:
+    """Let one of ours that the application adds later give its tags to the one that is there.
+
+    Else its tags, those in its arguments too, would give way to what ours found out by itself.
+    """
+
+    @functools.wraps(add)
+    def add_span_processor(added: Any) -> None:
+        if isinstance(added, VersionSpanProcessor):
+            with guest.shield("taking over the tags of a processor"):
+                processor.retag(added._explicit)
+        else:
+            add(added)
+
+    return add_span_processor
 
 
 def _only_calls_each(active: Any) -> bool:

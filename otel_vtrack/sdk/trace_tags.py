@@ -8,8 +8,6 @@ found by a look at all objects of the process: 0.1 s for a million of them, and 
 import gc
 from typing import Any
 
-# By name: an installed tracer may replace the module's class with its own.
-from opentelemetry.sdk.trace import _Span as SdkSpan  # pyright: ignore[reportPrivateUsage]
 from opentelemetry.trace import Span, get_current_span
 
 from otel_vtrack import semconv
@@ -17,6 +15,7 @@ from otel_vtrack.sdk import guest, providers
 from otel_vtrack.sdk.context import use
 from otel_vtrack.sdk.feedback import text
 from otel_vtrack.sdk.local_root import is_first, local_root, remember
+from otel_vtrack.sdk.merge import SdkSpan
 
 
 def set_trace_tag(key: str, value: object) -> None:

@@ -45,6 +45,48 @@ def test_a_processor_the_application_added_itself_is_the_one(record):
     assert recording.attributes() == {"service.version": "1", "team": "search"}
 
 
+def test_a_processor_the_application_adds_later_gives_its_tags_to_the_one_that_is_there(record):
+    otel_vtrack.install(version="found out", region="eu")
+    recording = record()
+    recording.provider.add_span_processor(VersionSpanProcessor(version="1", team="search"))
+    assert len(processors(recording.provider)) == 1
+    assert recording.attributes() == {"service.version": "1", "team": "search", "region": "eu"}
+
+
+def test_a_provider_whose_processors_are_replaced_is_stamped_again(record):
+    otel_vtrack.install(version="1")
+    recording = record()
+    otel_vtrack.install(recording.provider, team="search")
+    # As the set-up of Vertex AI's agents does.
+    recording.provider._active_span_processor = SynchronousMultiSpanProcessor()
+    for name in "abc":
+        span = recording.provider.get_tracer(name).start_span("s")
+        assert span.attributes == {"service.version": "1", "team": "search"}
+    assert len(processors(recording.provider)) == 1
+
+
+def test_a_provider_with_processors_of_its_own_kind_gets_one(record):
+    class Custom(SpanProcessor):
+        def __init__(self):
+            self.added = []
+
+        def add_span_processor(self, processor):
+            self.added.append(processor)
+
+        def on_start(self, span, parent_context=None):
+            for processor in self.added:
+                processor.on_start(span, parent_context)
+
+    active = Custom()
+    otel_vtrack.install(version="1")
+    provider = TracerProvider(
+        resource=Resource.get_empty(), shutdown_on_exit=False, active_span_processor=active
+    )
+    for name in "ab":
+        assert provider.get_tracer(name).start_span("s").attributes == {"service.version": "1"}
+    assert len(active.added) == 1
+
+
 def test_one_provider_leaves_others_alone(record):
     one, other = record(), record()
     otel_vtrack.install(one.provider, version="1")
@@ -321,6 +363,20 @@ def test_a_child_of_multiprocessing_goes_on_stamping(record):
     child.start()
     assert queue.get(timeout=20) == {"service.version": "1", "session.id": "child"}
     child.join()
+
+
+def test_where_the_sdk_has_no_such_spans_they_are_stamped_by_its_public_ways():
+    program = """
+import opentelemetry.sdk.trace as sdk
+made = sdk._Span
+del sdk._Span
+import otel_vtrack
+otel_vtrack.install(version="1")
+otel_vtrack.set_trace_tag
+sdk._Span = made
+print(dict(sdk.TracerProvider().get_tracer("t").start_span("s").attributes))
+"""
+    assert lines(program) == ["{'service.version': '1'}"]
 
 
 def lines(program):
