@@ -7,14 +7,19 @@ applications are and launchers are not (PEP 610, ``direct_url.json``).
 """
 
 import os
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_vtrack.sdk import guest, settings
 
 if TYPE_CHECKING:
     # 10 ms to import, and often there is no need for it.
     from importlib.metadata import Distribution
+
+
+_WITH_VALUE: Final = re.compile("-[a-zA-Z]*?([cmWX])(.*)", re.DOTALL)
+"""An option of Python's that has a value, alone or at the end of others: `-m`, `-Im`, `-mshop`."""
 
 
 def version(service_name: str | None) -> str | None:
@@ -46,17 +51,19 @@ def _started() -> "Distribution | None":
     """
     rest = iter(sys.orig_argv[1:])
     for argument in rest:
-        if argument == "-m":
-            # Not packages_distributions(), which reads every installed distribution's files.
-            return _distribution(next(rest, "").partition(".")[0])
-        if argument in {"-X", "-W"}:
+        if argument == "--check-hash-based-pycs":
             next(rest, None)
+        elif option := _WITH_VALUE.match(argument):
+            value = option[2] or next(rest, "")
+            if option[1] == "m":
+                # Not packages_distributions(), which reads every installed distribution's files.
+                return _distribution(value.partition(".")[0])
+            if option[1] == "c":
+                break
         elif not argument.startswith("-"):
             name = os.path.basename(argument).removesuffix(".exe")  # noqa: PTH119 - may be any text
             from importlib import metadata  # noqa: PLC0415
 
             entries = metadata.entry_points(group="console_scripts", name=name)
             return next((entry.dist for entry in entries), None)
-        elif argument.startswith("-c"):
-            break
     return None

@@ -90,6 +90,13 @@ def test_no_source_puts_the_password_of_a_repository_on_spans(monkeypatch):
     assert otel_vtrack.detect_version() == dict.fromkeys(address, shown)
 
 
+def test_no_source_puts_the_password_of_a_pipeline_s_page_on_the_resource(monkeypatch):
+    monkeypatch.setenv("JENKINS_URL", "https://ci.example/")
+    monkeypatch.setenv("BUILD_URL", "https://me:secret@ci.example/5?a=b")
+    found = Detection({}).attributes({}, detect.ON_RESOURCES)
+    assert found == {"cicd.pipeline.run.url.full": "https://ci.example/5?a=b"}
+
+
 GITHUB = {
     "GITHUB_ACTIONS": "true",
     "GITHUB_SHA": COMMIT,
@@ -309,8 +316,18 @@ def test_a_program_installed_from_source_is_the_application(monkeypatch, tmp_pat
     for argv in (script, ["python", "-m", "shop.cli"]):
         monkeypatch.setattr(sys, "orig_argv", argv)
         assert distribution.version(None) == "7.1"
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "pass"])
-    assert distribution.version(None) is None
+    for options in (["-Im", "shop"], ["-mshop.cli"], ["-um", "shop"], ["-Wd", "-mshop"]):
+        monkeypatch.setattr(sys, "orig_argv", ["python", *options, "x"])
+        assert distribution.version(None) == "7.1"
+    for options in (
+        ["-c", "pass"],
+        ["-cpass"],
+        ["-Ic", "pass"],
+        ["-mother"],
+        ["-Xdev", "other.py"],
+    ):
+        monkeypatch.setattr(sys, "orig_argv", ["python", *options, "shop-serve"])
+        assert distribution.version(None) is None
 
 
 def test_a_distribution_may_be_named_or_named_like_the_service(monkeypatch):
