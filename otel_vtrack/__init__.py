@@ -38,9 +38,13 @@ __version__: str
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - slow, and rarely asked for
+        from importlib import metadata  # noqa: PLC0415 - slow, and rarely asked for
 
-        value: Any = version("otel-vtrack")
+        try:
+            value: Any = metadata.version("otel-vtrack")
+        except metadata.PackageNotFoundError as error:
+            # Frozen without it. Only this error is one that `hasattr` and its kin expect.
+            raise AttributeError("otel-vtrack is here without its metadata") from error
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

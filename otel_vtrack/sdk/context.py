@@ -82,6 +82,8 @@ class _Use:
 
     def replace_baggage_keys(self, names: Collection[str] | None) -> None:
         """Let these attributes travel and no others; with None, go back to the setting."""
+        if isinstance(names, str):  # else each of its letters would be one
+            names = (names,)
         self.keys = None if names is None else frozenset(names)
         if names:
             self.look_for_tags()

@@ -45,6 +45,12 @@ def test_a_user_travels_only_when_named_exactly(record, monkeypatch):
         assert sent() == "user.id=u"
 
 
+def test_one_name_may_be_given_as_it_is(record):
+    otel_vtrack.install(record().provider, baggage_keys="session.id")
+    with tag(user="u", session="s", s="letter"):
+        assert sent() == "session.id=s"
+
+
 def test_the_inner_block_is_what_travels(record):
     otel_vtrack.install(record().provider, baggage_keys=["session.id"])
     with tag(session="outer"):

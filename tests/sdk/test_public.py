@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError, version
 
 import otel_vtrack
 
@@ -37,6 +38,15 @@ def test_every_name_is_there():
         assert getattr(otel_vtrack, name) is not None
     assert otel_vtrack.__version__ == version("otel-vtrack")
     assert not hasattr(otel_vtrack, "no_such_name")
+
+
+def test_without_its_metadata_it_has_no_version_and_harms_nobody(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    monkeypatch.delitem(vars(otel_vtrack), "__version__", raising=False)
+    assert getattr(otel_vtrack, "__version__", None) is None
 
 
 def test_the_import_alone_loads_nothing_of_opentelemetry():
