@@ -17,11 +17,11 @@ from openfeature import api
 from openfeature.flag_evaluation import FlagEvaluationDetails, FlagValueType
 from openfeature.hook import Hook, HookContext, HookHints
 from opentelemetry import trace
-from opentelemetry._logs import Logger, get_logger_provider
+from opentelemetry._logs import Logger
 from opentelemetry.context import attach, get_current
 
 from otel_vtrack import semconv
-from otel_vtrack.sdk import guest
+from otel_vtrack.sdk import events, guest
 from otel_vtrack.sdk.context import KEY, Tags, with_tags
 from otel_vtrack.sdk.values import Value, clean, clean_all
 
@@ -114,24 +114,16 @@ def _event(context: HookContext, details: FlagEvaluationDetails[Any]) -> dict[st
 
 
 def _emit(span: trace.Span, attributes: dict[str, Value]) -> None:
-    logger = _logger()
-    if logger is not None:
-        logger.emit(event_name=semconv.FEATURE_FLAG_EVALUATION, attributes=attributes)
+    if _events_are_logs():
+        about = span.get_span_context()
+        events.emit(semconv.FEATURE_FLAG_EVALUATION, attributes, about, span)
     elif span.is_recording():
         span.add_event(semconv.FEATURE_FLAG_EVALUATION, attributes)
 
 
-def _logger() -> Logger | None:
-    """Return a logger if this SDK's take events and somebody listens, else None."""
-    provider: Any = get_logger_provider()
-    listeners = getattr(provider, "_multi_log_record_processor", None)
-    if not _events_are_logs() or not getattr(listeners, "_log_record_processors", ()):
-        return None
-    return provider.get_logger("otel_vtrack")
-
-
 @lru_cache(maxsize=1)
 def _events_are_logs() -> bool:
+    """Say whether loggers take the name of an event, by which the store knows evaluations."""
     return "event_name" in inspect.signature(Logger.emit).parameters
 
 
