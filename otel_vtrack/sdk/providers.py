@@ -28,6 +28,9 @@ from otel_vtrack.sdk.processor import Followers, VersionSpanProcessor
 
 _MARK: Final = "_otel_vtrack_processor"
 _ACTIVE: Final = "_active_span_processor"
+_DEEPEST: Final = 6
+"""How far we look into processors that call others, as Logfire's do, three deep."""
+
 _MULTI: Final = (SynchronousMultiSpanProcessor, ConcurrentMultiSpanProcessor)
 _processors: Final[WeakSet[VersionSpanProcessor]] = WeakSet()
 
@@ -124,14 +127,17 @@ def in_use() -> bool:
     return bool(_processors) or processor_of(behind(get_tracer_provider())) is not None
 
 
-def _processor_in(active: Any) -> VersionSpanProcessor | None:
-    """Return the processor of ours before, or among, those of a provider."""
+def _processor_in(active: Any, depth: int = _DEEPEST) -> VersionSpanProcessor | None:
+    """Return the processor of ours before, or among, those of a provider; also a wrapped one."""
+    if isinstance(active, VersionSpanProcessor):
+        return active
     # Not by its __dict__: in Python 3.11 one that was looked at makes each later access slower.
     before = getattr(active, _MARK, None)
     if isinstance(before, VersionSpanProcessor):
         return before
-    members = getattr(active, "_span_processors", ())
-    return next((it for it in members if isinstance(it, VersionSpanProcessor)), None)
+    inside = (*getattr(active, "_span_processors", ()), getattr(active, "processor", None))
+    found = (_processor_in(it, depth - 1) for it in inside if it is not None and depth)
+    return next(filter(None, found), None)
 
 
 def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> bool:

@@ -45,6 +45,25 @@ def test_a_processor_the_application_added_itself_is_the_one(record):
     assert recording.attributes() == {"service.version": "1", "team": "search"}
 
 
+def test_one_that_is_wrapped_by_others_is_the_one(record):
+    class Wrapper(SpanProcessor):
+        """As Logfire's."""
+
+        def __init__(self, processor):
+            self.processor = processor
+
+        def on_start(self, span, parent_context=None):
+            self.processor.on_start(span, parent_context)
+
+    recording = record()
+    inner = SynchronousMultiSpanProcessor()
+    inner.add_span_processor(VersionSpanProcessor(version="1"))
+    recording.provider.add_span_processor(Wrapper(Wrapper(inner)))
+    otel_vtrack.install(recording.provider, team="search")
+    assert processors(recording.provider) == []
+    assert recording.attributes() == {"service.version": "1", "team": "search"}
+
+
 def test_a_processor_the_application_adds_later_gives_its_tags_to_the_one_that_is_there(record):
     otel_vtrack.install(version="found out", region="eu")
     recording = record()
