@@ -7,6 +7,7 @@ side in processes of their own and whatever has no answer in time is left unsaid
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -31,6 +32,11 @@ GIVES: Final = frozenset(
 )
 TIME_LIMIT_SECONDS: Final = 1.0
 
+_LONGEST_ANSWER: Final = 1 << 16
+"""Bytes; `status` of a tree with many changes has more to say than that there are some."""
+
+_COMMIT: Final = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+
 _QUESTIONS: Final = {
     "revision": ("rev-parse", "--verify", "--quiet", "HEAD"),
     "branch": ("symbolic-ref", "--short", "--quiet", "HEAD"),
@@ -49,9 +55,7 @@ def detect() -> dict[str, Value]:
     """
     answers: dict[str, str] = {}
     # A thread, because not even kill() is sure to end what is stuck in the kernel.
-    reader = threading.Thread(
-        target=_ask, args=(Path.cwd(), answers), name="vtrack-git", daemon=True
-    )
+    reader = threading.Thread(target=_ask, args=(answers,), name="vtrack-git", daemon=True)
     reader.start()
     reader.join(TIME_LIMIT_SECONDS)
     return _attributes(dict(answers))
@@ -98,17 +102,21 @@ def without_user(url: str) -> str:
     return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1", url.strip())
 
 
-def _inside_repository(folder: Path) -> bool:
+def _folder_in_repository() -> Path | None:
+    """Return the current folder, if it is inside of a repository."""
     try:
-        return any((parent / ".git").exists() for parent in (folder, *folder.parents))
-    except OSError:  # a folder that is not ours to look into
-        return False
+        folder = Path.cwd()
+        inside = any((parent / ".git").exists() for parent in (folder, *folder.parents))
+    except OSError:  # it is gone, or one of them is not ours to look into
+        return None
+    return folder if inside else None
 
 
-def _ask(folder: Path, answers: dict[str, str]) -> None:
+def _ask(answers: dict[str, str]) -> None:
     """Fill `answers` with the output of each question that git answers well and in time."""
     # Most deployed code is in no repository; then no process is started at all.
-    program = which("git") if _inside_repository(folder) else None
+    folder = _folder_in_repository()
+    program = which("git") if folder else None
     if not program:
         return
     deadline = time.monotonic() + TIME_LIMIT_SECONDS * 0.9
@@ -130,18 +138,28 @@ def _ask(folder: Path, answers: dict[str, str]) -> None:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.DEVNULL,
+                    start_new_session=True,
                 )
             running.append((name, path, process))
         for name, path, process in running:
             try:
                 code = process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                process.kill()
+                _kill(process)
                 guest.debug("git %s took too long and was left out", name)
                 threading.Thread(target=process.wait, name="vtrack-git-reap", daemon=True).start()
                 continue
             if code == 0:
-                answers[name] = path.read_bytes().decode(errors="replace").strip()
+                with path.open("rb") as output:
+                    answers[name] = output.read(_LONGEST_ANSWER).decode(errors="replace").strip()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End git with the programs it may have started, such as filters of the repository's."""
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _points_elsewhere(variable: str) -> bool:
@@ -151,7 +169,7 @@ def _points_elsewhere(variable: str) -> bool:
 
 
 def _attributes(answers: dict[str, str]) -> dict[str, Value]:
-    if not answers.get("revision"):  # no commit yet, or not ours to read
+    if not _COMMIT.fullmatch(answers.get("revision", "")):  # none yet, or not ours to read
         return {}
     found: dict[str, Value] = {semconv.VCS_REF_HEAD_REVISION: answers["revision"]}
     if answers.get("branch"):  # none on a detached HEAD

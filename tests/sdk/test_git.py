@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,20 @@ def repository(tmp_path, monkeypatch):
     # A busy machine may need longer; what the limit is for has tests of its own.
     monkeypatch.setattr(git, "TIME_LIMIT_SECONDS", 30.0)
     return folder
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Put a shell script before git."""
+
+    def make(script):
+        program = tmp_path / "bin" / "git"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    return make
 
 
 def test_commit_branch_and_address_are_read(repository):
@@ -162,35 +177,56 @@ def test_the_repository_is_left_untouched(repository):
     assert index.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("script", ["sleep 30", "trap '' TERM; sleep 30 & wait", "cat"])
+@pytest.mark.parametrize(
+    "script", ["sleep 30", "trap '' TERM; sleep 30 & echo $! >> $0.pids; wait", "cat"]
+)
 def test_a_git_that_hangs_holds_us_up_for_a_second_at_most(
-    repository, monkeypatch, tmp_path, script
+    repository, fake, monkeypatch, tmp_path, script
 ):
-    fake = tmp_path / "bin" / "git"
-    fake.parent.mkdir()
-    fake.write_text(f"#!/bin/sh\n{script}\n")
-    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    fake(script)
     monkeypatch.setattr(git, "TIME_LIMIT_SECONDS", LIMIT)
     began = time.monotonic()
     assert otel_vtrack.detect_version() == {}
     # The second, and what a busy machine adds to a test; never the 30 of the program.
     assert time.monotonic() - began < LIMIT + 1
+    if "pids" in script:  # it ends with what it has started
+        pids = [int(line) for line in (tmp_path / "bin" / "git.pids").read_text().split()]
+        while any(map(runs, pids)) and time.monotonic() - began < LIMIT + 1:
+            time.sleep(0.01)
+        assert pids
+        assert not any(map(runs, pids))
 
 
 def test_what_git_answers_in_time_counts_though_another_answer_is_late(
-    repository, monkeypatch, tmp_path
+    repository, fake, monkeypatch
 ):
-    fake = tmp_path / "bin" / "git"
-    fake.parent.mkdir()
-    real = shutil.which("git")
-    fake.write_text(f'#!/bin/sh\ncase "$*" in *status*) exec sleep 30;; esac\nexec {real} "$@"\n')
-    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    fake(f'case "$*" in *status*) exec sleep 30;; esac\nexec {shutil.which("git")} "$@"')
     monkeypatch.setattr(git, "TIME_LIMIT_SECONDS", 3.0)
     found = otel_vtrack.detect_version()
     assert found[BRANCH] == "trunk"
     assert DIRTY not in found
+
+
+def runs(pid):
+    try:
+        # An orphan that nobody reaps, as where there is no init, is over too.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("script", ["echo hello", "head -c 9999999 /dev/zero"])
+def test_a_git_that_talks_nonsense_is_not_believed(repository, fake, script):
+    fake(script)
+    assert otel_vtrack.detect_version() == {}
+
+
+def test_a_folder_that_is_gone_is_in_no_repository(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert otel_vtrack.detect_version() == {}
+    monkeypatch.chdir(tmp_path)
 
 
 def test_no_process_is_started_outside_of_a_repository(tmp_path, monkeypatch):
