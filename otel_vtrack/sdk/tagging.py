@@ -3,10 +3,11 @@
 import functools
 import inspect
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import CodeType, TracebackType
+from inspect import CORO_CREATED
+from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from opentelemetry.context import Context, attach, get_current
@@ -18,6 +19,8 @@ from otel_vtrack.sdk.values import Value, clean_all
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_UNFINISHED: Final = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
 
 # Blocks that are open here, each with the context from before it. In a context variable: a block
 # object may be shared by threads and tasks, each of which has blocks of its own open.
@@ -39,15 +42,18 @@ def _leave(block: object) -> bool:
     contexts of its own, which are to stay.
     """
     opened = _open.get()
-    blocks = [it for it, _ in opened]
-    if block not in blocks:
+    if not opened:
         return False
-    # Blocks of generators may close in another order than they were opened in. So the last context
-    # goes, whosever it was: when all blocks are closed, the one from before them all is back.
-    last = len(blocks) - 1 - blocks[::-1].index(block)
-    del blocks[last]
-    *befores, before = [it for _, it in opened]
-    _open.set(tuple(zip(blocks, befores, strict=True)))
+    *others, (last, before) = opened
+    if last is not block:
+        # Blocks of generators may close in another order than they were opened in. Then the last
+        # context goes, whosever it was: so when all are closed, the one from before all is back.
+        blocks = [it for it, _ in opened]
+        if block not in blocks:
+            return False
+        del blocks[len(blocks) - 1 - blocks[::-1].index(block)]
+        others = zip(blocks, [it for _, it in others], strict=True)
+    _open.set(tuple(others))
     # Not detach(), which is noisy where the block was opened in a context that this is a copy of.
     attach(before)
     return True
@@ -180,19 +186,18 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
 
         Only Python's own kinds: other awaitables may be more than that, such as a context manager.
         """
+        if type(result) not in _UNFINISHED:
+            return result
         tagged = result
         with guest.shield("tagging what a function returned"):
             if inspect.isasyncgen(result):
                 tagged = self._async_generator(lambda: result)()
-            elif inspect.iscoroutine(result):
+            elif inspect.isgenerator(result) and not _is_awaitable(result.gi_code):
+                tagged = self._generator(lambda: result)()
+            else:
                 tagged = self._coroutine(lambda: result)()
                 # Dropped or cancelled before it was started, it leaves the other unawaited.
                 weakref.finalize(tagged, _close_unstarted, result).atexit = False
-            elif inspect.isgenerator(result):
-                awaited = _is_awaitable(result.gi_code)
-                tagged = (self._coroutine if awaited else self._generator)(lambda: result)()
-            else:
-                return result
             tagged.__name__, tagged.__qualname__ = result.__name__, result.__qualname__
         return tagged
 
@@ -276,6 +281,6 @@ def _is_awaitable(code: CodeType) -> bool:
     return bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
-def _close_unstarted(coroutine: Coroutine[Any, Any, Any]) -> None:
-    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-        coroutine.close()
+def _close_unstarted(awaitable: Any) -> None:
+    if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == CORO_CREATED:
+        awaitable.close()
