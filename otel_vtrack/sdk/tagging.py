@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import CORO_CREATED
-from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType, TracebackType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from opentelemetry.context import Context, attach, get_current
@@ -22,41 +22,80 @@ R = TypeVar("R")
 
 _UNFINISHED: Final = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
 
-# Blocks that are open here, each with the context from before it. In a context variable: a block
-# object may be shared by threads and tasks, each of which has blocks of its own open.
-_open: Final[ContextVar[tuple[tuple[object, Context], ...]]] = ContextVar(
-    "otel-vtrack-open-blocks", default=()
-)
+
+class _Block:
+    """A block that is open.
+
+    Attributes:
+        owner: Whose it is; the same one may be open several times.
+        before: The context to put back when it closes.
+        token: Proves, of the last one that was opened, in which of Python's contexts it is open.
+    """
+
+    __slots__ = ("before", "owner", "token")
+
+    def __init__(self, owner: object, before: Context) -> None:
+        self.owner: Final = owner
+        self.before = before
+        self.token: Any = None
 
 
-def _enter(block: object, context: Context) -> None:
-    """Make a context the current one until `_leave`."""
-    _open.set((*_open.get(), (block, get_current())))
+# In a context variable: a `tag` may be shared by threads and tasks, each with blocks of its own.
+_open: Final[ContextVar[tuple[_Block, ...]]] = ContextVar("otel-vtrack-open-blocks", default=())
+
+
+def _enter(owner: object, context: Context) -> None:
+    """Open a block: make a context the current one until `_leave`."""
+    _keep((*_open_here(), _Block(owner, get_current())))
     attach(context)
 
 
-def _leave(block: object) -> bool:
-    """Put back the context from before a block; say whether the block was open here.
+def _leave(owner: object) -> bool:
+    """Close a block: put back the context from before it; say whether it was open here.
 
-    It is not when a generator with a block in it is finalized by another thread or task: that has
-    contexts of its own, which are to stay.
+    It is not when a generator with a block in it is finalized by another thread or task, whose
+    contexts are its own and have to stay.
     """
-    opened = _open.get()
-    if not opened:
+    opened = _open_here()
+    place = len(opened) - 1
+    while place >= 0 and opened[place].owner is not owner:
+        place -= 1
+    if place < 0:
+        _keep(opened)
         return False
-    *others, (last, before) = opened
-    if last is not block:
-        # Blocks of generators may close in another order than they were opened in. Then the last
-        # context goes, whosever it was: so when all are closed, the one from before all is back.
-        blocks = [it for it, _ in opened]
-        if block not in blocks:
-            return False
-        del blocks[len(blocks) - 1 - blocks[::-1].index(block)]
-        others = zip(blocks, [it for _, it in others], strict=True)
-    _open.set(tuple(others))
+    before = opened[-1].before
+    # Generators may close blocks in another order than they opened them. Then the last context
+    # goes, whosever it was, so that the one from before them all is back when all are closed.
+    for later in range(len(opened) - 1, place, -1):
+        opened[later].before = opened[later - 1].before
+    opened[-1].token = None
+    _keep(opened[:place] + opened[place + 1 :])
     # Not detach(), which is noisy where the block was opened in a context that this is a copy of.
     attach(before)
     return True
+
+
+def _open_here() -> tuple[_Block, ...]:
+    """Return the blocks that are open in this very context of Python's; `_keep` has to follow.
+
+    Tasks, threads and timers start with a copy of a context, and with it of the blocks that are
+    open there. Those are not theirs to close; and kept, they would add up in a timer that sets
+    itself again.
+    """
+    opened = _open.get()
+    if opened:
+        try:
+            _open.reset(opened[-1].token)
+        except (ValueError, TypeError):  # it is another context's, or closed there by now
+            _open.set(())
+            return ()
+    return opened
+
+
+def _keep(opened: tuple[_Block, ...]) -> None:
+    token = _open.set(opened)
+    if opened:
+        opened[-1].token = token
 
 
 class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
@@ -159,7 +198,7 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
             return self._async_generator(function)
         if inspect.iscoroutinefunction(function):
             return self._coroutine(function)
-        if inspect.isgeneratorfunction(function) and not _is_awaitable(function.__code__):
+        if inspect.isgeneratorfunction(function) and not _is_awaitable(function):
             return self._generator(function)
         return self._function(function)
 
@@ -192,7 +231,7 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
         with guest.shield("tagging what a function returned"):
             if inspect.isasyncgen(result):
                 tagged = self._async_generator(lambda: result)()
-            elif inspect.isgenerator(result) and not _is_awaitable(result.gi_code):
+            elif inspect.isgenerator(result) and not _is_awaitable(result):
                 tagged = self._generator(lambda: result)()
             else:
                 tagged = self._coroutine(lambda: result)()
@@ -276,8 +315,11 @@ class _Inside:
                 self._context = inside
 
 
-def _is_awaitable(code: CodeType) -> bool:
-    """Say whether it is that of a generator that `types.coroutine` let be awaited."""
+def _is_awaitable(generator: Any) -> bool:
+    """Say whether `types.coroutine` let a generator, or what such a function makes, be awaited."""
+    while isinstance(generator, functools.partial):
+        generator = cast("Any", generator).func
+    code = getattr(generator, "gi_code", None) or generator.__code__
     return bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 

@@ -17,6 +17,7 @@ from opentelemetry.trace import set_span_in_context
 
 import otel_vtrack
 from otel_vtrack import tag
+from otel_vtrack.sdk import tagging
 
 
 @pytest.fixture
@@ -281,6 +282,7 @@ def test_what_a_decorated_function_returns_is_tagged_inside_too(recording):
     asyncio.run(main())
     generator = tag(session="s")(some)()
     assert generator.__name__ == "numbers"
+    assert list(tag(session="s")(functools.partial(numbers))()) == [{"session.id": "s"}]
     assert list(generator) == [{"session.id": "s"}]
     assert recording.attributes() == {}
 
@@ -410,6 +412,26 @@ def test_blocks_of_generators_that_close_in_any_order_leave_nothing_behind(recor
     with tag(user="u"):
         next(generator)
     assert recording.attributes() == {}
+
+
+def test_a_timer_that_sets_itself_again_adds_up_nothing(recording):
+    left = [50]
+
+    async def main():
+        done = asyncio.get_running_loop().create_future()
+
+        @tag(session="s")
+        def tick():
+            left[0] -= 1
+            if left[0]:  # called in a copy of the context here, in which the block is open
+                asyncio.get_running_loop().call_soon(tick)
+            else:
+                done.set_result((recording.attributes(), len(tagging._open.get())))
+
+        tick()
+        return await done
+
+    assert asyncio.run(main()) == ({"session.id": "s"}, 1)
 
 
 def test_a_decorated_asynchronous_generator_that_is_dropped_as_it_waits_makes_no_noise(caplog):
