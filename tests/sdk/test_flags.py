@@ -108,7 +108,18 @@ def test_a_context_carries_a_bounded_number_of_flags(recording, client):
     assert len(recording.named("after")) == flags.MOST_FLAGS
 
 
-def test_the_event_is_a_log_record_when_logs_go_somewhere(recording, client, monkeypatch):
+class Forwarding:
+    """A provider of loggers as Logfire's is: it has the SDK's behind it."""
+
+    def __init__(self, provider):
+        self.provider = provider
+
+    def get_logger(self, name):
+        return self.provider.get_logger(name)
+
+
+@pytest.mark.parametrize("around", [lambda provider: provider, Forwarding])
+def test_the_event_is_a_log_record_when_logs_go_somewhere(recording, client, monkeypatch, around):
     if not flags._events_are_logs():
         pytest.skip("this SDK's Logger.emit takes no event_name: events are span events there")
     from opentelemetry.sdk._logs import LoggerProvider  # noqa: PLC0415 - other names before
@@ -120,7 +131,7 @@ def test_the_event_is_a_log_record_when_logs_go_somewhere(recording, client, mon
     memory = InMemoryLogRecordExporter()
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
-    monkeypatch.setattr(_logs._internal, "_LOGGER_PROVIDER", provider)
+    monkeypatch.setattr(_logs._internal, "_LOGGER_PROVIDER", around(provider))
     with recording.tracer.start_as_current_span("root") as span:
         client.get_string_value("ranker", "")
     (record,) = (it.log_record for it in memory.get_finished_logs())
