@@ -71,7 +71,8 @@ class VersionSpanProcessor(SpanProcessor):
 
     def retag(self, attributes: Mapping[str, object]) -> None:
         """Add explicit static tags, by attribute name, for the spans that start from now on."""
-        self._explicit.update(clean_all(attributes))
+        # A new dict each time, as another thread may be reading the one there is.
+        self._explicit = {**self._explicit, **clean_all(attributes)}
         self._detection = Detection(self._explicit)
         self._keep(self._stamp_for(cast("Resource | None", self._static.base)))
 

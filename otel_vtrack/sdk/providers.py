@@ -103,10 +103,13 @@ def stamps(span: Any) -> bool:
 
 def add(provider: Any, processor: VersionSpanProcessor) -> None:
     """Let a provider's spans be stamped by a processor, which it may have already."""
-    active = getattr(provider, _ACTIVE, None)
+    active: Any = getattr(provider, _ACTIVE, None)
     setattr(provider, _MARK, _Met(processor, active))
     _processors.add(processor)
-    if _processor_in(active) is processor or _put_before(active, processor, provider):
+    if _processor_in(active) is processor:
+        return
+    if _put_before(active, processor, provider):
+        active.add_span_processor = _absorbing(active.add_span_processor, processor)
         return
     if isinstance(provider, TracerProvider):
         # Not provider.add_span_processor: Phoenix's throws its default exporter out when called.
@@ -159,7 +162,6 @@ def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> 
         processor.followers = Followers(SimpleNamespace(on_start=active.on_start))
     setattr(active, _MARK, processor)
     cast("Any", active).on_start = processor.on_start
-    cast("Any", active).add_span_processor = _absorbing(active.add_span_processor, processor)
     return True
 
 

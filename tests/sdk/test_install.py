@@ -292,6 +292,32 @@ def test_threads_that_ask_for_the_first_tracer_at_once_add_one_processor(record)
     assert len(processors(provider)) == 1
 
 
+def test_threads_may_add_tags_while_others_do(record):
+    recording = record()
+    otel_vtrack.install(recording.provider)
+    failed = []
+
+    def add(name):
+        try:
+            for n in range(40):
+                more = VersionSpanProcessor(**{f"{name}{n}": n})
+                recording.provider.add_span_processor(more)
+        except RuntimeError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=add, args=(name,)) for name in "abcd"]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failed == []
+
+
 def test_a_provider_that_is_none_harms_nobody(monkeypatch, caplog):
     monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
     otel_vtrack.install(object(), version="1")
