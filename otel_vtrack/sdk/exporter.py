@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.util.re import parse_env_headers
 
 from otel_vtrack.sdk import guest, settings
 
@@ -114,9 +115,8 @@ def _headers(protocol: str) -> dict[str, Any] | None:
     if not experiment:
         return None
     # Headers given to the standard exporter replace those of its variables, so those come along.
-    standard = next((settings.pairs(name) for name in _HEADERS if settings.text(name)), {})
-    named = {name.lower(): value for name, value in standard.items()}
-    return {**_experiment_header(experiment, protocol), **named}
+    standard = parse_env_headers(_first(_HEADERS) or "", liberal=True)
+    return {**_experiment_header(experiment, protocol), **standard}
 
 
 def _experiment_header(experiment: str, protocol: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from shutil import which
@@ -156,10 +157,11 @@ def _ask(answers: dict[str, str]) -> None:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End git with the programs it may have started, such as filters of the repository's."""
-    if os.name == "posix":
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
+    if os.name != "posix":
         process.kill()
+        return
+    with suppress(OSError):  # it has just ended
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _points_elsewhere(variable: str) -> bool:

@@ -48,7 +48,7 @@ def test_the_standard_variable_for_traces_is_taken_as_it_is(sink, monkeypatch):
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_the_experiment_is_named_beside_the_standard_headers(sink, monkeypatch, protocol):
     monkeypatch.setenv("OTEL_VTRACK_EXPERIMENT", "checkout")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=k")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "no header=x,API-Key=k")
     port = sink.grpc_port if protocol == "grpc" else sink.http_port
     send(endpoint=f"http://127.0.0.1:{port}", protocol=protocol)
     assert sink.spans()
