@@ -118,7 +118,8 @@ def _ask(answers: dict[str, str]) -> None:
     # Most deployed code is in no repository; then no process is started at all.
     folder = _folder_in_repository()
     program = which("git") if folder else None
-    if not program:
+    # A relative one would be the folder's, and that is where whatever was downloaded may lie.
+    if not program or not Path(program).is_absolute():
         return
     deadline = time.monotonic() + TIME_LIMIT_SECONDS * 0.9
     environment = {name: it for name, it in os.environ.items() if not _points_elsewhere(name)}

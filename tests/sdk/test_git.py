@@ -215,6 +215,14 @@ def runs(pid):
         return False
 
 
+def test_a_git_in_the_current_folder_is_not_run(repository, monkeypatch):
+    (repository / "app" / "git").write_text("#!/bin/sh\ntouch ran\n")
+    (repository / "app" / "git").chmod(0o700)
+    monkeypatch.setenv("PATH", f".{os.pathsep}{os.environ['PATH']}")
+    assert otel_vtrack.detect_version() == {}
+    assert not (repository / "app" / "ran").exists()
+
+
 @pytest.mark.parametrize("script", ["echo hello", "head -c 9999999 /dev/zero"])
 def test_a_git_that_talks_nonsense_is_not_believed(repository, fake, script):
     fake(script)

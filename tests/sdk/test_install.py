@@ -72,6 +72,17 @@ def test_a_processor_the_application_adds_later_gives_its_tags_to_the_one_that_i
     assert recording.attributes() == {"service.version": "1", "team": "search", "region": "eu"}
 
 
+def test_one_that_does_more_than_ours_is_called_too(record):
+    class More(VersionSpanProcessor):
+        def on_start(self, span, parent_context=None):
+            span.set_attribute("more", True)
+
+    recording = record()
+    otel_vtrack.install(recording.provider, version="1")
+    recording.provider.add_span_processor(More())
+    assert recording.attributes() == {"service.version": "1", "more": True}
+
+
 def test_a_provider_whose_processors_are_replaced_is_stamped_again(record):
     otel_vtrack.install(version="1")
     recording = record()
