@@ -46,6 +46,10 @@ _QUESTIONS: Final = {
     "changes": ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"),
 }
 
+_HOST: Final = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
+_AT: Final = re.compile("@|%40")
+"""Behind a host, it may be the end of a password with a slash in it, or of another address."""
+
 
 @lru_cache(maxsize=1)
 def detect() -> dict[str, Value]:
@@ -62,12 +66,6 @@ def detect() -> dict[str, Value]:
     return _attributes(dict(answers))
 
 
-_HOST: Final = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
-_SECOND_USER: Final = re.compile("[^/]@|%40")
-"""What follows on a host or is a path, and has this, may be the end of a password with a slash in
-it, or another address."""
-
-
 def without_credentials(url: str) -> str:
     """Return a repository's address without user, password, query and trailing `.git`.
 
@@ -81,7 +79,7 @@ def without_credentials(url: str) -> str:
         address = re.sub(r"^([^:/\\]{2,}):/?", r"https://\1/", address)
     if "://" not in address:
         address = address.rstrip("/").removesuffix(".git")
-        return "" if _SECOND_USER.search(address + query) else address
+        return "" if _AT.search(address + query) else address
     try:
         scheme, host, path, _, fragment = urlsplit(address)
     except ValueError:
@@ -89,7 +87,7 @@ def without_credentials(url: str) -> str:
     host = host.rpartition("@")[2].lower()
     if not (_HOST.fullmatch(host) or scheme == "file"):
         return ""
-    if _SECOND_USER.search(path + fragment + query):
+    if _AT.search(path + fragment + query):
         return ""
     if scheme in {"ssh", "git+ssh", "git"}:
         scheme = "https"
@@ -99,7 +97,7 @@ def without_credentials(url: str) -> str:
 
 
 def without_user(url: str) -> str:
-    """Return any other address without user and password."""
+    """Return an address as it is, but for user and password."""
     return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1", url.strip())
 
 
