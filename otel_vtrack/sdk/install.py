@@ -111,4 +111,5 @@ def _install_on(provider: Any, given: Mapping[str, object]) -> None:
         processor.adopt(getattr(provider, "resource", None))
     elif given:
         processor.retag(given)
-    providers.add(provider, processor)
+    if not providers.met(provider):
+        providers.add(provider, processor)

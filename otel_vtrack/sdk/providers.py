@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import FunctionType, SimpleNamespace
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 from weakref import WeakSet
 
 from opentelemetry.sdk.trace import (
@@ -35,11 +35,14 @@ _MULTI: Final = (SynchronousMultiSpanProcessor, ConcurrentMultiSpanProcessor)
 _processors: Final[WeakSet[VersionSpanProcessor]] = WeakSet()
 
 
-class _Met(NamedTuple):
+class _Met:
     """What a provider was given, and the processors it had then."""
 
-    processor: VersionSpanProcessor
-    active: Any
+    __slots__ = ("active", "processor")
+
+    def __init__(self, processor: VersionSpanProcessor, active: Any) -> None:
+        self.processor: Final = processor
+        self.active: Final = active
 
 
 def watch(meet: Callable[[TracerProvider], None]) -> Callable[[], None]:

@@ -114,6 +114,7 @@ def test_a_provider_with_processors_of_its_own_kind_gets_one(record):
     )
     for name in "ab":
         assert provider.get_tracer(name).start_span("s").attributes == {"service.version": "1"}
+    otel_vtrack.install(provider)
     assert len(active.added) == 1
 
 
