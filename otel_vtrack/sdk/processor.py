@@ -71,9 +71,9 @@ class VersionSpanProcessor(SpanProcessor):
 
     def retag(self, attributes: Mapping[str, object]) -> None:
         """Add explicit static tags, by attribute name, for the spans that start from now on."""
-        # A new dict each time, as another thread may be reading the one there is.
-        self._explicit = {**self._explicit, **clean_all(attributes)}
-        self._detection = Detection(self._explicit)
+        self._explicit.update(clean_all(attributes))
+        # A copy, made in one step, as another thread may be adding to it.
+        self._detection = Detection(self._explicit.copy())
         self._keep(self._stamp_for(cast("Resource | None", self._static.base)))
 
     def adopt(self, resource: "Resource | None") -> Stamp:
