@@ -3,10 +3,10 @@
 import inspect
 import time
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry._logs import Logger, SeverityNumber, get_logger_provider
 
 from otel_vtrack.sdk import guest
 from otel_vtrack.sdk.values import Value
@@ -41,9 +41,24 @@ def emit(
     return False
 
 
+@lru_cache(maxsize=1)
+def _api() -> Any:
+    """Return OpenTelemetry's module for logs; None once it is elsewhere, as its `_` says it may be.
+
+    So what imports us goes on then, and events are those of spans.
+    """
+    try:
+        return import_module("opentelemetry._logs")
+    except ImportError:
+        return None
+
+
 def _logger() -> Any:
     """Return a logger if somebody listens, else None."""
-    provider: Any = get_logger_provider()
+    api = _api()
+    if api is None:
+        return None
+    provider: Any = api.get_logger_provider()
     # Logfire's provider forwards to the SDK's.
     provider = getattr(provider, "provider", None) or provider
     listeners = getattr(provider, "_multi_log_record_processor", None)
@@ -57,7 +72,7 @@ def _emit_record(
 ) -> None:
     record: dict[str, Any] = {
         "timestamp": time.time_ns(),
-        "severity_number": SeverityNumber.INFO,
+        "severity_number": _api().SeverityNumber.INFO,
         "attributes": attributes,
     }
     takes = _takes()
@@ -94,8 +109,15 @@ class _Takes(NamedTuple):
 
 
 @lru_cache(maxsize=1)
+def loggers_take_names() -> bool:
+    """Say whether `Logger.emit` takes the name of an event."""
+    api = _api()
+    return api is not None and "event_name" in inspect.signature(api.Logger.emit).parameters
+
+
+@lru_cache(maxsize=1)
 def _takes() -> _Takes:
-    if "event_name" in inspect.signature(Logger.emit).parameters:
+    if loggers_take_names():
         return _Takes(None, event_name=True, context=True)
     from opentelemetry.sdk import _logs  # noqa: PLC0415 - loaded by whoever exports logs
 

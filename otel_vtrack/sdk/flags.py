@@ -7,17 +7,14 @@ or, with no code, OTEL_VTRACK_OPENFEATURE=true under `opentelemetry-instrument`.
 ``pip install 'otel-vtrack[openfeature]'``.
 """
 
-import inspect
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from openfeature import api
 from openfeature.flag_evaluation import FlagEvaluationDetails, FlagValueType
 from openfeature.hook import Hook, HookContext, HookHints
 from opentelemetry import trace
-from opentelemetry._logs import Logger
 from opentelemetry.context import attach, get_current
 
 from otel_vtrack import semconv
@@ -114,17 +111,12 @@ def _event(context: HookContext, details: FlagEvaluationDetails[Any]) -> dict[st
 
 
 def _emit(span: trace.Span, attributes: dict[str, Value]) -> None:
-    if _events_are_logs():
+    # By its name the store knows an evaluation among log records.
+    if events.loggers_take_names():
         about = span.get_span_context()
         events.emit(semconv.FEATURE_FLAG_EVALUATION, attributes, about, span)
     elif span.is_recording():
         span.add_event(semconv.FEATURE_FLAG_EVALUATION, attributes)
-
-
-@lru_cache(maxsize=1)
-def _events_are_logs() -> bool:
-    """Say whether loggers take the name of an event, by which the store knows evaluations."""
-    return "event_name" in inspect.signature(Logger.emit).parameters
 
 
 def _json(value: object) -> str:

@@ -14,7 +14,7 @@ from opentelemetry.sdk._logs import export as log_export
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_vtrack
-from otel_vtrack.sdk import events, local_root, trace_tags
+from otel_vtrack.sdk import local_root, trace_tags
 from otel_vtrack.sdk.processor import VersionSpanProcessor
 
 EVENT = "gen_ai.evaluation.result"
@@ -23,7 +23,7 @@ EVENT = "gen_ai.evaluation.result"
 @pytest.fixture
 def no_logs(monkeypatch):
     """No logger provider is set up."""
-    monkeypatch.setattr(events, "get_logger_provider", _logs.NoOpLoggerProvider)
+    monkeypatch.setattr(_logs, "get_logger_provider", _logs.NoOpLoggerProvider)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def records(monkeypatch):
     exporter = getattr(log_export, name, None) or log_export.InMemoryLogExporter
     memory = exporter()
     provider.add_log_record_processor(log_export.SimpleLogRecordProcessor(memory))
-    monkeypatch.setattr(events, "get_logger_provider", lambda: provider)
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: provider)
 
     def read():
         return [seen(each.log_record) for each in memory.get_finished_logs()]
@@ -255,7 +255,7 @@ def test_with_nobody_to_take_it_there_is_one_line_for_those_who_look(no_logs, ca
 
 def test_a_provider_without_an_exporter_counts_as_none(monkeypatch, record):
     provider = sdk_logs.LoggerProvider(shutdown_on_exit=False)
-    monkeypatch.setattr(events, "get_logger_provider", lambda: provider)
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: provider)
     recorded = record()
     with recorded.tracer.start_as_current_span("work"):
         otel_vtrack.log_feedback("it", 1)

@@ -436,6 +436,19 @@ print(dict(sdk.TracerProvider().get_tracer("t").start_span("s").attributes))
     assert lines(program) == ["{'service.version': '1'}"]
 
 
+def test_where_the_api_for_logs_has_moved_feedback_is_an_event_of_the_span():
+    program = """
+import sys
+from opentelemetry.sdk.trace import TracerProvider
+sys.modules["opentelemetry._logs"] = None
+import otel_vtrack
+with TracerProvider().get_tracer("t").start_as_current_span("s") as span:
+    otel_vtrack.log_feedback("relevance", 0.8)
+print([event.name for event in span.events])
+"""
+    assert lines(program) == ["['gen_ai.evaluation.result']"]
+
+
 def lines(program):
     """Run a program of its own, for what can be set only once in a process."""
     done = subprocess.run(
