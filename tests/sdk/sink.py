@@ -27,7 +27,9 @@ class Sink:
         handler = type("Handler", (_Http,), {"sink": self})
         self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.http_port = self._http.server_address[1]
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        # It looks this often whether it is to stop, and a test waits for it.
+        serve = {"poll_interval": 0.02}
+        threading.Thread(target=self._http.serve_forever, kwargs=serve, daemon=True).start()
 
     def close(self):
         self._server.stop(None).wait()
