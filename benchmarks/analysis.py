@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks import history, load
 from benchmarks.history import BASELINE, CANDIDATE, FLAG, PRODUCTION
-from benchmarks.whole import server
+from benchmarks.whole import quiet_after, server
 from otel_vtrack import api
 from otel_vtrack.store import migrate
 from otel_vtrack.store.client import Store
@@ -215,11 +217,12 @@ def look(store: Store, now_ns: int, times: int) -> float:
 
 
 def fill(folder: Path, payloads: Iterable[bytes]) -> None:
-    """Send all to a server of its own, and wait for its end."""
+    """Send all to a server of its own, wait until it has merged what came in, and for its end."""
     process, target = server(folder)
     try:
         stats = load.drive(target, payloads, 16, retries=100)
         assert not stats.failed, stats.codes
+        quiet_after(psutil.Process(process.pid))
     finally:
         process.terminate()
         process.wait(120)

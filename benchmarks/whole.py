@@ -95,7 +95,7 @@ def _median_ms(times: int, ask: Callable[[], Any]) -> float:
     return statistics.median(taken) * 1e3
 
 
-def _quiet_after(process: psutil.Process) -> float:
+def quiet_after(process: psutil.Process) -> float:
     """Wait until a process has nothing to do; return the seconds that took."""
     began = time.perf_counter()
     while process.cpu_percent(2.0) > 10:
@@ -143,7 +143,7 @@ def measure(folder: Path, spans: int, callers: int) -> None:
         with Client(target) as client:
             settled = _median_ms(1, lambda: list(client.search_versions()))
             print(f"until all that was acknowledged is in the tables: {settled / 1e3:.1f} s")
-            print(f"until what was put off is merged: {_quiet_after(used):.0f} s")
+            print(f"until what was put off is merged: {quiet_after(used):.0f} s")
             trace_id = iter(random.Random(1).choices(traces, k=200))
             print(
                 f"get one trace: {_median_ms(200, lambda: client.get_trace(next(trace_id))):.1f} ms"

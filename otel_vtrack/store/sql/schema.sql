@@ -1072,7 +1072,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toDate(start_time)
 PRIMARY KEY (start_time, trace_id, experiment)
 ORDER BY (start_time, trace_id, experiment, said)
-SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192, min_parts_to_merge_at_once = 5, merge_selector_base = 5, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
+SETTINGS min_bytes_for_wide_part = 67108864, default_compression_codec = 'ZSTD(1)', index_granularity = 8192, min_parts_to_merge_at_once = 5, merge_selector_base = 5, min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1, max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000;
 
 CREATE TABLE trace_tags
 (
