@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.section import Section
 from otel_vtrack.cli.show import Shown
 from otel_vtrack.client import UNSET, values
 from otel_vtrack.v1 import assessments_pb2
@@ -53,7 +54,7 @@ def _not_json(text: str) -> Any:
     raise ValueError(text)
 
 
-@click.group()
+@click.group(cls=Section)
 def command() -> None:
     """Record, find, change and delete assessments."""
 
@@ -229,7 +230,8 @@ def history(*, assessment_id: str, server: str, as_json: bool) -> None:
         for change in found
     ]
     headings = ("time (UTC)", "change", "name", "value", "error", "rationale")
-    show.console().print(show.table([(heading, False) for heading in headings], rows))
+    console = show.console()
+    console.print(show.table([(heading, False) for heading in headings], rows, console))
 
 
 def _described(found: assessments_pb2.Assessment) -> str:

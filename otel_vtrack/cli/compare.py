@@ -193,14 +193,15 @@ def _print(found: analysis_pb2.Comparison) -> None:
     for mix in found.mix:
         console.print(f"[yellow]{escape(mixed(mix))}[/]", soft_wrap=True)
     columns = [
-        ("", False),
-        ("", False),
+        ("metric", False),
+        ("figure", False),
         (found.baseline.version, True),
         (found.candidate.version, True),
         ("difference", True),
         ("change", True),
     ]
-    console.print(show.table(columns, [row for each in found.metrics for row in _rows(each)]))
+    rows = [row for each in found.metrics for row in _rows(each)]
+    console.print(show.table(columns, rows, console))
     for said in filter(None, map(_tested, found.metrics)):
         console.print(escape(said), soft_wrap=True)
     for group in found.groups:

@@ -158,34 +158,53 @@ def _explained(server: str) -> Generator[None]:
         if not str(error).startswith("Value out of range"):
             raise
         fail(f"{error}: write a smaller number", USAGE)
+    except BrokenPipeError:
+        # Whoever reads has enough, as `head` has: click ends without a word.
+        raise
+    except OSError as error:
+        fail(f"the answer cannot be written: {error.strerror or error}")
     except grpc.RpcError as error:
         code = cast("grpc.Call", error).code()
         said = cast("grpc.Call", error).details() or code.name
-        if code is grpc.StatusCode.UNAVAILABLE and "handshake" in said:
-            said = (
-                f"no TLS with {server}: it speaks none, or is not trusted, or asks for a"
-                " certificate (--ca-file, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE and _KEY_FILE)"
-            )
-        elif code is grpc.StatusCode.UNAVAILABLE and said.endswith("Socket closed"):
-            said = (
-                f"{server} answers, but no gRPC in clear: if it speaks TLS, write https://{server}"
-            )
-        elif code is grpc.StatusCode.UNAUTHENTICATED:
-            said = f"{server} asks for a token that it knows: name its file with --token-file"
-        elif code is grpc.StatusCode.UNAVAILABLE and "store" not in said:
-            said = (
-                f"no server answers at {server}: start one with `vtrack serve`, or say where it is"
-                " with --server HOST:PORT or OTEL_VTRACK_SERVER"
-            )
-        elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            said = f"the server at {server} took too long: narrow the question, or ask later"
-        elif code is grpc.StatusCode.UNIMPLEMENTED and "store" not in said:
-            said = (
-                f"what answers at {server} does not know this question: it is older than this"
-                " command, or no vtrack server; say where one is with --server"
-            )
         usage = code is grpc.StatusCode.INVALID_ARGUMENT
-        fail(said, USAGE if usage else FAILED)
+        fail(_advised(code, said, server), USAGE if usage else FAILED)
+
+
+def _advised(code: grpc.StatusCode, said: str, server: str) -> str:
+    """Return what the server said, or, where it could not say anything, what to do about that."""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return _unreachable(said, server)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return f"{server} asks for a token that it knows: name its file with --token-file"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"the server at {server} took too long: narrow the question, or ask later"
+    if code is grpc.StatusCode.UNIMPLEMENTED and "store" not in said:
+        return (
+            f"what answers at {server} does not know this question: it is older than this"
+            " command, or no vtrack server; say where one is with --server"
+        )
+    return said
+
+
+def _unreachable(said: str, server: str) -> str:
+    if "handshake" in said:
+        return (
+            f"no TLS with {server}: it speaks none, or is not trusted, or asks for a"
+            " certificate (--ca-file, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE and _KEY_FILE)"
+        )
+    if said.endswith("Socket closed"):
+        return f"{server} answers, but no gRPC in clear: if it speaks TLS, write https://{server}"
+    if "http1" in said:
+        return (
+            f"{server} speaks HTTP, but questions go over gRPC: name the server's gRPC port, which"
+            " is 4317 unless it was told another"
+        )
+    if "store" not in said:
+        return (
+            f"no server answers at {server}: start one with `vtrack serve`, or say where it is"
+            " with --server HOST:PORT or OTEL_VTRACK_SERVER"
+        )
+    return said
 
 
 def fail(message: str, code: int = FAILED) -> None:
@@ -197,7 +216,14 @@ def fail(message: str, code: int = FAILED) -> None:
 def print_json(value: Message | Mapping[str, Any]) -> None:
     """Print a message as JSON, every field there and named as in its proto."""
     shown = as_object(value) if isinstance(value, Message) else value
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    click.echo(as_json(shown, indent=2))
+
+
+def as_json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    """Write JSON that standard output can hold, and in which nothing is for a terminal to obey."""
+    only_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, indent=indent, ensure_ascii=only_ascii)
+    return show.CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_object(message: Message) -> dict[str, Any]:

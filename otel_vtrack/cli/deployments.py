@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.section import Section
 from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.v1 import deployments_pb2, timeline_pb2
 
@@ -16,13 +17,13 @@ _COLUMNS: Final = (
     Shown("service_name", "service"),
     Shown("environment"),
     Shown("version"),
-    Shown("status", spare=1),
-    Shown("start_time", "started (UTC)"),
-    Shown("end_time", "ended (UTC)", spare=4),
-    Shown("trace_count", "traces", spare=2),
-    Shown("declared", spare=5),
-    Shown("experiment", spare=6),
-    Shown("description", spare=3, longest=60),
+    Shown("status", spare=2),
+    Shown("start_time", "started (UTC)", spare=1),
+    Shown("end_time", "ended (UTC)", spare=5),
+    Shown("trace_count", "traces", spare=3),
+    Shown("declared", spare=6),
+    Shown("experiment", spare=7),
+    Shown("description", spare=4, longest=60),
 )
 
 
@@ -98,7 +99,7 @@ def _places(function: Any) -> Any:
     )(function)
 
 
-@click.group()
+@click.group(cls=Section)
 def command() -> None:
     """Declare, list and change deployments."""
 

@@ -17,9 +17,9 @@ _KINDS: Final = tuple(
     if number
 )
 _COLUMNS: Final = (
-    ("", False),
+    ("change", False),
+    ("kind", False),
     ("what", False),
-    ("", False),
     ("", True),
     ("", True),
     ("difference", True),
@@ -99,7 +99,7 @@ def command(
         columns = list(_COLUMNS)
         columns[3], columns[4] = (baseline, True), (candidate, True)
         rows = [_row(found, each) for each in found.differences[:limit]]
-        console.print(show.table(columns, rows))
+        console.print(show.table(columns, rows, console))
     else:
         console.print(
             escape(f"Nothing tells {candidate} from {baseline} that is more than chance.")

@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.section import Section
 from otel_vtrack.cli.show import Shown
 from otel_vtrack.v1 import experiments_pb2
 
@@ -20,7 +21,7 @@ _COLUMNS: Final = (
 )
 
 
-@click.group()
+@click.group(cls=Section)
 def command() -> None:
     """List, name, tag, archive and delete experiments."""
 

@@ -8,6 +8,7 @@ import click
 
 from otel_vtrack.analysis import words
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.section import Section
 from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.v1 import analysis_pb2, flags_pb2
 
@@ -86,7 +87,7 @@ _against: Final = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Section)
 def command() -> None:
     """Say what feature flags do, and when they changed."""
 
@@ -165,16 +166,17 @@ def compare(
             colour = _COLOURS[each.verdict]
             console.print(f"[{colour}]{escape(each.summary)}[/]", soft_wrap=True)
     headings = [
-        ("", False),
+        ("metric", False),
         (flag, False),
         ("traces", True),
         ("independent", True),
-        ("", False),
-        ("", True),
+        ("figure", False),
+        ("value", True),
         (f"difference to {found.reference_variant}", True),
         ("change", True),
     ]
-    console.print(show.table(headings, [row for each in found.metrics for row in _rows(each)]))
+    rows = [row for each in found.metrics for row in _rows(each)]
+    console.print(show.table(headings, rows, console))
     console.print(
         f"{sum(each.trace_count for each in found.variants):,} traces of {escape(version)} saw the"
         f" flag, {found.unevaluated_count:,} did not."
@@ -309,7 +311,8 @@ def exposure(
         )
         for bucket in found.buckets
     ]
-    show.console().print(show.table(headings, rows))
+    console = show.console()
+    console.print(show.table(headings, rows, console))
     _sampled(found.sampled_one_in)
 
 

@@ -67,5 +67,12 @@ def explained() -> Generator[None]:
         yield
     except InvalidArgument as error:
         connection.fail(str(error), connection.USAGE)
-    except (WireError, OSError) as error:
+    except WireError as error:
         connection.fail(str(error))
+    except BrokenPipeError:
+        raise
+    except FileNotFoundError as error:
+        connection.fail(f"{error.filename} cannot be written: make its folder first")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        connection.fail(f"{where}{error.strerror or error}")

@@ -76,9 +76,8 @@ def command(
         click.echo("No trace that matches tells a version and an environment.")
         return
     console = show.console()
-    console.print(
-        show.table(_HEADINGS, (row for each in found.progressions for row in _rows(each, until)))
-    )
+    rows = [row for each in found.progressions for row in _rows(each, until)]
+    console.print(show.table(_HEADINGS, rows, console))
     for of in found.orders:
         how = "as most versions go" if of.derived else "as told"
         names = " -> ".join(of.environments)

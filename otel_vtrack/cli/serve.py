@@ -1,7 +1,6 @@
 """`vtrack serve`: the receiver and the API, until it is told to stop."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ def command(config: Path | None, **given: Any) -> None:
     it has received and end.
     """
     settings = options.load(config, given)
-    # gRPC's core would write lines of its own, which say nothing that ours don't.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from otel_vtrack import log, server  # noqa: PLC0415 - loads the engine, which --help need not
 
     log.configure(settings.log_level)

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box, markup
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from otel_vtrack.client import columns
@@ -29,13 +29,19 @@ _UNFOLDED: Final = 36
 """Cells that an id or a time takes, which is of use only in one piece."""
 
 
-# What a terminal may obey, all but tabs and ends of lines; rich leaves the escape as it is.
-_CONTROLS: Final = dict.fromkeys(
-    (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}"
-)
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal may obey, all but tabs and ends of lines; rich leaves the escape as it is. Those
+beyond ASCII turn the direction of writing round, so that a name could rewrite the line it is in.
+"""
 
-# A word of moderate length, or a time.
-_WHOLE: Final = re.compile(r"\S{0,36}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_WORD: Final = re.compile(r"\S{0,36}")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+
+_NARROWEST: Final = 10
+"""Cells of a column whose texts are folded, where they are longer: a date."""
+
+_LONGEST_WORD: Final = 20
+"""Cells up to which a word in such a column stays whole."""
 
 
 class Shown(NamedTuple):
@@ -62,12 +68,17 @@ def many(number: int, thing: str) -> str:
 
 def visible(text: str) -> str:
     """Return a text from elsewhere without what a terminal would obey, as to clear the screen."""
-    return text.replace("\r", "").translate(_CONTROLS)
+    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r", ""))
+
+
+def line(text: str) -> str:
+    """Return a text from elsewhere on one line, lest it looks like two of ours."""
+    return visible(re.sub(r"[\t\n\v\f\r\u0085\u2028\u2029]+", " ", text))
 
 
 def escape(text: str) -> str:
-    """Return a text from elsewhere so that `Console.print` writes it, and does nothing else."""
-    return markup.escape(visible(text))
+    """Return a text from elsewhere so that `Console.print` writes it on a line, and no more."""
+    return markup.escape(line(text))
 
 
 def console() -> Console:
@@ -102,7 +113,7 @@ def listing(
         for each in shown
     ]
     made = console()
-    made.print(table(*_fitting(headings, rows, made)))
+    made.print(table(*_fitting(headings, rows, made), made))
 
 
 def _cell(known: Mapping[str, columns.Column], shown: Shown, message: Any) -> str:
@@ -178,24 +189,81 @@ def pairs(texts: Mapping[str, str]) -> None:
         made.print(escape(f"{name.ljust(width)}  {text}"), soft_wrap=True)
 
 
-def table(headings: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> Table:
-    """Make a table; of each column the heading, and whether it holds numbers."""
+def table(
+    headings: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]], on: Console
+) -> RenderableType:
+    """Make a table that fits a terminal without losing anything.
+
+    Columns are as narrow as they must be, with texts folded; where even that is too wide, each
+    row is a block with a line for each cell.
+
+    Args:
+        headings: Of each column, and whether it holds numbers.
+        rows: A text for each column.
+        on: Where it will be printed.
+    """
+    listed = [[line(cell) for cell in row] for row in rows]
+    columns = [
+        (heading, [row[number] for row in listed]) for number, (heading, _) in enumerate(headings)
+    ]
+    widths = _widths([_range(heading, texts) for heading, texts in columns], on.width)
+    if not widths:
+        return _blocks([heading for heading, _ in headings], listed)
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    listed = list(rows)
-    for number, (heading, is_number) in enumerate(headings):
+    for width, (heading, is_number) in zip(widths, headings, strict=True):
         made.add_column(
             escape(heading),
             justify="right" if is_number else "left",
             overflow="fold",
-            no_wrap=_in_one_piece([row[number] for row in listed]),
+            width=width,
         )
     for row in listed:
         made.add_row(*(escape(cell) for cell in row))
     return made
 
 
+def _range(heading: str, texts: Sequence[str]) -> tuple[int, int]:
+    """Say how many cells a column takes at least, and at most."""
+    most = max(map(cell_len, (heading, *texts)))
+    words = [heading.split()]
+    if not all(_WORD.fullmatch(text) for text in texts):
+        words += [text.split() for text in texts]
+    longest = max((cell_len(word) for text in words for word in text), default=0)
+    if len(words) > 1:
+        return min(most, max(_NARROWEST, min(longest, _LONGEST_WORD))), most
+    return max((longest, *map(cell_len, texts))), most
+
+
+def _widths(ranges: Sequence[tuple[int, int]], whole: int) -> list[int]:
+    """Share out what a terminal has; nothing where it has too little."""
+    widths = [least for least, _ in ranges]
+    left = whole - sum(widths) - _PADDING * len(widths)
+    if left < 0:
+        return []
+    # Those that lack little first, so that a time is whole before a text is.
+    order = sorted(range(len(ranges)), key=lambda number: ranges[number][1] - widths[number])
+    for done, number in enumerate(order):
+        more = min(ranges[number][1] - widths[number], left // (len(order) - done))
+        widths[number] += more
+        left -= more
+    return widths
+
+
+def _blocks(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(style="bold", overflow="fold")
+    made.add_column(overflow="fold")
+    for row in rows:
+        made.add_row()
+        for heading, cell in zip(headings, row, strict=True):
+            if cell:
+                made.add_row(escape(heading), escape(cell))
+    made.add_row()
+    return made
+
+
 def _in_one_piece(texts: Iterable[str]) -> bool:
-    return all(_WHOLE.fullmatch(text) for text in texts)
+    return all(_WORD.fullmatch(text) or _TIME.fullmatch(text) for text in texts)
 
 
 def moment(time: Timestamp) -> str:

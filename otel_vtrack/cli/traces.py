@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from otel_vtrack.cli import connection, show, tree
+from otel_vtrack.cli.section import Section
 from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.client.values import nanoseconds
 from otel_vtrack.v1 import assessments_pb2, traces_pb2
@@ -36,7 +37,7 @@ _COLUMNS: Final = (
 )
 
 
-@click.group()
+@click.group(cls=Section)
 def command() -> None:
     """Find, count, tag and delete traces, and look at one."""
 
@@ -151,7 +152,7 @@ def histogram(
         ("errors", True),
         (f"each {show.length(found.width / timedelta(microseconds=1) * 1000)}", False),
     ]
-    console.print(show.table(headings, rows))
+    console.print(show.table(headings, rows, console))
 
 
 @command.command()
@@ -242,7 +243,7 @@ def get(*, trace_id: str, server: str, as_json: bool) -> None:
                 console.print(escape(f"  {key} = {told[key]}"), soft_wrap=True)
         for each in info.assessments:
             console.print(escape(f"  {_assessed(each)}"), soft_wrap=True)
-    console.print(tree.of(otlp))
+    console.print(tree.of(otlp, console.width))
 
 
 def _assessed(found: assessments_pb2.Assessment) -> str:

@@ -10,6 +10,10 @@ from rich.text import Text
 from otel_vtrack.cli import show
 
 _WIDTH: Final = 30
+_NARROWEST_BAR: Final = 8
+_NARROW: Final = 60
+"""Cells of a terminal that has no room for more than names, durations and errors."""
+
 _INPUT: Final = (
     "gen_ai.usage.input_tokens",
     "gen_ai.usage.prompt_tokens",
@@ -22,8 +26,15 @@ _OUTPUT: Final = (
 )
 
 
-def of(otlp: TracesData) -> Table:
-    """Draw every span once: below its parent, or at the top if that is missing."""
+def of(otlp: TracesData, width: int) -> Table:
+    """Draw every span once: below its parent, or at the top if that is missing.
+
+    Args:
+        otlp: The spans.
+        width: Cells that there are; less is shown where they are few.
+    """
+    narrow = width < _NARROW
+    bar = min(_WIDTH, max(_NARROWEST_BAR, width // 5))
     spans = {
         span.span_id: (span, _service(group.resource.attributes))
         for group in otlp.resource_spans
@@ -34,24 +45,31 @@ def of(otlp: TracesData) -> Table:
     end = max(_end(span) for span, _ in spans.values())
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("span", overflow="fold")
-    made.add_column("service", overflow="fold")
-    made.add_column("", no_wrap=True, min_width=_WIDTH)
+    if not narrow:
+        made.add_column("service", overflow="fold")
+        made.add_column("", no_wrap=True, min_width=bar)
     made.add_column("duration", justify="right", no_wrap=True)
     made.add_column("status", overflow="fold")
-    made.add_column("tokens", justify="right")
+    if not narrow:
+        made.add_column("tokens", justify="right")
     for span_id, indent in _order({key: span for key, (span, _) in spans.items()}):
         span, service = spans[span_id]
         failed = span.status.code == Status.STATUS_CODE_ERROR
-        made.add_row(
-            Text(indent + show.visible(span.name)),
-            Text(show.visible(service)),
-            _bar(span, start, end),
-            show.length(_end(span) - span.start_time_unix_nano),
-            Text(f"error {show.visible(span.status.message)}".strip(), style="red")
-            if failed
-            else "",
-            _tokens(span),
-        )
+        name = Text(indent + show.line(span.name))
+        length = show.length(_end(span) - span.start_time_unix_nano)
+        status = Text(f"error {show.line(span.status.message)}".strip(), style="red")
+        outcome = status if failed else ""
+        if narrow:
+            made.add_row(name, length, outcome)
+        else:
+            made.add_row(
+                name,
+                Text(show.line(service)),
+                _bar(span, start, end, bar),
+                length,
+                outcome,
+                _tokens(span),
+            )
     return made
 
 
@@ -90,11 +108,11 @@ def _end(span: Span) -> int:
     return max(span.start_time_unix_nano, span.end_time_unix_nano)
 
 
-def _bar(span: Span, start: int, end: int) -> Text:
+def _bar(span: Span, start: int, end: int, width: int) -> Text:
     whole = max(end - start, 1)
-    first = (span.start_time_unix_nano - start) * _WIDTH // whole
-    last = -(-(_end(span) - start) * _WIDTH // whole)
-    first = min(first, _WIDTH - 1)
+    first = (span.start_time_unix_nano - start) * width // whole
+    last = -(-(_end(span) - start) * width // whole)
+    first = min(first, width - 1)
     failed = span.status.code == Status.STATUS_CODE_ERROR
     return Text(" " * first + "━" * max(1, last - first), style="red" if failed else "cyan")
 

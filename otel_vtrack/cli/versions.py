@@ -5,6 +5,7 @@ from typing import Any, Final
 import click
 
 from otel_vtrack.cli import connection, progression, show
+from otel_vtrack.cli.section import Section
 from otel_vtrack.cli.show import Shown
 from otel_vtrack.v1 import versions_pb2
 
@@ -42,7 +43,7 @@ def _homes(function: Any) -> Any:
     return click.option("--experiment", default="", help="Needed if in several.")(function)
 
 
-@click.group()
+@click.group(cls=Section)
 def command() -> None:
     """List versions, name them, and note what should be known of them."""
 

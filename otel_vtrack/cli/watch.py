@@ -1,7 +1,6 @@
 """`vtrack watch`: what the server found of new deployments by itself."""
 
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -10,6 +9,7 @@ from typing import Any, Final
 import click
 
 from otel_vtrack.cli import connection, show
+from otel_vtrack.cli.section import Section
 from otel_vtrack.cli.show import Shown, escape
 from otel_vtrack.client import Client
 from otel_vtrack.v1 import watch_pb2
@@ -66,13 +66,13 @@ _DEPLOYMENTS: Final = (
     Shown("service_name", "service"),
     Shown("environment"),
     Shown("version"),
-    Shown("deployment_kind", "kind"),
+    Shown("deployment_kind", "kind", spare=1),
     Shown("start_time", "since (UTC)"),
     Shown("baseline_version", "before"),
     Shown("candidate_count", "traces"),
-    Shown("baseline_count", "traces before", spare=1),
+    Shown("baseline_count", "traces before", spare=2),
     Shown(_standing, "standing"),
-    Shown("experiment", spare=2),
+    Shown("experiment", spare=3),
 )
 
 
@@ -84,7 +84,7 @@ def _places(function: Any) -> Any:
     return click.option("--experiment", default="", help="Only of this experiment.")(function)
 
 
-@click.group()
+@click.group(cls=Section)
 def command() -> None:
     """Show which deployments made something worse."""
 
@@ -131,7 +131,7 @@ def _follow(
                 continue
             told.add(each.event_id)
             if as_json:
-                click.echo(json.dumps(connection.as_object(each), ensure_ascii=False))
+                click.echo(connection.as_json(connection.as_object(each)))
             else:
                 text = f"{show.moment(each.event_time)} {each.metric}: {each.summary}"
                 show.console().print(escape(text), soft_wrap=True)
@@ -162,7 +162,7 @@ def status(*, server: str, as_json: bool, **given: Any) -> None:
     for each in found.deployments:
         for metric in each.metrics:
             click.echo(
-                show.visible(f"{each.service_name} {each.version}, {metric.metric}:")
+                show.line(f"{each.service_name} {each.version}, {metric.metric}:")
                 + f" {_of(metric.baseline, metric.metric)} ->"
                 f" {_of(metric.candidate, metric.metric)}, {_difference(metric)}"
                 + (", WORSE" if metric.alarmed else "")

@@ -70,6 +70,8 @@ class Connection:
                 object.__setattr__(self, "tls", True)
             elif self.is_secure:
                 raise ValueError("http:// is without TLS: write https://, or HOST:PORT")
+        if not self.target.strip():
+            raise ValueError("no server is named: write HOST:PORT, such as 127.0.0.1:4317")
         if (self.client_certificate is None) != (self.client_key is None):
             raise ValueError("a client certificate and its key go together: give both or none")
         if self.token and self.token_file:
