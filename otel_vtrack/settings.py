@@ -192,105 +192,109 @@ class Settings(BaseSettings):
     store_url: Annotated[str, AfterValidator(_store)] = Field(
         default_factory=_default_store,
         repr=False,
-        description="Where data is kept: chdb:///FOLDER for the embedded engine, or "
+        description="Where data is kept: chdb:///FOLDER for the embedded database, or "
         "clickhouse://USER:PASSWORD@HOST:PORT/DATABASE (clickhouses:// for TLS). "
-        "Default: a folder of this user's.",
+        "Default: a folder of this user.",
     )
     store_ca_file: Path | None = Field(
         default_factory=lambda: None,
-        description="Authorities that a ClickHouse server's certificate may be of, PEM, instead of "
-        "the system's; with clickhouses://.",
+        description="Authorities (PEM) trusted to certify a ClickHouse server, instead of the "
+        "system's; with clickhouses://.",
     )
     store_cert_file: Path | None = Field(
         default_factory=lambda: None,
-        description="Our own certificate and its chain, PEM, for a ClickHouse server that asks for "
-        "one.",
+        description="vtrack's own certificate and its chain (PEM), for a ClickHouse server that "
+        "asks for one.",
     )
     store_key_file: Path | None = Field(
-        default_factory=lambda: None, description="Its key, PEM, without a password."
+        default_factory=lambda: None,
+        description="Key of that certificate (PEM), without a password.",
     )
     store: bool = Field(
         default=True,
-        description="Store what is received. Without, it is only forwarded, and nothing can be "
-        "asked.",
+        description="Store what is received. With --no-store it is only forwarded, and queries are "
+        "not answered.",
     )
     cluster: bool = Field(
         default=False,
-        description="The remote store is a cluster that defines the macros of "
-        "ReplicatedMergeTree and one named cluster.",
+        description="The ClickHouse server belongs to a cluster that defines the macros cluster, "
+        "shard and replica.",
     )
     migrate: bool = Field(
         default=False,
-        description="Bring the tables of a remote store up to date at start. An embedded one "
-        "always is.",
+        description="Bring the tables of a ClickHouse server up to date at start, as always "
+        "happens for an embedded store.",
     )
     grpc: Address = Field(
-        default="127.0.0.1:4317", description="HOST:PORT of OTLP/gRPC and the API; port 0 is any."
+        default="127.0.0.1:4317",
+        description="HOST:PORT of OTLP/gRPC and the API; port 0 picks one.",
     )
     http: Address = Field(
         default="127.0.0.1:4318",
-        description="HOST:PORT of OTLP/HTTP, /readyz and /livez; port 0 is any.",
+        description="HOST:PORT of OTLP/HTTP, the API as JSON, /readyz and /livez; port 0 picks "
+        "one.",
     )
     allowed_hosts: Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_from_list)] = Field(
         default_factory=tuple,
-        description="Names by which the HTTP port may be asked, beside localhost and addresses. "
-        "Default: no others on loopback without tokens, elsewhere any.",
+        description="Names by which the HTTP port may be addressed, besides localhost and IP "
+        "addresses. Default: none on loopback without tokens, elsewhere any.",
     )
     tls_cert_file: Path | None = Field(
         default_factory=lambda: None,
-        description="Certificate of both ports and its chain, PEM; with it they speak TLS only. "
+        description="Certificate of both ports and its chain (PEM); with it they speak only TLS. "
         "Read again when it changes.",
     )
     tls_key_file: Path | None = Field(
-        default_factory=lambda: None, description="Its key, PEM, without a password."
+        default_factory=lambda: None,
+        description="Key of that certificate (PEM), without a password.",
     )
     tls_client_ca_file: Path | None = Field(
         default_factory=lambda: None,
-        description="Authorities, PEM: who connects must show a certificate of one of them.",
+        description="Authorities (PEM): whoever connects must present a certificate from one of "
+        "them.",
     )
     token_file: Path | None = Field(
         default_factory=lambda: None,
-        description="Bearer tokens, one a line: requests need one of them. Read again when it "
-        "changes.",
+        description="Bearer tokens, one per line: every request needs one of them. Read again when "
+        "it changes.",
     )
     retention: Annotated[Days | None, BeforeValidator(_from_age)] = Field(
         default_factory=lambda: None,
-        description="How long to keep traces and log records at least, such as 30d or 8w; they go "
-        "by whole days of UTC. Default: for ever.",
+        description="How long to keep traces and log records at least, such as 30d or 8w; they are "
+        "deleted by whole days (UTC). Default: for ever.",
     )
     durability: Annotated[Literal["process", "fsync"], BeforeValidator(_lower)] = Field(
         default="process",
-        description="What acknowledged data survives: process, the end of this process; fsync, "
-        "that of the machine as well, at the price of speed.",
+        description="What acknowledged data survives. process: the end of this process; fsync: a "
+        "crash of the machine as well, at some cost in speed.",
     )
     max_request_bytes: Size = Field(
         default=ByteSize(64 << 20),
-        description="Largest request, before and after decompression; 64MiB is OTLP's own.",
+        description="Largest request, before and after decompression; OTLP's own limit is 64MiB.",
     )
     max_batch_bytes: Size = Field(
         default=ByteSize(16 << 20),
-        description="Most that one write joins, of the journal or of a remote store.",
+        description="Most that one write to the journal or to a ClickHouse server joins.",
     )
     queue_max_bytes: Size = Field(
         default=ByteSize(256 << 20),
-        description="Most bytes of a signal that wait to be stored; beyond them senders are told "
-        "to try again.",
+        description="Most bytes of each signal that wait to be stored; beyond that, senders are "
+        "told to retry.",
     )
-    queue_max_requests: AtLeastOne = Field(default=10_000, description="The same in requests.")
+    queue_max_requests: AtLeastOne = Field(default=10_000, description="The same, in requests.")
     backlog_max_bytes: Size = Field(
         default=ByteSize(96 << 20),
-        description="Most bytes of a signal that are acknowledged and safe in the journal but "
-        "not in the tables yet; an embedded store only.",
+        description="Most bytes of each signal that are acknowledged and safe in the journal but "
+        "not yet in the tables; embedded store only.",
     )
     arriving_max_bytes: Size = Field(
         default=ByteSize(128 << 20),
-        description="Most bytes of bodies that are arriving over HTTP at a time; beyond them "
-        "senders are told to try again.",
+        description="Most bytes of bodies arriving over HTTP at the same time; beyond that, "
+        "senders are told to retry.",
     )
     max_connections: AtLeastOne = Field(
         default=1_000,
-        description="Most connections over HTTP at a time; beyond them requests are told to come "
-        "again.",
+        description="Most HTTP connections at a time; beyond that, requests are told to retry.",
     )
     body_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=60.0, description="How long the body of an HTTP request may take to arrive."
@@ -301,47 +305,48 @@ class Settings(BaseSettings):
     )
     forward: Annotated[str | None, AfterValidator(_forward_url)] = Field(
         default_factory=lambda: None,
-        description="One backend to pass everything on to: http://HOST:PORT or https://HOST:PORT, "
-        "gRPC where the port is 4317.",
+        description="One backend to forward everything to: http://HOST:PORT or https://HOST:PORT; "
+        "gRPC if the port is 4317.",
     )
     forward_headers: Annotated[dict[str, str], NoDecode, BeforeValidator(_from_header_list)] = (
         Field(
             default_factory=dict,
             repr=False,
-            description="Headers for that one, as name=value,name=value; better from the "
-            "environment than from a flag.",
+            description="Headers for that backend, as name=value,name=value; better set in the "
+            "environment than by a flag.",
         )
     )
     destinations: Annotated[tuple[Destination, ...], NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=tuple,
-        description="Any number of backends to pass telemetry on to; usually from the file.",
+        description="Any number of backends to forward to; usually set in the settings file.",
     )
     forward_folder: Path | None = Field(
         default_factory=lambda: None,
-        description="Where what is to be forwarded waits. Default: in the folder of the embedded "
-        "store, else a folder of this user's.",
+        description="Where data waits to be forwarded. Default: in the folder of the embedded "
+        "store, else a folder of this user.",
     )
     enrich: Annotated[Enrich, NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=Enrich,
-        description="Attributes that Resources get where they lack them; usually from the file.",
+        description="Attributes to give Resources that lack them; usually set in the settings "
+        "file.",
     )
     redact: Annotated[Redact, NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=Redact,
-        description="What of traces and logs is hidden before it is stored or passed on; usually "
-        "from the file. Default: credentials in URLs.",
+        description="What is hidden in traces and logs before they are stored or forwarded; "
+        "usually set in the settings file. Default: credentials in URLs.",
     )
     sample: Annotated[Sample | None, NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=lambda: None,
-        description="Which traces are stored of those received, forwarded or not; usually from "
-        "the file. Default: all.",
+        description="Which of the traces received are stored, forwarded or not; usually set in the "
+        "settings file. Default: all.",
     )
     prices: Path | None = Field(
         default_factory=lambda: None,
-        description="TOML file of what tokens cost, instead of the prices that come along.",
+        description="TOML file of token prices, instead of the built-in ones.",
     )
     watch_interval_seconds: Seconds = Field(
         default=60.0,
-        description="How often to compare new deployments with what they replaced; 0 is never.",
+        description="How often to compare new deployments with what they replaced; 0 means never.",
     )
     watch_webhook_url: Annotated[str, AfterValidator(_http)] | None = Field(
         default_factory=lambda: None,
@@ -351,23 +356,24 @@ class Settings(BaseSettings):
     watch_webhook_secret: str | None = Field(
         default_factory=lambda: None,
         repr=False,
-        description="What signs that: whsec_ and 24 to 64 random bytes in base64.",
+        description="Secret that signs these posts: whsec_ and 24 to 64 random bytes in base64.",
     )
     watch_webhook_secret_file: Path | None = Field(
-        default_factory=lambda: None, description="File that has the secret, instead."
+        default_factory=lambda: None,
+        description="File with the secret, instead of the previous setting.",
     )
     watch_otlp_endpoint: Annotated[str, AfterValidator(_http)] | None = Field(
         default_factory=lambda: None,
         repr=False,
-        description="Base URL of OTLP/HTTP where to emit what the watch finds, as log events.",
+        description="Base URL of OTLP/HTTP to which what the watch finds is sent as log events.",
     )
     metrics_otlp_endpoint: Annotated[str, AfterValidator(_http)] | None = Field(
         default_factory=lambda: None,
         repr=False,
-        description="Base URL of OTLP/HTTP where to send metrics of the server itself.",
+        description="Base URL of OTLP/HTTP to which metrics of the server itself are sent.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
-        Field(default="info", description="Least severe line of the log, which goes to stderr.")
+        Field(default="info", description="Least severe level that is logged, to stderr.")
     )
 
     @classmethod

@@ -56,7 +56,7 @@ def _not_json(text: str) -> Any:
 
 @click.group(cls=Section)
 def command() -> None:
-    """Record, find, change and delete assessments."""
+    """Record, find, change and delete assessments: judgements of traces."""
 
 
 @command.command()
@@ -90,11 +90,16 @@ def creates(function: Any) -> Any:
             click.argument("trace_id"),
             click.argument("assessment_name", metavar="NAME"),
             click.argument("value", required=False, type=Value(), default=None),
-            click.option("--error", help="Kind of the error, where there is no value."),
-            click.option("--error-message", default="", help="What happened."),
+            click.option(
+                "--error", help="Instead of a value: the kind of error that prevented one."
+            ),
+            click.option("--error-message", default="", help="What went wrong."),
             click.option("--rationale", default="", help="Why this value."),
             click.option(
-                "--metadata", multiple=True, type=connection.Pair(), help="Keep this with it."
+                "--metadata",
+                multiple=True,
+                type=connection.Pair(),
+                help="Store this with it; may be given more than once.",
             ),
             click.option(
                 "--source-type",
@@ -103,9 +108,13 @@ def creates(function: Any) -> Any:
                 show_default=True,
                 help="Who assessed.",
             ),
-            click.option("--source", "source_id", default="", help="Which person, model, program."),
-            click.option("--span", "span_id", default="", help="Of this span, not the trace."),
-            click.option("--session", "session_id", default="", help="Of this whole session."),
+            click.option(
+                "--source", "source_id", default="", help="Which person, model or program."
+            ),
+            click.option(
+                "--span", "span_id", default="", help="About this span, not the whole trace."
+            ),
+            click.option("--session", "session_id", default="", help="About this whole session."),
             click.option("--overrides", default="", help="Id of the assessment it replaces."),
         )
     ):
@@ -151,13 +160,13 @@ def create_one(
     type=click.Choice(_TYPES),
     default="feedback",
     show_default=True,
-    help="A judgement of what was done, or what should have been done.",
+    help="feedback judges what was done, expectation says what should have been done.",
 )
 @connection.asks
 def create(*, assessment_type: str, **given: Any) -> None:
     """Record an assessment of a trace.
 
-    VALUE is JSON where it is JSON, as 0.5, true or {"a": 1}, else a text.
+    VALUE is read as JSON if it is valid JSON, such as 0.5, true or {"a": 1}, else as text.
     """
     create_one(assessment_type, **given)
 
@@ -167,7 +176,12 @@ def create(*, assessment_type: str, **given: Any) -> None:
 @click.option("--name", "assessment_name", help="Its new name.")
 @click.option("--value", type=Value(), default=UNSET, help="Its new value, as create takes it.")
 @click.option("--rationale", help="The new reason.")
-@click.option("--metadata", multiple=True, type=connection.Pair(), help="Add this to what is kept.")
+@click.option(
+    "--metadata",
+    multiple=True,
+    type=connection.Pair(),
+    help="Add this; may be given more than once.",
+)
 @connection.asks
 def update(
     *,
@@ -177,7 +191,7 @@ def update(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Change an assessment; what is not given stays."""
+    """Change an assessment; only what is given changes."""
     with connection.client(server) as client:
         changed = client.update_assessment(assessment_id, metadata=dict(metadata), **given)
     tell(changed, as_json=as_json)
@@ -188,7 +202,7 @@ def update(
 @connection.agreed
 @connection.asks
 def delete(*, assessment_id: str, yes: bool, server: str, as_json: bool) -> None:
-    """Delete an assessment; what it overrode is valid again.
+    """Delete an assessment; what it overrode becomes valid again.
 
     Deleting one that is not there succeeds.
     """
@@ -201,21 +215,21 @@ def delete(*, assessment_id: str, yes: bool, server: str, as_json: bool) -> None
     if as_json:
         connection.print_json(assessments_pb2.DeleteAssessmentResponse())
     else:
-        click.echo(f"{assessment_id} is gone.")
+        click.echo(f"{assessment_id} is deleted.")
 
 
 @command.command()
 @click.argument("assessment_id")
 @connection.asks
 def history(*, assessment_id: str, server: str, as_json: bool) -> None:
-    """List every change of an assessment, oldest first, also of a deleted one."""
+    """List every change of an assessment, even a deleted one, oldest first."""
     with connection.client(server) as client:
         found = client.list_assessment_changes(assessment_id)
     if as_json:
         connection.print_json(connection.as_list("changes", found))
         return
     if not found:
-        connection.fail(f"there never was an assessment {assessment_id}")
+        connection.fail(f"there has never been an assessment {assessment_id}")
     rows = [
         (
             show.moment(change.change_time),
@@ -236,7 +250,7 @@ def history(*, assessment_id: str, server: str, as_json: bool) -> None:
 
 def _described(found: assessments_pb2.Assessment) -> str:
     value = show.field(found, "value") or found.error.error_code
-    return f"{found.assessment_name} = {value} of trace {found.trace_id} would go"
+    return f"{found.assessment_name} = {value} of trace {found.trace_id} would be deleted"
 
 
 def tell(assessment: assessments_pb2.Assessment, *, as_json: bool) -> None:

@@ -34,27 +34,31 @@ _MOST_LEVELS: Final = 3
 @click.command()
 @click.argument("baseline", metavar="A")
 @click.argument("candidate", metavar="B")
-@click.option("--experiment", default="", help="By traces of this experiment.")
-@click.option("--service", "service_name", default="", help="By traces of this service.")
-@click.option("--environment", default="", help="By traces in this environment.")
-@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
-@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
+@click.option("--experiment", default="", help="Only traces of this experiment.")
+@click.option("--service", "service_name", default="", help="Only traces of this service.")
+@click.option("--environment", default="", help="Only traces in this environment.")
+@click.option(
+    "--since", type=connection.Moment(), help="Only traces since then: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--until", type=connection.Moment(), help="Only traces before then: 1h, 7d or ISO 8601."
+)
 @click.option(
     "--baseline-since",
     type=connection.Moment(),
-    help="Give A a time range of its own: by its traces since.",
+    help="Use another time range for A: its traces since then.",
 )
 @click.option(
     "--baseline-until",
     type=connection.Moment(),
-    help="Give A a time range of its own: by its traces before.",
+    help="Use another time range for A: its traces before then.",
 )
 @click.option(
     "--filter",
     "filter_",
     metavar="EXPRESSION",
     default="",
-    help="By traces that this finds, in the search language.",
+    help="Only traces that match this filter, in the search language (docs/search.md).",
 )
 @click.option(
     "--metric",
@@ -62,7 +66,7 @@ _MOST_LEVELS: Final = 3
     multiple=True,
     metavar="METRIC",
     help=(
-        "Compare this, as often as you like: latency, error_rate, tokens, cost (these by"
+        "Compare this; may be given more than once: latency, error_rate, tokens, cost (the"
         " default), entry_latency, span_latency:NAME, span_error_rate:NAME, attribute:KEY,"
         " assessment:NAME."
     ),
@@ -71,14 +75,14 @@ _MOST_LEVELS: Final = 3
     "--group-by",
     multiple=True,
     metavar="DIMENSION",
-    help=f"Compare within each as well: {_DIMENSION}.",
+    help=f"Also compare within each: {_DIMENSION}.",
 )
 @click.option(
     "--stratify-by",
     multiple=True,
     metavar="DIMENSION",
     help=(
-        "Hold this equal, in place of what the versions saw a different mix of; none: hold"
+        "Hold this equal, instead of whatever the versions saw a different mix of; none holds"
         " nothing equal."
     ),
 )
@@ -87,7 +91,7 @@ _MOST_LEVELS: Final = 3
     "directions",
     multiple=True,
     metavar="METRIC=less|more",
-    help="Which is better.",
+    help="Which direction is better.",
 )
 @click.option(
     "--smallest-change",
@@ -99,7 +103,7 @@ _MOST_LEVELS: Final = 3
 @click.option(
     "--max-traces",
     type=click.IntRange(1),
-    help="Take a random sample where more traces match.  [default: 50000]",
+    help="If more traces match, take a random sample.  [default: 50000]",
 )
 @connection.asks
 def command(
@@ -123,11 +127,11 @@ def command(
     server: str,
     as_json: bool,
 ) -> None:
-    """Say whether version B differs from version A, by how much, and how sure that is.
+    """Show whether version B differs from version A, by how much, and how sure that is.
 
-    The verdict rests on p-values after adjustment for all that is tested, at 0.05, and on the
-    smallest change that matters. In brackets are 95 % confidence intervals. docs/comparison.md
-    explains it all.
+    The verdict rests on p-values, adjusted for everything that is tested, at 0.05, and on the
+    smallest change that matters. Brackets hold 95 % confidence intervals. docs/comparison.md
+    explains the details.
     """
     asked = _asked(metrics, directions, smallest_changes)
     with connection.client(server) as client:

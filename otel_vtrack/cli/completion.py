@@ -10,7 +10,7 @@ _VARIABLE = "_VTRACK_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, *, shell: str) -> None:
-    """Print what makes a shell complete `vtrack`.
+    """Print a script that makes your shell complete `vtrack`.
 
     Put `eval "$(vtrack completion bash)"` into ~/.bashrc, likewise for zsh into ~/.zshrc, or
     `vtrack completion fish | source` into ~/.config/fish/config.fish.

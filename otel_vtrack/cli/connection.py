@@ -49,27 +49,27 @@ def asks(command: _Command) -> _Command:
         envvar="OTEL_VTRACK_SERVER",
         show_default=True,
         show_envvar=True,
-        help="Where `vtrack serve` answers gRPC; https:// before it says TLS.",
+        help="gRPC address of `vtrack serve`; put https:// before it for TLS.",
     )
     @click.option(
         "--token-file",
         metavar="FILE",
-        help="File whose first line is the token that it asks for."
+        help="File with the token that the server asks for."
         "  [env var: OTEL_VTRACK_TOKEN_FILE, or OTEL_VTRACK_TOKEN]",
     )
     @click.option(
         "--ca-file",
         metavar="FILE",
-        help="Authorities to trust, PEM, instead of the usual ones; it says TLS as well."
+        help="Authorities to trust (PEM) instead of the usual ones; implies TLS."
         "  [env var: OTEL_VTRACK_CA_FILE]",
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON, named as in the protos.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the API's messages as JSON.")
     @functools.wraps(command)
     def asking(*args: Any, **keywords: Any) -> Any:
         # For `client`, so that no command has to hand them on.
         context = click.get_current_context()
         if any(_is_no_text(value) for value in keywords.values()):
-            fail("what was written is no UTF-8: write it in a terminal that speaks it", USAGE)
+            fail("an argument is not valid UTF-8: write it in a terminal with that encoding", USAGE)
         context.meta[_HOW] = {name: keywords.pop(name) for name in ("token_file", "ca_file")}
         with _explained(keywords["server"]):
             return command(*args, **keywords)
@@ -107,7 +107,7 @@ def filtered(command: _Command) -> _Command:
         "filter_",
         metavar="EXPRESSION",
         default="",
-        help="Only what this finds, in the search language.",
+        help="Only what matches this filter, in the search language (docs/search.md).",
     )(command)
 
 
@@ -175,13 +175,13 @@ def _advised(code: grpc.StatusCode, said: str, server: str) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
         return _unreachable(said, server)
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return f"{server} asks for a token that it knows: name its file with --token-file"
+        return f"{server} needs a token that it accepts: name a file that has one with --token-file"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"the server at {server} took too long: narrow the question, or ask later"
+        return f"the server at {server} took too long: narrow the question, or try again later"
     if code is grpc.StatusCode.UNIMPLEMENTED and "store" not in said:
         return (
-            f"what answers at {server} does not know this question: it is older than this"
-            " command, or no vtrack server; say where one is with --server"
+            f"what answers at {server} does not know this call: it is older than this command, or"
+            " not a vtrack server; say where one is with --server"
         )
     return said
 
@@ -189,11 +189,13 @@ def _advised(code: grpc.StatusCode, said: str, server: str) -> str:
 def _unreachable(said: str, server: str) -> str:
     if "handshake" in said:
         return (
-            f"no TLS with {server}: it speaks none, or is not trusted, or asks for a"
+            f"no TLS with {server}: it does not speak TLS, is not trusted, or asks for a client"
             " certificate (--ca-file, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE and _KEY_FILE)"
         )
     if said.endswith("Socket closed"):
-        return f"{server} answers, but no gRPC in clear: if it speaks TLS, write https://{server}"
+        return (
+            f"{server} answers, but not gRPC without TLS: if it speaks TLS, write https://{server}"
+        )
     if "http1" in said:
         return (
             f"{server} speaks HTTP, but questions go over gRPC: name the server's gRPC port, which"
@@ -258,13 +260,13 @@ def confirm(preview: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        fail(f"{preview}: say --yes to do so without being asked", USAGE)
+        fail(f"{preview}: say --yes to do it without confirmation", USAGE)
     click.echo(show.visible(preview), err=True)
     if not click.confirm("Go on?", err=True):
         fail("nothing was changed", USAGE)
 
 
-agreed = click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+agreed = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 """Gives a command `--yes`."""
 
 
@@ -282,7 +284,7 @@ class Pair(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
             return cast("tuple[str, str]", value)
         key, equals, text = value.partition("=")
         if not (key and equals):
-            self.fail(f"{value!r} is no KEY=VALUE", param, ctx)
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
         return key, text
 
 
@@ -329,5 +331,5 @@ class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
             if length := _AGE.fullmatch(value):
                 return timedelta(seconds=float(length[1]) * _UNITS[length[2]])
         except OverflowError:
-            self.fail(f"{value!r} is longer than any time: write a shorter one", param, ctx)
+            self.fail(f"{value!r} is too long: write a shorter duration", param, ctx)
         return self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)

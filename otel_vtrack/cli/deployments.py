@@ -91,34 +91,34 @@ _VERDICTS: Final = {
 
 
 def _places(function: Any) -> Any:
-    function = click.option("--environment", default="", help="Where; needed if in several.")(
-        function
-    )
+    function = click.option(
+        "--environment", default="", help="Needed if several environments have it."
+    )(function)
     return click.option(
-        "--service", "service_name", default="", help="Of what; needed if of several."
+        "--service", "service_name", default="", help="Needed if several services have it."
     )(function)
 
 
 @click.group(cls=Section)
 def command() -> None:
-    """Declare, list and change deployments."""
+    """Declare, list and change deployments: which version is live where, since when."""
 
 
 @command.command("list")
-@click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--experiment", default="", help="Only in this experiment.")
 @click.option("--service", "service_name", default="", help="Only of this service.")
 @click.option("--environment", default="", help="Only in this environment.")
 @click.option("--version", default="", help="Only of this version.")
 @connection.limited()
 @connection.asks
 def list_(*, server: str, as_json: bool, **given: Any) -> None:
-    """List deployments, the one that started last first."""
+    """List deployments, most recently started first."""
     with connection.client(server) as client:
         found = client.search_deployments(**given).fetch()
     if as_json:
         connection.print_json(connection.as_list("deployments", found))
         return
-    nothing = "No deployments: neither a declaration nor a span tells of one that matches."
+    nothing = "No deployments match, neither declared ones nor those that spans name."
     show.listing(deployments_pb2.Deployment, found, _COLUMNS, nothing)
 
 
@@ -136,16 +136,22 @@ def get(*, server: str, as_json: bool, **given: Any) -> None:
 @click.argument("service_name", metavar="SERVICE")
 @click.argument("environment")
 @click.argument("version")
-@click.option("--id", "deployment_id", default="", help="Its `deployment.id`; made if left out.")
+@click.option("--id", "deployment_id", default="", help="Its `deployment.id`; made up if left out.")
 @click.option("--experiment", default="", help="Experiment, if not the service's own.")
 @click.option("--status", type=click.Choice(_STATUSES), help="How it went.")
 @click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
 @click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
-@click.option("--description", default="", help="What people should know of it.")
-@click.option("--tag", "tags", multiple=True, type=connection.Pair(), help="Keep this with it.")
+@click.option("--description", default="", help="What people should know about it.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    type=connection.Pair(),
+    help="Store this with it; may be given more than once.",
+)
 @connection.asks
 def create(*, tags: tuple[tuple[str, str], ...], server: str, as_json: bool, **given: Any) -> None:
-    """Declare that VERSION of SERVICE is put live in ENVIRONMENT, now unless told."""
+    """Declare that VERSION of SERVICE went live in ENVIRONMENT; now, unless --start is given."""
     with connection.client(server) as client:
         _tell(client.create_deployment(**given, tags=dict(tags)), as_json=as_json)
 
@@ -154,17 +160,27 @@ command.add_command(create, "record")
 
 
 @command.command()
-@click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--experiment", default="", help="Only in this experiment.")
 @click.option("--service", "service_name", default="", help="Only of this service.")
 @click.option("--environment", default="", help="Only in this environment.")
-@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
-@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
-@click.option("--shares", is_flag=True, help="Also who had how much of the traffic over time.")
 @click.option(
-    "--error-rate-margin", type=float, help="What is as good as equal; 0.01, a point, if not told."
+    "--since", type=connection.Moment(), help="Only traces since then: 1h, 7d or ISO 8601."
 )
 @click.option(
-    "--latency-margin", type=float, help="What is as good as equal; 0.05, which is 5 %, likewise."
+    "--until", type=connection.Moment(), help="Only traces before then: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--shares", is_flag=True, help="Also show each version's share of the traffic over time."
+)
+@click.option(
+    "--error-rate-margin",
+    type=float,
+    help="Error rates closer than this count as equal.  [default: 0.01, one point]",
+)
+@click.option(
+    "--latency-margin",
+    type=float,
+    help="Latencies closer than this count as equal.  [default: 0.05, which is 5 %]",
 )
 @connection.asks
 def timeline(
@@ -176,7 +192,7 @@ def timeline(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Say what was live when, and what was rolled back."""
+    """Show which version was live when, and what was rolled back."""
     with connection.client(server) as client:
         found = client.get_timeline(
             start_time_from=since, start_time_until=until, include_shares=shares, **given
@@ -184,7 +200,7 @@ def timeline(
     if as_json:
         connection.print_json(found)
         return
-    nothing = "No trace that matches tells a version."
+    nothing = "No matching trace has a version."
     show.listing(timeline_pb2.LivePeriod, found.periods, _periods(until), nothing)
     console = show.console()
     for each in found.rollbacks:
@@ -232,7 +248,7 @@ def _recovery(found: timeline_pb2.Recovery, scale: float, unit: str) -> str:
 @click.option("--status", type=click.Choice(_STATUSES), help="How it went.")
 @click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
 @click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
-@click.option("--description", help="What people should know of it.")
+@click.option("--description", help="What people should know about it.")
 @connection.asks
 def update(
     *,
@@ -246,7 +262,7 @@ def update(
     server: str,
     as_json: bool,
 ) -> None:
-    """Change what was declared of a deployment; what is not given stays."""
+    """Change what was declared about a deployment; only what is given changes."""
     if status is None and start_time is None and end_time is None and description is None:
         raise click.UsageError("say what to change: --status, --start, --end or --description")
     with connection.client(server) as client:
@@ -290,9 +306,9 @@ def untag(*, keys: tuple[str, ...], server: str, as_json: bool, **given: Any) ->
 @connection.agreed
 @connection.asks
 def delete(*, deployment_id: str, yes: bool, server: str, as_json: bool, **given: Any) -> None:
-    """Withdraw a declaration; what spans tell of stays.
+    """Withdraw the declaration of a deployment; what spans say about it stays.
 
-    Deleting what is not there succeeds.
+    It is no error if there is none.
     """
     with connection.client(server) as client:
         if not yes:
@@ -303,13 +319,13 @@ def delete(*, deployment_id: str, yes: bool, server: str, as_json: bool, **given
     if as_json:
         connection.print_json(deployments_pb2.DeleteDeploymentResponse())
     else:
-        click.echo(f"Nothing is declared of {deployment_id} any more.")
+        click.echo(f"The declaration of {deployment_id} is withdrawn.")
 
 
 def _described(found: deployments_pb2.Deployment) -> str:
     return (
         f"the declaration of {found.deployment_id}, {found.service_name} {found.version} in"
-        f" {found.environment}, would go"
+        f" {found.environment}, would be withdrawn"
     )
 
 

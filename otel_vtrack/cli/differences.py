@@ -35,25 +35,29 @@ _MIX: Final = 0.25
 @click.command()
 @click.argument("baseline", metavar="A")
 @click.argument("candidate", metavar="B")
-@click.option("--experiment", default="", help="By spans of this experiment.")
-@click.option("--service", "service_name", default="", help="By spans of this service.")
-@click.option("--environment", default="", help="By spans in this environment.")
-@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
-@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
+@click.option("--experiment", default="", help="Only spans of this experiment.")
+@click.option("--service", "service_name", default="", help="Only spans of this service.")
+@click.option("--environment", default="", help="Only spans in this environment.")
+@click.option(
+    "--since", type=connection.Moment(), help="Only traces since then: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--until", type=connection.Moment(), help="Only traces before then: 1h, 7d or ISO 8601."
+)
 @click.option(
     "--kind",
     "kinds",
     multiple=True,
     type=click.Choice(_KINDS),
-    help="List this; may be given more than once. Default: everything.",
+    help="List only this kind; may be given more than once. Default: all.",
 )
 @click.option(
     "--max-traces",
     type=click.IntRange(1),
-    help="Take a sample where more traces match.  [default: 10000]",
+    help="If more traces match, take a sample.  [default: 10000]",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), default=30, show_default=True, help="Print so many."
+    "--limit", type=click.IntRange(1), default=30, show_default=True, help="At most this many."
 )
 @connection.asks
 def command(
@@ -73,11 +77,11 @@ def command(
 ) -> None:
     """List what is new in version B, what vanished, and what is in more or fewer traces.
 
-    Error messages, exception types, names of spans, models, variants of feature flags and values
-    of attributes, by the share of traces in which they are; of attributes that were measured, as
-    tokens are, the means. Listed is what is more than chance after adjustment for all that was
-    looked at, at 0.05; the surest first. What is mostly in traces of one route says so, and what
-    is only a mix of routes, too: the same in each of them, and other routes asked for.
+    Error messages, exception types, span names, models, variants of feature flags and values of
+    attributes are compared by the share of traces that have them; measured attributes, such as
+    tokens, by their means. Only differences beyond chance are listed (0.05, adjusted for everything
+    that was looked at), the surest first. The list says which differences lie mostly in one route,
+    and which only reflect a different mix of routes.
     """
     with connection.client(server) as client:
         found = client.list_differences(
@@ -101,10 +105,8 @@ def command(
         rows = [_row(found, each) for each in found.differences[:limit]]
         console.print(show.table(columns, rows, console))
     else:
-        console.print(
-            escape(f"Nothing tells {candidate} from {baseline} that is more than chance.")
-        )
-    told = f"{found.tested_count:,} things looked at"
+        console.print(escape(f"Nothing distinguishes {candidate} from {baseline} beyond chance."))
+    told = f"{show.many(found.tested_count, 'thing')} checked"
     if len(found.differences) > limit:
         told += f", {len(found.differences) - limit:,} more differ (--limit)"
     if found.sampled_one_in > 1:
@@ -113,7 +115,7 @@ def command(
     number = next((each.key for each in found.differences if each.HasField("averages")), "")
     if number:
         asked = f"vtrack compare {baseline} {candidate} --metric attribute:{number}"
-        console.print(escape(f"Of a number more is told by `{asked}`."), soft_wrap=True)
+        console.print(escape(f"For more about a number, run `{asked}`."), soft_wrap=True)
 
 
 def _row(found: pb.ListDifferencesResponse, each: pb.Difference) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--name", "name_contains", default="", help="Only whose name contains this.")
-@click.option("--archived", is_flag=True, help="Also archived ones.")
+@click.option("--name", "name_contains", default="", help="Only if the name contains this.")
+@click.option("--archived", is_flag=True, help="Also list archived ones.")
 @connection.limited(100)
 @connection.asks
 def list_(*, name_contains: str, archived: bool, limit: int, server: str, as_json: bool) -> None:
@@ -55,7 +55,13 @@ def get(*, experiment: str, server: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("experiment")
-@click.option("--tag", "tags", multiple=True, type=connection.Pair(), help="Keep this with it.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    type=connection.Pair(),
+    help="Store this with it; may be given more than once.",
+)
 @connection.asks
 def create(
     *, experiment: str, tags: tuple[tuple[str, str], ...], server: str, as_json: bool
@@ -70,8 +76,10 @@ def create(
 
 @command.command()
 @click.argument("experiment")
-@click.option("--name", help="What people shall call it.")
-@click.option("--archive/--restore", "archived", default=None, help="List it no more, or again.")
+@click.option("--name", help="Its new name.")
+@click.option(
+    "--archive/--restore", "archived", default=None, help="Stop listing it, or list it again."
+)
 @connection.asks
 def update(
     *, experiment: str, name: str | None, archived: bool | None, server: str, as_json: bool
@@ -105,25 +113,26 @@ def untag(*, experiment: str, keys: tuple[str, ...], server: str, as_json: bool)
 
 @command.command()
 @click.argument("experiment")
-@click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @connection.agreed
 @connection.asks
 def delete(*, experiment: str, dry_run: bool, yes: bool, server: str, as_json: bool) -> None:
-    """Delete an experiment and all below it: traces, versions, deployments, assessments."""
+    """Delete an experiment and everything in it: traces, versions, deployments, assessments."""
     with connection.client(server) as client:
         gone = client.delete_experiment(experiment, dry_run=True)
         if not dry_run:
-            connection.confirm(f"{experiment} would go with {_counted(gone)}", yes=yes)
+            connection.confirm(f"{experiment} would be deleted, with {_counted(gone)}", yes=yes)
             gone = client.delete_experiment(experiment)
     if as_json:
         connection.print_json(gone)
     else:
-        click.echo(f"{experiment} {'would go' if dry_run else 'is gone'}, with {_counted(gone)}.")
+        done = "would be" if dry_run else "was"
+        click.echo(f"{experiment} {done} deleted, with {_counted(gone)}.")
 
 
 def _counted(gone: experiments_pb2.DeleteExperimentResponse) -> str:
     counts = [
-        f"{getattr(gone, field.name):,} {field.name.removesuffix('_count').replace('_', ' ')}s"
+        show.many(getattr(gone, field.name), field.name.removesuffix("_count").replace("_", " "))
         for field in gone.DESCRIPTOR.fields
     ]
     return f"{', '.join(counts[:-1])} and {counts[-1]}"

@@ -29,15 +29,15 @@ class SaidMoment(connection.Moment):
 
 
 @click.command()
-@click.option("--experiment", default="", help="Only of this experiment.")
-@click.option("--since", type=SaidMoment(), help="Only what starts then or later: 7d, or a time.")
-@click.option("--until", type=SaidMoment(), help="Only what starts before.")
+@click.option("--experiment", default="", help="Only in this experiment.")
+@click.option("--since", type=SaidMoment(), help="Only what started since then: 7d or ISO 8601.")
+@click.option("--until", type=SaidMoment(), help="Only what started before then.")
 @click.option(
     "--filter",
     "filter_",
     metavar="EXPRESSION",
     default="",
-    help="Only of traces that this finds, in the search language.",
+    help="Only of traces that match this filter, in the search language (docs/search.md).",
 )
 @click.option(
     "--format",
@@ -45,14 +45,14 @@ class SaidMoment(connection.Moment):
     type=click.Choice(FORMATS),
     default="otlp-json",
     show_default=True,
-    help="otlp-json and jsonl are a file of lines, otlp and parquet a folder.",
+    help="otlp-json and jsonl write one file of lines, otlp and parquet a folder.",
 )
 @click.option(
     "--output",
     "-o",
     metavar="PATH|-",
     required=True,
-    help="File or folder to make; - is standard output.",
+    help="File or folder to create; - is standard output.",
 )
 @connection.asks
 def command(
@@ -66,9 +66,9 @@ def command(
     server: str,
     as_json: bool,
 ) -> None:
-    """Write spans, log records and what people wrote to files.
+    """Write spans, log records, and what people recorded, to files.
 
-    One that is interrupted goes on where it stopped when the same command is run again.
+    If it is interrupted, run the same command again: it continues where it stopped.
     """
     what = What(
         experiment=experiment,

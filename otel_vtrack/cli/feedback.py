@@ -11,8 +11,8 @@ from otel_vtrack.cli import assessments, connection
 @assessments.creates
 @connection.asks
 def command(**given: Any) -> None:
-    """Say what you think of a trace, as in: vtrack feedback TRACE_ID helpful true.
+    """Record your judgement of a trace, as in: vtrack feedback TRACE_ID helpful true.
 
-    VALUE is JSON where it is JSON, as 0.5, true or {"a": 1}, else a text.
+    VALUE is read as JSON if it is valid JSON, such as 0.5, true or {"a": 1}, else as text.
     """
     assessments.create_one("feedback", **given)

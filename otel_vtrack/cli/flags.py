@@ -49,11 +49,15 @@ _VARIANTS: Final = (
 def _traces(command: _Command) -> _Command:
     """Give a command the options that say which traces."""
     for option in (
-        click.option("--until", type=connection.Moment(), help="By traces before: 1h, ISO 8601."),
-        click.option("--since", type=connection.Moment(), help="By traces since: 1h, ISO 8601."),
-        click.option("--environment", default="", help="By traces in this environment."),
-        click.option("--service", "service_name", default="", help="By traces of this service."),
-        click.option("--experiment", default="", help="By traces of this experiment."),
+        click.option(
+            "--until", type=connection.Moment(), help="Only traces before then: 1h, 7d or ISO 8601."
+        ),
+        click.option(
+            "--since", type=connection.Moment(), help="Only traces since then: 1h, 7d or ISO 8601."
+        ),
+        click.option("--environment", default="", help="Only traces in this environment."),
+        click.option("--service", "service_name", default="", help="Only traces of this service."),
+        click.option("--experiment", default="", help="Only traces of this experiment."),
     ):
         command = option(command)
     return command
@@ -62,7 +66,7 @@ def _traces(command: _Command) -> _Command:
 _most: Final = click.option(
     "--max-traces",
     type=click.IntRange(1),
-    help="Take a random sample where more traces match.  [default: 50000]",
+    help="If more traces match, take a random sample.  [default: 50000]",
 )
 _measured: Final = click.option(
     "--metric",
@@ -77,7 +81,7 @@ _measured_anywhere: Final = click.option(
     "metrics",
     multiple=True,
     type=click.Choice(_METRICS),
-    help="Compare this; may be given more than once. Default: everything.",
+    help="Compare this; may be given more than once. Default: all three.",
 )
 _against: Final = click.option(
     "--reference",
@@ -89,13 +93,13 @@ _against: Final = click.option(
 
 @click.group(cls=Section)
 def command() -> None:
-    """Say what feature flags do, and when they changed."""
+    """Show what feature flags do, and when they changed."""
 
 
 @command.command("list")
 @click.option("--flag", default="", help="Only this flag.")
 @_traces
-@click.option("--version", default="", help="By traces of this version.")
+@click.option("--version", default="", help="Only traces of this version.")
 @_most
 @connection.asks
 def list_(
@@ -118,7 +122,7 @@ def list_(
     if as_json:
         connection.print_json(found)
         return
-    nothing = "No trace that matches saw a flag."
+    nothing = "No matching trace saw a flag."
     show.listing(flags_pb2.FlagVariant, found.variants, _VARIANTS, nothing)
     _sampled(found.sampled_one_in)
 
@@ -145,7 +149,7 @@ def compare(
 ) -> None:
     """Compare the variants of FLAG within VERSION.
 
-    In brackets are 95 % confidence intervals.
+    Brackets hold 95 % confidence intervals.
     """
     with connection.client(server) as client:
         found = client.compare_variants(
@@ -212,13 +216,13 @@ def _rows(found: flags_pb2.VariantMetric) -> list[tuple[str, ...]]:
 @command.command()
 @click.argument("baseline", metavar="A")
 @click.argument("candidate", metavar="B")
-@click.option("--flag", default="", help="By this flag; else by every one that B saw.")
+@click.option("--flag", default="", help="Only this flag; by default every flag that B saw.")
 @_traces
 @_measured
 @_against
 @_most
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Print so many."
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many."
 )
 @connection.asks
 def interactions(
@@ -234,10 +238,10 @@ def interactions(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Say how far what changed from version A to B depends on flags.
+    """Show how far the changes from version A to B depend on flags.
 
-    As in "B is slower only where the flag is on": tested is the difference of the changes under
-    two variants, the surest first.
+    As in "B is slower only where the flag is on". The test is of the difference between the
+    changes under two variants; the surest come first.
     """
     with connection.client(server) as client:
         found = client.list_interactions(
@@ -265,8 +269,10 @@ def interactions(
 @command.command()
 @click.argument("flag")
 @_traces
-@click.option("--version", default="", help="By traces of this version.")
-@click.option("--width", type=connection.Length(), help="Of a bucket: 60s, 1h; else some 60 fit.")
+@click.option("--version", default="", help="Only traces of this version.")
+@click.option(
+    "--width", type=connection.Length(), help="Width of a bucket: 60s, 1h; by default about 60 fit."
+)
 @_most
 @connection.asks
 def exposure(
@@ -280,7 +286,7 @@ def exposure(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Say what share of the traces saw which variant of FLAG, over time."""
+    """Show what share of the traces saw which variant of FLAG, over time."""
     with connection.client(server) as client:
         found = client.get_flag_exposure(
             flag,
@@ -294,7 +300,7 @@ def exposure(
         connection.print_json(found)
         return
     if not found.buckets:
-        click.echo(f"No trace that matches saw the flag {flag}.")
+        click.echo(f"No matching trace saw the flag {flag}.")
         return
     headings = [
         ("from (UTC)", False),
@@ -320,11 +326,14 @@ def exposure(
 @click.option("--flag", default="", help="Only of this flag.")
 @_traces
 @click.option("--at", "time", type=connection.Moment(), help="Only around this moment.")
-@click.option("--version", default="", help="Only around the first trace of this version.")
+@click.option(
+    "--version", default="", help="Only around the first trace of this version in each place."
+)
 @click.option(
     "--window",
     type=connection.Length(),
-    help="How close to the moment, and how long before and after to compare.  [default: 1h]",
+    help="How far from the moment to look, and how long before and after a change to compare."
+    "  [default: 1h]",
 )
 @_measured_anywhere
 @_most
@@ -343,11 +352,11 @@ def changes(
 ) -> None:
     """List when the variants of flags changed, and what metrics did before and after.
 
-    They are found by themselves, with and without a deployment. Before and after differ in more
-    than a flag: what else happened then, nobody knows.
+    Changes are detected automatically, with or without a deployment. Something other than the flag
+    may have changed at the same time.
     """
     if time is not None and given["version"]:
-        raise click.UsageError("give either --at or --version to look around")
+        raise click.UsageError("give --at or --version, not both")
     with connection.client(server) as client:
         found = client.list_flag_changes(
             start_time_from=since,
@@ -366,7 +375,7 @@ def changes(
         console.print(escape(each.summary), soft_wrap=True)
     if not found.changes:
         looked = "1 flag" if found.tested_count == 1 else f"{found.tested_count:,} flags"
-        console.print(f"No flag changed: {looked} looked at.")
+        console.print(f"No flag changed ({looked} checked).")
     _sampled(found.sampled_one_in)
 
 

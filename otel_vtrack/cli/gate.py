@@ -108,51 +108,57 @@ class _Question:
     required=True,
     type=_FILE,
     metavar="FILE",
-    help="YAML file of the metrics that count, and from which change on.",
+    help="YAML file with the metrics that count, and the changes that matter.",
 )
-@click.option("--experiment", default="", help="By traces of this experiment.")
-@click.option("--service", "service_name", default="", help="By traces of this service.")
-@click.option("--environment", default="", help="By traces in this environment.")
-@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
-@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
+@click.option("--experiment", default="", help="Only traces of this experiment.")
+@click.option("--service", "service_name", default="", help="Only traces of this service.")
+@click.option("--environment", default="", help="Only traces in this environment.")
+@click.option(
+    "--since", type=connection.Moment(), help="Only traces since then: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--until", type=connection.Moment(), help="Only traces before then: 1h, 7d or ISO 8601."
+)
 @click.option(
     "--baseline-since",
     type=connection.Moment(),
-    help="Give BASELINE a time range of its own: by its traces since.",
+    help="Use another time range for BASELINE: its traces since then.",
 )
 @click.option(
     "--baseline-until",
     type=connection.Moment(),
-    help="Give BASELINE a time range of its own: by its traces before.",
+    help="Use another time range for BASELINE: its traces before then.",
 )
 @click.option(
     "--filter",
     "filter_",
     metavar="EXPRESSION",
     default="",
-    help="By traces that this finds, in the search language.",
+    help="Only traces that match this filter, in the search language (docs/search.md).",
 )
 @click.option(
     "--stratify-by",
     multiple=True,
     metavar="DIMENSION",
     help=(
-        "Hold this equal, in place of what the versions saw a different mix of; none: hold"
+        "Hold this equal, instead of whatever the versions saw a different mix of; none holds"
         " nothing equal."
     ),
 )
 @click.option(
     "--max-traces",
     type=click.IntRange(1),
-    help="Take a random sample where more traces match.  [default: 50000]",
+    help="If more traces match, take a random sample.  [default: 50000]",
 )
 @click.option(
     "--wait",
     type=connection.Length(),
-    help="Wait so long for the policy's least number of traces, then test once; a day at most.",
+    help="Wait up to this long (at most a day) for the policy's minimum of traces; then test once.",
 )
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write a report for a pull request.")
-@click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, a case a metric.")
+@click.option(
+    "--junit", type=_FILE, metavar="FILE", help="Write JUnit XML with a test case per metric."
+)
 @connection.asks
 def command(
     *,
@@ -175,7 +181,7 @@ def command(
     server: str,
     as_json: bool,
 ) -> None:
-    """Fail if version CANDIDATE is worse than version BASELINE by what a policy forbids.
+    """Fail if version CANDIDATE is worse than version BASELINE by more than a policy allows.
 
     Exits with 0 if it passes, 3 if a metric is worse, 4 if there is too little data to say, 1 if
     the versions are not known or the server cannot answer, and 2 if the command or the policy

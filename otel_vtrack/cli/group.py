@@ -73,4 +73,4 @@ def _module(name: str) -> str:
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="otel-vtrack", message="vtrack %(version)s")
 def group() -> None:
-    """Keep the traces of every version of an application, and compare the versions."""
+    """Store the traces of every version of an application, and compare the versions."""

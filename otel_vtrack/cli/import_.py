@@ -10,10 +10,10 @@ from otel_vtrack.transfer import import_from
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @connection.asks
 def command(*, paths: tuple[str, ...], server: str, as_json: bool) -> None:
-    """Send files and folders of `vtrack export`, or of the Collector, to a server.
+    """Send files and folders from `vtrack export`, or from the Collector, to a server.
 
-    The format is found by looking inside; - reads lines from standard input. What the server has
-    already counts once, so one that was interrupted is simply run again.
+    The format is detected; - reads lines from standard input. What the server already has counts
+    once, so if it is interrupted, simply run it again.
     """
     with connection.client(server) as client, moving.explained(), moving.Progress() as progress:
         counts = import_from(paths, client, on_send=progress.show)

@@ -9,13 +9,13 @@ from otel_vtrack.cli import options
 
 
 @click.command()
-@click.option("--status", is_flag=True, help="List every file and its state; change nothing.")
+@click.option("--status", is_flag=True, help="List every SQL file and its state; change nothing.")
 @click.option("--dry-run", is_flag=True, help="Print the statements that would run.")
 @options.takes(["store_url", "store_ca_file", "store_cert_file", "store_key_file", "cluster"])
 def command(config: Path | None, *, status: bool, dry_run: bool, **given: Any) -> None:
     """Bring the tables of the store up to date.
 
-    `vtrack serve` does it by itself for an embedded store, which only one process can open.
+    For an embedded store `vtrack serve` does this itself; only one process can open such a store.
     """
     if status and dry_run:
         raise click.UsageError("--status and --dry-run are two questions; ask one at a time")

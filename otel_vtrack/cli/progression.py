@@ -33,18 +33,24 @@ _HEADINGS: Final = (
 
 @click.command("progression")
 @click.argument("version", default="")
-@click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--experiment", default="", help="Only in this experiment.")
 @click.option("--service", "service_name", default="", help="Only of this service.")
 @click.option(
     "--order",
     metavar="ENVIRONMENT,...",
     default="",
-    help="Environments from the first to the last, as dev,staging,production; else as most go.",
+    help="Environments, first to last, such as dev,staging,production; by default as most go.",
 )
-@click.option("--since", type=connection.Moment(), help="By traces since: 1h, 7d or ISO 8601.")
-@click.option("--until", type=connection.Moment(), help="By traces before: 1h, 7d or ISO 8601.")
 @click.option(
-    "--stuck-after", type=connection.Length(), help="How long a version may wait: 7d if not told."
+    "--since", type=connection.Moment(), help="Only traces since then: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--until", type=connection.Moment(), help="Only traces before then: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--stuck-after",
+    type=connection.Length(),
+    help="How long a version may stay in an environment before it is stuck.  [default: 7d]",
 )
 @connection.limited()
 @connection.asks
@@ -59,7 +65,7 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Say how versions went through environments, and how each did there."""
+    """Show how versions moved through environments, and how each did there."""
     with connection.client(server) as client:
         found = client.list_progressions(
             environments=[name.strip() for name in order.split(",") if name.strip()],
@@ -73,7 +79,7 @@ def command(
         connection.print_json(found)
         return
     if not found.progressions:
-        click.echo("No trace that matches tells a version and an environment.")
+        click.echo("No matching trace has a version and an environment.")
         return
     console = show.console()
     rows = [row for each in found.progressions for row in _rows(each, until)]

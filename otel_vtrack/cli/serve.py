@@ -14,10 +14,10 @@ from otel_vtrack.settings import Settings
 @click.command()
 @options.takes(Settings.model_fields)
 def command(config: Path | None, **given: Any) -> None:
-    """Take OTLP over gRPC and HTTP, store it or pass it on, and answer questions about it.
+    """Receive OTLP over gRPC and HTTP, store or forward it, and answer queries about it.
 
-    Prints one line with its addresses once it answers. SIGTERM and SIGINT make it store what
-    it has received and end.
+    Prints one line with its addresses once it answers. On SIGTERM or SIGINT it stores what it
+    has received and exits.
     """
     settings = options.load(config, given)
     from otel_vtrack import log, server  # noqa: PLC0415 - loads the engine, which --help need not

@@ -32,9 +32,11 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--experiment", default="", help="Only in this experiment.")
 @connection.finds("duration")
-@click.option("--otlp", is_flag=True, help="With --json: also each span as it was sent, in base64.")
+@click.option(
+    "--otlp", is_flag=True, help="With --json: also print each span as it was sent, in base64."
+)
 @connection.asks
 def search(
     *,

@@ -39,36 +39,40 @@ _COLUMNS: Final = (
 
 @click.group(cls=Section)
 def command() -> None:
-    """Find, count, tag and delete traces, and look at one."""
+    """Find, count, tag and delete traces, and show one."""
 
 
 def _finds(function: Any) -> Any:
     """Give a command what says which traces."""
     for option in reversed(
         (
-            click.option("--experiment", default="", help="Only of this experiment."),
+            click.option("--experiment", default="", help="Only in this experiment."),
             click.option("--service", "service_name", default="", help="Only of this service."),
-            click.option("--version", default="", help="Only whose root has this version."),
+            click.option("--version", default="", help="Only if the root span has this version."),
             click.option("--environment", default="", help="Only in this environment."),
-            click.option("--deployment", "deployment_id", default="", help="Only of this one."),
-            click.option("--state", type=click.Choice(_STATES), help="Only that went this way."),
+            click.option(
+                "--deployment", "deployment_id", default="", help="Only of this deployment."
+            ),
+            click.option("--state", type=click.Choice(_STATES), help="Only in this state."),
             click.option("--session", "session_id", default="", help="Only of this session."),
             click.option("--user", "user_id", default="", help="Only of this user."),
-            click.option("--name", default="", help="Only whose root span has this name."),
+            click.option("--name", default="", help="Only if the root span has this name."),
             click.option(
                 "--since",
                 "start_time_from",
                 type=connection.Moment(),
-                help="Only since: 1h, 7d or ISO 8601.",
+                help="Only since then: 1h, 7d or ISO 8601.",
             ),
             click.option(
                 "--until",
                 "start_time_until",
                 type=connection.Moment(),
-                help="Only before: 1h, 7d or ISO 8601.",
+                help="Only before then: 1h, 7d or ISO 8601.",
             ),
             click.option(
-                "--min-duration", type=connection.Length(), help="Only as long as: 250ms, 2s."
+                "--min-duration",
+                type=connection.Length(),
+                help="Only if at least this long: 250ms, 2s.",
             ),
             connection.filtered,
         )
@@ -104,7 +108,7 @@ def search(
 @_finds
 @connection.asks
 def count(*, filter_: str, server: str, as_json: bool, **given: Any) -> None:
-    """Count traces without getting them."""
+    """Count traces."""
     with connection.client(server) as client:
         number = client.count_traces(filter_, **given)
     if as_json:
@@ -115,7 +119,9 @@ def count(*, filter_: str, server: str, as_json: bool, **given: Any) -> None:
 
 @command.command()
 @_finds
-@click.option("--width", type=connection.Length(), help="Of a bucket: 60s, 1h; else some 60 fit.")
+@click.option(
+    "--width", type=connection.Length(), help="Width of a bucket: 60s, 1h; by default about 60 fit."
+)
 @connection.asks
 def histogram(
     *,
@@ -125,7 +131,7 @@ def histogram(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Count traces by when they started, without getting them."""
+    """Count traces by when they started."""
     with connection.client(server) as client:
         found = client.get_trace_histogram(filter_, width=width, **given)
     if as_json:
@@ -160,7 +166,7 @@ def histogram(
 @click.argument("tags", metavar="KEY=VALUE...", nargs=-1, required=True, type=connection.Pair())
 @connection.asks
 def tag(*, trace_id: str, tags: tuple[tuple[str, str], ...], server: str, as_json: bool) -> None:
-    """Set tags of a trace; the last writer wins."""
+    """Set tags of a trace; an existing value is replaced."""
     with connection.client(server) as client:
         for key, value in tags:
             client.set_trace_tag(trace_id, key, value)
@@ -173,7 +179,7 @@ def tag(*, trace_id: str, tags: tuple[tuple[str, str], ...], server: str, as_jso
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @connection.asks
 def untag(*, trace_id: str, keys: tuple[str, ...], server: str, as_json: bool) -> None:
-    """Delete tags of a trace; those that are not there do not matter."""
+    """Delete tags of a trace, if they exist."""
     with connection.client(server) as client:
         for key in keys:
             client.delete_trace_tag(trace_id, key)
@@ -183,9 +189,11 @@ def untag(*, trace_id: str, keys: tuple[str, ...], server: str, as_json: bool) -
 
 @command.command()
 @click.argument("trace_ids", metavar="[TRACE_ID]...", nargs=-1)
-@click.option("--experiment", default="", help="With --until: those of this experiment.")
-@click.option("--until", type=connection.Moment(), help="That started before: 30d or ISO 8601.")
-@click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@click.option("--experiment", default="", help="With --until: traces of this experiment.")
+@click.option(
+    "--until", type=connection.Moment(), help="Traces that started before then: 30d or ISO 8601."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @connection.agreed
 @connection.asks
 def delete(
@@ -200,7 +208,7 @@ def delete(
 ) -> None:
     """Delete traces with their spans, tags and assessments.
 
-    Either those named, or those of an experiment from before a time.
+    Give either trace ids, or an experiment and a time.
     """
     if bool(trace_ids) == bool(experiment and until) or bool(experiment) != bool(until):
         raise click.UsageError("name traces, or give both --experiment and --until")
@@ -209,12 +217,17 @@ def delete(
             trace_ids, experiment=experiment, start_time_until=until, dry_run=True
         )
         if not dry_run:
-            connection.confirm(f"{number:,} traces would go", yes=yes)
+            connection.confirm(f"{_many(number)} would be deleted", yes=yes)
             number = client.delete_traces(trace_ids, experiment=experiment, start_time_until=until)
     if as_json:
         connection.print_json(traces_pb2.DeleteTracesResponse(trace_count=number))
     else:
-        click.echo(f"{number:,} traces {'would go' if dry_run else 'are gone'}.")
+        done = "would be" if dry_run else "was" if number == 1 else "were"
+        click.echo(f"{_many(number)} {done} deleted.")
+
+
+def _many(number: int) -> str:
+    return show.many(number, "trace")
 
 
 @command.command()

@@ -37,19 +37,21 @@ _COLUMNS: Final = (
 
 
 def _homes(function: Any) -> Any:
-    function = click.option("--service", "service_name", default="", help="Needed if of several.")(
+    function = click.option(
+        "--service", "service_name", default="", help="Needed if several services have it."
+    )(function)
+    return click.option("--experiment", default="", help="Needed if several experiments have it.")(
         function
     )
-    return click.option("--experiment", default="", help="Needed if in several.")(function)
 
 
 @click.group(cls=Section)
 def command() -> None:
-    """List versions, name them, and note what should be known of them."""
+    """List versions, give them aliases, and write notes about them."""
 
 
 @command.command("list")
-@click.option("--experiment", default="", help="Only of this experiment.")
+@click.option("--experiment", default="", help="Only in this experiment.")
 @click.option("--service", "service_name", default="", help="Only of this service.")
 @click.option("--environment", default="", help="Only in this environment.")
 @click.option("--usage", is_flag=True, help="Also add up tokens and cost.")
@@ -63,7 +65,7 @@ def list_(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """List versions, the one seen last first."""
+    """List versions, most recently seen first."""
     with connection.client(server) as client:
         found = client.search_versions(filter_, include_usage=usage, **given).fetch()
     if as_json:
@@ -79,7 +81,7 @@ def list_(
 @click.option("--usage", is_flag=True, help="Also add up tokens and cost.")
 @connection.asks
 def get(*, version: str, usage: bool, server: str, as_json: bool, **given: Any) -> None:
-    """Show one version, named by itself or by @ and an alias."""
+    """Show one version, given as itself or as @ALIAS."""
     with connection.client(server) as client:
         _tell(client.get_version(version, include_usage=usage, **given), as_json=as_json)
 
@@ -87,10 +89,12 @@ def get(*, version: str, usage: bool, server: str, as_json: bool, **given: Any) 
 @command.command()
 @click.argument("version")
 @_homes
-@click.option("--note", required=True, help="What people should know of it; '' for nothing.")
+@click.option(
+    "--note", required=True, help="What people should know about it; '' removes the note."
+)
 @connection.asks
 def update(*, version: str, note: str, server: str, as_json: bool, **given: Any) -> None:
-    """Note what should be known of a version, named by itself or by @ and an alias."""
+    """Write a note about a version, given as itself or as @ALIAS."""
     with connection.client(server) as client:
         _tell(client.update_version(version, note=note, **given), as_json=as_json)
 
@@ -101,7 +105,7 @@ def update(*, version: str, note: str, server: str, as_json: bool, **given: Any)
 @_homes
 @connection.asks
 def alias(*, version: str, alias: str, server: str, as_json: bool, **given: Any) -> None:
-    """Make ALIAS stand for a version, and for no other of that service."""
+    """Make ALIAS stand for this version, and for no other of the service."""
     with connection.client(server) as client:
         named = client.set_version_alias(version, alias.removeprefix("@"), **given)
     _tell(named, as_json=as_json)
@@ -112,7 +116,7 @@ def alias(*, version: str, alias: str, server: str, as_json: bool, **given: Any)
 @_homes
 @connection.asks
 def unalias(*, alias: str, server: str, as_json: bool, **given: Any) -> None:
-    """Delete an alias; one that is not there does not matter."""
+    """Delete an alias, if it exists."""
     with connection.client(server) as client:
         client.delete_version_alias(alias.removeprefix("@"), **given)
     if as_json:

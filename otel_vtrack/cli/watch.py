@@ -81,7 +81,7 @@ def _places(function: Any) -> Any:
     function = click.option("--service", "service_name", default="", help="Only of this service.")(
         function
     )
-    return click.option("--experiment", default="", help="Only of this experiment.")(function)
+    return click.option("--experiment", default="", help="Only in this experiment.")(function)
 
 
 @click.group(cls=Section)
@@ -93,25 +93,30 @@ def command() -> None:
 @_places
 @click.option("--version", default="", help="Only of this version.")
 @click.option(
-    "--since", "event_time_from", type=connection.Moment(), help="Found since: 1h, 7d or ISO 8601."
+    "--since",
+    "event_time_from",
+    type=connection.Moment(),
+    help="Only found since then: 1h, 7d or ISO 8601.",
 )
 @click.option(
     "--until",
     "event_time_until",
     type=connection.Moment(),
-    help="Found before: 1h, 7d or ISO 8601.",
+    help="Only found before then: 1h, 7d or ISO 8601.",
 )
-@click.option("--follow", is_flag=True, help="Go on, a line for each event that is found.")
+@click.option(
+    "--follow", is_flag=True, help="Keep running, and print a line for each event as it is found."
+)
 @connection.limited()
 @connection.asks
 def events(*, follow: bool, server: str, as_json: bool, **given: Any) -> None:
-    """List what was found of deployments, the last first."""
+    """List deployments that made something worse, newest first."""
     with connection.client(server) as client:
         found = client.list_watch_events(**given).fetch()
         if as_json and not follow:
             connection.print_json(connection.as_list("events", found))
         elif not follow:
-            nothing = "Nothing was found of a deployment that matches."
+            nothing = "No matching deployment was found to make anything worse."
             show.listing(watch_pb2.WatchEvent, found, _EVENTS, nothing)
         else:
             with contextlib.suppress(KeyboardInterrupt):
@@ -145,7 +150,7 @@ def _follow(
 @_places
 @connection.asks
 def status(*, server: str, as_json: bool, **given: Any) -> None:
-    """List the deployments that are under watch, the newest first."""
+    """List the deployments that are being watched, newest first."""
     with connection.client(server) as client:
         found = client.list_watched_deployments(**given)
     if as_json:
@@ -153,11 +158,11 @@ def status(*, server: str, as_json: bool, **given: Any) -> None:
         return
     if not found.HasField("look_time"):
         click.echo(
-            "This server did not look yet: it does so once --watch-interval-seconds are over, and"
-            " never if they are 0."
+            "This server has not checked yet: it does so every --watch-interval-seconds, or never"
+            " if that is 0."
         )
         return
-    nothing = "No deployment of the last day that matches replaced anything."
+    nothing = "No matching deployment of the last day replaced anything."
     show.listing(watch_pb2.WatchedDeployment, found.deployments, _DEPLOYMENTS, nothing)
     for each in found.deployments:
         for metric in each.metrics:

@@ -92,11 +92,11 @@ def test_deleting_an_experiment_says_first_what_would_go(answer, run, send, trac
     assert (preview["trace_count"], preview["span_count"]) == ("1", "2")
     asked = run("experiments", "delete", "shop")
     assert asked.exit_code == 2
-    assert "1 traces, 2 spans" in asked.stderr
+    assert "1 trace, 2 spans" in asked.stderr
     assert "say --yes" in asked.stderr
     assert len(answer("traces", "search")["traces"]) == 1
     done = run("experiments", "delete", "shop", "--yes")
-    assert (done.exit_code, done.stdout[:12]) == (0, "shop is gone")
+    assert (done.exit_code, done.stdout[:12]) == (0, "shop was del")
     assert answer("traces", "search")["traces"] == []
     assert answer("assessments", "search")["assessments"] == []
     assert run("experiments", "delete", "shop", "--yes").exit_code in {0, 1}
@@ -106,12 +106,12 @@ def test_on_a_terminal_deletion_asks(typed, answer, send):
     send({})
     code, screen = typed("experiments", "delete", "shop", keys="n\n")
     assert code == 2
-    assert "shop would go with 1 traces" in screen
+    assert "shop would be deleted, with 1 trace," in screen
     assert "nothing was changed" in screen
     assert len(answer("traces", "search")["traces"]) == 1
     code, screen = typed("experiments", "delete", "shop", keys="y\n")
     assert code == 0
-    assert "shop is gone" in screen
+    assert "shop was deleted" in screen
     assert answer("traces", "search")["traces"] == []
 
 
@@ -160,7 +160,7 @@ def test_traces_are_tagged_and_deleted(answer, run, send, trace_id):
     assert run("traces", "tag", trace_id(1), "novalue").exit_code == 2
     assert answer("traces", "delete", trace_id(1), "--dry-run") == {"trace_count": "1"}
     assert run("traces", "delete", trace_id(1)).exit_code == 2
-    assert run("traces", "delete", trace_id(1), "--yes").stdout == "1 traces are gone.\n"
+    assert run("traces", "delete", trace_id(1), "--yes").stdout == "1 trace was deleted.\n"
     until = "2026-09-21T14:13:23Z"
     assert run("traces", "delete", "--until", until, "--yes").exit_code == 2
     words = ("traces", "delete", "--experiment", "shop", "--until", until, "--yes")

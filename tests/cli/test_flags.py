@@ -29,7 +29,7 @@ def test_flags_are_listed_compared_and_their_changes_told(run, send):
     assert "1 more (--limit)" in split
     exposed = run("flags", "exposure", "search", "--width", "400m").stdout
     assert "50.0 %" in exposed
-    assert "No flag changed: 1 flag looked at." in run("flags", "changes").stdout
+    assert "No flag changed (1 flag checked)." in run("flags", "changes").stdout
     # Switched on for everyone, in the version that was there.
     send(
         *(
@@ -52,4 +52,4 @@ def test_flags_are_listed_compared_and_their_changes_told(run, send):
     assert answer["kind"] == "FLAG_CHANGE_KIND_VARIANTS"
     assert run("flags", "changes", "--at", "1h", "--version", "2").exit_code == 2
     assert run("flags", "compare", "search", "9").exit_code == 1
-    assert "No trace" in run("flags", "list", "--flag", "none").stdout
+    assert "No matching trace" in run("flags", "list", "--flag", "none").stdout

@@ -21,7 +21,7 @@ def test_the_timeline_is_told_in_a_table_and_sentences(run, send):
     assert "It had 60 traces, 0 failed" in result.stdout
     answer = json.loads(run("deployments", "timeline", "--json").stdout)
     assert [each["version"] for each in answer["periods"]] == ["1", "2", "1"]
-    assert "No trace" in run("deployments", "timeline", "--experiment", "none").stdout
+    assert "No matching trace" in run("deployments", "timeline", "--experiment", "none").stdout
 
 
 def test_record_is_create(run):
@@ -66,7 +66,7 @@ def test_progression_is_told_in_a_table_and_sentences(run, send):
     [only] = told["progressions"]
     assert [each["environment"] for each in only["steps"]] == ["prod", "dev"]
     assert only["state"] == "PROGRESSION_STATE_COMPLETE"
-    assert "No trace" in run("versions", "progression", "9").stdout
+    assert "No matching trace" in run("versions", "progression", "9").stdout
 
 
 @pytest.mark.parametrize(

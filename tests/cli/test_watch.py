@@ -57,8 +57,8 @@ def ask(store, watcher):
 
 
 def test_what_was_found_and_what_is_watched_are_shown(ask, watcher, monkeypatch):
-    assert "did not look yet" in ask("status")
-    assert "Nothing was found" in ask("events")
+    assert "has not checked yet" in ask("status")
+    assert "No matching deployment was found" in ask("events")
     watcher.look()
     watcher.look()
 
@@ -69,7 +69,7 @@ def test_what_was_found_and_what_is_watched_are_shown(ask, watcher, monkeypatch)
     [only] = json.loads(ask("status", "--service", "quiet", "--json"))["deployments"]
     assert (only["version"], only["baseline_version"]) == ("2", "1")
     assert only["candidate_count"] == "120"
-    assert "No deployment" in ask("status", "--environment", "staging")
+    assert "No matching deployment" in ask("status", "--environment", "staging")
 
     shown = ask("events", "--since", "10000d")
     assert "error_rate" in shown
@@ -77,7 +77,7 @@ def test_what_was_found_and_what_is_watched_are_shown(ask, watcher, monkeypatch)
     [event] = json.loads(ask("events", "--json"))["events"]
     assert event["event_time"] == "2026-09-21T17:13:20Z"
     assert event["difference"]["lower"] > event["threshold"]
-    assert "Nothing was found" in ask("events", "--version", "1")
+    assert "No matching deployment was found" in ask("events", "--version", "1")
 
     sleeps = []
 

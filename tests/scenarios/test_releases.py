@@ -34,7 +34,7 @@ def test_of_a_clean_release_nothing_is_said_against(play, policy):
     said = played.vtrack("compare", "2.3.1", "2.4.0")
     assert said.startswith("no evidence that latency differs between 2.3.1 and 2.4.0")
     said = played.vtrack("differences", "2.3.1", "2.4.0")
-    assert said.startswith("Nothing tells 2.4.0 from 2.3.1 that is more than chance.")
+    assert said.startswith("Nothing distinguishes 2.4.0 from 2.3.1 beyond chance.")
     played.vtrack("gate", "2.3.1", "2.4.0", "--policy", policy)
 
     told = played.timeline()

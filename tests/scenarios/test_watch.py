@@ -71,7 +71,7 @@ def test_of_a_clean_release_the_server_says_nothing(play):
     assert not any(each.alarmed for each in found.metrics)
     assert not played.client.list_watch_events(experiment=played.experiment).fetch()
     said = played.vtrack("watch", "events")
-    assert said == "Nothing was found of a deployment that matches.\n"
+    assert said == "No matching deployment was found to make anything worse.\n"
     assert "worse" not in played.vtrack("watch", "status").lower()
 
 
