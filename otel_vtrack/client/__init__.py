@@ -9,7 +9,7 @@
         async for trace in client.search_traces("execution_time > 2s"):
             print(trace.trace_id)
 
-A base install has all that they need, nothing of the server; `to_pandas()` and `to_arrow()` need
+They work with a base install, without the server; `to_pandas()` and `to_arrow()` need
 `otel-vtrack[analysis]`.
 """
 

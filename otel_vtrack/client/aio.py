@@ -34,26 +34,26 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Asks a running `vtrack serve` without blocking the event loop.
+    """Client of a running `vtrack serve` that does not block the event loop.
 
-    The methods are those of `Client`, to be awaited; searches are gone through by `async for`.
-    Belongs to the loop in which it is first used.
+    It has the methods of `Client`, which you await; iterate over searches with `async for`. It
+    belongs to the loop in which it is first used.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC; `https://` before it says TLS.
+        target: `HOST:PORT` of the server's gRPC; put `https://` before it for TLS.
         token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one. Refused
             where it would leave this machine in clear, unless `send_token_in_clear`.
-        token_file: File whose first line is the token, instead; read again for each call.
-        tls: Whether to speak TLS; any of the certificates says so as well.
-        root_certificates: PEM of the authorities to trust, instead of the usual ones.
-        client_certificate: PEM of the chain that says who is asking.
-        client_key: PEM of its key.
-        timeout: Seconds that a call may take with all its attempts, unless the call says.
-        retry_seconds: How long to go on asking a server that is away.
+        token_file: File with the token on its first line, instead; read again for each call.
+        tls: Whether to speak TLS; any of the certificates implies it.
+        root_certificates: PEM of the authorities to trust instead of the usual ones.
+        client_certificate: PEM of the client's certificate and its chain, for mutual TLS.
+        client_key: PEM of the certificate's key.
+        timeout: Seconds that a call may take with all its attempts, unless it has its own.
+        retry_seconds: How long to keep trying while the server is away.
         send_token_in_clear: Whether the token may leave this machine without TLS.
 
     Raises:
-        ValueError: They do not fit together.
+        ValueError: The arguments contradict each other.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class AsyncClient:
 
     @classmethod
     def from_env(cls, **arguments: Any) -> "Self":
-        """Connect as variables say; arguments win over them.
+        """Connect as environment variables say; arguments win over them.
 
         OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false),
         OTEL_VTRACK_TIMEOUT (seconds), OTEL_VTRACK_TOKEN_FILE, and names of PEM files:

@@ -27,28 +27,28 @@ def compare_versions(
     baseline_start_time_until: datetime | None = None,
     timeout: float | None = None,
 ) -> Call[Comparison]:
-    """Say whether the candidate differs from the baseline, by how much, and how sure that is.
+    """Show whether the candidate differs from the baseline, by how much, and how sure that is.
 
     Args:
         baseline_version: Usually the older one.
         candidate_version: Usually the newer one.
         experiment: Needed if the versions are in more than one.
-        service_name: By traces of this service alone.
-        environment: By traces in this environment alone.
-        start_time_from: By traces that started then or later.
-        start_time_until: By traces that started before.
+        service_name: Only traces of this service.
+        environment: Only traces in this environment.
+        start_time_from: Only traces that started then or later.
+        start_time_until: Only traces that started before.
         metrics: `latency`, `error_rate`, `tokens`, `cost`, `entry_latency`, `span_latency:NAME`,
-            `span_error_rate:NAME`, `attribute:KEY` or `assessment:NAME`; as a `MetricQuery` with
-            a direction and a smallest change that matters. Empty for the first four.
-        max_traces: Take a random sample where more match; 0 for 50,000.
-        filter: By traces that this finds, in the search language.
-        group_by: Within each value as well: `route`, `model`, `environment`, `service`, `user` or
-            `flag:KEY`.
-        stratify_by: Hold these equal; `none` for nothing. Empty: of which the versions saw a
-            different mix.
-        baseline_start_time_from: Gives the baseline a time range of its own: by its traces that
+            `span_error_rate:NAME`, `attribute:KEY` or `assessment:NAME`; or a `MetricQuery`, to
+            give a direction and a smallest change that matters. Empty for the first four.
+        max_traces: If more match, take a random sample; 0 for 50,000.
+        filter: Only traces that match this, in the search language.
+        group_by: Also compare within each value of these: `route`, `model`, `environment`,
+            `service`, `user` or `flag:KEY`.
+        stratify_by: Hold these equal; `none` for nothing. Empty for whatever the versions saw a
+            different mix of.
+        baseline_start_time_from: Another time range for the baseline: only its traces that
             started then or later.
-        baseline_start_time_until: Likewise, by its traces that started before.
+        baseline_start_time_until: Likewise, only its traces that started before.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(
@@ -96,13 +96,13 @@ def list_differences(
         baseline_version: Usually the older one.
         candidate_version: Usually the newer one.
         experiment: Needed if the versions are in more than one.
-        service_name: By spans of this service alone.
-        environment: By spans in this environment alone.
-        start_time_from: By traces that started then or later.
-        start_time_until: By traces that started before.
-        kinds: `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`,
+        service_name: Only spans of this service.
+        environment: Only spans in this environment.
+        start_time_from: Only traces that started then or later.
+        start_time_until: Only traces that started before.
+        kinds: Any of `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`,
             `number`; empty for all.
-        max_traces: Take a sample where more match; 0 for 10,000.
+        max_traces: If more match, take a sample; 0 for 10,000.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(

@@ -30,9 +30,9 @@ def create_assessment(
     assessment_id: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Assessment]:
-    """Record what somebody or something thinks of a trace, or what was expected of it.
+    """Record a judgement of a trace, or what was expected of it.
 
-    Safe to repeat: it is recorded once however often the network makes it be sent.
+    Retries are safe: it is recorded once, however often the network makes the client send it.
 
     Args:
         trace_id: The trace, with or without `tr-` before it.
@@ -41,13 +41,13 @@ def create_assessment(
         assessment_type: `feedback` or `expectation`.
         error: Why there is no value; an exception will do.
         rationale: Why this value.
-        metadata: Whatever else is to be kept with it.
-        source_type: `human`, `llm_judge` or `code`; code unless told.
+        metadata: Whatever else to store with it.
+        source_type: `human`, `llm_judge` or `code`; `code` by default.
         source_id: Which person, model or program.
-        span_id: The span that it is about, if not the whole trace.
-        session_id: The session, if it is about the whole of it.
-        overrides: Id of the assessment that it replaces.
-        assessment_id: Its id; made if left out. A given one that is taken is refused.
+        span_id: The span it is about, if not the whole trace.
+        session_id: The session, if it is about a whole session.
+        overrides: Id of the assessment it replaces.
+        assessment_id: Its id; made up if left out. An id that is taken is refused.
         timeout: Seconds for all attempts; None for the client's own.
     """
     assessment = pb.Assessment(
@@ -80,7 +80,7 @@ def create_assessment(
 
 
 def get_assessment(assessment_id: str, *, timeout: float | None = None) -> Call[pb.Assessment]:
-    """Give one assessment."""
+    """Return one assessment."""
     return repeatable(
         "AssessmentService/GetAssessment",
         pb.GetAssessmentRequest(assessment_id=assessment_id),
@@ -106,7 +106,7 @@ def search_assessments(
 ) -> Pages[pb.Assessment]:
     """Find assessments, newest first unless asked otherwise.
 
-    All that is given must hold: the filter, in the search language, and the rest.
+    The filter, in the search language, and all other conditions must hold.
     """
     composed = filters.composed(
         filter,
@@ -142,7 +142,7 @@ def update_assessment(
     metadata: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Call[pb.Assessment]:
-    """Change an assessment; what is left out stays, and metadata are added to what is there."""
+    """Change an assessment; only what is given changes, and metadata is added to."""
     return once(
         "AssessmentService/UpdateAssessment",
         pb.UpdateAssessmentRequest(
@@ -160,7 +160,7 @@ def update_assessment(
 
 
 def delete_assessment(assessment_id: str, *, timeout: float | None = None) -> Call[None]:
-    """Delete an assessment; what it overrode is valid again. One not there does not matter."""
+    """Delete an assessment, if it exists; what it overrode becomes valid again."""
     return repeatable(
         "AssessmentService/DeleteAssessment",
         pb.DeleteAssessmentRequest(assessment_id=assessment_id),
@@ -173,7 +173,7 @@ def delete_assessment(assessment_id: str, *, timeout: float | None = None) -> Ca
 def list_assessment_changes(
     assessment_id: str, *, timeout: float | None = None
 ) -> Call[Records[pb.AssessmentChange]]:
-    """List every change of an assessment, oldest first, also of a deleted one."""
+    """List every change of an assessment, even a deleted one, oldest first."""
     return repeatable(
         "AssessmentService/ListAssessmentChanges",
         pb.ListAssessmentChangesRequest(assessment_id=assessment_id),

@@ -33,27 +33,27 @@ T = TypeVar("T")
 
 
 class Client:
-    """Asks a running `vtrack serve`.
+    """Client of a running `vtrack serve`.
 
     Thread-safe. Every method raises `grpc.RpcError`, whose `code()` and `details()` say what is
-    wrong and what to do, and `ValueError` for what makes no sense before it is asked. What may be
-    asked twice without harm is asked again while the server is away.
+    wrong and what to do, or `ValueError` for arguments that make no sense. Calls that are safe to
+    repeat are retried while the server is away.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC; `https://` before it says TLS.
+        target: `HOST:PORT` of the server's gRPC; put `https://` before it for TLS.
         token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one. Refused
             where it would leave this machine in clear, unless `send_token_in_clear`.
-        token_file: File whose first line is the token, instead; read again for each call.
-        tls: Whether to speak TLS; any of the certificates says so as well.
-        root_certificates: PEM of the authorities to trust, instead of the usual ones.
-        client_certificate: PEM of the chain that says who is asking.
-        client_key: PEM of its key.
-        timeout: Seconds that a call may take with all its attempts, unless the call says.
-        retry_seconds: How long to go on asking a server that is away.
+        token_file: File with the token on its first line, instead; read again for each call.
+        tls: Whether to speak TLS; any of the certificates implies it.
+        root_certificates: PEM of the authorities to trust instead of the usual ones.
+        client_certificate: PEM of the client's certificate and its chain, for mutual TLS.
+        client_key: PEM of the certificate's key.
+        timeout: Seconds that a call may take with all its attempts, unless it has its own.
+        retry_seconds: How long to keep trying while the server is away.
         send_token_in_clear: Whether the token may leave this machine without TLS.
 
     Raises:
-        ValueError: They do not fit together.
+        ValueError: The arguments contradict each other.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Client:
 
     @classmethod
     def from_env(cls, **arguments: Any) -> "Self":
-        """Connect as variables say; arguments win over them.
+        """Connect as environment variables say; arguments win over them.
 
         OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false),
         OTEL_VTRACK_TIMEOUT (seconds), OTEL_VTRACK_TOKEN_FILE, and names of PEM files:

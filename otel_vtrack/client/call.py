@@ -95,7 +95,7 @@ class Pages(Generic[M]):
         response: Type of a page.
         item: Type of what is found.
         field: Where a page has it.
-        limit: At most so many; None for all.
+        limit: At most this many; None for all.
         timeout: Seconds for each page; None for the client's own.
         sized: Whether the request has a `page_size`.
     """

@@ -1,6 +1,7 @@
 """Where and how to ask: the address, who to trust, who is asking, how long to wait."""
 
 import ipaddress
+import math
 import os
 import random
 import time
@@ -36,19 +37,19 @@ class Connection:
     """What both clients know of the server.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC; `https://` before it says TLS.
+        target: `HOST:PORT` of the server's gRPC; put `https://` before it for TLS.
         token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one.
-        token_file: File whose first line is the token, instead; read again for each call.
-        tls: Whether to speak TLS; any of the certificates says so as well.
-        root_certificates: PEM of the authorities to trust, instead of the usual ones.
-        client_certificate: PEM of the chain that says who is asking.
-        client_key: PEM of its key.
+        token_file: File with the token on its first line, instead; read again for each call.
+        tls: Whether to speak TLS; any of the certificates implies it.
+        root_certificates: PEM of the authorities to trust instead of the usual ones.
+        client_certificate: PEM of the client's certificate and its chain, for mutual TLS.
+        client_key: PEM of the certificate's key.
         timeout: Seconds that a call may take with all its attempts.
-        retry_seconds: How long to go on asking a server that is away.
+        retry_seconds: How long to keep trying while the server is away.
         send_token_in_clear: Whether the token may leave this machine without TLS.
 
     Raises:
-        ValueError: They do not fit together.
+        ValueError: The arguments contradict each other.
     """
 
     target: str = LOCAL
@@ -79,8 +80,8 @@ class Connection:
         token = self._token()
         if token and not (self.is_secure or self.send_token_in_clear or self.is_local):
             raise ValueError(
-                f"the token would go to {self.target} for everybody to read: say tls=True, or"
-                " send_token_in_clear=True if the network is safe"
+                f"the token would go to {self.target} for everybody to read: write https:// before"
+                " the address, or send_token_in_clear=True in Python if the network is safe"
             )
 
     @property
@@ -225,8 +226,18 @@ _TOKENS: Final = frozenset({"token", "token_file"})
 
 def _switch(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
-        raise ValueError(f"true or false, and not {text!r}")
+        raise ValueError(f"write true or false, and not {text!r}")
     return text.lower() == "true"
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"write seconds, such as 30, and not {text!r}")
+    return seconds
 
 
 def _file(text: str) -> bytes:
@@ -238,5 +249,5 @@ _READ: Final[Mapping[str, Any]] = {
     "root_certificates": _file,
     "client_certificate": _file,
     "client_key": _file,
-    "timeout": float,
+    "timeout": _seconds,
 }

@@ -22,10 +22,10 @@ def create_deployment(
     tags: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Call[pb.Deployment]:
-    """Declare that a version of a service is put live in an environment.
+    """Declare that a version of a service went live in an environment.
 
-    Without `deployment_id` one is made, without `experiment` it is the service's own, and without
-    `start_time` it starts now. `status` is `in_progress`, `succeeded` or `failed`.
+    Without `deployment_id` an id is made up, without `experiment` it is the service's own, and
+    without `start_time` it starts now. `status` is `in_progress`, `succeeded` or `failed`.
     """
     deployment = pb.Deployment(
         experiment=experiment,
@@ -55,7 +55,7 @@ def get_deployment(
     environment: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Deployment]:
-    """Give one deployment; service and environment are needed where several use the id."""
+    """Return one deployment; service and environment are needed if several use the id."""
     return repeatable(
         "DeploymentService/GetDeployment",
         pb.GetDeploymentRequest(
@@ -77,7 +77,7 @@ def search_deployments(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Deployment]:
-    """List deployments, the one that started last first; what is empty does not restrict."""
+    """List deployments, most recently started first; empty conditions do not restrict."""
     return Pages(
         method="DeploymentService/SearchDeployments",
         request=pb.SearchDeploymentsRequest(
@@ -108,7 +108,7 @@ def update_deployment(
     delete_tags: Iterable[str] = (),
     timeout: float | None = None,
 ) -> Call[pb.Deployment]:
-    """Change what was declared, or declare more of one that spans told of."""
+    """Change what was declared, or add a declaration to a deployment seen in spans."""
     return once(
         "DeploymentService/UpdateDeployment",
         pb.UpdateDeploymentRequest(
@@ -135,7 +135,7 @@ def delete_deployment(
     environment: str = "",
     timeout: float | None = None,
 ) -> Call[None]:
-    """Withdraw a declaration; what spans tell of stays. One not there does not matter."""
+    """Withdraw a declaration, if there is one; what spans say stays."""
     return once(
         "DeploymentService/DeleteDeployment",
         pb.DeleteDeploymentRequest(

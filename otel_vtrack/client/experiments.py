@@ -20,7 +20,7 @@ def create_experiment(
 
 
 def get_experiment(experiment: str, *, timeout: float | None = None) -> Call[pb.Experiment]:
-    """Give one experiment, by what telemetry or people call it."""
+    """Return one experiment, by its name for telemetry or people."""
     return repeatable(
         "ExperimentService/GetExperiment",
         pb.GetExperimentRequest(experiment=experiment),
@@ -38,7 +38,7 @@ def search_experiments(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Experiment]:
-    """List experiments by name; `name_contains` in any case."""
+    """List experiments by name; `name_contains` ignores case."""
     return Pages(
         method="ExperimentService/SearchExperiments",
         request=pb.SearchExperimentsRequest(
@@ -61,7 +61,7 @@ def update_experiment(
     delete_tags: Iterable[str] = (),
     timeout: float | None = None,
 ) -> Call[pb.Experiment]:
-    """Rename, archive, restore or tag an experiment; what is left out stays."""
+    """Rename, archive, restore or tag an experiment; only what is given changes."""
     return once(
         "ExperimentService/UpdateExperiment",
         pb.UpdateExperimentRequest(
@@ -80,7 +80,7 @@ def update_experiment(
 def delete_experiment(
     experiment: str, *, dry_run: bool = False, timeout: float | None = None
 ) -> Call[pb.DeleteExperimentResponse]:
-    """Delete an experiment and all below it, or with `dry_run` count what would go."""
+    """Delete an experiment and everything in it or, with `dry_run`, count what would be deleted."""
     describe = repeatable if dry_run else once
     return describe(
         "ExperimentService/DeleteExperiment",

@@ -18,9 +18,10 @@ def export_telemetry(
     max_bytes: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.TelemetryBatch]:
-    """Give all spans or log records as they were sent, in batches of about `max_bytes`.
+    """Return all spans or log records as they were sent, in batches of about `max_bytes`.
 
-    `signal` is `spans` or `log_records`. With a filter, of traces, the times are those of traces.
+    `signal` is `spans` or `log_records`. With a filter, which is one for traces, the times are
+    those of the traces.
     """
     return Pages(
         method="ExportService/ExportTelemetry",
@@ -49,7 +50,7 @@ def export_changes(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Change]:
-    """Give all that people, code and judges wrote; filter and times are those of traces."""
+    """Return what people, code and judges recorded; filter and times are those of traces."""
     return Pages(
         method="ExportService/ExportChanges",
         request=pb.ExportChangesRequest(
@@ -67,9 +68,9 @@ def export_changes(
 
 
 def import_changes(changes: Iterable[pb.Change], *, timeout: float | None = None) -> Call[int]:
-    """Take up to 10,000 changes as `export_changes` gave them; what is there counts once.
+    """Store up to 10,000 changes as returned by `export_changes`; existing ones count once.
 
-    Returns how many were taken.
+    Returns how many were accepted.
     """
     return repeatable(
         "ExportService/ImportChanges",

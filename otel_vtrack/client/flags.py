@@ -22,8 +22,8 @@ def list_flags(
 ) -> Call[pb.ListFlagsResponse]:
     """List the flags and variants that each version saw, and where.
 
-    By traces that began from one time until before another; what is empty does not restrict. Of
-    more than `max_traces` (0 for 50,000) a random sample is taken.
+    Empty conditions do not restrict. If more than `max_traces` (0 for 50,000) match, a random
+    sample is taken.
     """
     return repeatable(
         "FlagService/ListFlags",
@@ -63,15 +63,15 @@ def compare_variants(
         flag: Its key.
         version: Of the traces' roots.
         experiment: Needed if the version is in more than one.
-        service_name: By traces of this service alone.
-        environment: By traces in this environment alone.
-        start_time_from: By traces that started then or later.
-        start_time_until: By traces that started before.
-        metrics: Every one of `compare_versions` but assessments whose values are names; empty for
-            `latency`, `error_rate` and `tokens`, if there are any.
-        reference_variant: What the others are compared with; empty for `control`, `off` or
+        service_name: Only traces of this service.
+        environment: Only traces in this environment.
+        start_time_from: Only traces that started then or later.
+        start_time_until: Only traces that started before.
+        metrics: Any of `compare_versions`, except assessments whose values are categories; empty
+            for `latency`, `error_rate` and `tokens`, as far as there are any.
+        reference_variant: The variant to compare the others with; empty for `control`, `off` or
             `false`, else the most frequent.
-        max_traces: Take a random sample where more match; 0 for 50,000.
+        max_traces: If more match, take a random sample; 0 for 50,000.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(
@@ -109,20 +109,20 @@ def list_interactions(
     max_traces: int = 0,
     timeout: float | None = None,
 ) -> Call[pb.ListInteractionsResponse]:
-    """Say how far the change from one version to another depends on variants of flags.
+    """Show how far the change from one version to another depends on variants of flags.
 
     Args:
         baseline_version: Usually the older one.
         candidate_version: Usually the newer one.
-        flag: Of this flag alone; empty for every one that the candidate saw.
+        flag: Only this flag; empty for every one that the candidate saw.
         experiment: Needed if the versions are in more than one.
-        service_name: By traces of this service alone.
-        environment: By traces in this environment alone.
-        start_time_from: By traces that started then or later.
-        start_time_until: By traces that started before.
+        service_name: Only traces of this service.
+        environment: Only traces in this environment.
+        start_time_from: Only traces that started then or later.
+        start_time_until: Only traces that started before.
         metrics: As in `compare_variants`.
         reference_variant: As in `compare_variants`.
-        max_traces: Take a random sample where more match; 0 for 50,000.
+        max_traces: If more match, take a random sample; 0 for 50,000.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(
@@ -159,10 +159,10 @@ def get_flag_exposure(
     max_traces: int = 0,
     timeout: float | None = None,
 ) -> Call[pb.GetFlagExposureResponse]:
-    """Say what share of the traces saw which variant, in buckets of `width`; None for some 60.
+    """Show what share of the traces saw which variant, in buckets of `width`; None for about 60.
 
-    By traces that began from one time until before another; what is empty does not restrict. Of
-    more than `max_traces` (0 for 50,000) a random sample is taken.
+    Empty conditions do not restrict. If more than `max_traces` (0 for 50,000) match, a random
+    sample is taken.
     """
     return repeatable(
         "FlagService/GetFlagExposure",
@@ -201,18 +201,18 @@ def list_flag_changes(
     """List when the shares of a flag's variants changed, and what metrics did then.
 
     Args:
-        flag: Of this flag alone.
-        experiment: By traces of this experiment alone.
-        service_name: By traces of this service alone.
-        environment: By traces in this environment alone.
-        start_time_from: By traces that started then or later.
-        start_time_until: By traces that started before.
-        time: List what changed around this moment only, the closest first.
+        flag: Only this flag.
+        experiment: Only traces of this experiment.
+        service_name: Only traces of this service.
+        environment: Only traces in this environment.
+        start_time_from: Only traces that started then or later.
+        start_time_until: Only traces that started before.
+        time: Only list what changed around this moment, the closest first.
         version: Or around the first trace of this version, in each place.
-        window: How close to the moment, and how long before and after metrics are compared; None
-            for an hour.
-        metrics: `latency`, `error_rate`, `tokens`; empty for all that there are.
-        max_traces: Take a random sample where more match; 0 for 50,000.
+        window: How far from the moment to look, and how long before and after a change to compare
+            metrics; None for an hour.
+        metrics: Any of `latency`, `error_rate`, `tokens`; empty for all.
+        max_traces: If more match, take a random sample; 0 for 50,000.
         timeout: Seconds for all attempts; None for the client's own.
     """
     return repeatable(

@@ -68,7 +68,7 @@ class Trace:
     """A trace.
 
     Attributes:
-        infos: What is known of it; one for each experiment that it crosses, earliest first.
+        infos: What is known about it; one for each experiment that it crosses, earliest first.
         otlp: Its spans as they were sent, earliest first.
     """
 
@@ -78,7 +78,7 @@ class Trace:
 
     @property
     def spans(self) -> list[Span]:
-        """Its spans without resource and scope."""
+        """Its spans, without resource and scope."""
         return [
             span
             for group in self.otlp.resource_spans
@@ -172,7 +172,7 @@ class Comparison:
 
     @property
     def baseline(self) -> analysis_pb2.VersionSample:
-        """The version compared with."""
+        """The version compared against."""
         return self.message.baseline
 
     @property
@@ -182,12 +182,12 @@ class Comparison:
 
     @property
     def metrics(self) -> Sequence[analysis_pb2.MetricComparison]:
-        """One for each metric asked."""
+        """One for each metric asked for."""
         return self.message.metrics
 
     @property
     def mix(self) -> Sequence[analysis_pb2.MixDifference]:
-        """In what the versions' traces differ, so that like is compared with like."""
+        """How the mix of the versions' traces differs, which is why like is compared with like."""
         return self.message.mix
 
     @property
@@ -197,12 +197,12 @@ class Comparison:
 
     @property
     def sampled_one_in(self) -> int:
-        """One of so many traces was taken, of the version of which fewer were; 1 means all."""
+        """One in how many traces was taken, of the more sparsely sampled version; 1 means all."""
         return self.message.sampled_one_in
 
     @property
     def summary(self) -> str:
-        """What may be said, one metric a line."""
+        """The conclusions, one metric per line."""
         return "\n".join(metric.summary for metric in self.metrics)
 
     def __repr__(self) -> str:

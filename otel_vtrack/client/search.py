@@ -39,10 +39,9 @@ def _plain(value: Any) -> Any:
 
 
 class Search(_Described[M]):
-    """What is found, in the order asked for.
+    """The results of a search, in the order asked for.
 
-    Each time it is gone through, it is asked anew. What arrives meanwhile neither shifts nor
-    repeats a page.
+    Each iteration asks the server again. What arrives meanwhile neither shifts nor repeats a page.
     """
 
     def __init__(self, ask: Callable[[Call[list[M]]], list[M]], search: Pages[M]) -> None:
@@ -50,12 +49,12 @@ class Search(_Described[M]):
         self._ask = ask
 
     def __iter__(self) -> Iterator[M]:
-        """Yield one after another, getting pages when they are needed."""
+        """Yield one after another, fetching pages as needed."""
         for page in self._pages():
             yield from page
 
     def pages(self) -> Iterator[Records[M]]:
-        """Yield page by page, as large as `page_size` says."""
+        """Yield pages of `page_size`."""
         for page in self._pages():
             yield Records(self._search.item, page)
 
@@ -64,21 +63,21 @@ class Search(_Described[M]):
         return next(iter(self.fetch(1)), None)
 
     def fetch(self, limit: int | None = None) -> Records[M]:
-        """Get all, or at most `limit`, into memory."""
+        """Fetch all, or at most `limit`, into memory."""
         pages = self._pages(page_size=LARGEST_PAGE, limit=limit)
         return Records(self._search.item, (each for page in pages for each in page))
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
-        """Get all into a table, a column for each field of the proto.
+        """Fetch all into a table with a column for each field of the proto.
 
         Times are timestamps in UTC, durations are durations, both to the nanosecond; maps are
-        maps; values of any kind are JSON. What a message has inside is spread out, as in
+        maps; values of any type are JSON. Fields of nested messages become columns such as
         `token_usage.total_tokens`.
 
         Args:
-            columns: Which ones, in which order: fields, or `*` for all of them; for an entry of a
-                map `tags.<key>` or `attributes.<key>`, for the value of the latest valid
-                assessment of a trace `assessments.<name>`, or with `.*` each that there is.
+            columns: Which ones, in which order: fields, or `*` for all of them; `tags.<key>` or
+                `attributes.<key>` for an entry of a map; `assessments.<name>` for the value of a
+                trace's latest valid assessment; or `tags.*` and the like for each that there is.
 
         Raises:
             ImportError: `otel-vtrack[analysis]` is not installed.
@@ -87,7 +86,7 @@ class Search(_Described[M]):
         return self._gathered(columns).arrow()
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-        """Get all into a frame; as `to_arrow`, with maps and values as Python's objects."""
+        """Fetch all into a frame; like `to_arrow`, but with maps and values as Python objects."""
         return self._gathered(columns).pandas()
 
     def _gathered(self, columns: Sequence[str] | None) -> Table:
@@ -112,7 +111,7 @@ class Search(_Described[M]):
 
 
 class AsyncSearch(_Described[M]):
-    """As `Search`, for `async for` and `await`."""
+    """Like `Search`, for `async for` and `await`."""
 
     def __init__(
         self, ask: Callable[[Call[list[M]]], Awaitable[list[M]]], search: Pages[M]
@@ -121,13 +120,13 @@ class AsyncSearch(_Described[M]):
         self._ask = ask
 
     async def __aiter__(self) -> AsyncIterator[M]:
-        """Yield one after another, getting pages when they are needed."""
+        """Yield one after another, fetching pages as needed."""
         async for page in self._pages():
             for each in page:
                 yield each
 
     async def pages(self) -> AsyncIterator[Records[M]]:
-        """Yield page by page, as large as `page_size` says."""
+        """Yield pages of `page_size`."""
         async for page in self._pages():
             yield Records(self._search.item, page)
 
@@ -136,17 +135,17 @@ class AsyncSearch(_Described[M]):
         return next(iter(await self.fetch(1)), None)
 
     async def fetch(self, limit: int | None = None) -> Records[M]:
-        """Get all, or at most `limit`, into memory."""
+        """Fetch all, or at most `limit`, into memory."""
         pages = self._pages(page_size=LARGEST_PAGE, limit=limit)
         return Records(self._search.item, [each async for page in pages for each in page])
 
     async def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
-        """Get all into a table; see `Search.to_arrow`."""
+        """Fetch all into a table; see `Search.to_arrow`."""
         table = await self._gathered(columns)
         return await asyncio.to_thread(table.arrow)
 
     async def to_pandas(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-        """Get all into a frame; see `Search.to_pandas`."""
+        """Fetch all into a frame; see `Search.to_pandas`."""
         table = await self._gathered(columns)
         return await asyncio.to_thread(table.pandas)
 

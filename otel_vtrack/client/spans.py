@@ -30,9 +30,8 @@ def search_spans(
 ) -> Pages[pb.Span]:
     """Find spans, newest first unless asked otherwise.
 
-    All that is given must hold: the filter, in the search language, and the rest, each of which is
-    of the span itself. `status` is `ok`, `error` or `unset`. With `omit_otlp` they come without
-    attributes.
+    The filter, in the search language, and all other conditions must hold for the span itself.
+    `status` is `ok`, `error` or `unset`. With `omit_otlp` spans come without attributes.
     """
     composed = filters.composed(
         filter,

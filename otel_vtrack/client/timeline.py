@@ -21,13 +21,13 @@ def get_timeline(
     omit_recovery: bool = False,
     timeout: float | None = None,
 ) -> Call[pb.GetTimelineResponse]:
-    """Say which versions were live when, and what was rolled back.
+    """Show which versions were live when, and what was rolled back.
 
-    By traces that began from one time until before another; what is empty does not restrict.
-    The answer has `periods` and `rollbacks`, both empty where no trace matches, and `buckets` with
-    shares of the traffic over time if asked. Differences below the margins are as good as none:
-    one of error rates, such as 0.01, and a share of latencies, such as 0.05. What takes longest to
-    tell, which is what rollbacks cost and whether they helped, may be omitted.
+    Only traces that began in the time range count; empty conditions do not restrict. The answer has
+    `periods` and `rollbacks`, both empty if no trace matches, and `buckets` with shares of the
+    traffic over time if asked for. Differences below the margins count as none: for error rates a
+    difference such as 0.01, for latencies a fraction such as 0.05. `omit_recovery` leaves out what
+    rollbacks cost and whether they helped, which takes longest to compute.
     """
     return repeatable(
         "TimelineService/GetTimeline",
@@ -60,10 +60,11 @@ def list_progressions(
     max_versions: int = 0,
     timeout: float | None = None,
 ) -> Call[pb.ListProgressionsResponse]:
-    """Say how versions went through environments, the one that began last first.
+    """Show how versions moved through environments, most recently begun first.
 
-    What is empty does not restrict. Without `environments`, from the first to the last, they are in
-    the order in which most versions enter them. The answer has `orders` and `progressions`.
+    Empty conditions do not restrict. `environments` lists them from the first to the last; without
+    it they are in the order in which most versions enter them. The answer has `orders` and
+    `progressions`.
     """
     return repeatable(
         "TimelineService/ListProgressions",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Conditions(TypedDict, total=False):
-    """What `search_traces` takes besides a filter; what is empty does not restrict."""
+    """What `search_traces` takes besides a filter; empty values do not restrict."""
 
     service_name: str
     version: str
@@ -56,7 +56,7 @@ def search_traces(
 
     Args:
         filter: In the search language.
-        experiment: What telemetry or people call it.
+        experiment: Its name for telemetry or people.
         service_name: Exact service of the root.
         version: Exact version of the root.
         environment: Exact environment of the root.
@@ -65,12 +65,12 @@ def search_traces(
         session_id: Exact session.
         user_id: Exact user.
         name: Exact name of the root span.
-        start_time_from: It started then or later.
-        start_time_until: It started before.
-        min_duration: It took that long or longer.
-        order_by: Keys, each with ` ASC` or ` DESC` behind it.
-        limit: At most so many; None for all.
-        page_size: So many at a time, up to 1000; 0 leaves it to the client.
+        start_time_from: Only traces that started then or later.
+        start_time_until: Only traces that started before.
+        min_duration: Only traces that took at least this long.
+        order_by: Keys, each optionally followed by ` ASC` or ` DESC`.
+        limit: At most this many; None for all.
+        page_size: How many to fetch at a time, up to 1000; 0 leaves it to the client.
         timeout: Seconds for each page; None for the client's own.
     """
     composed = trace_filter(
@@ -142,7 +142,7 @@ def count_traces(
     timeout: float | None = None,
     **conditions: "Unpack[Conditions]",
 ) -> Call[int]:
-    """Count traces without getting them; conditions are those of `search_traces`."""
+    """Count traces; conditions are those of `search_traces`."""
     return repeatable(
         "TraceService/CountTraces",
         pb.CountTracesRequest(experiment=experiment, filter=trace_filter(filter, **conditions)),
@@ -160,7 +160,7 @@ def get_trace_histogram(
     timeout: float | None = None,
     **conditions: "Unpack[Conditions]",
 ) -> Call[Histogram]:
-    """Count traces by their start, in buckets of `width`; None for some 60.
+    """Count traces by their start, in buckets of `width`; None for about 60 buckets.
 
     Conditions are those of `search_traces`.
     """
@@ -178,9 +178,9 @@ def get_trace_histogram(
 
 
 def get_trace(trace_id: str, *, timeout: float | None = None) -> Call[Trace]:
-    """Give what is known of a trace, and its spans as they were sent, earliest first.
+    """Return what is known about a trace, and its spans as they were sent, earliest first.
 
-    Also unpacks, as `infos, otlp = client.get_trace(...)`.
+    It can be unpacked, as in `infos, otlp = client.get_trace(...)`.
     """
     return repeatable(
         "TraceService/GetTrace",
@@ -196,7 +196,7 @@ def get_trace(trace_id: str, *, timeout: float | None = None) -> Call[Trace]:
 def set_trace_tag(
     trace_id: str, key: str, value: str, *, timeout: float | None = None
 ) -> Call[None]:
-    """Set a tag of a trace; the last writer wins."""
+    """Set a tag of a trace; an existing value is replaced."""
     return repeatable(
         "TraceService/SetTraceTag",
         pb.SetTraceTagRequest(trace_id=trace_id, key=key, value=value),
@@ -207,7 +207,7 @@ def set_trace_tag(
 
 
 def delete_trace_tag(trace_id: str, key: str, *, timeout: float | None = None) -> Call[None]:
-    """Delete a tag of a trace; one that is not there does not matter."""
+    """Delete a tag of a trace, if it exists."""
     return repeatable(
         "TraceService/DeleteTraceTag",
         pb.DeleteTraceTagRequest(trace_id=trace_id, key=key),
@@ -227,7 +227,7 @@ def delete_traces(
 ) -> Call[int]:
     """Delete traces by their ids, or those of an experiment from before a time.
 
-    Returns how many went, or with `dry_run` would go.
+    Returns how many were deleted or, with `dry_run`, would be.
     """
     describe = repeatable if dry_run else once
     return describe(

@@ -15,7 +15,7 @@ def get_version(
     include_usage: bool = False,
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Give one version, named by itself or by `@` and an alias.
+    """Return one version, given as itself or as `@alias`.
 
     Experiment and service are needed where several have such a version. `include_usage` adds up
     tokens and cost of its traces.
@@ -48,10 +48,10 @@ def search_versions(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Version]:
-    """Find versions, the one seen last first unless `order_by` says otherwise.
+    """Find versions, most recently seen first unless `order_by` says otherwise.
 
-    All that is given must hold: the filter, in the search language, and the rest; what is empty
-    does not restrict. With an environment or deployment, figures are of these alone.
+    The filter, in the search language, and all other conditions must hold; empty ones do not
+    restrict. With an environment or deployment, figures cover these alone.
     """
     equal = {
         "service_name": service_name,
@@ -84,7 +84,7 @@ def update_version(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Change a version, named by itself or by `@` and an alias; give it as it is then."""
+    """Change a version, given as itself or as `@alias`, and return it."""
     return repeatable(
         "VersionService/UpdateVersion",
         pb.UpdateVersionRequest(
@@ -104,7 +104,7 @@ def set_version_alias(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Make an alias stand for a version, and for no other of that service."""
+    """Make an alias stand for this version, and for no other of the service."""
     return repeatable(
         "VersionService/SetVersionAlias",
         pb.SetVersionAliasRequest(
@@ -123,7 +123,7 @@ def delete_version_alias(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[None]:
-    """Delete an alias, there or not."""
+    """Delete an alias, if it exists."""
     return repeatable(
         "VersionService/DeleteVersionAlias",
         pb.DeleteVersionAliasRequest(experiment=experiment, service_name=service_name, alias=alias),

@@ -19,7 +19,7 @@ def list_watch_events(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.WatchEvent]:
-    """List what was found of deployments, the last first; what is empty does not restrict."""
+    """List events of deployments that made something worse, newest first."""
     return Pages(
         method="WatchService/ListWatchEvents",
         request=pb.ListWatchEventsRequest(
@@ -46,10 +46,10 @@ def list_watched_deployments(
     environment: str = "",
     timeout: float | None = None,
 ) -> Call[pb.ListWatchedDeploymentsResponse]:
-    """List what is under watch; what is empty does not restrict.
+    """List the deployments that are being watched; empty conditions do not restrict.
 
-    The answer has `deployments`, the newest first, and `look_time`, which is absent where the
-    server does not watch.
+    The answer has `deployments`, newest first, and `look_time`, which is absent if the server does
+    not watch.
     """
     return repeatable(
         "WatchService/ListWatchedDeployments",

@@ -477,6 +477,21 @@ def test_a_token_comes_from_one_place_and_a_file_may_change(late, monkeypatch, t
         Client("http://elsewhere:1", tls=True)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("TIMEOUT", "soon", "write seconds, such as 30"),
+        ("TIMEOUT", "nan", "write seconds, such as 30"),
+        ("TLS", "maybe", "write true or false"),
+        ("SERVER", "https://", "write HOST:PORT"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_says_what_to_write(monkeypatch, variable, value, says):
+    monkeypatch.setenv(f"OTEL_VTRACK_{variable}", value)
+    with pytest.raises(ValueError, match=says):
+        Client.from_env()
+
+
 def test_certificates_without_key_are_refused():
     with pytest.raises(ValueError, match="both or none"):
         Client(client_certificate=b"x")
