@@ -534,6 +534,8 @@ def _mistake(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return _unknown(loc)
     reason = error["msg"].removeprefix("Value error, ")
+    if error["type"] in {"byte_size", "byte_size_unit"}:
+        reason = "write bytes, or a number and a unit, such as 64MiB"
     if len(loc) > 1:
         return f"{_path(loc)}: {reason[0].lower()}{reason[1:]}"
     if loc:

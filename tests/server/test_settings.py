@@ -79,6 +79,12 @@ def test_what_is_no_address_is_said_so(address):
         settings.load({"grpc": address})
 
 
+@pytest.mark.parametrize("size", ["1x", "much", ""])
+def test_what_is_no_size_says_what_to_write(size):
+    with pytest.raises(SettingsError, match=r"--queue-max-bytes .* write bytes, or a number and a"):
+        settings.load({"queue_max_bytes": size})
+
+
 @pytest.mark.parametrize("url", ["", "hidden", "ftp://hidden", "https://", "http://[hidden"])
 @pytest.mark.parametrize("name", ["watch_webhook_url", "watch_otlp_endpoint"])
 def test_what_cannot_be_posted_to_is_said_so_without_telling_it(name, url):
