@@ -308,7 +308,7 @@ def test_every_command_explains_itself_and_its_options(path):
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("TLS", "perhaps", "OTEL_VTRACK_TLS: true or false"),
+        ("TLS", "perhaps", "OTEL_VTRACK_TLS: write true or false"),
         ("CA_FILE", "/none", "OTEL_VTRACK_CA_FILE"),
         ("CLIENT_KEY_FILE", __file__, "both or none"),
     ],
