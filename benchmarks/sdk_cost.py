@@ -2,11 +2,16 @@
 
     python -m benchmarks.sdk_cost
 
-Measured for a span that begins a trace and for a child of a span of this process, which is what
-most spans are. All cases run in turns, in many short rounds, so that what else the machine does
-falls on all of them alike. Processor time of the thread is measured, not the clock's; a figure is
-the median of the rounds, and what a case adds is the median of its differences from the plain SDK
-of the same round.
+Measured for a span that begins a trace, for a child of a span of this process, which is what most
+spans are, and for a child that starts with attributes of its own.
+
+Each case is compared with the plain SDK in pairs: some spans of the one and some of the other, one
+right after the other, which of them first being left to chance. A pair is over in half a
+millisecond, so what else the machine does falls on both alike, and what it does to one of them is
+one of thousands. What a case adds is the median of the differences of all pairs. Where in memory
+things happen to lie makes some spans slower than others for good; so all is set up anew several
+times, and how far the medians of these set-ups lie apart is printed too, as is what the plain SDK
+seems to add to itself. Processor time of the thread is measured, not the clock's.
 """
 
 import gc
@@ -29,10 +34,22 @@ import otel_vtrack
 from otel_vtrack.sdk.context import use
 
 PLAIN = "plain SDK"
+AGAIN = "the plain SDK again"
 FIRST = "a span that begins a trace"
 CHILD = "a child of a span of this process"
-ROUNDS = 81
-SPANS = 500
+OWN = "a child with four attributes of its own"
+SET_UPS = 15
+PAIRS = 45
+"""Of each case and kind, in each set-up."""
+SPANS = 20
+WARM_UP = 3
+"""Spans that run before the clock does, for what the others left in the caches."""
+ATTRIBUTES = {
+    "http.request.method": "GET",
+    "http.route": "/carts/{id}",
+    "server.address": "shop.example",
+    "server.port": 443,
+}
 TAGS = {
     "service.version": "2.4.0",
     "deployment.environment.name": "production",
@@ -47,33 +64,49 @@ TAGS = {
 
 @dataclass
 class Row:
-    """One case: nanoseconds for starting and ending a span, and what it adds to the plain SDK."""
+    """One case: nanoseconds for starting and ending a span, and what it adds to the plain SDK.
+
+    Args:
+        least: What it adds in the set-up where that is least.
+        most: And where it is most.
+    """
 
     kind: str
     case: str
     ns: float
     added_ns: float
+    least: float
+    most: float
     ratio: float
 
 
-class Case(NamedTuple):
-    """How a span is started, in which context, and what else of ours the application uses."""
+class Kind(NamedTuple):
+    """The spans that are started: in which context, with which attributes."""
 
-    start: Callable
-    inside: dict[str, Context]
-    dynamic: bool = False
-    roots: bool = False
+    inside: Context
+    attributes: dict[str, object] | None = None
 
-    def ns_per_span(self, kind: str) -> float:
+    def ns_per_span(self, start: Callable) -> float:
         """Start and end some spans."""
-        use.dynamic, use.roots, use.more = self.dynamic, self.roots, self.dynamic or self.roots
-        token = context.attach(self.inside[kind])
+        attributes = self.attributes
+        token = context.attach(self.inside)
+        for _ in range(WARM_UP):
+            start("span", attributes=attributes).end()
         began = time.thread_time_ns()
         for _ in range(SPANS):
-            self.start("span").end()
+            start("span", attributes=attributes).end()
         took = time.thread_time_ns() - began
         context.detach(token)
         return took / SPANS
+
+
+class Case(NamedTuple):
+    """How an application is set up, in which context, and what else of ours it uses."""
+
+    set_up: Callable[[], Callable]
+    inside: Context = Context()
+    dynamic: bool = False
+    roots: bool = False
 
 
 class Nothing(SpanProcessor):
@@ -88,30 +121,29 @@ class Setting(SpanProcessor):
 
 
 def run() -> list[Row]:
-    """Measure every case, of both kinds of spans."""
+    """Measure every case, of every kind of spans."""
     cases = _cases()
-    shuffle = random.Random(0)
-    rounds: dict[tuple[str, str], list[float]] = {
-        (kind, case): [] for kind in (FIRST, CHILD) for case in cases
+    chance = random.Random(0)
+    plain: dict[str, list[float]] = {kind: [] for kind in _kinds(Context())}
+    added: dict[tuple[str, str], list[list[float]]] = {
+        (kind, case): [] for kind in plain for case in cases
     }
     gc.disable()
     try:
-        for _ in range(ROUNDS):
-            gc.collect()
-            # The first to run after a collection finds cold caches, so that is none of them, and
-            # each comes after each.
-            cases[PLAIN].ns_per_span(FIRST)
-            for kind, case in shuffle.sample(list(rounds), len(rounds)):
-                rounds[kind, case].append(cases[case].ns_per_span(kind))
+        for _ in range(SET_UPS):
+            without = _start()
+            for name, case in chance.sample(list(cases.items()), len(cases)):
+                use.dynamic, use.roots = case.dynamic, case.roots
+                use.more = case.dynamic or case.roots
+                start = case.set_up()
+                gc.collect()
+                for label, kind in _kinds(case.inside).items():
+                    pairs = [_pair(kind, without, start, chance) for _ in range(PAIRS)]
+                    plain[label].extend(before for before, _ in pairs)
+                    added[label, name].append([after - before for before, after in pairs])
     finally:
         gc.enable()
-    rows = []
-    for (kind, case), times in rounds.items():
-        plain = rounds[kind, PLAIN]
-        added = statistics.median(map(float.__sub__, times, plain))
-        ratio = 1 + added / statistics.median(plain)
-        rows.append(Row(kind, case, statistics.median(times), added, ratio))
-    return rows
+    return [_row(*labels, plain[labels[0]], it) for labels, it in added.items()]
 
 
 def import_ms() -> float:
@@ -131,14 +163,35 @@ def import_ms() -> float:
 
 def main() -> None:
     """Print the table."""
-    print(f"SDK cost, median of {ROUNDS} rounds")
+    print(f"SDK cost, median of {SET_UPS * PAIRS} pairs; in brackets, of those of one set-up")
     kind = ""
     for row in run():
         if row.kind != kind:
             kind = row.kind
-            print(f"\n{kind:<56}{'ns/span':>9}{'added':>9}")
-        print(f"  {row.case:<54}{row.ns:>9,.0f}{row.added_ns:>+9,.0f}{row.ratio:>8.2f}x")
+            print(f"\n{kind:<50}{'ns/span':>9}{'added':>9}{'[least, most]':>20}")
+        between = f"[{row.least:+,.0f}, {row.most:+,.0f}]"
+        added = f"{row.added_ns:>+9,.0f}{between:>20}{row.ratio:>7.2f}x"
+        print(f"  {row.case:<48}{row.ns:>9,.0f}{added}")
     print(f"\nimport otel_vtrack and all its names, beyond the SDK: {import_ms():.1f} ms")
+
+
+def _pair(kind: Kind, plain: Callable, start: Callable, chance: random.Random) -> list[float]:
+    """Measure the plain SDK and another; return them in this order, whichever ran first."""
+    if chance.random() < 0.5:
+        return [kind.ns_per_span(plain), kind.ns_per_span(start)]
+    return [kind.ns_per_span(start), kind.ns_per_span(plain)][::-1]
+
+
+def _row(kind: str, case: str, plain: list[float], added: list[list[float]]) -> Row:
+    usual = statistics.median(plain)
+    more = statistics.median(it for pairs in added for it in pairs)
+    each = [statistics.median(pairs) for pairs in added]
+    return Row(kind, case, usual + more, more, min(each), max(each), 1 + more / usual)
+
+
+def _kinds(inside: Context) -> dict[str, Kind]:
+    child = set_span_in_context(_start()("parent"), inside)
+    return {FIRST: Kind(inside), CHILD: Kind(child), OWN: Kind(child, ATTRIBUTES)}
 
 
 def _cases() -> dict[str, Case]:
@@ -148,28 +201,35 @@ def _cases() -> dict[str, Case]:
         BaggageSpanProcessor,
     )
 
-    empty = _both_kinds(Context())
     with otel_vtrack.tag(session="s-1", user="u-7"):
-        two_tags = _both_kinds(context.get_current())
+        two_tags = context.get_current()
     in_baggage = Context()
     for name, value in TAGS.items():
         in_baggage = baggage.set_baggage(name, value, in_baggage)
-    contrib = BaggageSpanProcessor(ALLOW_ALL_BAGGAGE_KEYS)
-    installed = _provider()
-    otel_vtrack.install(installed, attributes=TAGS)
-    ours = installed.get_tracer("benchmark").start_span
-    added = _start(otel_vtrack.VersionSpanProcessor(attributes=TAGS))
+
+    def added() -> Callable:
+        return _start(otel_vtrack.VersionSpanProcessor(attributes=TAGS))
+
+    def contrib() -> Callable:
+        return _start(BaggageSpanProcessor(ALLOW_ALL_BAGGAGE_KEYS))
+
     return {
-        PLAIN: Case(_start(), empty),
-        "a processor that does nothing": Case(_start(Nothing()), empty),
-        "otel-vtrack, 8 static tags": Case(ours, empty),
-        "otel-vtrack, 8 static and 2 dynamic": Case(ours, two_tags, dynamic=True),
-        "8 static, where tag() is used elsewhere": Case(ours, empty, dynamic=True),
-        "8 static, where set_trace_tag() is used": Case(ours, empty, roots=True),
-        "8 static, by add_span_processor and not install": Case(added, empty),
-        "set_attributes, the same 8": Case(_start(Setting()), empty),
-        "contrib BaggageSpanProcessor, the same 8": Case(_start(contrib), _both_kinds(in_baggage)),
+        AGAIN: Case(_start),
+        "a processor that does nothing": Case(lambda: _start(Nothing())),
+        "otel-vtrack, 8 static tags": Case(_installed),
+        "otel-vtrack, 8 static and 2 dynamic": Case(_installed, two_tags, dynamic=True),
+        "8 static, where tag() is used elsewhere": Case(_installed, dynamic=True),
+        "8 static, where set_trace_tag() is used": Case(_installed, roots=True),
+        "8 static, by add_span_processor and not install": Case(added),
+        "set_attributes, the same 8": Case(lambda: _start(Setting())),
+        "contrib BaggageSpanProcessor, the same 8": Case(contrib, in_baggage),
     }
+
+
+def _installed() -> Callable:
+    provider = _provider()
+    otel_vtrack.install(provider, attributes=TAGS)
+    return provider.get_tracer("benchmark").start_span
 
 
 def _provider() -> TracerProvider:
@@ -181,10 +241,6 @@ def _start(processor: SpanProcessor | None = None) -> Callable:
     if processor is not None:
         provider.add_span_processor(processor)
     return provider.get_tracer("benchmark").start_span
-
-
-def _both_kinds(inside: Context) -> dict[str, Context]:
-    return {FIRST: inside, CHILD: set_span_in_context(_start()("parent"), inside)}
 
 
 if __name__ == "__main__":

@@ -5,17 +5,26 @@ look-up however many blocks surround it. (The idea, and the word, are those of O
 "context-scoped attributes".)
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+# ruff: noqa: SLF001 - see `processor` for what keeps that safe
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, cast
+from weakref import WeakMethod
 
+import opentelemetry.context
 from opentelemetry import baggage
 from opentelemetry.context import Context, get_current, set_value
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
 from otel_vtrack.sdk import settings
 from otel_vtrack.sdk.values import Value, clean_all, longest
 
 KEY: Final = "otel-vtrack-tags"
 """The Context key; one fixed string, so that two copies of this package would share it."""
+
+
+NONE_SEEN: Final = -1
+"""No limit of any span: that would be None or a number from 0."""
 
 
 class Tags:
@@ -52,18 +61,20 @@ class Stamp:
         self.count: Final = len(tags)
         self.length: Final = longest(tags)
         self.base: Final = base
-        self.roomy: int | None = None
+        self.roomy: int | None = NONE_SEEN
         """The last limit to a span's attributes that was seen to leave room for all tags."""
 
 
 class _Use:
     """What spans of this process may need beside static tags. Until they do, it costs nothing."""
 
-    __slots__ = ("dynamic", "keys", "more", "roots")
+    __slots__ = ("_looking", "_watchers", "dynamic", "keys", "more", "roots")
 
     def __init__(self) -> None:
         self.more = False
         """Whether any of the others is in use, so that a span that needs none asks once."""
+        self._looking = False
+        self._watchers: Final[list[WeakMethod[Callable[[], object]]]] = []
         self.dynamic = False
         """Whether a span may have dynamic tags."""
         self.roots = False
@@ -85,27 +96,61 @@ class _Use:
         if isinstance(names, str):  # else each of its letters would be one
             names = (names,)
         self.keys = None if names is None else frozenset(names)
+        self._tell()
         if names:
             self.look_for_tags()
 
     def look_for_tags(self) -> None:
         """Look for dynamic tags from now on."""
-        self.dynamic = self.more = True
+        # Not before all know it: whoever comes second may start a span at once.
+        if not self._looking:
+            self.dynamic = self.more = True
+            self._tell()
+            self._looking = True
 
     def note_roots(self) -> None:
         """Note first spans from now on."""
         self.roots = self.more = True
+        self._tell()
+
+    def watch(self, method: Callable[[], object]) -> None:
+        """Have a method called after each change, for an object that does not ask at each span."""
+        self._watchers.append(WeakMethod(method, self._watchers.remove))
+
+    def _tell(self) -> None:
+        for watcher in list(self._watchers):
+            method = watcher()
+            if method is not None:
+                method()
 
 
 use: Final = _Use()
 
 
+otel: Final[Any] = opentelemetry.context
+runtime: Final = getattr(otel, "_RUNTIME_CONTEXT", None)
+"""What OpenTelemetry keeps the current context in."""
+
+
+def _reader() -> Callable[[], Context]:
+    variable = getattr(runtime, "_current_context", None)
+    if type(runtime) is ContextVarsRuntimeContext and isinstance(variable, ContextVar):
+        return cast("Callable[[], Context]", variable.get)
+    return get_current
+
+
+read: Final = _reader()
+"""The shortest way to what is there: `get_current` is a function that calls one that calls this."""
+
+
 def under_context(static: Stamp, context: Context | None) -> Stamp:
     """Return static tags under those of a context; under those of the current one if None.
 
-    Tags of this process win over those from received baggage, which win over static ones.
+    Tags of this process win over those from received baggage, which win over static ones. (What
+    most spans need of it is written out in `front`.)
     """
-    context = get_current() if context is None else context
+    if context is None:
+        context = read() if otel._RUNTIME_CONTEXT is runtime else get_current()
     if use.keys:
         static = Tags(from_baggage(context)).on(static)
     tags: Any = context.get(KEY)  # not cast(), which is a call

@@ -2,9 +2,9 @@
 
 `Span.set_attributes` checks each value, locks, and looks up each key again: 6 µs for 8 tags on a
 span of 12 µs. Our values were checked when they were made, so at the start of a span, when nobody
-else has it yet, we build the final dict and put it in place: 0.2 µs. That reaches into the SDK's
-`BoundedAttributes`, so it is tried once on a span of our own (`works_here`), and where it does not
-behave as expected we use `set_attributes` instead.
+else has it yet, we fill its dict, or build the final one and put it in place: 0.1 µs. That reaches
+into the SDK's `BoundedAttributes`, so it is tried once on spans of our own (`works_here`), and
+where it does not behave as expected we use `set_attributes` instead.
 
 What both ways keep to:
 
@@ -45,11 +45,15 @@ def merge(span: "Span", stamp: Stamp) -> None:
     """
     tags = stamp.tags
     bounded: Any = span._attributes
-    current: dict[str, Value] = bounded._dict
+    current: Any = bounded._dict
     most: int | None = bounded.maxlen
     if (most is None or len(current) + len(tags) <= most) and (
         bounded.max_value_len is None or stamp.length <= bounded.max_value_len
     ):
+        if not current:
+            # In place, which is a third cheaper. One step too, as all keys are plain text.
+            current |= tags
+            return
         merged = tags | current
     else:
         merged, dropped = _fit(tags, current, most, bounded.max_value_len)
@@ -92,6 +96,9 @@ def works_here() -> bool:
         {"vtrack.a": "ours", "vtrack.b": 1, "given": "theirs", "vtrack.c": "theirs"},
         # overwritten later, read back from the exported form
         {"vtrack.a": "later", "vtrack.b": 1, "given": "theirs", "vtrack.c": "theirs"},
+        # nothing given; and the next of those, which must not be filled by that
+        {"vtrack.a": "ours", "vtrack.b": 1, "vtrack.c": "ours"},
+        {},
     ]
 
 
@@ -105,7 +112,8 @@ def _trial(limits: SpanLimits) -> list[dict[str, Any]]:
     seen = [dict(span.attributes)]
     span.set_attribute("vtrack.a", "later")
     readable = span._readable_span()
-    return [*seen, dict(readable.attributes)]
+    empty = [trial_span(each, limits=limits) for each in (Tagging(), SpanProcessor())]
+    return [*seen, dict(readable.attributes), *(dict(it.attributes) for it in empty)]
 
 
 def trial_span(processor: SpanProcessor, **arguments: Any) -> Any:

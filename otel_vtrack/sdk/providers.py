@@ -24,7 +24,7 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_vtrack.sdk import guest
 from otel_vtrack.sdk.merge import trial_span
-from otel_vtrack.sdk.processor import Followers, VersionSpanProcessor
+from otel_vtrack.sdk.processor import VersionSpanProcessor
 
 _MARK: Final = "_otel_vtrack_processor"
 _ACTIVE: Final = "_active_span_processor"
@@ -159,12 +159,11 @@ def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> 
     tracer = TracerProvider.get_tracer(provider, "otel_vtrack")
     if getattr(tracer, "span_processor", None) is not active:
         return False
-    if _only_calls_each(active):
-        processor.followers = active
-    else:
-        processor.followers = Followers(SimpleNamespace(on_start=active.on_start))
+    following: Any = active
+    if not _only_calls_each(active):
+        following = SimpleNamespace(_span_processors=(SimpleNamespace(on_start=active.on_start),))
     setattr(active, _MARK, processor)
-    cast("Any", active).on_start = processor.on_start
+    cast("Any", active).on_start = processor.before(following)
     return True
 
 

@@ -49,12 +49,36 @@ class Renamed(BoundedAttributes):
         self._dict.update(attributes)
 
 
-@pytest.fixture(params=[Elsewhere, Renamed])
+class Sharing(BoundedAttributes):
+    """Has one dict for all that are empty, and its own only once it is not."""
+
+    nothing = {}  # noqa: RUF012 - shared, that is what it is for
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if not self._dict:
+            self._dict = self.nothing
+
+    def _own(self):
+        if self._dict is self.nothing:
+            self._dict = {}
+
+    def __setitem__(self, key, value):
+        self._own()
+        super().__setitem__(key, value)
+
+    def _set_items(self, attributes):
+        self._own()
+        super()._set_items(attributes)
+
+
+@pytest.fixture(params=[Elsewhere, Renamed, Sharing])
 def another_sdk(request, monkeypatch):
     monkeypatch.setattr("opentelemetry.sdk.trace.BoundedAttributes", request.param)
     merge.works_here.cache_clear()
     yield
     merge.works_here.cache_clear()
+    Sharing.nothing.clear()
 
 
 def test_an_sdk_with_other_internals_is_noticed_and_served_by_its_public_api(another_sdk, record):

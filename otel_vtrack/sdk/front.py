@@ -1,0 +1,103 @@
+"""Stamps the usual span in the fewest steps, before a provider's processors are called.
+
+The usual span gets the same static tags as the one before it, and they fit. To see that it is one
+takes 40 ns, and to stamp it another 80; everything else is left to the processor's own `on_start`.
+"""
+
+# ruff: noqa: SLF001 - see `merge` for what keeps that safe
+import sys
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import Context
+
+from otel_vtrack.sdk.context import Stamp
+from otel_vtrack.sdk.values import Value
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Span
+
+    from otel_vtrack.sdk.processor import VersionSpanProcessor
+
+_NOWHERE: Final = object()
+"""Stands for the resource of no span."""
+
+
+class Front:
+    """An `on_start` for one processor of ours, with a short way that is open or closed.
+
+    What the short way has to know are defaults of the function's arguments: to read a local
+    variable touches no memory that a busy program has to fetch, which halves the time it takes to
+    see that a span is a usual one. A new set of them is put in place in one step.
+
+    Args:
+        processor: Whose `on_start` takes the long way.
+        following: Whose `_span_processors` come next.
+    """
+
+    __slots__ = ("_following", "_function", "on_start")
+
+    def __init__(self, processor: "VersionSpanProcessor", following: Any) -> None:
+        self._following: Final = following
+        self._function: Final[FunctionType] = _new()
+        self.on_start: Final = MethodType(self._function, processor)
+        self.close()
+
+    def open(self, stamp: Stamp, most: int | None) -> None:
+        """Take the short way for spans of the stamp's resource, which may have so many attributes.
+
+        The stamp has to fit.
+        """
+        room = sys.maxsize if most is None else most - stamp.count
+        self._know(stamp.tags, stamp.base, most, room)
+
+    def close(self) -> None:
+        """Take the long way."""
+        self._know({}, _NOWHERE, None, 0)
+
+    def _know(self, tags: dict[str, Value], base: object, most: int | None, room: int) -> None:
+        known = (None, self._following, tags, base, most, room, False)
+        self._function.__defaults__ = known
+
+
+def _new() -> Any:
+    """Return a function of its own, as its defaults get replaced."""
+
+    def on_start(  # noqa: PLR0917 - see `Front`
+        self: "VersionSpanProcessor",
+        span: "Span",
+        parent_context: Context | None = None,
+        following: Any = None,
+        tags: Any = None,
+        base: object = _NOWHERE,
+        most: int | None = None,
+        room: int = 0,
+        unusual: bool = False,
+    ) -> None:
+        """Stamp the span, and call the processors that follow."""
+        try:
+            attributes: Any = span._attributes
+            if (
+                span._resource is base
+                and attributes.maxlen is most
+                and attributes.max_value_len is None
+            ):
+                own = attributes._dict
+                if not own:
+                    # In place, which costs a third less than putting a copy of our tags there.
+                    own |= tags
+                elif len(own) <= room:
+                    attributes._dict = tags | own
+                else:
+                    unusual = True
+            else:
+                unusual = True
+        except Exception:  # noqa: BLE001 - the long way will say what it is
+            unusual = True
+        if unusual:
+            self.on_start(span, parent_context)
+        # As the SDK does it, whose call we save by that. What is raised here is not ours.
+        for follower in following._span_processors:
+            follower.on_start(span, parent_context=parent_context)
+
+    return on_start
