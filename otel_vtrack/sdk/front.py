@@ -31,17 +31,25 @@ class Front:
     see that a span is a usual one. A new set of them is put in place in one step.
 
     Args:
-        processor: Whose `on_start` takes the long way.
-        following: Whose `_span_processors` come next.
+        processor: Whose `on_start` takes the long way, and whose followers come next.
+        active: What belongs to a provider and is called first when a span starts.
     """
 
-    __slots__ = ("_following", "_function", "on_start")
+    __slots__ = ("_active", "_function", "_processor", "on_start")
 
-    def __init__(self, processor: "VersionSpanProcessor", following: Any) -> None:
-        self._following: Final = following
+    def __init__(self, processor: "VersionSpanProcessor", active: Any) -> None:
+        self._active: Final = active
+        self._processor: Final = processor
         self._function: Final[FunctionType] = _new()
         self.on_start: Final = MethodType(self._function, processor)
         self.close()
+        active.on_start = self.on_start
+
+    def step_aside(self) -> None:
+        """Let the processor be called directly, where nobody has put something before us."""
+        self.close()
+        if self._active.on_start is self.on_start:
+            self._active.on_start = self._processor.on_start
 
     def open(self, stamp: Stamp, most: int | None) -> None:
         """Take the short way for spans of the stamp's resource, which may have so many attributes.
@@ -56,7 +64,7 @@ class Front:
         self._know({}, _NOWHERE, None, 0)
 
     def _know(self, tags: dict[str, Value], base: object, most: int | None, room: int) -> None:
-        known = (None, self._following, tags, base, most, room, False)
+        known = (None, self._processor.followers, tags, base, most, room, False)
         self._function.__defaults__ = known
 
 
@@ -96,6 +104,7 @@ def _new() -> Any:
             unusual = True
         if unusual:
             self.on_start(span, parent_context)
+            return
         # As the SDK does it, whose call we save by that. What is raised here is not ours.
         for follower in following._span_processors:
             follower.on_start(span, parent_context=parent_context)

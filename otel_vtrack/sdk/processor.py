@@ -2,7 +2,7 @@
 
 # ruff: noqa: SLF001 - see `merge` for what keeps that safe
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import SpanProcessor
@@ -28,6 +28,15 @@ from otel_vtrack.sdk.values import clean_all
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Span
+
+
+class Followers:
+    """Processors that are called after one of ours, under the name that the SDK has for them."""
+
+    __slots__ = ("_span_processors",)
+
+    def __init__(self, *processors: Any) -> None:
+        self._span_processors: Final = processors
 
 
 class VersionSpanProcessor(SpanProcessor):
@@ -63,6 +72,8 @@ class VersionSpanProcessor(SpanProcessor):
         self._static = Stamp({})
         self._stamp: Any = None
         """The same, for the fast way; None where that is not to be taken."""
+        self.followers: Any = Followers()
+        """Whose `_span_processors` come next: nobody's, unless we were put before them."""
         self._front: Front | None = None
         with guest.shield("working out the version"):
             use.baggage_keys()
@@ -115,12 +126,11 @@ class VersionSpanProcessor(SpanProcessor):
                             stamp = tags.on(static)
             # `merge`, written out for the usual cases.
             attributes: Any = span._attributes
-            if attributes.max_value_len is not None:
-                merge(span, stamp)
-                return
             own = attributes._dict
             most = attributes.maxlen
-            if most is stamp.roomy and not own:
+            if attributes.max_value_len is not None:
+                merge(span, stamp)
+            elif most is stamp.roomy and not own:
                 # Nothing to count, and our tags can be put in place. (See `works_here`.)
                 own |= stamp.tags
             elif most is None or len(own) + stamp.count <= most:
@@ -132,15 +142,19 @@ class VersionSpanProcessor(SpanProcessor):
                 merge(span, stamp)
         except Exception as error:  # noqa: BLE001 - see there
             self._go_the_slow_way(error, span, parent_context)
+        # As the SDK does it, whose call we save by that. What is raised here is not ours.
+        for follower in self.followers._span_processors:
+            follower.on_start(span, parent_context=parent_context)
 
-    def before(self, following: Any) -> Any:
-        """Return what stamps a span and then calls the `_span_processors` of something else.
+    def put_before(self, active: Any, followers: Any) -> None:
+        """Be called instead of a provider's processors, then call the `_span_processors` of others.
 
         For one provider, and once.
         """
-        front = self._front = Front(self, following)
-        use.watch(self._close)
-        return front.on_start
+        self.followers = followers
+        self._front = Front(self, active)
+        use.watch(self._look_again)
+        self._look_again()
 
     def on_end(self, span: Any) -> None:
         """Nothing: by now the span is frozen."""
@@ -180,6 +194,11 @@ class VersionSpanProcessor(SpanProcessor):
             # Another thread may have closed it in between, and must find it closed.
             if use.more or stamp is not self._stamp:
                 self._close()
+
+    def _look_again(self) -> None:
+        """Leave the short way for good, once spans need more than static tags."""
+        if use.more and self._front is not None:
+            self._front.step_aside()
 
     def _close(self) -> None:
         """Let all spans be stamped the long way, until there is one like those to come."""

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import FunctionType, SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 from weakref import WeakSet
 
 from opentelemetry.sdk.trace import (
@@ -24,7 +24,7 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_vtrack.sdk import guest
 from otel_vtrack.sdk.merge import trial_span
-from otel_vtrack.sdk.processor import VersionSpanProcessor
+from otel_vtrack.sdk.processor import Followers, VersionSpanProcessor
 
 _MARK: Final = "_otel_vtrack_processor"
 _ACTIVE: Final = "_active_span_processor"
@@ -159,11 +159,11 @@ def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> 
     tracer = TracerProvider.get_tracer(provider, "otel_vtrack")
     if getattr(tracer, "span_processor", None) is not active:
         return False
-    following: Any = active
+    followers: Any = active
     if not _only_calls_each(active):
-        following = SimpleNamespace(_span_processors=(SimpleNamespace(on_start=active.on_start),))
+        followers = Followers(SimpleNamespace(on_start=active.on_start))
     setattr(active, _MARK, processor)
-    cast("Any", active).on_start = processor.before(following)
+    processor.put_before(active, followers)
     return True
 
 
