@@ -5,7 +5,6 @@ look-up however many blocks surround it. (The idea, and the word, are those of O
 "context-scoped attributes".)
 """
 
-# ruff: noqa: SLF001 - see `processor` for what keeps that safe
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, cast
@@ -21,8 +20,6 @@ from otel_vtrack.sdk.values import Value, clean_all, longest
 
 KEY: Final = "otel-vtrack-tags"
 """The Context key; one fixed string, so that two copies of this package would share it."""
-
-
 NONE_SEEN: Final = -1
 """No limit of any span: that would be None or a number from 0."""
 
@@ -73,14 +70,14 @@ class _Use:
     def __init__(self) -> None:
         self.more = False
         """Whether any of the others is in use, so that a span that needs none asks once."""
-        self._looking = False
-        self._watchers: Final[list[WeakMethod[Callable[[], object]]]] = []
         self.dynamic = False
         """Whether a span may have dynamic tags."""
         self.roots = False
         """Whether the first span of each trace is to be noted (`local_root`)."""
         self.keys: frozenset[str] | None = None
         """`baggage_keys()`, but None until that has read the setting."""
+        self._looking = False
+        self._watchers: Final[list[WeakMethod[Callable[[], object]]]] = []
 
     def baggage_keys(self) -> frozenset[str]:
         """Return the attributes that may travel in baggage.
@@ -96,7 +93,6 @@ class _Use:
         if isinstance(names, str):  # else each of its letters would be one
             names = (names,)
         self.keys = None if names is None else frozenset(names)
-        self._tell()
         if names:
             self.look_for_tags()
 
@@ -114,7 +110,7 @@ class _Use:
         self._tell()
 
     def watch(self, method: Callable[[], object]) -> None:
-        """Have a method called after each change, for an object that does not ask at each span."""
+        """Have a method called when there is more, as not even to ask is cheaper still."""
         self._watchers.append(WeakMethod(method, self._watchers.remove))
 
     def _tell(self) -> None:
@@ -125,7 +121,6 @@ class _Use:
 
 
 use: Final = _Use()
-
 
 otel: Final[Any] = opentelemetry.context
 runtime: Final = getattr(otel, "_RUNTIME_CONTEXT", None)
@@ -147,10 +142,9 @@ def under_context(static: Stamp, context: Context | None) -> Stamp:
     """Return static tags under those of a context; under those of the current one if None.
 
     Tags of this process win over those from received baggage, which win over static ones. (What
-    most spans need of it is written out in `front`.)
+    is done without baggage is written out in `processor`.)
     """
-    if context is None:
-        context = read() if otel._RUNTIME_CONTEXT is runtime else get_current()
+    context = get_current() if context is None else context
     if use.keys:
         static = Tags(from_baggage(context)).on(static)
     tags: Any = context.get(KEY)  # not cast(), which is a call

@@ -1,7 +1,8 @@
 """Stamps the usual span in the fewest steps, before a provider's processors are called.
 
-The usual span gets the same static tags as the one before it, and they fit. To see that it is one
-takes 40 ns, and to stamp it another 80; everything else is left to the processor's own `on_start`.
+The usual span gets the same static tags as the one before it, no others, and they fit. To be called
+takes 30 ns, to see that it is one 50, and to stamp it 80 to 100. Everything else is left to the
+processor's own `on_start`, and all is once there may be other tags.
 """
 
 # ruff: noqa: SLF001 - see `merge` for what keeps that safe

@@ -137,7 +137,7 @@ class VersionSpanProcessor(SpanProcessor):
                 stamp.roomy = most
                 attributes._dict = stamp.tags | own
                 if self._front is not None and not use.more:
-                    self._open(self._front, most)
+                    self._open(self._front, stamp, most)
             else:
                 merge(span, stamp)
         except Exception as error:  # noqa: BLE001 - see there
@@ -186,10 +186,9 @@ class VersionSpanProcessor(SpanProcessor):
         self._stamp = stamp if self._fast else None
         self._close()
 
-    def _open(self, front: Front, most: int | None) -> None:
+    def _open(self, front: Front, stamp: Stamp, most: int | None) -> None:
         """Let spans like this one be stamped the short way."""
-        stamp = self._stamp
-        if stamp is not None:
+        if stamp is self._stamp:
             front.open(stamp, most)
             # Another thread may have closed it in between, and must find it closed.
             if use.more or stamp is not self._stamp:

@@ -1,7 +1,10 @@
 """What VersionSpanProcessor puts on spans, and what it leaves alone."""
 
 import concurrent.futures
+import functools
 import logging
+import sys
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -10,20 +13,41 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, Samp
 
 import otel_vtrack
 from otel_vtrack.sdk import merge
+from otel_vtrack.sdk.context import use
 from otel_vtrack.sdk.processor import VersionSpanProcessor
 
 VERSION = "service.version"
 
 
+def add(provider, **tags):
+    provider.add_span_processor(VersionSpanProcessor(**tags))
+
+
+def put_before(provider, **tags):
+    otel_vtrack.install(provider, **tags)
+    # After a span like those to come they are stamped the short way.
+    provider.get_tracer("first").start_span("first")
+
+
 def stamped(recording, **tags):
-    recording.provider.add_span_processor(VersionSpanProcessor(**tags))
+    add(recording.provider, **tags)
     return recording
 
 
-@pytest.fixture(params=["fast", "public API"])
+@pytest.fixture
+def only_static(monkeypatch):
+    """Nobody in this process has used dynamic tags yet."""
+    for name in ("dynamic", "roots", "more", "_looking"):
+        monkeypatch.setattr(use, name, False)
+
+
+@pytest.fixture(params=["short", "fast", "public API"])
 def way(request, monkeypatch):
-    """Both ways to put attributes on a span have to give the same."""
-    if request.param == "public API":
+    """All ways to put attributes on a span have to give the same."""
+    if request.param == "short":
+        request.getfixturevalue("only_static")
+        monkeypatch.setattr(sys.modules[__name__], "add", put_before)
+    elif request.param == "public API":
         monkeypatch.setattr("otel_vtrack.sdk.processor.works_here", lambda: False)
     return request.param
 
@@ -76,7 +100,7 @@ def test_tags_that_find_no_room_are_left_out_and_counted(record, way):
     )
     span = recording.span(attributes={"a": 1, "b": 2})
     assert span.attributes == {"a": 1, "b": 2, VERSION: "1"}, "the version goes last"
-    if way == "fast":
+    if way != "public API":
         assert span.dropped_attributes == 2
 
 
@@ -184,6 +208,46 @@ def test_many_threads_may_start_spans_at_once(record):
 
 def test_the_merge_is_in_use_with_the_installed_sdk():
     assert merge.works_here()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_usual_spans_are_stamped_the_short_way_until_there_are_dynamic_tags(
+    record, monkeypatch, only_static, wrapped
+):
+    seen = []
+    own = VersionSpanProcessor.on_start
+
+    def on_start(self, span, parent_context=None):
+        seen.append(span.name)
+        own(self, span, parent_context)
+
+    monkeypatch.setattr(VersionSpanProcessor, "on_start", on_start)
+    recording = record()
+    otel_vtrack.install(recording.provider, version="1")
+    active = recording.provider._active_span_processor
+    if wrapped:
+        active.on_start = functools.partial(active.on_start)
+    for name in ("first", "usual", "usual"):
+        assert recording.span(name, attributes={"a": 1}).attributes == {VERSION: "1", "a": 1}
+        assert recording.span(name).attributes == {VERSION: "1"}
+    otel_vtrack.install(recording.provider, team="search")
+    for name in ("retagged", "usual"):
+        assert recording.span(name).attributes == {VERSION: "1", "team": "search"}
+    assert seen == ["first", "retagged"]
+    with otel_vtrack.tag(session="s"):
+        assert recording.attributes() == {VERSION: "1", "team": "search", "session.id": "s"}
+    assert recording.attributes() == {VERSION: "1", "team": "search"}
+
+
+def test_a_span_of_another_make_is_survived_and_ends_the_short_way(
+    record, monkeypatch, caplog, only_static
+):
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+    recording = record()
+    put_before(recording.provider, version="1")
+    recording.provider._active_span_processor.on_start(SimpleNamespace(), parent_context=None)
+    assert len(caplog.records) == 1
+    assert recording.attributes(attributes={"a": 1}) == {VERSION: "1", "a": 1}
 
 
 def test_an_error_of_ours_is_logged_once_and_the_span_is_exported_as_it_was(
