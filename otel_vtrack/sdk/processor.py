@@ -126,14 +126,12 @@ class VersionSpanProcessor(SpanProcessor):
                             stamp = tags.on(static)
             # `merge`, written out for the usual cases.
             attributes: Any = span._attributes
-            own = attributes._dict
-            most = attributes.maxlen
             if attributes.max_value_len is not None:
                 merge(span, stamp)
-            elif most is stamp.roomy and not own:
+            elif not (own := attributes._dict) and attributes.maxlen is stamp.roomy:
                 # Nothing to count, and our tags can be put in place. (See `works_here`.)
                 own |= stamp.tags
-            elif most is None or len(own) + stamp.count <= most:
+            elif (most := attributes.maxlen) is None or len(own) + stamp.count <= most:
                 stamp.roomy = most
                 attributes._dict = stamp.tags | own
                 if self._front is not None and not use.more:
