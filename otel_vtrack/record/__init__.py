@@ -1,1 +1,1 @@
-"""Writes what people say, as changes with a time that reading folds; telemetry is `ingest`'s."""
+"""Writes what users record, as timestamped changes folded on read; `ingest` writes telemetry."""

@@ -1,7 +1,7 @@
-"""Records what people, code and judges say of traces.
+"""Records how people, code and judges assess traces.
 
-Rows are only added: see migration 0010. So writers, of this process or another, never undo each
-other's changes.
+Rows are only ever added: see migration 0010. Writers, in this process or another, therefore never
+undo each other's changes.
 """
 
 import json
@@ -27,16 +27,16 @@ from otel_vtrack.record.clock import now_ns
 from otel_vtrack.store.client import Store
 
 SESSION_KEY: Final = "mlflow.trace.session"
-"""Key of the metadata that makes an assessment one of a whole session (MLflow's convention)."""
+"""Metadata key that makes an assessment one of a whole session (MLflow's convention)."""
 
 LONGEST_NAME: Final = 250
-"""Characters of a name, an id, an error code, a key of the metadata."""
+"""In characters: of a name, an id, an error code, a metadata key."""
 
 LARGEST_TEXT: Final = 1 << 16
-"""Bytes of a value as JSON, of a rationale, of an error message, of all metadata."""
+"""In bytes: of a value as JSON, a rationale, an error message, all metadata together."""
 
 LONGEST_STACK_TRACE: Final = 10_000
-"""Characters that are kept of a stack trace: the last ones, which say what was raised."""
+"""Characters kept of a stack trace: the last ones, which show what was raised."""
 
 DEFAULT_SOURCE_ID: Final = "default"
 
@@ -62,7 +62,7 @@ _COLUMNS: Final = (
     "source_id",
     "overrides",
 )
-# What a row says that says nothing.
+# The fields of a row that changes nothing.
 _UNCHANGED: Final[dict[str, Any]] = {
     "assessment_name": None,
     "value": None,
@@ -81,18 +81,18 @@ _ID: Final = re.compile(r"[!-~]{1,250}")
 _SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 _NOTHING: Final[Mapping[str, str]] = {}
 
-# An id given by the caller is looked for and then taken, by one at a time; ids share locks.
+# An id given by the caller is checked and taken under a lock; several ids share one lock.
 _taking_ids: Final = tuple(threading.Lock() for _ in range(64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAssessment:
-    """What to record; assessments.proto explains each field.
+    """An assessment to record; assessments.proto explains each field.
 
     Attributes:
         value: JSON; None if there is an error instead.
-        assessment_id: Empty for one of its own.
-        experiment: What telemetry calls it, for a trace that crosses several; empty for that of
+        assessment_id: Empty to generate one.
+        experiment: Its name in telemetry, for a trace that spans several; empty for that of
             the trace's root.
     """
 
@@ -113,12 +113,12 @@ class NewAssessment:
 
 
 def create(store: Store, new: NewAssessment) -> Assessment:
-    """Record an assessment, and return it with its id and times.
+    """Record an assessment and return it with its id and times.
 
     Raises:
-        InvalidArgument: A field makes no sense or is too long; the message says which.
-        NotFound: The trace is not stored, or what it overrides is not there.
-        AlreadyExists: The id is taken, maybe by one that was deleted.
+        InvalidArgument: A field is invalid or too long; the message says which.
+        NotFound: The trace is not stored, or the assessment to override does not exist.
+        AlreadyExists: The id is taken, possibly by a deleted assessment.
     """
     trace_id = export.trace_id_from_text(new.trace_id)
     span_id = new.span_id.lower()
@@ -182,14 +182,14 @@ def update(
     rationale: str | None = None,
     metadata: Mapping[str, str] = _NOTHING,
 ) -> Assessment:
-    """Change an assessment, and return it as it is now; what is None stays.
+    """Change an assessment and return the result; fields that are None stay unchanged.
 
-    Metadata is added to what is there. A value takes the place of an error, and an error that of
-    a value.
+    Metadata is merged into what is there. A value replaces an error, and an error replaces a
+    value.
 
     Raises:
-        InvalidArgument: A field makes no sense or is too long, or there is none.
-        NotFound: There is no such assessment, or it was deleted.
+        InvalidArgument: A field is invalid or too long, or there is nothing to change.
+        NotFound: No such assessment exists, or it was deleted.
     """
     if assessment_name is None and value is None and error is None and rationale is None:
         if not metadata:
@@ -219,9 +219,9 @@ def update(
 
 
 def delete(store: Store, assessment_id: str) -> None:
-    """Delete an assessment; what it overrode is valid again. One that is not there is no error.
+    """Delete an assessment; what it overrode is valid again. Unknown ids are ignored.
 
-    Its history is kept, and its id is not given to another.
+    Its history is kept, and its id is never reused.
     """
     try:
         now = assessments.get(store, assessment_id)
@@ -231,10 +231,10 @@ def delete(store: Store, assessment_id: str) -> None:
 
 
 def json_text(value: object) -> str:
-    """Write a value as the JSON that is kept: whole numbers without a fraction, keys sorted.
+    """Serialize a value to the JSON that is stored: whole numbers as integers, keys sorted.
 
     Raises:
-        InvalidArgument: It is not of JSON, as NaN is not.
+        InvalidArgument: JSON cannot represent it, for example NaN.
     """
     try:
         return json.dumps(
@@ -251,7 +251,7 @@ def json_text(value: object) -> str:
 
 
 def _whole(value: Any) -> Any:
-    # As protobuf's Value has only doubles. Above 2**53 their digits are not those that were meant.
+    # protobuf's Value only has doubles. Above 2**53 they may not be the integer that was meant.
     if isinstance(value, float) and value.is_integer() and abs(value) <= 1 << 53:
         return value if math.copysign(1, value) < 0 and not value else int(value)
     if isinstance(value, Mapping):
@@ -262,7 +262,7 @@ def _whole(value: Any) -> Any:
 
 
 def _place(store: Store, row: dict[str, Any], experiment: str) -> None:
-    """Check what a new one refers to, and fill in what follows from it."""
+    """Check what a new assessment refers to, and fill in the fields derived from it."""
     [found] = store.query(
         "assessments/place",
         {name: row[name] for name in ("trace_id", "assessment_id", "overrides")},
@@ -297,7 +297,7 @@ def _place(store: Store, row: dict[str, Any], experiment: str) -> None:
 
 
 def _of(now: Assessment, operation: Operation) -> dict[str, Any]:
-    """Start the row of a change: it lies beside the others of its assessment."""
+    """Start the row of a change, with the fields shared by all rows of its assessment."""
     return {
         "trace_id": now.trace_id,
         "assessment_id": now.assessment_id,

@@ -1,4 +1,4 @@
-"""When changes happen: no two at the same time."""
+"""The clock for changes: no two get the same timestamp."""
 
 import threading
 import time
@@ -8,10 +8,10 @@ _last = 0
 
 
 def now_ns() -> int:
-    """Return nanoseconds since 1970, more than any earlier call in this process returned.
+    """Return nanoseconds since 1970, greater than any value returned earlier in this process.
 
-    So changes of one process fold in the order in which they were made, even when the system's
-    clock stands still or goes back.
+    This way, changes made by one process are folded in the order they were made, even if the
+    system clock stands still or goes backwards.
     """
     global _last  # noqa: PLW0603 - the one clock there is
     with _lock:

@@ -1,12 +1,12 @@
-"""Deletes experiments and traces, with all that is below them.
+"""Deletes experiments and traces, with everything below them.
 
-`store/sql/deletions/` has a statement for each table: what of it goes. Rows are marked as
-deleted and seen no more. Their space comes back when the engine writes the parts again that they
-are in; it is told to where much went.
+`store/sql/deletions/` has one statement per table, which selects the rows to delete. Deleted rows
+are marked and no longer visible. Their space is freed when the engine rewrites the parts that
+contain them; after large deletions, this module requests the rewrite.
 
-Writers are held back while the deletions begin, so that what they bring meanwhile is either gone
-from every table or from none. Another process's writers do not know of that: what it
-writes of the same traces at this very moment may be left in some tables.
+Writers are held back while the deletions start, so that what they add meanwhile is deleted either
+from every table or from none. Writers in other processes are not held back: rows of the same
+traces that they write at that moment may remain in some tables.
 """
 
 import threading
@@ -22,21 +22,21 @@ from otel_vtrack.store.client import Store
 from otel_vtrack.store.topology import Topology
 
 MOST_IDS: Final = 1_000
-"""Traces that one call deletes by their ids."""
+"""Maximum number of traces per call that deletes by id."""
 _MOST_AT_A_TIME: Final = 500_000
 
 _FIRST_POLL_SECONDS: Final = 0.01
 _LAST_POLL_SECONDS: Final = 0.2
 
-# One at a time, as they change the same tables.
+# One deletion at a time, because all of them change the same tables.
 _deleting = threading.Lock()
 
-# Last come those by which the others, or a second attempt, find what is to go.
+# Deleted last: the tables by which the others, or a second attempt, find what to delete.
 _LAST: Final = ("traces", "log_sources", "versions", "experiment_changes")
 
 
 class Below(NamedTuple):
-    """How much is below an experiment; of a trace that crosses experiments, its part there."""
+    """How much is below an experiment; of a trace that spans several, only its part here."""
 
     trace_count: int
     span_count: int
@@ -47,22 +47,22 @@ class Below(NamedTuple):
 
 
 def delete_experiment(store: Store, text: str, *, dry_run: bool = False) -> Below:
-    """Delete an experiment and all below it; it comes back, empty, with its next telemetry.
+    """Delete an experiment and everything below it; new telemetry recreates it, empty.
 
-    What was acknowledged before the call goes. Deleting one that is not there deletes nothing,
-    so the call may be repeated.
+    Deletes everything acknowledged before the call. Deleting an unknown experiment does nothing,
+    so the call can be repeated safely.
 
     Args:
         store: Where it is.
-        text: What telemetry or people call it.
+        text: Its name, as telemetry sends it or as people renamed it.
         dry_run: Only count.
 
     Returns:
-        What went, or would go.
+        What was deleted, or would be.
 
     Raises:
         InvalidArgument: `text` is empty.
-        StoreUnavailable: Not now, or not all of it went: the same call may succeed later.
+        StoreUnavailable: Nothing, or not everything, was deleted; the same call may succeed later.
     """
     if not text:
         raise InvalidArgument("experiment is empty: say which one to delete")
@@ -87,15 +87,15 @@ def delete_traces(store: Store, trace_ids: Sequence[str], *, dry_run: bool = Fal
 
     Args:
         store: Where they are.
-        trace_ids: 32 hexadecimal digits each; those that are not there do not matter.
+        trace_ids: 32 hexadecimal digits each; unknown ids are ignored.
         dry_run: Only count.
 
     Returns:
-        How many went, or would go.
+        How many were deleted, or would be.
 
     Raises:
-        InvalidArgument: One is no id, or there are more than `MOST_IDS`.
-        StoreUnavailable: Not now, or not all of it went: the same call may succeed later.
+        InvalidArgument: An id is malformed, or there are more than `MOST_IDS`.
+        StoreUnavailable: Nothing, or not everything, was deleted; the same call may succeed later.
     """
     if len(trace_ids) > MOST_IDS:
         raise InvalidArgument(f"{len(trace_ids)} traces are more than the {MOST_IDS} of one call")
@@ -108,23 +108,23 @@ def delete_traces(store: Store, trace_ids: Sequence[str], *, dry_run: bool = Fal
 
 
 def delete_traces_before(store: Store, text: str, until_ns: int, *, dry_run: bool = False) -> int:
-    """Delete the traces of an experiment whose root began before a time.
+    """Delete the traces of an experiment whose root started before a given time.
 
-    Of a trace that crosses experiments its part in this one goes; tags and assessments go with
-    the last part.
+    Of a trace that spans several experiments, only the part in this one is deleted; its tags and
+    assessments are deleted with the last part.
 
     Args:
         store: Where they are.
-        text: What telemetry or people call the experiment.
+        text: The experiment's name, as telemetry sends it or as people renamed it.
         until_ns: The time, in nanoseconds since 1970.
         dry_run: Only count.
 
     Returns:
-        How many went, or would go.
+        How many were deleted, or would be.
 
     Raises:
         InvalidArgument: `text` is empty.
-        StoreUnavailable: Not now, or not all of it went: the same call may succeed later.
+        StoreUnavailable: Nothing, or not everything, was deleted; the same call may succeed later.
     """
     if not text:
         raise InvalidArgument("experiment is empty: say whose traces to delete")
@@ -146,7 +146,7 @@ def delete_traces_before(store: Store, text: str, until_ns: int, *, dry_run: boo
 
 
 class Old(NamedTuple):
-    """How much is from before a time."""
+    """How much dates from before a given time."""
 
     trace_count: int
     log_record_count: int
@@ -160,23 +160,24 @@ def count_before(store: Store, until_ns: int) -> Old:
 def delete_before(
     store: Store, until_ns: int, pause: Callable[[float], object] = time.sleep
 ) -> Old:
-    """Delete traces of all experiments whose root began before a midnight, and older log records.
+    """Delete all traces whose root started before a given midnight, and all older log records.
 
-    A log record goes by its own time, or before that with its trace. What else is of such traces
-    goes as by `delete_traces`. Nothing is left of a day whose rows are gone, nor its files.
+    A log record is deleted by its own time, or earlier with its trace. Tags, assessments and the
+    rest of such traces are deleted as in `delete_traces`. A day whose rows are all deleted leaves
+    nothing behind, not even files.
 
-    Several servers may do so at once, and again after a failure half way.
+    Several servers may do this concurrently, and may repeat it after a partial failure.
 
     Args:
         store: Where they are.
         until_ns: A midnight, UTC, in nanoseconds since 1970.
-        pause: Called to wait some seconds; may raise to give up, and what has begun goes on.
+        pause: Called to wait some seconds; may raise to give up: deletions under way continue.
 
     Returns:
-        How much went.
+        How much was deleted.
 
     Raises:
-        StoreUnavailable: Not now, or not all of it went: the same call may succeed later.
+        StoreUnavailable: Nothing, or not everything, was deleted; the same call may succeed later.
     """
     before = {"until_ns": until_ns}
     with _deleting:
@@ -199,7 +200,7 @@ def delete_before(
                     _run(store, "choose/spared", spared | before | hashes)
                 begun = _begin(store, "before", spared | before)
             _finish(store, begun, spared, pause)
-        # Telemetry does not wait for the disk. What comes of such a day meanwhile is old as well.
+        # No waiting for the disk here: telemetry that arrives for such a day meanwhile is old too.
         left = _days(store, "deletion/left_of_days", before)
         for table, day in sorted(_days(store, "deletion/past_days", before) - left):
             _run(store, f"days/{table}", {"day": day})
@@ -212,7 +213,7 @@ def _old(store: Store, until_ns: int) -> tuple[Old, int]:
 
 
 def _slices(trace_count: int) -> Iterator[dict[str, int]]:
-    """Part so many traces by their ids' hashes, into as many as fit one deletion."""
+    """Split that many traces by the hash of their ids, into slices that each fit one deletion."""
     number = trace_count // _MOST_AT_A_TIME + 1
     for each in range(number):
         yield {
@@ -222,7 +223,7 @@ def _slices(trace_count: int) -> Iterator[dict[str, int]]:
 
 
 def _days(store: Store, name: str, parameters: dict[str, Any]) -> set[tuple[str, str]]:
-    # On a cluster files belong to the tables of one node.
+    # On a cluster, files belong to the local tables of a node.
     rows = _select(store, name, parameters)
     return {(row["table"].removesuffix("_local"), row["day"]) for row in rows}
 
@@ -267,12 +268,12 @@ def _delete_chosen(
 
 
 def _select(store: Store, name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    # `Store.query` would wait for writers, which are held back.
+    # `Store.query` would wait for the writers, which are held back.
     return store.select(sql.text("queries", name), parameters)
 
 
 def _begin(store: Store, folder: str, parameters: dict[str, Any]) -> list[str]:
-    """Begin the deletions of a folder; return their tables."""
+    """Start the deletions in a folder; return the tables concerned."""
     found = [name for name in sql.names("deletions") if name.startswith(f"{folder}/")]
     tables = [name.partition("/")[2] for name in found]
     tables.sort(key=lambda table: _LAST.index(table) if table in _LAST else -1)
@@ -287,12 +288,12 @@ def _finish(
     deletion: dict[str, Any],
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Wait until the deletions are done, which go on whatever happens to this process."""
+    """Wait until the deletions are done; they continue even if this process ends."""
     mended = -1
     while mended != store.mended:
         mended = store.mended
         _wait(store, tables, pause)
-        # What a full disk has undone is done again, for which what is doomed has to be there.
+        # Repeat what a full disk has undone; this needs the list of doomed traces.
         store.mend()
     _run(store, "done/doomed_traces", deletion)
 
@@ -306,7 +307,7 @@ def _wait(store: Store, tables: list[str], pause: Callable[[float], object]) -> 
                     f"what goes of {each['table']} is not gone yet, the store tries again by"
                     f" itself: {each['reason'][:200]}"
                 )
-        # Asking takes from what is waited for.
+        # Polling slows down the very work that it waits for.
         pause(seconds)
         seconds = min(seconds * 1.3, _LAST_POLL_SECONDS)
 
@@ -319,7 +320,7 @@ def _rewrite(store: Store) -> None:
 
 def _run(store: Store, name: str, parameters: dict[str, Any]) -> None:
     for statement in store.topology.render(sql.text("deletions", name)):
-        # A cluster has to be waited for by itself: its nodes' progress is not seen from here.
+        # On a cluster the statement itself has to wait: progress on other nodes is not visible.
         waits = "DELETE FROM" not in statement or store.topology is Topology.CLUSTER
         store.command(
             statement if waits else f"{statement}\nSETTINGS lightweight_deletes_sync = 0",

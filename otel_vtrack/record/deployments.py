@@ -13,10 +13,10 @@ from otel_vtrack.record.clock import now_ns
 from otel_vtrack.store.client import Store
 
 LONGEST_NAME: Final = 250
-"""Characters of an id, a version, or the name of a service or environment."""
+"""In characters: of an id, a version, or the name of a service or environment."""
 LONGEST_DESCRIPTION: Final = 4_096
 
-# One declaration at a time in this process, so that of two alike the second sees the first.
+# Serializes declarations in this process, so that the second of two identical ones sees the first.
 _declaring = threading.Lock()
 
 
@@ -34,25 +34,25 @@ def create(
     description: str = "",
     set_tags: Mapping[str, str] | None = None,
 ) -> Deployment:
-    """Declare a deployment, and return it.
+    """Declare a deployment and return it.
 
     Args:
-        store: Where to keep it.
-        service_name: What was put live.
-        environment: Where.
-        version: Of the service.
-        deployment_id: Empty for one to be made.
-        experiment: What telemetry or people call it; empty for the one in which the service was
-            seen last, else the one called as the service is.
-        status: How it went.
+        store: Where to store it.
+        service_name: The service that was deployed.
+        environment: Where it was deployed.
+        version: The deployed version of the service.
+        deployment_id: Empty to generate one.
+        experiment: Its name, as telemetry sends it or as people renamed it; empty for the
+            experiment in which the service was last seen, or else the one named like the service.
+        status: The outcome of the deployment.
         start_time_ns: When it went live; None for now.
         end_time_ns: When it was replaced or withdrawn.
-        description: What people should know of it.
-        set_tags: Whatever else is to be kept with it.
+        description: Notes for people.
+        set_tags: Any other data to keep with it.
 
     Raises:
-        AlreadyExists: One with this id was declared for the service and environment.
-        InvalidArgument: Something is missing, too long, or ends before it starts.
+        AlreadyExists: This id is already declared for the service and environment.
+        InvalidArgument: A field is missing or too long, or the end is before the start.
     """
     for what, text in (
         ("service_name", service_name),
@@ -108,15 +108,15 @@ def update(
     set_tags: Mapping[str, str] | None = None,
     delete_tags: Iterable[str] = (),
 ) -> Deployment:
-    """Change a deployment, and return it as it is then. What is None or left out stays.
+    """Change a deployment and return the result; fields that are None or omitted stay unchanged.
 
-    One that only spans tell of is declared by that. Concurrent changes of different things are
-    all kept; of the same thing, the later one.
+    A deployment known only from spans becomes a declared one. Concurrent changes to different
+    fields are all kept; for the same field, the later change wins.
 
     Raises:
-        NotFound: Neither a declaration nor a span tells of it.
-        InvalidArgument: The id is used by several services or environments, something is too
-            long, or it ends before it starts.
+        NotFound: No declaration and no span mentions it.
+        InvalidArgument: The id is used by several services or environments, a field is too
+            long, or the end is before the start.
     """
     _check_length("description", description or "", most=LONGEST_DESCRIPTION)
     kept, gone = tags.changes(set_tags or {}, delete_tags)
@@ -142,7 +142,7 @@ def update(
 def delete(
     store: Store, deployment_id: str, *, service_name: str = "", environment: str = ""
 ) -> None:
-    """Withdraw what was declared of a deployment; what spans tell stays, and none is fine.
+    """Withdraw what was declared about a deployment; keep span data; ignore unknown ids.
 
     Raises:
         InvalidArgument: The id is empty, or used by several services or environments.

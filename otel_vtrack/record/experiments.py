@@ -12,19 +12,19 @@ from otel_vtrack.record.clock import now_ns
 from otel_vtrack.store.client import Store
 
 LONGEST_NAME: Final = 250
-"""Characters of what telemetry or people call an experiment."""
+"""In characters: of an experiment's name, in telemetry or as renamed by people."""
 
-# One claim to a name at a time in this process, so that the second sees the first.
+# Serializes claims to a name in this process, so that the second sees the first.
 _naming = threading.Lock()
 
 
 def create(
     store: Store, experiment: str, set_tags: Mapping[str, str] | None = None
 ) -> experiments.Experiment:
-    """Create an experiment ahead of its telemetry, and return it.
+    """Create an experiment ahead of its telemetry and return it.
 
     Raises:
-        AlreadyExists: Telemetry or people call one so.
+        AlreadyExists: Telemetry or people already use this name for an experiment.
         InvalidArgument: The name or a tag is empty or too long.
     """
     _check_name("experiment", experiment)
@@ -44,21 +44,21 @@ def update(
     set_tags: Mapping[str, str] | None = None,
     delete_tags: Iterable[str] = (),
 ) -> experiments.Experiment:
-    """Change an experiment, and return it as it is then. What is None or left out stays.
+    """Change an experiment and return the result; fields that are None or omitted stay unchanged.
 
-    Concurrent changes of different things are all kept; of the same thing, the later one.
+    Concurrent changes to different fields are all kept; for the same field, the later change wins.
 
     Args:
         store: Where it is.
-        text: What telemetry or people call it.
-        name: What people shall call it.
-        archived: Whether it shall be listed only when asked for.
+        text: Its name, as telemetry sends it or as people renamed it.
+        name: The new name for people to use.
+        archived: Whether to list it only on request.
         set_tags: Tags to set.
-        delete_tags: Keys of tags to delete, there or not.
+        delete_tags: Keys of tags to delete; unknown keys are ignored.
 
     Raises:
-        NotFound: There is none.
-        AlreadyExists: Telemetry or people call another one so.
+        NotFound: No such experiment exists.
+        AlreadyExists: Telemetry or people already use this name for another experiment.
         InvalidArgument: The name or a tag is empty or too long.
     """
     if name is not None:
@@ -76,7 +76,7 @@ def update(
         _insert(store, key, name=name, archived=archived, set_tags=kept, deleted_tags=gone)
         experiments.forget_names(store)
         try:
-            # Another process may have been faster: who claimed it first has it.
+            # Another process may have been faster: the first to claim the name gets it.
             _check_free(store, name, but=key)
         except AlreadyExists:
             _insert(store, key, name=found.name)

@@ -1,4 +1,4 @@
-"""Takes back what `query.changes` gave out. The same row again changes nothing."""
+"""Imports what `query.changes` exported. Importing the same row again changes nothing."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,16 +20,16 @@ _TABLES: Final = {
 
 
 def rows(store: Store, noun: str, given: Sequence[Mapping[str, Any]]) -> None:
-    """Keep rows of one kind, as `changes.page` gave them.
+    """Store rows of one kind, in the form `changes.page` returned them.
 
     Raises:
-        InvalidArgument: A field is not of its form.
+        InvalidArgument: A field is malformed.
     """
     if not given:
         return
     converts = {name: _CONVERTS[name] for name in given[0] if name in _CONVERTS}
     if noun == "assessments":
-        converts.pop("experiment", None)  # that of telemetry, which may have none
+        converts.pop("experiment", None)  # as in telemetry, where it may be empty
     names = list(given[0])
     try:
         made = [
@@ -43,7 +43,7 @@ def rows(store: Store, noun: str, given: Sequence[Mapping[str, Any]]) -> None:
 
 def _id(digits: int) -> Callable[[str], bytes]:
     def read(text: str) -> bytes:
-        # What reads hexadecimal digits passes over spaces.
+        # `bytes.fromhex` skips spaces.
         if len(text) != digits or not all(each in hexdigits for each in text):
             raise ValueError(f"give {digits} hexadecimal digits")
         return bytes.fromhex(text)
@@ -82,7 +82,7 @@ _CONVERTS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "assessment_type": _one_of("", "feedback", "expectation"),
     "source_type": _one_of("", "HUMAN", "LLM_JUDGE", "CODE"),
     "status": _one_of("UNSPECIFIED", "IN_PROGRESS", "SUCCEEDED", "FAILED"),
-    # Below zero are those of telemetry, which it tells itself.
+    # Values below zero mark tags from telemetry, which sends them itself.
     "changed_at": _positive,
     "deleted": int,
 }

@@ -1,4 +1,4 @@
-"""Deletes what has been kept as long as it is to be kept, day by day."""
+"""Deletes days whose retention period is over, one whole day at a time."""
 
 import logging
 import threading
@@ -15,23 +15,23 @@ from otel_vtrack.store.client import Store
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY_SECONDS: Final = 600.0
-"""How often to look: a wrong clock has as long to be set right."""
+"""How often to check: a wrong clock can be corrected within this time."""
 
 _DAY_NS: Final = 86_400 * 10**9
 
 
 class Retention:
-    """Looks again and again for days that are over, and deletes them.
+    """Checks periodically for expired days and deletes them.
 
-    A day goes at the second look in a row that finds it over: the first one only says so in the
-    log. So a clock that is wrong for a moment deletes nothing, and one that stays wrong deletes
-    nothing unsaid.
+    A day is deleted at the second consecutive check that finds it expired; the first one only logs
+    it. A clock that is wrong for a short time therefore deletes nothing, and one that stays wrong
+    deletes nothing without warning.
 
     Args:
-        store: What to keep small.
-        days: How long to keep traces and log records at least; they go by whole days of UTC.
-        every: Seconds from one look to the next.
-        clock: Says the time, in nanoseconds since 1970.
+        store: The store to delete from.
+        days: Minimum retention of traces and log records, which are deleted by whole UTC days.
+        every: Seconds between checks.
+        clock: Returns the time in nanoseconds since 1970.
     """
 
     def __init__(
@@ -51,24 +51,24 @@ class Retention:
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
     def start(self) -> None:
-        """Begin to look, now."""
+        """Start the thread, which checks at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; a deletion that has begun goes on in the store, and the next start finishes it."""
+        """Stop; the store continues a deletion under way, and the next start completes it."""
         self._stopping.set()
         self._thread.join()
 
     def status(self) -> dict[str, Any]:
-        """Return what was deleted since the start."""
+        """Return how much was deleted since the start."""
         traces, log_records = self._deleted
         return {"days": self._days, "deleted_traces": traces, "deleted_log_records": log_records}
 
     def look(self) -> None:
-        """Delete what this look and the one before find over, and say what the next one may.
+        """Delete what this check and the previous one found expired; log what the next may delete.
 
         Raises:
-            VtrackError: The store does not answer, or not all of it went.
+            VtrackError: The store does not answer, or not everything was deleted.
         """
         until_ns = max(0, self._clock() // _DAY_NS - self._days) * _DAY_NS
         found_ns, self._found_ns = self._found_ns, until_ns

@@ -1,4 +1,4 @@
-"""Tags of experiments and deployments: what may be set and deleted."""
+"""Validates changes to the tags of experiments and deployments."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -12,7 +12,7 @@ LONGEST_VALUE: Final = 4_096
 def changes(
     set_tags: Mapping[str, str], delete_tags: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return both as they are written, keys sorted.
+    """Return both arguments in the form in which they are stored, with keys sorted.
 
     Raises:
         InvalidArgument: A key is empty or too long, a value is too long, or a key is in both.

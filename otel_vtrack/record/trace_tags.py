@@ -1,4 +1,4 @@
-"""Sets and deletes tags of traces. The last writer wins, over telemetry always."""
+"""Sets and deletes tags of traces. The last writer wins, and always wins over telemetry."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from otel_vtrack.store.client import Store
 
 LONGEST_KEY: Final = 250
 LONGEST_VALUE: Final = 4_096
-"""Characters; longer values are cut, as in MLflow."""
+"""In characters; longer values are truncated, as in MLflow."""
 
 _NOT_DELETED: Final = tags.NOT_TOLD - {tags.ARCHIVAL_FAILURE}
 
@@ -19,13 +19,13 @@ def set_tag(store: Store, trace_id: str, key: str, value: str) -> None:
 
     Args:
         store: Where the trace is.
-        trace_id: 32 hex digits, with or without `tr-` before them.
-        key: Of the tag.
-        value: Cut to `LONGEST_VALUE` characters; may be empty.
+        trace_id: 32 hex digits, optionally prefixed with `tr-`.
+        key: The tag's key.
+        value: Truncated to `LONGEST_VALUE` characters; may be empty.
 
     Raises:
-        InvalidArgument: It is no trace id; or the key is empty, too long, or one of those by
-            which MLflow keeps track of its own files.
+        InvalidArgument: The trace id is malformed; or the key is empty, too long, or one of those
+            that MLflow uses to track its own files.
         NotFound: No span of the trace is stored.
     """
     _check(key, tags.NOT_TOLD, "set")
@@ -33,9 +33,9 @@ def set_tag(store: Store, trace_id: str, key: str, value: str) -> None:
 
 
 def delete_tag(store: Store, trace_id: str, key: str) -> None:
-    """Delete a tag, there or not; raises as `set_tag` does.
+    """Delete a tag, whether or not it exists; raises the same errors as `set_tag`.
 
-    What telemetry says again of it later does not bring it back.
+    Telemetry that arrives later with the same tag does not bring it back.
     """
     _check(key, _NOT_DELETED, "deleted")
     _change(store, trace_id, key, "", deleted=True)

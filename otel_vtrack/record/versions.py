@@ -1,4 +1,4 @@
-"""Says things of versions: notes, and aliases that stand for one of them."""
+"""Annotates versions with notes, and with aliases that point to one version each."""
 
 import re
 import uuid
@@ -11,7 +11,7 @@ from otel_vtrack.record.clock import now_ns
 from otel_vtrack.store.client import Store
 
 LONGEST_NOTE: Final = 10_000
-"""Characters."""
+"""In characters."""
 _ALIAS: Final = re.compile(r"[A-Za-z0-9._-]{1,250}")
 
 
@@ -23,18 +23,18 @@ def update(
     service_name: str = "",
     note: str | None = None,
 ) -> Version:
-    """Change a version and return it as it is then. What is None stays.
+    """Change a version and return the result; None leaves the note unchanged.
 
     Args:
-        store: Where it is.
+        store: Where the version is.
         text: The version, or `@` and an alias.
-        experiment: What telemetry or people call its experiment; empty for any.
+        experiment: Its experiment's name, in telemetry or as renamed by people; empty for any.
         service_name: Its service; empty for any.
-        note: What people should know of it.
+        note: Notes for people.
 
     Raises:
-        NotFound: There is no such version.
-        InvalidArgument: There are several, or the note is too long.
+        NotFound: No such version exists.
+        InvalidArgument: Several versions match, or the note is too long.
     """
     if note is not None and len(note) > LONGEST_NOTE:
         raise InvalidArgument(f"the note has {len(note)} characters: {LONGEST_NOTE} is most")
@@ -57,13 +57,13 @@ def update(
 def set_alias(
     store: Store, text: str, alias: str, *, experiment: str = "", service_name: str = ""
 ) -> Version:
-    """Make an alias stand for a version, and for no other of its service; return the version.
+    """Point an alias at a version, away from any other version of its service; return the version.
 
-    Of two who move one alias at the same time the later one's version has it.
+    If two callers move the same alias concurrently, the later call wins.
 
     Raises:
-        NotFound: There is no such version.
-        InvalidArgument: There are several, or the alias is none.
+        NotFound: No such version exists.
+        InvalidArgument: Several versions match, or the alias is malformed.
     """
     _check(alias)
     found = versions.get(store, text, experiment=experiment, service_name=service_name)
@@ -82,10 +82,10 @@ def set_alias(
 
 
 def delete_alias(store: Store, alias: str, *, experiment: str = "", service_name: str = "") -> None:
-    """Delete an alias, there or not.
+    """Delete an alias; do nothing if it does not exist.
 
     Raises:
-        InvalidArgument: Several services have it, or it is none.
+        InvalidArgument: Several services have the alias, or it is malformed.
     """
     _check(alias)
     found = versions.holders(store, alias, experiment=experiment, service_name=service_name)

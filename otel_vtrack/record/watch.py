@@ -1,4 +1,4 @@
-"""Keeps what the watch of deployments found, and what of it was delivered."""
+"""Stores what the deployment watch found, and which of its events were delivered."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from otel_vtrack.store.client import Store
 
 
 def add_events(store: Store, events: Sequence[WatchEvent]) -> list[WatchEvent]:
-    """Store those of the events that are not there yet, and return these.
+    """Store those events that are not stored yet, and return them.
 
     Raises:
-        StoreUnavailable: Not now; the same call may succeed later.
+        StoreUnavailable: The store is unavailable; the same call may succeed later.
     """
     there = watch.known(store, [each.event_id for each in events])
     fresh = [each for each in events if each.event_id not in there]
@@ -25,10 +25,10 @@ def add_events(store: Store, events: Sequence[WatchEvent]) -> list[WatchEvent]:
 def end_delivery(
     store: Store, event: WatchEvent, channel: str, *, delivered: bool, attempts: int
 ) -> None:
-    """Store that a channel delivered an event, or gave up on it.
+    """Record that a channel delivered an event or gave up on it.
 
     Raises:
-        StoreUnavailable: Not now; the same call may succeed later.
+        StoreUnavailable: The store is unavailable; the same call may succeed later.
     """
     row = {
         "experiment": event.experiment,
