@@ -1,4 +1,4 @@
-"""Passes OTLP on to other backends: a queue on disk and a retry loop for each of them.
+"""Forwards OTLP to other backends, with a disk queue and a retry loop for each.
 
-Nothing here knows who receives or stores: whoever does hands over the bytes of requests.
+Independent of receiving and storing: callers pass in serialized requests.
 """

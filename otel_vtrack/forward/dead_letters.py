@@ -1,7 +1,7 @@
-"""What a destination refuses for good, in a folder of its own, with the reason beside it.
+"""Keeps requests that a destination refuses for good, with the reason, in a folder of its own.
 
-A request is two files: NAME.pb, the body as it was sent, and NAME.json, which says why it was
-refused. The body can be sent again by hand:
+A request is two files: NAME.pb, the body as it was sent, and NAME.json, the reason for the
+refusal. The body can be sent again by hand:
 
     curl --data-binary @NAME.pb -H 'content-type: application/x-protobuf' HOST:PORT/v1/traces
 """
@@ -21,14 +21,14 @@ _REASON: Final = ".json"
 
 
 class DeadLetters:
-    """One destination's folder; thread-safe.
+    """The folder of one destination; thread-safe.
 
     Args:
-        folder: Made with the first one.
-        max_bytes: Most that is kept; beyond them the oldest goes.
+        folder: Created with the first dead letter.
+        max_bytes: Most bytes to keep; above that, the oldest are deleted.
 
     Attributes:
-        bytes: What is kept.
+        bytes: Total size of what is kept.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -42,10 +42,10 @@ class DeadLetters:
         self.bytes = sum(self._sizes.values())
 
     def keep(self, signal: str, body: Body, status: str, message: str) -> None:
-        """Keep one request and why it was refused.
+        """Keep a request and the reason it was refused.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The files cannot be written.
         """
         name = f"{time.time_ns():020d}-{signal}-{body.position}"
         reason = {

@@ -1,4 +1,4 @@
-"""One backend in the settings: where it is, what it takes, and how much may wait for it."""
+"""The settings of one backend: its address, what it accepts, and how much may queue for it."""
 
 import re
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _GRPC_PORT: Final = 4317
 _DEFAULT_PORTS: Final = {"grpc": _GRPC_PORT, "http": 80, "https": 443}
-# RFC 9110 section 5.1 and gRPC's HTTP/2 mapping, whose names are in lower case.
+# RFC 9110 section 5.1 and gRPC's HTTP/2 mapping, which has names in lower case.
 _HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _OURS: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "te"})
 
 
 class Tls(BaseModel):
-    """How a connection is made safe.
+    """The TLS settings of a connection.
 
     Attributes:
         ca_file: Certificates to trust, PEM, instead of the system's.
-        cert_file: Our own certificate and its chain, PEM, for a backend that asks for one.
-        key_file: Its key, PEM, without a password.
-        insecure: No TLS at all; only for an endpoint that is HOST:PORT.
+        cert_file: Client certificate and its chain, PEM, for a backend that requires one.
+        key_file: The client certificate's key, PEM, without a password.
+        insecure: Do not use TLS; only for an endpoint of the form HOST:PORT.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -47,29 +47,29 @@ class Tls(BaseModel):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those that are read."""
+        """The files that are read."""
         return tuple(filter(None, (self.ca_file, self.cert_file, self.key_file)))
 
 
 class Destination(BaseModel):
-    """A backend.
+    """The settings of a backend.
 
     Attributes:
-        name: In logs, counts and file names.
-        endpoint: http://HOST:PORT, https://HOST:PORT or HOST:PORT; a path goes before /v1/traces.
-        protocol: How OTLP goes there; unless told, gRPC for HOST:PORT and for port 4317.
+        name: The name in logs, counts and file names.
+        endpoint: http://HOST:PORT, https://HOST:PORT or HOST:PORT; a path precedes /v1/traces.
+        protocol: The OTLP protocol; by default gRPC for HOST:PORT and for port 4317, else HTTP.
         headers: Sent with every request.
-        headers_file: More of them, a `name: value` a line; read again when it changes.
-        compression: Of what is sent.
-        timeout_seconds: How long an answer may take.
-        tls: How the connection is made safe.
-        signals: What it takes.
-        batch_max_bytes: Most that consecutive requests are merged to; a larger one goes alone.
-        queue_max_bytes: Most of a signal that waits for it; beyond them the oldest is dropped.
-        queue_max_age_seconds: How long it waits at most.
-        retry_initial_seconds: The first pause after a failure; each next one is twice as long.
-        retry_max_seconds: The longest, unless the backend asks for a longer one.
-        dead_letter_max_bytes: Most that is kept of what it refuses; beyond them the oldest goes.
+        headers_file: Further headers, one `name: value` per line; reloaded when it changes.
+        compression: The compression of requests.
+        timeout_seconds: How long to wait for a response.
+        tls: The TLS settings.
+        signals: What it accepts.
+        batch_max_bytes: Size up to which consecutive requests are merged; larger ones go alone.
+        queue_max_bytes: Most bytes queued per signal; above that, the oldest are dropped.
+        queue_max_age_seconds: How long a request may wait.
+        retry_initial_seconds: The first pause after a failure; each further one is twice as long.
+        retry_max_seconds: The longest pause, unless the backend asks for a longer one.
+        dead_letter_max_bytes: Most bytes of refused requests kept; above that, the oldest go.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -83,7 +83,7 @@ class Destination(BaseModel):
     timeout_seconds: Seconds = 10.0
     tls: Tls = Tls()
     signals: frozenset[SignalName] = frozenset(("traces", "logs", "metrics"))
-    # Some 1,500 spans. More need more memory, and gRPC's servers take 4 MiB unless told otherwise.
+    # Some 1,500 spans. More needs more memory, and gRPC servers accept 4 MiB by default.
     batch_max_bytes: Size = ByteSize(1 << 20)
     queue_max_bytes: Size = ByteSize(512 << 20)
     queue_max_age_seconds: Seconds = 86_400.0
@@ -110,7 +110,7 @@ class Destination(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        # What is wrong is said without the endpoint, which may have a password.
+        # Errors never quote the endpoint, which may contain a password.
         reason = "endpoint: write http://HOST:PORT, https://HOST:PORT or, for gRPC, HOST:PORT"
         try:
             parts = urlsplit(self._url)
@@ -143,13 +143,13 @@ class Destination(BaseModel):
 
     @property
     def secure(self) -> bool:
-        """Whether TLS is used."""
+        """Whether the connection uses TLS."""
         scheme = urlsplit(self._url).scheme
         return scheme == "https" or (scheme == "grpc" and not self.tls.insecure)
 
     @property
     def address(self) -> str:
-        """HOST:PORT."""
+        """The address, as HOST:PORT."""
         parts = urlsplit(self._url)
         host = parts.hostname or ""
         host = f"[{host}]" if ":" in host else host
@@ -157,21 +157,21 @@ class Destination(BaseModel):
 
     @property
     def base_url(self) -> str:
-        """What /v1/traces is appended to."""
+        """The URL to which /v1/traces is appended."""
         scheme = "https" if self.secure else "http"
         return f"{scheme}://{self.address}{urlsplit(self._url).path.rstrip('/')}"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it is made of besides settings."""
+        """All files that its connection depends on."""
         return (*self.tls.files, *filter(None, (self.headers_file,)))
 
     def all_headers(self) -> dict[str, str]:
-        """Return those of the settings and of the file, which wins.
+        """Return the headers of the settings and of the file, which takes precedence.
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It has something else than headers.
+            ValueError: The file contains something other than headers.
         """
         if not self.headers_file:
             return self.headers
@@ -187,10 +187,10 @@ class Destination(BaseModel):
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers as they are sent, their names in lower case.
+    """Return headers in the form in which they are sent, with lower-case names.
 
     Raises:
-        ValueError: One cannot be sent; its value is not told.
+        ValueError: A header cannot be sent; the message omits its value.
     """
     found: dict[str, str] = {}
     for name, value in headers.items():
@@ -207,12 +207,12 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def header_list(text: str) -> dict[str, str]:
-    """Read `name=value,name=value`, percent-encoded, as OTEL_EXPORTER_OTLP_HEADERS has it.
+    """Parse `name=value,name=value`, percent-encoded, as in OTEL_EXPORTER_OTLP_HEADERS.
 
     Source: OTLP exporter specification, "Specifying headers via environment variables".
 
     Raises:
-        ValueError: It is no such list.
+        ValueError: It is not such a list.
     """
     pairs = [item.partition("=") for item in text.split(",") if item.strip()]
     if not all(equals for _, equals, _ in pairs):

@@ -1,14 +1,13 @@
-"""What waits for the destinations of one signal, on disk: each body once, and a place for each.
+"""A disk queue for one signal: each body is stored once, with a position for each destination.
 
-SQLite keeps what is known of the bodies, as it keeps the store's journal: its write-ahead log
-survives the end of this process at any instruction, and that of the machine as well with
-`synchronous = FULL`. The bodies themselves are in files beside it, and are there before it knows
-of them.
+SQLite stores the metadata, as it stores the store's journal: its write-ahead log survives the end
+of this process at any instruction, and with `synchronous = FULL` also a crash of the machine. The
+bodies themselves are in files beside it, and are written before SQLite refers to them.
 
-A body's position is the number of bytes that were appended before it, ever. So bodies follow on
-one another, how much waits for a destination is a difference, and to drop the oldest is to move
-its place. A body goes once every place is behind it. Counts are written with the place they
-belong to, so that they are right after `kill -9` too.
+A body's position is the total number of bytes ever appended before it. So bodies are contiguous,
+the amount queued for a destination is a difference, and dropping the oldest means moving its
+position. A body is deleted once every destination is past it. Counts are written together with
+the position they belong to, so they are correct even after `kill -9`.
 """
 
 import contextlib
@@ -28,9 +27,9 @@ from otel_vtrack.errors import SettingsError, StoreUnavailable
 _log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS: Final = 60.0
-# A file that was once larger than this is made anew when nothing waits.
+# A database file that once grew beyond this is recreated when nothing is queued.
 _SMALL_FILE_BYTES: Final = 16 << 20
-# Destinations that keep up get what was just appended without reading it back.
+# Destinations that keep up get recently appended bodies without reading them back.
 _RECENT_BYTES: Final = 1 << 20
 _SCHEMA: Final = """
 PRAGMA page_size = 4096;
@@ -41,7 +40,7 @@ CREATE TABLE IF NOT EXISTS bodies (
 CREATE TABLE IF NOT EXISTS places (
     destination TEXT PRIMARY KEY, position INTEGER NOT NULL, counts TEXT NOT NULL);
 """
-# Whether bodies are in the database itself, as they were once.
+# Whether bodies are in the database itself, as in earlier releases.
 _WHOLE: Final = "SELECT 1 FROM pragma_table_info('bodies') WHERE name = 'payload'"
 
 COUNTS: Final = (
@@ -55,11 +54,11 @@ COUNTS: Final = (
     "dropped_items",
     "dropped_bytes",
 )
-"""What is counted of a destination; items are spans, log records or metrics."""
+"""What is counted per destination; items are spans, log records or metrics."""
 
 
 class Body(NamedTuple):
-    """One request: where it stands, when it came, what is in it and which header named what."""
+    """One request: position, time received, item count, experiment named by a header, payload."""
 
     position: int
     at: float
@@ -69,7 +68,7 @@ class Body(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where the next one stands."""
+        """The position of the next body."""
         return self.position + len(self.payload)
 
 
@@ -86,11 +85,11 @@ class DiskQueue:
     """A queue that each destination reads at its own pace; thread-safe.
 
     Args:
-        path: Of its database; made when there is none. One that cannot be read, which the death
-            of the machine may cause, is moved out of the way and said in the log.
-        signal: What is in it; for log lines.
-        destinations: Most bytes that may wait for each. One that is new gets what comes from
-            now on; what waits for one that is gone is dropped.
+        path: The database; created if missing. One that is unreadable, possibly after a crash of
+            the machine, is moved aside and logged.
+        signal: The signal in the queue, for log lines.
+        destinations: Most bytes that may be queued for each. A new destination gets what arrives
+            from now on; what was queued for a removed one is dropped.
         fsync: Whether an append waits for the disk.
     """
 
@@ -118,7 +117,7 @@ class DiskQueue:
             raise StoreUnavailable(f"{path} cannot be written ({error})") from error
 
     def append(self, requests: Sequence[tuple[bytes, int, str]]) -> None:
-        """Keep requests, their numbers of items and experiments; they are safe once it returns.
+        """Append requests: bodies, item counts and experiments; they are safe once it returns.
 
         Raises:
             StoreUnavailable: They could not be written: the disk is full, or read-only.
@@ -157,7 +156,7 @@ class DiskQueue:
             self._changed.notify_all()
 
     def read(self, destination: str, max_bytes: int, max_requests: int = 1 << 30) -> list[Body]:
-        """Return what is next for a destination: requests of one experiment, or none waits."""
+        """Return the next requests of one experiment for a destination; empty if none is queued."""
         with self._changed:
             place = self._places[destination]
             while not self.closed:
@@ -169,14 +168,14 @@ class DiskQueue:
             return []
 
     def done(self, destination: str, bodies: Sequence[Body], **counted: int) -> None:
-        """Move a destination's place behind what was read, and add to its counts."""
+        """Advance a destination past the bodies it read, and add to its counts."""
         with self._changed:
             if self.closed or not bodies:
                 return
             place = self._places[destination]
             for body in bodies:
                 if body.position < place.position:
-                    # It was dropped while it was under way.
+                    # It was dropped while it was being sent.
                     _add(place.counts, dropped_requests=-1, dropped_items=-body.items)
                     _add(place.counts, dropped_bytes=-len(body.payload))
             _add(place.counts, **counted)
@@ -184,7 +183,7 @@ class DiskQueue:
             self._save()
 
     def expire(self, destination: str, before: float) -> None:
-        """Drop what came before a time and still waits for a destination."""
+        """Drop what is queued for a destination and was received before a given time."""
         with self._changed:
             if self.closed:
                 return
@@ -206,9 +205,9 @@ class DiskQueue:
             self._save()
 
     def wait(self, destination: str, timeout: float, until: threading.Event) -> None:
-        """Wait until something waits for a destination, `wake` is called, or the time is over."""
+        """Wait until something is queued for a destination, `wake` is called, or time is up."""
         with self._changed:
-            # Looked at again here, as it may have been appended since nothing was found.
+            # Checked again under the lock, as something may have been appended meanwhile.
             if not until.is_set() and self._places[destination].position >= self._end:
                 self._changed.wait(timeout)
 
@@ -218,12 +217,12 @@ class DiskQueue:
             self._changed.notify_all()
 
     def is_empty(self, destination: str) -> bool:
-        """Whether nothing waits for a destination."""
+        """Return whether nothing is queued for a destination."""
         with self._changed:
             return self._places[destination].position >= self._end
 
     def status(self, destination: str) -> dict[str, float]:
-        """Return what waits for a destination, and its counts since the queue was made."""
+        """Return what is queued for a destination, and its counts since the queue was created."""
         with self._changed:
             place = self._places[destination]
             oldest: float | None = None
@@ -237,7 +236,7 @@ class DiskQueue:
             }
 
     def close(self) -> None:
-        """Close the file; idempotent."""
+        """Close the queue; idempotent."""
         with self._changed:
             if self.closed:
                 return
@@ -250,7 +249,7 @@ class DiskQueue:
             self._files.close()
             self._changed.notify_all()
 
-    # What follows is called with the lock held.
+    # The methods below must be called with the lock held.
 
     def _opened(self) -> sqlite3.Connection:
         try:
@@ -265,7 +264,7 @@ class DiskQueue:
         except sqlite3.DatabaseError as error:
             aside = self._path.with_suffix(f".unreadable-{time.time():.0f}")
             self._path.rename(aside)
-            # It would be taken for the new file's.
+            # Otherwise SQLite would apply it to the new file.
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}-wal").rename(f"{aside}-wal")
             self._files.set_aside(aside)
@@ -277,7 +276,7 @@ class DiskQueue:
             self._path, timeout=0.2, isolation_level=None, check_same_thread=False
         )
         try:
-            # Before anything is read, so that no memory is shared with other processes.
+            # Set before any read, so that no memory is shared with other processes.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             if database.execute(_WHOLE).fetchone():
                 database.execute("ALTER TABLE bodies RENAME TO whole_bodies")
@@ -289,7 +288,7 @@ class DiskQueue:
         return database
 
     def _take_over(self) -> None:
-        """Bring bodies that are in the database itself into files, at the places that they have."""
+        """Move bodies from the database itself into files, keeping their positions."""
         if not self._database().execute("PRAGMA table_info(whole_bodies)").fetchone():
             return
         self._files.begin(0)
@@ -338,14 +337,14 @@ class DiskQueue:
     def _transaction(self, *, safe: bool = False) -> Generator[sqlite3.Connection]:
         database = self._database()
         if self._fsync:
-            # A place that is lost with the machine only means that something is sent twice.
+            # A position lost in a crash only means that something is sent twice.
             database.execute(f"PRAGMA synchronous = {'FULL' if safe else 'NORMAL'}")
         database.execute("BEGIN")
         try:
             yield database
             database.execute("COMMIT")
         except BaseException:
-            # A full disk may have rolled it back already.
+            # SQLite may have rolled back already, for example on a full disk.
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
@@ -357,7 +356,7 @@ class DiskQueue:
     def _next(
         self, position: int, max_bytes: int, max_requests: int
     ) -> tuple[list[Body], int | None]:
-        """Return what is next, or the end of what should be and is lost."""
+        """Return the next bodies; if the first one is lost, return its end instead."""
         found: list[Body] = []
         size = 0
         for body, end in self._from(position):
@@ -372,9 +371,9 @@ class DiskQueue:
         return found, None
 
     def _from(self, position: int) -> Generator[tuple[Body, int]]:
-        """Yield bodies from a position on, and where each ends unless it was lost.
+        """Yield bodies from a position on, with the end that each should have.
 
-        They come from memory where they are there.
+        The two ends differ if the payload was lost. Recent bodies come from memory.
         """
         if position < self._end and position not in self._recent:
             cursor = self._database().execute(
@@ -402,7 +401,7 @@ class DiskQueue:
         self._recent_bytes -= len(self._recent.pop(position).payload)
 
     def _bound(self, name: str, place: _Place) -> bool:
-        """Drop the oldest of what waits for a destination until it is no more than may."""
+        """Drop the oldest bodies queued for a destination until its limit is met."""
         over = self._end - place.position - place.max_bytes
         if over <= 0:
             return False
@@ -438,7 +437,7 @@ class DiskQueue:
             place.said_at, place.unsaid = now, 0
 
     def _save(self) -> None:
-        """Write all places, and delete what they are all behind; memory leads if it fails."""
+        """Write all positions and delete what all are past; memory is authoritative on failure."""
         first = min((place.position for place in self._places.values()), default=self._end)
         while self._recent and next(iter(self._recent)) < first:
             self._forget(next(iter(self._recent)))
@@ -457,15 +456,15 @@ class DiskQueue:
         rows = [
             (name, place.position, json.dumps(place.counts)) for name, place in self._places.items()
         ]
-        # A file that is let go must not be asked for by places of before.
+        # Once a file is reused, no position saved earlier may point into it.
         with self._transaction(safe=self._files.frees(first)) as database:
             database.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", rows)
             database.execute("DELETE FROM bodies WHERE position < ?", (first,))
 
     def _start_over(self) -> None:
-        """Give the disk back what a file once needed: nothing waits in it.
+        """Recreate the database file, which is empty of bodies, to free its disk space.
 
-        It is also the way out of a disk that is too full even to delete.
+        This also recovers from a disk that is too full even to delete.
         """
         try:
             if self._open:

@@ -1,4 +1,4 @@
-"""All destinations together: takes requests for them, and says how each is doing."""
+"""Manages all destinations: queues requests for them and reports their status."""
 
 import contextlib
 import logging
@@ -18,16 +18,16 @@ _log = logging.getLogger(__name__)
 
 
 class Forwarder:
-    """Queues and sends; its methods block, if at all, for the disk and never for a backend.
+    """Queues and sends requests; its methods may block for the disk, but never for a backend.
 
     Args:
-        destinations: Where to.
-        folder: Of queues and dead letters; made when there is none.
-        fsync: Whether what is queued has to survive the end of the machine.
+        destinations: Where to forward to.
+        folder: For queues and dead letters; created if missing.
+        fsync: Whether queued requests must survive a crash of the machine.
 
     Raises:
-        SettingsError: A file of a destination cannot be used, or the folder is in use.
-        StoreUnavailable: The folder cannot be written.
+        SettingsError: A file of a destination is unusable, or the folder is in use.
+        StoreUnavailable: The folder is not writable.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Forwarder:
         self._dead_letters: dict[str, DeadLetters] = {}
         destinations = list(destinations)
         try:
-            # What is in it is telemetry, and not all of its files are closed to others.
+            # It contains telemetry, and not all of its files are private by themselves.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(
@@ -70,25 +70,25 @@ class Forwarder:
 
     @property
     def signals(self) -> frozenset[str]:
-        """Names of the signals that some destination takes."""
+        """The names of the signals that at least one destination accepts."""
         return frozenset(self._queues)
 
     def append(self, signal: str, requests: Sequence[tuple[bytes, int, str]]) -> None:
-        """Queue requests for all who take the signal, as one write.
+        """Queue requests for all destinations that accept the signal, in one write.
 
         Args:
-            signal: Name of what is in them.
-            requests: With their numbers of items, and the experiments that headers named, if any.
+            signal: The signal of the requests.
+            requests: Bodies with their item counts and the experiments named by headers, if any.
 
         Raises:
-            StoreUnavailable: They could not be written.
+            StoreUnavailable: The requests could not be written.
         """
         self._queues[signal].append(requests)
 
     def status(self) -> dict[str, Any]:
-        """Return what waits and what was done, by destination and signal.
+        """Return what is queued and what was done, by destination and signal.
 
-        A destination of which only dead letters are left has no signals.
+        A destination that has only dead letters left has no signals.
         """
         found: dict[str, Any] = {
             name: {"dead_letter_bytes": letters.bytes, "signals": {}}
@@ -99,7 +99,7 @@ class Forwarder:
         return found
 
     def _find_orphans(self, folder: Path) -> None:
-        """Count dead letters of destinations that are no longer there: nothing deletes them."""
+        """Count the dead letters of removed destinations, which nothing deletes."""
         with contextlib.suppress(OSError):
             for path in sorted(folder.iterdir()):
                 letters = DeadLetters(path, 0)
@@ -113,12 +113,12 @@ class Forwarder:
                     )
 
     def finish(self) -> None:
-        """Send what waits to whoever takes it, and nothing after that."""
+        """Send what is queued to destinations that accept it, then stop."""
         for lane in self._lanes.values():
             lane.finish()
 
     def close(self, timeout: float) -> None:
-        """Finish, break off after `timeout` seconds, and close all; idempotent."""
+        """Finish, abort after `timeout` seconds, and close everything; idempotent."""
         deadline = time.monotonic() + timeout
         self.finish()
         waits: list[str] = []

@@ -1,4 +1,4 @@
-"""The way of one signal to one destination: in order, one request at a time, until it is taken."""
+"""Sends one signal to one destination: in order, one request at a time, until it is accepted."""
 
 import logging
 import random
@@ -18,22 +18,22 @@ from otel_vtrack.wire.signals import Signal
 _log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS: Final = 60.0
-# What waits is looked through for what is too old at least this often.
+# How often, at least, the queue is checked for expired requests.
 _STEP_SECONDS: Final = 15.0
 _LAST_WORD_SECONDS: Final = 1.0
 
 
 class Lane:
-    """A thread that sends what waits.
+    """A thread that sends queued requests.
 
-    Requests that follow on one another go as one, which is their merge by concatenation. When
-    that is refused for good, each goes alone, so that a bad one does not take others along.
+    Consecutive requests are merged into one by concatenation. If that one is refused for good,
+    each is sent alone, so that a bad request does not take others with it.
 
     Args:
-        destination: Where to.
-        signal: What.
-        queue: Where it waits.
-        dead_letters: Where what is refused goes.
+        destination: Where to send.
+        signal: What to send.
+        queue: Where requests wait.
+        dead_letters: Where refused requests go.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Lane:
         self._thread.start()
 
     def finish(self) -> None:
-        """Send what waits as long as that goes well, and end."""
+        """Send what is queued, until a send fails, then stop."""
         self._finishing.set()
         self._queue.wake()
 
     def close(self, timeout: float) -> bool:
-        """Wait for the end after `finish`, break off after `timeout`; say if nothing waits."""
+        """Wait for the end after `finish`, abort after `timeout`; return whether all was sent."""
         self._thread.join(timeout)
         self._ending.set()
         self._queue.wake()
@@ -76,7 +76,7 @@ class Lane:
         return self._queue.is_empty(self._destination.name)
 
     def status(self) -> dict[str, Any]:
-        """Return what waits, counts, and what is wrong if something is."""
+        """Return what is queued, the counts, and the current failure, if any."""
         return {
             **self._queue.status(self._destination.name),
             "retries": self._retries,
@@ -95,7 +95,7 @@ class Lane:
                 self._pause(1.0)
 
     def _step(self) -> bool:
-        """Send once, or wait for something to send; False is the end."""
+        """Send once, or wait for something to send; return False to stop."""
         name = self._destination.name
         self._queue.expire(name, time.time() - self._destination.queue_max_age_seconds)
         bodies = self._queue.read(name, self._destination.batch_max_bytes)
@@ -136,7 +136,7 @@ class Lane:
         return tuple(map(stamp, self._destination.files))
 
     def _again(self, found: Outcome) -> bool:
-        """Wait before the next try; False when there is to be none."""
+        """Wait before the next attempt; return False if there is to be none."""
         self._retries += 1
         if self._ending.is_set():
             return False
@@ -148,16 +148,16 @@ class Lane:
         longest = self._destination.retry_max_seconds
         pause = min(self._destination.retry_initial_seconds * 2.0**self._failures, longest)
         self._failures = min(self._failures + 1, 30)
-        # Jitter, so that those who failed together do not come back together; what a backend
-        # asks for is the least.
+        # Jitter, so that clients that failed together do not return together; the pause that a
+        # backend requests is the minimum.
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if found.pause_seconds:
             pause = max(pause, found.pause_seconds * random.uniform(1.0, 1.1))  # noqa: S311
-        # Before the end it is tried once more, unless the backend asked not to.
+        # On shutdown, try once more, unless the backend asked to wait.
         return self._pause(pause) or not found.pause_seconds
 
     def _pause(self, seconds: float) -> bool:
-        """Wait, and say whether it was for so long; what gets too old meanwhile is dropped."""
+        """Wait, dropping what expires; return whether the full time passed."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._finishing.wait(min(left, _STEP_SECONDS)):
@@ -179,7 +179,7 @@ class Lane:
             self._destination.name,
             bodies,
             sent_requests=len(bodies),
-            # Of metrics, points are rejected and metrics counted.
+            # For metrics, backends count rejected points, whereas items are metrics.
             sent_items=max(0, sum(body.items for body in bodies) - found.rejected),
             sent_bytes=sum(len(body.payload) for body in bodies),
             rejected_items=found.rejected,
@@ -213,7 +213,7 @@ class Lane:
         )
 
     def _say(self, what: str, text: str, *args: object, exc_info: bool = False) -> bool:
-        """Log at most once a minute, and say whether it was done."""
+        """Log each kind of message at most once a minute; return whether it was logged."""
         now = time.monotonic()
         if now - self._said_at.get(what, -_LOG_EVERY_SECONDS) < _LOG_EVERY_SECONDS:
             return False

@@ -16,13 +16,13 @@ from otel_vtrack.forward.outcome import Outcome
 from otel_vtrack.wire.signals import Signal
 
 _LARGEST_ANSWER: Final = 4 << 20
-# A backend that is back is noticed by gRPC no later than this.
+# Upper bound on the time until gRPC notices that a backend is back.
 _RECONNECT_MS: Final = 2_000
 _PROTOBUF: Final = "application/x-protobuf"
-# What another vtrack takes the experiment of a request from; gRPC's metadata is ASCII, except where
-# the name ends in -bin.
+# The header from which another vtrack reads a request's experiment; gRPC metadata is ASCII, except
+# for names that end in -bin.
 _EXPERIMENT: Final = "x-vtrack-experiment"
-# What gRPC's own core says, which no telemetry can be in.
+# A message of gRPC's own core, which cannot contain telemetry.
 _UNREACHABLE: Final = "failed to connect to all addresses"
 
 
@@ -30,22 +30,22 @@ class Sender(Protocol):
     """A connection to a destination."""
 
     def send(self, signal: Signal, body: bytes, experiment: str) -> Outcome:
-        """Send a request and wait for what becomes of it; raises nothing that is expected.
+        """Send a request and return its outcome; expected failures do not raise.
 
-        An experiment goes along as a header, unless the settings have one of that name.
+        The experiment is sent as a header, unless the settings define that header.
         """
         ...
 
     def close(self) -> None:
-        """Break off what is under way."""
+        """Close the connection, aborting a request under way."""
         ...
 
 
 def connect(destination: Destination) -> Sender:
-    """Read the files of a destination and make a sender; the network is not asked yet.
+    """Read a destination's files and create a sender, without using the network yet.
 
     Raises:
-        SettingsError: A file cannot be read, or is not what it should be.
+        SettingsError: A file is unreadable or invalid.
     """
     try:
         headers = destination.all_headers()
@@ -54,7 +54,7 @@ def connect(destination: Destination) -> Sender:
         raise SettingsError(
             f"destination {destination.name}: headers_file {destination.headers_file}: {said}"
         ) from None
-    # Checks the files for gRPC as well, whose core only logs what is wrong with them.
+    # Also validates the files for gRPC, whose core only logs what is wrong with them.
     context = _tls(destination) if destination.secure else None
     kind = _Grpc if destination.protocol == "grpc" else _Http
     return kind(destination, headers, context)
@@ -65,7 +65,7 @@ def _tls(destination: Destination) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         if tls.cert_file and tls.key_file:
-            # A key with a password would be asked for on the terminal.
+            # Without a password callback, OpenSSL would prompt for one on the terminal.
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
     except (OSError, ValueError) as error:
         raise SettingsError(
@@ -84,7 +84,7 @@ class _Grpc:
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
             ("grpc.max_receive_message_length", _LARGEST_ANSWER),
-            # We retry, for longer than gRPC would and in order.
+            # We retry ourselves, in order and for longer than gRPC would.
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),
         ]
@@ -135,7 +135,7 @@ class _Http:
     def __init__(
         self, destination: Destination, headers: dict[str, str], context: ssl.SSLContext | None
     ) -> None:
-        # A megabyte and a half that is not needed where all destinations take gRPC.
+        # Imported here to save 1.5 MB where all destinations use gRPC.
         import urllib3  # noqa: PLC0415
 
         self._errors = urllib3.exceptions.HTTPError
@@ -180,12 +180,12 @@ class _Http:
 
 
 def _is_latin(text: str) -> bool:
-    """Whether a header of HTTP can have it."""
+    """Return whether an HTTP header can carry the text."""
     return max(text) <= "\xff"
 
 
 def _why(error: BaseException) -> str:
-    """Name the innermost reason; texts of HTTP clients may quote a URL or an answer."""
+    """Describe the innermost cause, because texts of HTTP clients may quote a URL or a response."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     said = getattr(error, "strerror", None) or getattr(error, "verify_message", None)

@@ -1,4 +1,4 @@
-"""What an answer of a backend means: taken, to be sent again, or refused for good.
+"""Interprets a backend's response: accepted, to be retried, or refused for good.
 
 Sources: OTLP specification 1.11.0, sections "OTLP/gRPC Response" (failures, throttling) and
 "OTLP/HTTP Response" (retryable response codes, throttling).
@@ -30,7 +30,7 @@ _AGAIN_GRPC: Final = frozenset(
 )
 _AGAIN_HTTP: Final = frozenset({429, 502, 503, 504})
 _THROTTLED_HTTP: Final = frozenset({429, 503})
-# These are about who sends or where to, so a smaller or another request fares no better.
+# These concern the sender or the endpoint, so a smaller or different request would fail too.
 _NOT_THE_BODY_GRPC: Final = frozenset(
     {
         grpc.StatusCode.UNAUTHENTICATED,
@@ -52,15 +52,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One answer, or the lack of one.
+    """The outcome of one attempt, with or without a response.
 
     Attributes:
         verdict: What to do next.
-        status: Its code, such as UNAVAILABLE or HTTP 503, or our own words; fit for the log.
-        message: What the backend said, in one line; may quote telemetry.
-        pause_seconds: How long it asks to wait at least.
-        rejected: Items that it did not take of a request it took.
-        about_body: Whether another request might fare better.
+        status: The code, such as UNAVAILABLE or HTTP 503, or our own text; safe to log.
+        message: The backend's message, in one line; may quote telemetry.
+        pause_seconds: The shortest pause that the backend asks for.
+        rejected: Items rejected from a request that was accepted.
+        about_body: Whether a different request might succeed.
     """
 
     verdict: Verdict
@@ -72,12 +72,12 @@ class Outcome:
 
     @property
     def reason(self) -> str:
-        """Status and message as one line."""
+        """Status and message in one line."""
         return f"{self.status}: {self.message}" if self.message else self.status
 
 
 def taken(signal: Signal, answer: bytes) -> Outcome:
-    """Read an answer of success; one that is no OTLP is a success all the same."""
+    """Interpret the response of a success, which counts as one even if it is not valid OTLP."""
     try:
         partial = signal.response.FromString(answer).partial_success
     except DecodeError:
@@ -87,12 +87,12 @@ def taken(signal: Signal, answer: bytes) -> Outcome:
 
 
 def unreachable(reason: str) -> Outcome:
-    """Say that there was no answer; `reason` is in our own words."""
+    """Return the outcome without a response; `reason` is our own text."""
     return Outcome(Verdict.AGAIN, reason)
 
 
 def of_grpc(code: grpc.StatusCode, message: str, trailers: dict[str, str | bytes]) -> Outcome:
-    """Judge a status of gRPC."""
+    """Interpret a gRPC status."""
     pause = _retry_delay(trailers)
     again = code in _AGAIN_GRPC or (
         code is grpc.StatusCode.RESOURCE_EXHAUSTED and pause is not None
@@ -107,7 +107,7 @@ def of_grpc(code: grpc.StatusCode, message: str, trailers: dict[str, str | bytes
 
 
 def of_http(status: int, retry_after: str, body: bytes) -> Outcome:
-    """Judge a status of HTTP outside of 200 to 299."""
+    """Interpret an HTTP status outside of 200 to 299."""
     pause = seconds(retry_after, time.time()) or 0.0
     return Outcome(
         Verdict.AGAIN if status in _AGAIN_HTTP else Verdict.REFUSED,
@@ -119,12 +119,12 @@ def of_http(status: int, retry_after: str, body: bytes) -> Outcome:
 
 
 def one_line(text: str) -> str:
-    """Fold a text of unknown length into one line."""
+    """Collapse a text of any length into one line, cut to 1,000 characters."""
     return " ".join(text[: 2 * _LONGEST].split())[:_LONGEST]
 
 
 def _retry_delay(trailers: dict[str, str | bytes]) -> float | None:
-    """Find RetryInfo where the specification puts it, and where Python's servers do."""
+    """Find RetryInfo where the specification puts it, and where Python servers do."""
     raw = trailers.get("grpc-status-details-bin")
     retry = error_details_pb2.RetryInfo()
     try:
@@ -145,7 +145,7 @@ def _seconds(retry: error_details_pb2.RetryInfo) -> float:
 
 
 def _status_message(body: bytes) -> str:
-    """Return the message of a google.rpc.Status, or the text there is instead."""
+    """Return the message of a google.rpc.Status, or the plain text sent in its place."""
     try:
         if message := status_pb2.Status.FromString(body).message:
             return one_line(message)

@@ -1,4 +1,4 @@
-"""What is done with telemetry before it is stored and passed on: enriched, then redacted.
+"""Processes telemetry before it is stored and forwarded: enriches it, then redacts it.
 
-Knows requests and settings of its own, and neither who receives nor who stores or forwards.
+Depends only on requests and its own settings, not on receiving, storing or forwarding.
 """

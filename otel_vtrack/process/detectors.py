@@ -1,12 +1,12 @@
-r"""What secrets of the common kinds look like.
+r"""Describes what common kinds of secrets look like.
 
-Sources: the vendors' documentation of their keys' prefixes; RFC 7519 (JWT), RFC 6750 (Bearer),
+Sources: the vendors' documentation of their key prefixes; RFC 7519 (JWT), RFC 6750 (Bearer),
 RFC 7617 (Basic), RFC 7468 (PEM); ISO/IEC 7812-1 annex B (the check digit of a card number).
 
-A detector has a `pattern`, whose group is the secret if it has one, and a `screen`: a pattern
-without anchors of something that every match contains, so that a request without any is passed on
-unread. Before a secret that begins with a common word stands no letter or digit, unless that is of
-an escape (`\n` in JSON, `%20` in a URL).
+A detector has a `pattern`, whose group, if any, is the secret, and a `screen`: an unanchored
+pattern for something that every match contains, so that requests without it pass unparsed. A
+secret that begins with a common word must not follow a letter or digit, unless that belongs to an
+escape (`\n` in JSON, `%20` in a URL).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _DOMAIN: Final = r"[\pL\pN](?:[\pL\pN.-]*[\pL\pN])?\.(?:xn--[A-Za-z0-9-]+|\pL{2,
 
 
 class Detector(NamedTuple):
-    """A kind of secret; `holds` judges what its pattern found, where that is not enough."""
+    """A kind of secret; `holds` confirms a match where the pattern alone is not enough."""
 
     about: str
     pattern: str
@@ -27,20 +27,20 @@ class Detector(NamedTuple):
 
 
 def passes_luhn(text: bytes) -> bool:
-    """Say whether the digits of a text, of which it has at least one, end with the right one."""
+    """Return whether a text's digits, at least one, end with the right Luhn check digit."""
     digits = [byte - 48 for byte in text if 48 <= byte <= 57]
     doubled = (2 * digit - 9 * (digit > 4) for digit in digits[-2::-2])
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
 def is_card(text: bytes) -> bool:
-    """Say whether what looks like a card number has its length and check digit."""
+    """Return whether an apparent card number has a valid length and check digit."""
     digits = text.replace(b" ", b"").replace(b"-", b"")
     return 13 <= len(digits) <= (19 if digits == text else 16) and passes_luhn(digits)
 
 
 def is_token(text: bytes) -> bool:
-    """Tell what stands behind `Bearer` or `Basic` from a word."""
+    """Return whether the text after `Bearer` or `Basic` is a token and not a word."""
     return b"=" in text or any(48 <= byte <= 57 for byte in text) or text[1:] != text[1:].lower()
 
 

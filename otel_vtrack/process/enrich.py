@@ -1,6 +1,6 @@
-"""Gives Resources the attributes they lack, without a look at what is below them.
+"""Adds missing attributes to Resources, without parsing what is below them.
 
-A Resource is parsed once for each of its kind: the same bytes get the same bytes.
+Each distinct Resource is parsed once: equal bytes give equal results.
 """
 
 import functools
@@ -19,7 +19,7 @@ from otel_vtrack.wire import framing
 
 _LOOK_EVERY_SECONDS: Final = 1.0
 _MOST_RESOURCES: Final = 2_048
-# Of a Resource that is remembered; larger ones are parsed each time.
+# In bytes; larger Resources are not cached but parsed each time.
 _LARGEST_RESOURCE: Final = 4 << 10
 
 _LENGTH_DELIMITED: Final = 2
@@ -39,11 +39,11 @@ CHAINS: Final[Mapping[str, tuple[str, ...]]] = {
     semconv.VCS_REPOSITORY_URL_FULL: ("git.repository_url", "mlflow.source.git.repoURL"),
     semconv.VTRACK_VCS_DIRTY: ("mlflow.source.git.dirty",),
 }
-"""Other names of an attribute, by which a Resource has it too; docs/mapping.md has the same."""
+"""Alternative names of attributes in a Resource; docs/mapping.md lists the same."""
 
 
 class _Layer(NamedTuple):
-    """Attributes from one place; without a rule, of every service."""
+    """Attributes from one source; without a rule, they apply to every service."""
 
     attributes: Mapping[str, str]
     override: bool
@@ -51,11 +51,11 @@ class _Layer(NamedTuple):
 
 
 class Enricher:
-    """Enriches requests, traces and logs alike.
+    """Enriches requests of traces and logs alike.
 
     Args:
-        settings: What with.
-        environment: Of this process.
+        settings: What to enrich them with.
+        environment: The environment variables of this process.
     """
 
     def __init__(self, settings: Enrich, environment: Mapping[str, str] = os.environ) -> None:
@@ -73,7 +73,7 @@ class Enricher:
         return bool(self._watched or self._layers())
 
     def __call__(self, payload: bytes) -> tuple[bytes, int]:
-        """Return a checked request, and how many of its Resources got something."""
+        """Return a checked request, and how many of its Resources were enriched."""
         if self._watched and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_EVERY_SECONDS
             changed = [each.look() for each in self._watched]
@@ -81,7 +81,7 @@ class Enricher:
                 self._make = self._remembering()
         out: list[bytes | memoryview] = []
         kept = enriched = 0
-        # A view, so that a request is copied once.
+        # A memoryview, so that the request is copied only once.
         view = memoryview(payload)
         for number, wire_type, start, value, end in framing.fields(payload):
             if number != 1 or wire_type != _LENGTH_DELIMITED:
@@ -96,13 +96,13 @@ class Enricher:
         return (b"".join((*out, view[kept:])), enriched) if enriched else (payload, 0)
 
     def _group(self, raw: memoryview) -> list[bytes | memoryview] | None:
-        """Return a ResourceSpans or ResourceLogs in parts, if its Resource lacks something."""
+        """Return an enriched ResourceSpans or ResourceLogs in parts; None if nothing changes."""
         found = [
             (start, value, end)
             for number, wire_type, start, value, end in framing.fields(raw)
             if number == 1 and wire_type == _LENGTH_DELIMITED
         ]
-        # Of several, which no encoder writes, the merge is the one after the other.
+        # If there are several, which no encoder writes, concatenating them merges them.
         old = b"".join([raw[value:end] for _, value, end in found])
         new = self._make(old) if len(old) <= _LARGEST_RESOURCE else _enriched(self._layers(), old)
         if new is None:
@@ -145,7 +145,7 @@ def _of_rule(rule: EnrichRule, override: bool) -> _Layer:
 
 
 def _enriched(layers: Sequence[_Layer], raw: bytes) -> bytes | None:
-    """Return a serialized Resource with what it lacks; None if it lacks nothing."""
+    """Return a serialized Resource enriched; None if nothing changes."""
     resource = Resource.FromString(raw)
     has = {pair.key: _text(pair.value) for pair in resource.attributes}
     service = has.get(semconv.SERVICE_NAME, "")
@@ -183,11 +183,11 @@ def _pair(name: str, value: str) -> bytes:
 
 
 def _first(has: Mapping[str, str], name: str) -> str:
-    """Return what a Resource says by a name or another of the same meaning."""
+    """Return a Resource's value for an attribute or the first of its alternative names, or ""."""
     return next(filter(None, (has.get(each) for each in (name, *CHAINS.get(name, ())))), "")
 
 
 def _text(value: Any) -> str:
-    """Return a text, or of anything else that there is something."""
+    """Return a string value as it is, and for any other value its kind; empty for none."""
     kind = value.WhichOneof("value")
     return value.string_value if kind == "string_value" else kind or ""

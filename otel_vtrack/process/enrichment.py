@@ -1,4 +1,4 @@
-"""Which attributes a Resource is to have, as the settings say it."""
+"""The enrichment settings: which attributes a Resource is to have."""
 
 import fnmatch
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ SHORT_NAMES: Final = {
     "dirty": semconv.VTRACK_VCS_DIRTY,
     "experiment": semconv.VTRACK_EXPERIMENT,
 }
-"""What attributes may be called for short, as in OTEL_VTRACK_VERSION of the application's half."""
+"""Short names of attributes, as in the OTEL_VTRACK_VERSION variable of the SDK."""
 
 
 def _written_out(given: Mapping[str, str]) -> dict[str, str]:
@@ -34,14 +34,14 @@ Attributes = Annotated[dict[str, str], AfterValidator(_written_out)]
 
 
 class EnrichRule(BaseModel):
-    """Attributes of some services; `*`, `?` and `[...]` match as in file names.
+    """Attributes for certain services; `*`, `?` and `[...]` match as in file names.
 
     Attributes:
-        service: Their service.name.
-        namespace: Their service.namespace.
-        environment: Where they run, as they say it themselves.
-        attributes: What they get.
-        override: Whether also in place of what they have; unless told, as for all others.
+        service: Pattern for service.name.
+        namespace: Pattern for service.namespace.
+        environment: Pattern for the environment that the service itself reports.
+        attributes: The attributes to add.
+        override: Whether they also replace existing values; None for the general setting.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -53,7 +53,7 @@ class EnrichRule(BaseModel):
     override: bool | None = None
 
     def matches(self, service: str, namespace: str, environment: str) -> bool:
-        """Say whether a service is one of them."""
+        """Return whether the rule applies to a service."""
         pairs = (
             (service, self.service),
             (namespace, self.namespace),
@@ -63,15 +63,15 @@ class EnrichRule(BaseModel):
 
 
 class Enrich(BaseModel):
-    """All of it, in the order in which it counts.
+    """All enrichment settings, in order of precedence.
 
     Attributes:
-        rules: By service; of two that match the first that has an attribute gives it.
-        attributes: Of every service.
-        variables: Take OTEL_VTRACK_VERSION and its like from this process's environment.
-        podinfo: Folder with the files of Kubernetes' downward API.
-        deployment_file: File that says what is deployed.
-        override: Set attributes also in place of what is there.
+        rules: Attributes by service; for each attribute the first matching rule wins.
+        attributes: Attributes for every service.
+        variables: Use OTEL_VTRACK_VERSION and the like from this process's environment.
+        podinfo: Folder with the files of the Kubernetes downward API.
+        deployment_file: File that describes the deployment.
+        override: Also replace existing attributes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -90,11 +90,11 @@ class Enrich(BaseModel):
 
 
 class DeploymentFile(BaseModel):
-    """What a deployment file says.
+    """The content of a deployment file.
 
     Attributes:
         rules: As in the settings.
-        attributes: Of every service.
+        attributes: Attributes for every service.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -104,14 +104,14 @@ class DeploymentFile(BaseModel):
 
     @classmethod
     def of(cls, given: Any, names: Mapping[str, str]) -> "DeploymentFile":
-        """Read what a file was parsed to: `rules`, and names of attributes with their values.
+        """Validate a parsed file: `rules`, and attribute names with their values.
 
         Args:
-            given: The outermost object of the file.
-            names: What attributes may be called beside their own names.
+            given: The top-level object of the file.
+            names: Alternative names of attributes.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a valid deployment file.
         """
         if not isinstance(given, dict):
             raise ValueError("it has no names with values")  # noqa: TRY004 - a file's, not a caller's

@@ -1,4 +1,4 @@
-"""Names of attributes that a rule is about, exact or with wildcards."""
+"""Matches the attribute names of a rule, which are exact or contain wildcards."""
 
 import fnmatch
 import re
@@ -11,18 +11,18 @@ _SHORTEST_LITERAL: Final = 3
 
 
 class Keys:
-    """A set of them.
+    """A set of attribute names and wildcard patterns.
 
     Args:
-        keys: Exact ones, or with `*`, `?` and `[...]` as in file names; case counts.
+        keys: Exact names, or patterns with `*`, `?` and `[...]` as in file names; case-sensitive.
 
     Attributes:
-        literals: Texts of which every name that matches has one; None if there are no such.
+        literals: Texts of which every matching name contains at least one; None if there are none.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
         keys = tuple(keys)
-        # Python's translation has atomic groups, so that it takes no exponential time.
+        # Python's translation uses atomic groups, so matching never takes exponential time.
         self._pattern = re.compile("|".join(map(fnmatch.translate, keys)))
         self._known: dict[str, bool] = {}
         parts = {key: max(_WILDCARDS.split(key), key=len) for key in keys}
@@ -30,7 +30,7 @@ class Keys:
         self.literals = None if short else tuple(parts.values())
 
     def match(self, key: str) -> bool:
-        """Say whether a name is one of them."""
+        """Return whether a name matches."""
         found = self._known.get(key)
         if found is None:
             found = self._pattern.match(key) is not None

@@ -1,7 +1,7 @@
-"""Regular expressions that take linear time, whatever text a stranger sends: RE2's.
+"""Regular expressions that run in linear time on any untrusted text, using RE2.
 
 Source: https://github.com/google/re2, whose syntax has neither backreferences nor lookaround.
-Loaded once there is a pattern, so that a server without any is as small as before.
+RE2 is loaded with the first pattern, so a server without patterns needs no memory for it.
 """
 
 import importlib
@@ -11,22 +11,22 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _MOST_MEMORY: Final = 32 << 20
-# Of a look at all matches of a pattern from the settings: some seconds at worst.
+# Limits finding all matches of a pattern from the settings to some seconds at worst.
 _MOST_STEPS: Final = 200_000_000
 _FEWEST: Final = 16
-# Where a match depends on what is around it, which is other bytes inside a serialized message.
+# Anchors match by context, which differs between a text and the serialized message around it.
 _ANCHOR: Final = re.compile(r"(?<!\[)\^|\$|\\[AzZbBQ]")
 
 
 class Pattern:
-    """A compiled regular expression, for UTF-8 or any bytes.
+    """A compiled regular expression over UTF-8 or arbitrary bytes.
 
     Args:
-        text: In RE2's syntax.
-        built_in: It never looks far beyond what it matches.
+        text: The expression in RE2 syntax.
+        built_in: Whether it is known never to look far beyond what it matches.
 
     Raises:
-        ValueError: It is none, or matches the empty text; the message says so.
+        ValueError: The syntax is invalid, or it matches the empty text; the message says which.
     """
 
     def __init__(self, text: str, *, built_in: bool = False) -> None:
@@ -37,7 +37,7 @@ class Pattern:
                 "patterns and detectors need RE2: install otel-vtrack[server], or google-re2"
             ) from None
         options = engine.Options()
-        # Else it writes the pattern to stderr.
+        # Otherwise RE2 writes the pattern to stderr.
         options.log_errors = False
         options.max_mem = _MOST_MEMORY
         try:
@@ -45,25 +45,25 @@ class Pattern:
         except engine.error as error:
             said = error.args[0] if error.args else ""
             said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-            # Behind the colon it quotes the pattern.
+            # After the colon, the message quotes the pattern.
             kind = said.partition(":")[0]
             raise ValueError(f"no regular expression in RE2's syntax ({kind})") from None
         if self._compiled.search(b""):
             raise ValueError("it matches the empty text, and with that everything")
         self._built_in = built_in
         self.anywhere = not _ANCHOR.search(text)
-        """Whether it matches in a message wherever it matches in a text of it."""
+        """Whether every match in a text is also a match in the serialized message around it."""
 
     def matches(self, text: bytes) -> bool:
-        """Say whether it is in a text."""
+        """Return whether it matches anywhere in a text."""
         return self._compiled.search(text) is not None
 
     def spans(self, text: bytes, most: int) -> list[tuple[int, int]] | None:
-        """Find where it matches, or the first group that took part; None for more than `most`."""
+        """Find its matches, or their first group that took part; None for more than `most`."""
         return self._found(text, most, self._inner)
 
     def wholes(self, raw: bytes, most: int) -> list[tuple[int, int]] | None:
-        """Find the same, but all of each match."""
+        """Find whole matches, whatever their groups; None for more than `most`."""
         return self._found(raw, most, lambda match: match.span())
 
     def _inner(self, match: Any) -> tuple[int, int]:
@@ -76,7 +76,7 @@ class Pattern:
         self, text: bytes, most: int, span: Callable[[Any], tuple[int, int]]
     ) -> list[tuple[int, int]] | None:
         if not self._built_in and text:
-            # Each match may mean a look at all that is left.
+            # Each match may mean scanning the rest of the text.
             most = min(most, max(_FEWEST, _MOST_STEPS // len(text)))
         matches = list(itertools.islice(self._compiled.finditer(text), most + 1))
         return [span(match) for match in matches] if len(matches) <= most else None

@@ -1,7 +1,8 @@
-"""A request in pieces: each Resource, scope, span and log record as its own bytes.
+"""Splits a request into pieces: each Resource, scope, span and log record as its own bytes.
 
-A piece that is not changed stays byte for byte as it came, and so do the frames around pieces, but
-for the lengths of those that hold a changed one. OTLP numbers traces and logs alike:
+Unchanged pieces stay byte for byte as they were. So do the frames around pieces, except for the
+lengths of frames that contain a changed piece. OTLP uses the same field numbers for traces and
+logs:
 
     Export…ServiceRequest   1 Resource…
     ResourceSpans, …Logs    1 Resource   2 Scope…                   3 schema_url
@@ -16,13 +17,13 @@ from otel_vtrack.wire import framing
 
 Kind = Literal["resource", "scope", "item", "text"]
 Change = Callable[[Kind, bytes, int], bytes]
-"""Returns what a piece, which begins at a place of the request, becomes.
+"""Returns the new bytes of a piece; the integer is the piece's offset in the request.
 
-It is the very same object if the piece stays as it is.
+Must return the very same object if the piece is unchanged.
 """
 
 Spans = list[tuple[int, int]]
-"""Stretches of bytes, from where and up to where."""
+"""Byte ranges: start (inclusive) and end (exclusive)."""
 
 _LENGTH_DELIMITED: Final = 2
 _LEVELS: Final[tuple[dict[int, Kind | None], ...]] = (
@@ -33,10 +34,10 @@ _LEVELS: Final[tuple[dict[int, Kind | None], ...]] = (
 
 
 class Wanted:
-    """Where something was found in a request; says which pieces may hold it.
+    """Where matches were found in a request; determines which pieces may contain them.
 
     Args:
-        found: Stretches, in any order, which may overlap; None is all of it.
+        found: Byte ranges in any order, possibly overlapping; None means everywhere.
     """
 
     def __init__(self, found: Iterable[tuple[int, int]] | None) -> None:
@@ -54,7 +55,7 @@ class Wanted:
         return self._everything or bool(self._starts)
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Say whether there is something of it between two places."""
+        """Return whether any match overlaps the range."""
         if self._everything:
             return True
         after = bisect.bisect_right(self._ends, start)
@@ -62,12 +63,12 @@ class Wanted:
 
 
 def rewrite(payload: bytes, wanted: Sequence[Wanted], change: Change) -> bytes:
-    """Change the pieces of a checked request that may hold anything that is wanted."""
+    """Apply `change` to the pieces of a checked request that may contain any of `wanted`."""
     return _rewrite(payload, 0, 0, wanted, change)
 
 
 def _rewrite(raw: bytes, at: int, level: int, wanted: Sequence[Wanted], change: Change) -> bytes:
-    """Change a message that begins at `at` of the request."""
+    """Rewrite a message that starts at offset `at` of the request."""
     kinds = _LEVELS[level]
     out: list[bytes] = []
     kept = 0

@@ -1,4 +1,4 @@
-"""Both steps as one, with counts of what they did."""
+"""Combines enrichment and redaction, and counts what they did."""
 
 import threading
 from collections import Counter
@@ -15,11 +15,11 @@ class Processor:
     """Enriches requests, then redacts them; thread-safe.
 
     Args:
-        enrich: What Resources are to have.
-        redact: What is to be hidden.
+        enrich: Which attributes Resources are to have.
+        redact: What to hide.
 
     Raises:
-        SettingsError: The key to hash with cannot be read.
+        SettingsError: The hash key cannot be read.
     """
 
     def __init__(self, enrich: Enrich, redact: Redact) -> None:
@@ -30,7 +30,7 @@ class Processor:
         self._redacted: dict[str, Counter[str]] = {name: Counter() for name in self._enriched}
 
     def __call__(self, signal: Signal, payload: bytes) -> bytes:
-        """Return what of a checked request of traces or logs is to be stored and passed on."""
+        """Return a checked request of traces or logs as it is to be stored and forwarded."""
         if self._enrich:
             payload, enriched = self._enrich(payload)
             with self._lock:
@@ -43,7 +43,7 @@ class Processor:
         return payload
 
     def status(self) -> dict[str, Any]:
-        """Return by signal how many Resources got something, and how much each rule hid."""
+        """Return, by signal, how many Resources were enriched and how much each rule hid."""
         with self._lock:
             return {
                 name: {"enriched_resources": count, "redacted": dict(self._redacted[name])}

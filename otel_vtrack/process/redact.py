@@ -1,7 +1,7 @@
 """Hides secrets in traces and logs, wherever OTLP has text.
 
-A request is searched as the bytes it is. Only spans, log records, Resources and scopes in which
-something may be are parsed, and only those in which something is are written anew.
+The search runs on the serialized request. Only spans, log records, Resources and scopes that may
+contain a match are parsed, and only those that do are serialized again.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ _CLASSES: Final[dict[str, dict[Kind, Any]]] = {
 
 
 class _Plan(NamedTuple):
-    """The fields of a message that have text below, by number."""
+    """The field numbers of a message that contain text, by kind."""
 
     texts: frozenset[int]
     pairs: frozenset[int]
@@ -42,17 +42,17 @@ class _Plan(NamedTuple):
 
 
 class _Dropped(Exception):
-    """No error: how a rule says that the attribute around what it found goes."""
+    """Signals, not as an error, that a rule drops the attribute in which it matched."""
 
 
 class Redactor:
     """Hides what the settings say; thread-safe.
 
     Args:
-        settings: What, and how.
+        settings: What to hide, and how.
 
     Raises:
-        SettingsError: The key to hash with cannot be read, or RE2 is not installed.
+        SettingsError: The hash key cannot be read, or RE2 is not installed.
     """
 
     def __init__(self, settings: Redact) -> None:
@@ -67,8 +67,8 @@ class Redactor:
             self._rules = Rules(settings)
         except ValueError as error:
             raise SettingsError(f"redact: {error}") from None
-        # Names come again and again, with the rule about all of their values, and so do texts that
-        # have nothing to hide.
+        # Caches: names recur, together with the rule about all of their values, and so do texts
+        # that contain nothing to hide.
         self._named: dict[str, Rule | None] = {}
         self._clean: set[bytes] = set()
 
@@ -76,7 +76,7 @@ class Redactor:
         return bool(self._rules)
 
     def __call__(self, signal: Signal, payload: bytes) -> tuple[bytes, Counter[str]]:
-        """Return a checked request without what is to be hidden, and how often each rule hid."""
+        """Return a checked request with secrets hidden, and how often each rule hid something."""
         counts: Counter[str] = Counter()
         found = [Wanted(screen(payload)) for screen in self._rules.screens]
         wanted = list(filter(None, found))
@@ -113,7 +113,7 @@ class Redactor:
     def _field(
         self, message: Any, field: Any, value: Any, rules: Sequence[Rule], counts: Counter[str]
     ) -> None:
-        """Take care of a text, or texts, that are no attribute's."""
+        """Redact one or several texts that do not belong to an attribute."""
         for index, text in enumerate(value if field.is_repeated else (value,)):
             new = self._text(text.encode(), rules, counts)
             if new is None:
@@ -125,7 +125,7 @@ class Redactor:
 
     def _pairs(self, pairs: Any, rules: Sequence[Rule], counts: Counter[str]) -> None:
         going: list[int] = []
-        # Most attributes are none of a rule's business, so these lines decide what it costs.
+        # No rule applies to most attributes, so these lines dominate the cost.
         to_read = bool(rules or self._rules.within)
         for index, pair in enumerate(pairs):
             key = pair.key
@@ -140,7 +140,7 @@ class Redactor:
     def _goes(
         self, pair: Any, key: str, rule: Rule | None, rules: Sequence[Rule], counts: Counter[str]
     ) -> bool:
-        """Take care of an attribute, and say whether to drop it."""
+        """Redact an attribute, and return whether to drop it."""
         try:
             if rule:
                 self._by_name(pair, rule, counts)
@@ -156,7 +156,7 @@ class Redactor:
         return False
 
     def _about(self, key: str) -> Rule | None:
-        """Find the rule about all values of a name."""
+        """Return the rule about all values of a name, if any."""
         if not self._rules.by_name:
             return None
         if key in self._named:
@@ -167,7 +167,7 @@ class Redactor:
         return found
 
     def _within(self, key: str, rules: Sequence[Rule]) -> list[Rule]:
-        """List the rules about texts that a name adds to those that count already."""
+        """Return the rules that a name adds to those already in effect."""
         return [
             rule
             for rule in self._rules.within
@@ -187,7 +187,7 @@ class Redactor:
             pair.value.string_value = HIDDEN.decode()
 
     def _hash(self, value: Any, rule: Rule, counts: Counter[str]) -> None:
-        """Hash what is not made of others, so that lists of equal things stay comparable."""
+        """Hash scalars one by one, so that lists of equal values stay comparable."""
         kind = value.WhichOneof("value")
         if kind == "array_value":
             for each in value.array_value.values:
@@ -200,7 +200,7 @@ class Redactor:
             value.string_value = hashed(self._key, _written(getattr(value, kind))).decode()
 
     def _lone_value(self, value: Any, rules: Sequence[Rule], counts: Counter[str]) -> None:
-        """Take care of a value that is no attribute's and so cannot go: a log record's body."""
+        """Redact a value that has no attribute to drop: a log record's body."""
         try:
             self._value(value, rules, counts)
         except _Dropped:
@@ -230,13 +230,13 @@ class Redactor:
         *,
         droppable: bool = False,
     ) -> bytes | None:
-        """Return a text without what rules find in it; None if they find nothing."""
+        """Return a text without what the rules match in it; None if they match nothing."""
         if text in self._clean:
             return None
         new = self._searched(text, rules, counts, droppable=droppable)
         if new is not text:
             return new
-        # What rules are left out here have nothing to find in it; those within names may be more.
+        # Rules left out here cannot match this text; rules within names could, so no cache then.
         if len(text) <= _SHORT and not self._rules.within:
             if len(self._clean) >= _MOST_KNOWN:
                 self._clean.clear()
@@ -246,7 +246,7 @@ class Redactor:
     def _searched(
         self, text: bytes, rules: Sequence[Rule], counts: Counter[str], *, droppable: bool
     ) -> bytes:
-        """Return the same text if nothing is found in it."""
+        """Return the redacted text, or the same object if nothing matches."""
         may_have: bool | None = None
         for rule in rules:
             if rule.built_in:
@@ -281,7 +281,7 @@ class Redactor:
 
 
 def _written(value: Any) -> bytes:
-    """Write a scalar as the store shows it, so that 7 and "7" have one hash."""
+    """Format a scalar as the store shows it, so that 7 and "7" have the same hash."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What of telemetry is to be hidden, as the settings say it."""
+"""The redaction settings: what to hide in telemetry, and how."""
 
 import difflib
 import hmac
@@ -19,15 +19,15 @@ _SHORTEST_KEY: Final = 16
 
 
 class RedactRule(BaseModel):
-    """One rule.
+    """One redaction rule.
 
     Attributes:
-        name: In counts.
-        keys: Of attributes, at any depth of a value; `*`, `?` and `[...]` match as in file names.
-        pattern: Of what is to be hidden, in RE2's syntax; its group, if it has one. With keys, in
-            their values only.
-        detectors: The same by what is built in.
-        action: What becomes of a value, or of what was found in it.
+        name: The name in counts.
+        keys: Attribute names, at any depth of a value; `*`, `?` and `[...]` match as in file names.
+        pattern: What to hide, in RE2 syntax; only its group, if it has one. With keys, it applies
+            to their values only.
+        detectors: Built-in detectors to use in place of a pattern.
+        action: What to do with a value, or with a match in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -60,14 +60,14 @@ class RedactRule(BaseModel):
 
 
 class Redact(BaseModel):
-    """All of it.
+    """All redaction settings.
 
     Attributes:
-        url_credentials: Mask what is before the `@` in URLs.
-        detectors: What is built in and masks everywhere.
-        rules: Beside that, in this order.
-        hash_key: Of `action: hash`, at least 16 bytes.
-        hash_key_file: File that has it, instead.
+        url_credentials: Mask what comes before the `@` in URLs.
+        detectors: Built-in detectors that mask everywhere.
+        rules: Further rules, in this order.
+        hash_key: The key for `action: hash`, at least 16 bytes.
+        hash_key_file: A file that contains the key, instead of `hash_key`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -109,11 +109,11 @@ class Redact(BaseModel):
         return self
 
     def key(self) -> bytes:
-        """Return what to hash with.
+        """Return the key for hashing.
 
         Raises:
-            OSError: Its file cannot be read.
-            ValueError: It is too short.
+            OSError: The key file cannot be read.
+            ValueError: The key is too short.
         """
         if not self.hash_key_file:
             return (self.hash_key or "").encode()
@@ -124,10 +124,10 @@ class Redact(BaseModel):
 
 
 def known(detectors: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of a list in the settings, where `all` is each of them.
+    """Return the detectors named by a list in the settings, in which `all` means every one.
 
     Raises:
-        ValueError: There is none of a name.
+        ValueError: No detector has one of the names.
     """
     if "all" in detectors:
         return tuple(DETECTORS)
@@ -138,10 +138,10 @@ def known(detectors: tuple[str, ...]) -> tuple[str, ...]:
             raise ValueError(
                 f"there is no detector {name[:40]!r}{hint}: there are {', '.join(DETECTORS)}"
             )
-    # In the order in which they are there.
+    # In the order of DETECTORS.
     return tuple(name for name in DETECTORS if name in detectors)
 
 
 def hashed(key: bytes, value: bytes) -> bytes:
-    """Return half of the HMAC-SHA256 of a value, in hexadecimal: 128 bits."""
+    """Return the first half (128 bits) of a value's HMAC-SHA256, in hexadecimal."""
     return hmac.digest(key, value, "sha256").hex()[:32].encode()

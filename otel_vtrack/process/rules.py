@@ -1,4 +1,4 @@
-"""Rules of redaction made ready: what they find, and where in a request they might find it."""
+"""Prepares redaction rules: what each finds, and where in a request it might find it."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -11,26 +11,27 @@ from otel_vtrack.process.patterns import Pattern
 from otel_vtrack.process.pieces import Spans
 from otel_vtrack.process.redaction import URL_CREDENTIALS, Action, Redact
 
-# Beyond them it is faster to read the whole request.
+# Above this number it is faster to parse the whole request.
 _MOST_SUSPECTS: Final = 10_000
-# Each costs a look at the rest of the text; beyond them all of it is hidden.
+# Each match may mean scanning the rest of the text; above this number the whole text is hidden.
 _MOST_IN_A_TEXT: Final = 1_000
 
 
 Screen = Callable[[bytes], Spans | None]
-"""Returns where in a serialized request something may be; None if it may be anywhere."""
+"""Returns the spans of a serialized request that may match; None if anything may."""
 
 
 class Rule(NamedTuple):
-    """A rule about values of some names, about what is found in texts, or both.
+    """A rule about the values of certain names, about matches within texts, or both.
 
     Attributes:
-        name: In counts.
-        action: What becomes of it.
-        keys: None is everywhere.
-        find: Returns where it is in a text, None for all of it; None itself is any value.
-        built_in: Whether it finds nothing where `Rules.may_have` says so.
-        screen: Number of what tells where it may find something, among `Rules.screens`.
+        name: The name in counts.
+        action: What to do with a match.
+        keys: The attribute names it applies to; None means everywhere.
+        find: Returns the matches in a text, None for all of it; if it is None itself, any value
+            matches.
+        built_in: Whether it cannot match a text for which `Rules.may_have` is false.
+        screen: Index in `Rules.screens` of the screen that locates possible matches.
     """
 
     name: str
@@ -42,13 +43,13 @@ class Rule(NamedTuple):
 
 
 class Rules:
-    """All rules of the settings.
+    """All rules of the settings, grouped by how they apply.
 
     Attributes:
-        by_name: About whole values.
-        within: About texts in values of some names.
-        everywhere: About any text.
-        screens: What to search requests with. The first is for all rules that have names.
+        by_name: Rules about whole values.
+        within: Rules about texts in values of certain names.
+        everywhere: Rules about any text.
+        screens: Searches of serialized requests. The first one serves all rules that have keys.
     """
 
     def __init__(self, settings: Redact) -> None:
@@ -64,12 +65,12 @@ class Rules:
         return bool(self.by_name or self.within or self.everywhere)
 
     def may_have(self, text: bytes) -> bool:
-        """Say whether any detector in use may find something in a text."""
+        """Return whether any detector in use might match in a text."""
         return self._any is not None and self._any.matches(text)
 
     def _ready(self, settings: Redact) -> Iterator[Rule]:
         if settings.url_credentials:
-            # First, or what looks like an address would take a password for its name.
+            # First, because otherwise an e-mail address could match with a password as its name.
             screen = self._add(urls.suspects)
             yield Rule(URL_CREDENTIALS, "mask", None, urls.credentials, screen=screen)
         built_in = self._add(_secrets_in(settings))
@@ -143,7 +144,7 @@ def _secrets(detector: Detector) -> Callable[[bytes], Spans | None]:
 def _all_of(pattern: Pattern) -> Callable[[bytes], Spans | None]:
     def find(text: bytes) -> Spans | None:
         spans = pattern.spans(text, _MOST_IN_A_TEXT)
-        # A group may have matched nothing.
+        # A group may have matched the empty string.
         return spans and [(start, end) for start, end in spans if start < end]
 
     return find

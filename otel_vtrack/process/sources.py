@@ -1,7 +1,7 @@
-"""Where attributes come from beside the settings: this process's environment, and mounted files.
+"""Attribute sources other than the settings: this process's environment, and mounted files.
 
-Files are looked at once a second at most, when something is received. One that is half written or
-wrong changes nothing: what was read last goes on to count.
+Files are checked at most once a second, when a request is received. A file that is half-written
+or invalid changes nothing: the last valid content remains in effect.
 """
 
 import json
@@ -28,12 +28,12 @@ _PREFIX: Final = "OTEL_VTRACK_"
 _NAMES: Final = {_PREFIX + name.upper(): name for name in SHORT_NAMES}
 _TAGS: Final = _PREFIX + "TAGS"
 _LARGEST_FILE: Final = 1 << 20
-# A file that was written this recently may not be whole.
+# A file written this recently may be incomplete.
 _SETTLES_AFTER_SECONDS: Final = 1.0
 _ASSIGNMENT: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_./-]*)\s*=\s*(.*)")
 _ANNOTATION: Final = "resource.opentelemetry.io/"
 _LABELS: Final = {
-    # The last one counts that is there.
+    # In ascending priority: the last label present wins.
     "controller-revision-hash": semconv.DEPLOYMENT_ID,
     "pod-template-hash": semconv.DEPLOYMENT_ID,
     "app.kubernetes.io/version": semconv.SERVICE_VERSION,
@@ -41,16 +41,16 @@ _LABELS: Final = {
 
 
 class Watched(Generic[_T]):
-    """What files say, read again when one of them changes.
+    """The content of files, read again when one of them changes.
 
     Args:
-        paths: Of the files.
-        read: Makes something of their texts, of which a file that is not there has none. Raises
-            ValueError, with no text of theirs, when there is something wrong.
-        nothing: What counts until they could be read.
+        paths: The files.
+        read: Converts their texts, None for a missing file. Raises ValueError if they are invalid,
+            without quoting them.
+        nothing: The value until they are first read successfully.
 
     Attributes:
-        value: What they said last.
+        value: The result of the last successful read.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Watched(Generic[_T]):
         self.look(settled=True)
 
     def look(self, *, settled: bool = False) -> bool:
-        """Read them if they changed, and say whether they now say something else.
+        """Read the files if they changed, and return whether their value changed.
 
         Args:
-            settled: Take them for whole, even if they were written just now.
+            settled: Treat them as complete, even if they were written just now.
         """
         stamps = self._stamps()
         if stamps == self._seen:
@@ -86,7 +86,7 @@ class Watched(Generic[_T]):
                 return False
             found = self._read(texts)
         except (OSError, ValueError, RecursionError) as error:
-            # Not to be read again before it is another one.
+            # Do not read the same files again until they change.
             self._seen = stamps
             if isinstance(error, RecursionError):
                 self._say("it is nested too deeply")
@@ -122,10 +122,10 @@ class Watched(Generic[_T]):
 
 
 def of_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the attributes that OTEL_VTRACK_VERSION and its like say, and OTEL_VTRACK_TAGS.
+    """Return the attributes from OTEL_VTRACK_VERSION and the like, and from OTEL_VTRACK_TAGS.
 
-    No others: what a CI system or a platform says of this process, it does not say of those that
-    send to it.
+    Nothing else: what a CI system or a platform sets for this process does not describe the
+    services that send to it.
     """
     found: dict[str, str] = {}
     for member in environment.get(_TAGS, "").split(","):
@@ -139,7 +139,7 @@ def of_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def podinfo(folder: Path) -> Watched[dict[str, str]]:
-    """Watch `labels` and `annotations` in a folder of Kubernetes' downward API."""
+    """Watch `labels` and `annotations` in a Kubernetes downward API folder."""
     return Watched((folder / "labels", folder / "annotations"), _of_podinfo, {})
 
 
@@ -155,7 +155,7 @@ def _of_podinfo(texts: list[str | None]) -> dict[str, str]:
 
 
 def _downward(text: str) -> dict[str, str]:
-    """Read lines of `key="value"`, whose values are quoted as in Go; others are skipped."""
+    """Parse lines of `key="value"`, with values quoted as in Go; skip other lines."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
@@ -164,13 +164,13 @@ def _downward(text: str) -> dict[str, str]:
         try:
             found[key] = str(json.loads(value))
         except ValueError:
-            # What JSON cannot read of that is no version.
+            # Go quotes some values in ways JSON cannot parse; none of those is a version.
             continue
     return found
 
 
 def deployment_file(path: Path) -> Watched[DeploymentFile]:
-    """Watch a file that says what is deployed: YAML, JSON, or lines of `KEY=VALUE`."""
+    """Watch a file that describes the deployment: YAML, JSON, or lines of `KEY=VALUE`."""
     return Watched((path,), _of_deployment_file, DeploymentFile())
 
 
@@ -181,7 +181,7 @@ def _of_deployment_file(texts: list[str | None]) -> DeploymentFile:
     given = _assignments(text)
     if given is None:
         try:
-            # Its values are texts: 1.10 is a version.
+            # All values stay strings: 1.10 is a version.
             given = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes texts only
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
@@ -197,7 +197,7 @@ def _of_deployment_file(texts: list[str | None]) -> DeploymentFile:
 
 
 def _assignments(text: str) -> dict[str, str] | None:
-    """Read lines of `KEY=VALUE`, in quotes or not; None where the first line is none."""
+    """Parse lines of `KEY=VALUE`, quoted or not; return None if the first line is no such line."""
     found: dict[str, str] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("#"):

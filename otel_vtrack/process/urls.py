@@ -1,10 +1,10 @@
-r"""Credentials in URLs, `scheme://user:password@host`, of which only the host may stay.
+r"""Finds credentials in URLs, `scheme://user:password@host`, of which only the host may stay.
 
-Source: RFC 3986 section 3.2.1. A password that is not percent-encoded may have an `@`, so all up
-to the last one goes. Without a password it is a token in http and https, and a name elsewhere, as
-in `ssh://git@host`. JSON may write `:\/\/`.
+Source: RFC 3986 section 3.2.1. A password that is not percent-encoded may contain `@`, so
+everything up to the last one is hidden. Userinfo without a password is a token in http and https,
+but a plain user name elsewhere, as in `ssh://git@host`. JSON may write `:\/\/`.
 
-Written with the standard library, because every server looks for them in every request.
+Uses only the standard library, because every server searches every request for them.
 """
 
 import re
@@ -17,21 +17,21 @@ _URL: Final = re.compile(rb":(?://|\\/\\/)([^%s]+)@" % _NOT_IN_USERINFO)
 _CLEAN: Final = re.compile(rb"[^%s]*" % _NOT_IN_USERINFO)
 _TOKEN_SCHEMES: Final = (b"http", b"https")
 
-# Beyond it a regular expression is faster, which else costs four times as much.
+# Above this number of `@`, a regular expression is faster; below, it costs four times as much.
 _MOST_STEPS: Final = 1_000
 
 
 def credentials(text: bytes) -> list[tuple[int, int]]:
-    """Find where credentials are in a text, without the `@`."""
+    """Find the byte ranges of credentials in a text, without the `@`."""
     if b"@" not in text:
         return []
     return [found.span(1) for found in _URL.finditer(text) if _is_secret(text, found)]
 
 
 def suspects(raw: bytes) -> list[tuple[int, int]]:
-    """Find where in a serialized message there may be some; none where there are none.
+    """Find where a serialized message may contain credentials; an empty list means nowhere.
 
-    Most requests have an `@` in ids only, some in a hundred bytes of them, and no URL before it.
+    In most requests, `@` is only a byte of an id here and there, with no URL before it.
     """
     found: list[tuple[int, int]] = []
     last, at = 0, raw.find(b"@")

@@ -1,5 +1,5 @@
-"""Which traces are stored: by trace id, whole, and each with how many it stands for.
+"""Decides which traces are stored: whole, by trace id, each with how many traces it stands for.
 
-Knows neither journal nor tables: it is handed requests, and hands back what is to be stored of
-them. docs/sampling.md says what it decides and why the numbers stay right.
+Depends on neither journal nor tables: it takes requests and returns the part to store.
+docs/sampling.md explains what it decides and why estimates stay correct.
 """

@@ -1,8 +1,8 @@
-"""OpenTelemetry's consistent probability sampling: one number a trace, asked by every sampler.
+"""OpenTelemetry's consistent probability sampling: one random number per trace for all samplers.
 
 Source: the specification's "TraceState: Probability Sampling" and "Probability sampling" of the
-Trace SDK. A trace has 56 random bits, and is kept where they are not less than a threshold; so
-what a strict sampler keeps is a part of what a lenient one keeps, wherever they run.
+Trace SDK. A trace has 56 random bits and is kept if they are not less than a threshold. So a
+strict sampler keeps a subset of what a lenient one keeps, wherever they run.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final
 
 BITS: Final = 56
 MOST: Final = 1 << BITS
-"""Threshold that keeps nothing."""
+"""The threshold that keeps nothing."""
 
 _RANDOM: Final = re.compile(rb"(?:^|,)[ \t]*ot=(?:[^,]*;)?rv:([0-9a-f]{14})[ \t]*(?:[;,]|$)")
 
@@ -23,10 +23,10 @@ def of_trace(trace_id: bytes, trace_state: bytes) -> int:
 
 
 def threshold(probability: float) -> int:
-    """Return the threshold that keeps a trace with a probability."""
+    """Return the threshold that keeps a trace with the given probability."""
     return round((1 - probability) * MOST)
 
 
 def adjusted_count(threshold: int) -> float:
-    """Return how many traces one stands for that passed a threshold."""
+    """Return how many traces are represented by one that passed the threshold."""
     return MOST / (MOST - threshold)

@@ -1,16 +1,16 @@
-"""Decides on traces, and takes out of requests what is not stored.
+"""Decides which traces to store, and removes the others from requests.
 
-Traces that are first seen in the same round are decided on together, in this order:
+Traces first seen in the same round are decided together, in this order:
 
-1. One with a failed or slow span is kept for certain, and stands for itself.
-2. Others are kept where their randomness passes the threshold of the probability.
-3. Of each version those with the greatest randomness are kept as well, as many as its minimum
-   has left. The threshold of a version is then that of the first one left out, and one that
-   passed it stands for as many as that threshold says: a bottom-k sample, whose rank-conditioned
-   estimate is unbiased (Cohen and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007;
-   Duffield, Lund and Thorup, "Priority sampling", JACM 2007).
+1. A trace with a failed or slow span is always kept, and represents only itself.
+2. Other traces are kept if their randomness passes the threshold of the probability.
+3. For each version, the traces with the greatest randomness are kept as well, as many as remain
+   of its minimum. The version's threshold is then that of the first trace left out, and each
+   trace that passed it represents as many as that threshold implies: a bottom-k sample, whose
+   rank-conditioned estimate is unbiased (Cohen and Kaplan, "Summarizing data using bottom-k
+   sketches", PODC 2007; Duffield, Lund and Thorup, "Priority sampling", JACM 2007).
 
-A trace of several versions has the least of their thresholds.
+A trace with several versions gets the lowest of their thresholds.
 """
 
 import heapq
@@ -35,9 +35,9 @@ REASONS: Final = (ERROR, SLOW, MINIMUM, PROBABILITY, TOLD)
 
 _STATUS_ERROR: Final = 2
 _SERVER, _CONSUMER = 2, 5
-# Whether flags say if the parent is in another process, and that it is.
+# Flag bits: whether the span says if its parent is in another process, and whether it is.
 _TELLS_REMOTE, _IS_REMOTE = 0x100, 0x200
-# How the bytes of a span begin that its encoder wrote in order: field 1, 16 bytes.
+# The first bytes of a span whose encoder wrote fields in order: field 1, 16 bytes.
 _ID_FIRST: Final = b"\n\x10"
 _NOTE: Final = struct.Struct("<16sdB")
 _REMEMBERED: Final = 131_072
@@ -47,11 +47,11 @@ _OTHERS: Final = Version("", "", "", "")
 
 
 class Decision(NamedTuple):
-    """What becomes of a trace.
+    """The decision on a trace.
 
     Attributes:
         adjusted_count: How many traces it stands for; 0 if it is not stored.
-        reason: Which of REASONS.
+        reason: One of REASONS.
     """
 
     adjusted_count: float
@@ -64,7 +64,7 @@ _AS_TOLD: Final = Decision(1.0, TOLD)
 
 
 class _Trace:
-    """One that is not decided on yet."""
+    """A trace that is not decided yet."""
 
     __slots__ = ("certain", "randomness", "versions")
 
@@ -76,28 +76,28 @@ class _Trace:
 
 @dataclass(slots=True)
 class _Bucket:
-    """What is left of a version's minimum; it is filled again as time goes."""
+    """What remains of a version's minimum; it is refilled over time."""
 
     left: float
     at: float
     largest: list[int] = field(default_factory=list[int])
-    """Randomness of this round's traces: the greatest, one more than are left."""
+    """The greatest randomness values of this round's traces, one more than remain."""
 
     seen: int = 0
 
 
 Tally = dict[Decision, int]
-"""Spans by what became of them."""
+"""Numbers of spans by decision."""
 
 
 class Sampler:
-    """Decides, and remembers what it decided of the last traces.
+    """Makes sampling decisions and remembers those on the most recent traces.
 
-    Not thread-safe but for `at_once` and `counts`.
+    Not thread-safe, except for `at_once` and `counts`.
 
     Args:
         settings: What to keep.
-        clock: Seconds, rising.
+        clock: Returns monotonic time in seconds.
     """
 
     def __init__(self, settings: Sample, clock: Callable[[], float] = time.monotonic) -> None:
@@ -108,7 +108,7 @@ class Sampler:
             int(settings.slow_seconds * 1e9) if settings.slow_seconds is not None else 1 << 64
         )
         self._open: dict[bytes, _Trace] = {}
-        # Two generations, of which the older one is forgotten when the younger one is full.
+        # Two generations: when the younger one is full, the older one is forgotten.
         self._decided: dict[bytes, Decision] = {}
         self._decided_before: dict[bytes, Decision] = {}
         self._noted: list[bytes] = []
@@ -121,16 +121,16 @@ class Sampler:
         self._traces_out = 0
 
     def observe(self, payload: bytes) -> tuple[list[bytes], int]:
-        """Look at the spans of a request.
+        """Inspect the spans of a request.
 
         Returns:
-            The traces that are seen for the first time, and how many spans there are.
+            The traces seen for the first time, and the number of spans.
         """
         new: list[bytes] = []
         try:
             return new, self._observed(payload, new)
         except BaseException:
-            # Nobody will ask to decide on what nobody was told of.
+            # Forget them: the caller does not know them and will never decide on them.
             for trace_id in new:
                 self._open.pop(trace_id, None)
             raise
@@ -164,7 +164,7 @@ class Sampler:
         if trace is None:
             if (decision := self.decision(trace_id)) is not None:
                 if reason and decision is DROPPED:
-                    # Too late for what came before; what comes from now on is kept.
+                    # Too late for earlier spans; those that follow are kept.
                     self._decide(trace_id, _CERTAIN[reason])
                     with self._counting:
                         self._traces_out -= 1
@@ -179,14 +179,14 @@ class Sampler:
             if version not in trace.versions:
                 trace.versions += (version,)
         elif not trace.versions:
-            # Where it enters is not known, and may never be.
+            # Where the trace enters is not known, and may never be.
             trace.versions = (version,)
 
     def decide(self, trace_ids: Iterable[bytes]) -> bytes:
-        """Decide on traces that `observe` found.
+        """Decide on traces that `observe` returned.
 
         Returns:
-            What `recall` takes to remember it in another process.
+            Notes with which `recall` restores the decisions in another process.
         """
         uncertain: list[tuple[bytes, _Trace]] = []
         for trace_id in trace_ids:
@@ -212,7 +212,7 @@ class Sampler:
         return b"".join(noted)
 
     def _thresholds(self, traces: Iterable[_Trace]) -> dict[Version, int]:
-        """Return the threshold that keeps each version's minimum, which is then used up."""
+        """Return the threshold that keeps each version's minimum, and use the minimum up."""
         most = self.settings.minimum_per_minute
         if not most or not self._threshold:
             return {}
@@ -235,19 +235,19 @@ class Sampler:
                 found[version] = 0
                 bucket.left -= bucket.seen
             else:
-                # That of the first one left out, which is not to pass.
+                # The randomness of the first trace left out, which must not pass.
                 found[version] = min(bucket.largest[0] + 1, randomness.MOST - 1)
                 bucket.left -= allowed
             bucket.largest, bucket.seen = [], 0
         return {version: found[known] for version, known in known_as.items()}
 
     def _known_as(self, version: Version, known_as: dict[Version, Version], now: float) -> Version:
-        """Return what a version's minimum is counted under; with too many they share one."""
+        """Return the version that a minimum is counted under; above the limit they share one."""
         if version not in known_as:
             if version not in self._buckets and len(self._buckets) >= _MOST_VERSIONS:
                 self._forget_versions(now)
             room = version in self._buckets or len(self._buckets) < _MOST_VERSIONS
-            # Else one that is told a version a request would store everything.
+            # Otherwise a client that sends a new version with every request would store everything.
             known_as[version] = version if room else _OTHERS
         return known_as[version]
 
@@ -260,7 +260,7 @@ class Sampler:
         return bucket
 
     def _forget_versions(self, now: float) -> None:
-        """Forget those that are full again, as new ones are."""
+        """Forget versions whose minimum is full again, like that of a new one."""
         self._buckets = {
             version: bucket
             for version, bucket in self._buckets.items()
@@ -268,7 +268,7 @@ class Sampler:
         }
 
     def apply(self, payload: bytes) -> tuple[bytes, Tally]:
-        """Return what is stored of a request, all of whose traces are decided on, and how much."""
+        """Return the part of a fully decided request to store, and its spans by decision."""
         out: list[bytes] = []
         tally: Tally = {}
         for raw in views.Raw.FromString(payload).groups:
@@ -282,7 +282,7 @@ class Sampler:
         return b"".join(out), tally
 
     def _split(self, raw: bytes, group: Any, tally: Tally) -> Iterable[bytes]:
-        """Make of a ResourceSpans one for each adjusted count that is stored."""
+        """Split a ResourceSpans into one per adjusted count that is stored."""
         kept: dict[float, list[list[bytes]]] = {}
         scopes = len(group.scopes)
         last_id, decision = b"", DROPPED
@@ -310,25 +310,25 @@ class Sampler:
             yield framing.length_delimited(1, part.SerializeToString())
 
     def at_once(self, payload: bytes) -> tuple[bytes, Tally]:
-        """Decide on a request alone, without waiting for the rest of its traces; thread-safe."""
+        """Decide on a request without waiting for the rest of its traces; thread-safe."""
         with self._lock:
             self.decide(self.observe(payload)[0])
             return self.apply(payload)
 
     def recall(self, notes: bytes) -> None:
-        """Remember what `decide` returned in another process."""
+        """Restore the decisions that `decide` returned in another process."""
         for trace_id, count, number in _NOTE.iter_unpack(notes):
             decision = Decision(count, REASONS[number]) if count else DROPPED
             self._remember(trace_id, decision)
 
     def decision(self, trace_id: bytes) -> Decision | None:
-        """Return what was decided of a trace; None if it was not, or is long forgotten."""
+        """Return the decision on a trace; None if there is none, or it was forgotten."""
         return self._decided.get(trace_id) or self._decided_before.get(trace_id)
 
     def _known(self, trace_id: bytes) -> Decision:
         if (decision := self.decision(trace_id)) is not None:
             return decision
-        # Only one whose decision was forgotten since it was made.
+        # Happens only if the decision was forgotten after it was made.
         if int.from_bytes(trace_id[-7:], "big") < self._threshold:
             return DROPPED
         return Decision(randomness.adjusted_count(self._threshold), PROBABILITY)
@@ -350,7 +350,7 @@ class Sampler:
         self._decided[trace_id] = decision
 
     def count(self, tally: Tally) -> None:
-        """Count what `apply` told, once it is on its way into the tables."""
+        """Count a tally from `apply`, once its spans are on the way to the tables."""
         with self._counting:
             for decision, spans in tally.items():
                 if decision.adjusted_count:
@@ -359,7 +359,7 @@ class Sampler:
                     self._spans_out += spans
 
     def counts(self) -> dict[str, Any]:
-        """Return what was stored and what was not, since this process began."""
+        """Return what was and was not stored since this process started."""
         with self._counting:
             return {
                 "stored_spans": dict(self._spans),
@@ -372,11 +372,11 @@ class Sampler:
 
 
 NOTES_BYTES: Final = _REMEMBERED * _NOTE.size
-"""So much of what `decide` returned is worth to be kept."""
+"""Bytes of the notes of `decide` worth keeping: more would be forgotten by `recall`."""
 
 
 def _of_span(span: Any, version: Version) -> Version:
-    """What a span says of its version and environment wins over what its Resource says."""
+    """Return a span's version; its own version and environment override those of its Resource."""
     raw: bytes = span.SerializeToString()
     if not SAYS.search(raw):
         return version

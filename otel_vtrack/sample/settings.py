@@ -1,4 +1,4 @@
-"""What of the settings says how to sample."""
+"""The sampling settings."""
 
 from typing import Annotated, Final
 
@@ -8,17 +8,17 @@ _LONGEST_WINDOW_SECONDS: Final = 600.0
 
 
 class Sample(BaseModel):
-    """How what is stored is sampled; docs/sampling.md says more.
+    """How stored traces are sampled; see docs/sampling.md.
 
     Attributes:
-        probability: With which a trace is stored that nothing else keeps.
-        keep_errors: Whether a trace with a failed span is kept for certain.
-        slow_seconds: A trace is kept for certain if its root, or where it enters a service, takes
-            this long or longer; None: however long.
-        minimum_per_minute: So many traces a minute of each version in each environment are
-            stored, or all if there are fewer.
-        window_seconds: How long a trace is waited for before it is decided on.
-        window_max_bytes: Most that is held back meanwhile; beyond them the oldest is decided on.
+        probability: The probability of storing a trace that nothing else keeps.
+        keep_errors: Whether to always keep a trace with a failed span.
+        slow_seconds: Always keep a trace whose root, or whose entry into a service, takes at
+            least this long; None to ignore durations.
+        minimum_per_minute: Traces stored per minute for each version in each environment, or all
+            of them if there are fewer.
+        window_seconds: How long to wait for a trace's spans before deciding.
+        window_max_bytes: Most bytes held back meanwhile; above that, the oldest trace is decided.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -1,6 +1,6 @@
-"""Which version in which environment a trace is of, as far as its minimum goes.
+"""Determines the version and environment of a trace, for counting its minimum.
 
-As in store/sql/mapping/spans_from_otlp.sql, but that a list of image tags is taken as it is.
+As in store/sql/mapping/spans_from_otlp.sql, except that a list of image tags is taken as is.
 """
 
 import re
@@ -19,17 +19,17 @@ ENVIRONMENT: Final = (
 _EXPERIMENT: Final = ("vtrack.experiment", "service.name", "service.namespace")
 _WANTED: Final = {name.encode(): name for name in (*VERSION, *ENVIRONMENT, *_EXPERIMENT)}
 
-# A KeyValue begins with field 1, its key, behind that one's length.
+# A KeyValue starts with its key: field 1, then the length.
 SAYS: Final = re.compile(
     rb"\n(?:"
     + b"|".join(re.escape(bytes([len(name)]) + name.encode()) for name in (*VERSION, *ENVIRONMENT))
     + rb")"
 )
-"""Finds bytes that may have an attribute of a version or an environment."""
+"""Matches bytes that may contain a version or environment attribute."""
 
 
 class Version(NamedTuple):
-    """What a minimum is counted for."""
+    """The unit for which a minimum is counted."""
 
     experiment: str
     service_name: str
@@ -38,7 +38,7 @@ class Version(NamedTuple):
 
 
 def told(attributes: Iterable[Any]) -> dict[str, str]:
-    """Read what attributes say, by name, of all that matters here."""
+    """Read the attributes that matter here, by name."""
     found: dict[str, str] = {}
     for pair in attributes:
         if (name := _WANTED.get(pair.key)) and name not in found and (text := _text(pair.value)):
@@ -47,7 +47,7 @@ def told(attributes: Iterable[Any]) -> dict[str, str]:
 
 
 def version_of(experiment: bytes, resource: Mapping[str, str]) -> Version:
-    """Say which version a Resource is of; `experiment` is the one a header named."""
+    """Return the version a Resource belongs to; `experiment` is the one named by a header."""
     service = resource.get("service.name", "")
     namespace = resource.get("service.namespace", "")
     by_service = f"{namespace}/{service}" if namespace else service
@@ -58,7 +58,7 @@ def version_of(experiment: bytes, resource: Mapping[str, str]) -> Version:
 
 
 def first(chain: Iterable[str], said: Mapping[str, str]) -> str:
-    """Return what the first name of a chain says that says anything."""
+    """Return the value of the first name in a chain that has one; empty if none has."""
     return next((said[name] for name in chain if name in said), "")
 
 

@@ -1,6 +1,6 @@
-"""Reader's views of a request: only what sampling asks, all else stays the bytes it is.
+"""Partial protobuf views of a request: only the fields that sampling needs; the rest stays bytes.
 
-What a view does not declare is kept in its message as unknown fields, and written again with it.
+Fields that a view does not declare are kept as unknown fields and serialized again with it.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _Field = descriptor_pb2.FieldDescriptorProto
 _ONE: Final = _Field.LABEL_OPTIONAL
 _MANY: Final = _Field.LABEL_REPEATED
 
-# Message: name, number, type (that of another message as its name) and whether it is repeated.
+# Message: name, number, type (or the name of another message) and whether it is repeated.
 _MESSAGES: Final[dict[str, tuple[tuple[str, int, Any, Any], ...]]] = {
     "Request": (("groups", 1, "Group", _MANY),),
     "Group": (
@@ -47,7 +47,7 @@ _MESSAGES: Final[dict[str, tuple[tuple[str, int, Any, Any], ...]]] = {
         ("bytes_value", 7, _Field.TYPE_BYTES, _ONE),
     ),
     "Raw": (("groups", 1, _Field.TYPE_BYTES, _MANY),),
-    # What is declared only to be written in its order is a list, as it may come in pieces.
+    # Fields declared only to be written in order are lists, as they may arrive in pieces.
     "RawGroup": (
         ("resource", 1, _Field.TYPE_BYTES, _MANY),
         ("scopes", 2, "RawScope", _MANY),
@@ -64,7 +64,7 @@ _MESSAGES: Final[dict[str, tuple[tuple[str, int, Any, Any], ...]]] = {
 
 
 def _reader() -> Callable[[str], Any]:
-    # proto2, which tells a field that is absent from one that is zero.
+    # proto2, which distinguishes an absent field from a zero one.
     file = descriptor_pb2.FileDescriptorProto(name="sample.proto", package="sample")
     for name, fields in _MESSAGES.items():
         kind = file.message_type.add(name=name)
