@@ -1,10 +1,10 @@
-"""Moves what a server keeps to files and back: `vtrack export` and `vtrack import`, as functions.
+"""Moves a server's data to files and back: `vtrack export` and `vtrack import` as functions.
 
     with Client() as client:
         export_to("backup.jsonl", client, What(experiment="shop"), format="otlp-json")
         import_from(["backup.jsonl"], client)
 
-Both work page by page, in bounded memory, and lose no field or type on the way there and back.
+Both work page by page, in bounded memory; a round trip loses no field and no type.
 """
 
 from otel_vtrack.transfer.files import FORMATS

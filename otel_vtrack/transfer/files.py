@@ -1,4 +1,4 @@
-"""Where an export goes: files that can be cut back to where the last page ended."""
+"""The outputs of an export: files that can be truncated to where the last page ended."""
 
 import json
 import os
@@ -16,21 +16,21 @@ FRAME_FILES: Final = {SPANS: "spans.pb", LOG_RECORDS: "log_records.pb"}
 
 
 class Sink(Protocol):
-    """Takes items, and knows how to go on after a break."""
+    """Accepts items, and can resume after an interruption."""
 
     def write(self, item: Item) -> None:
-        """Take an item."""
+        """Write an item."""
         ...
 
     def commit(self, *, force: bool) -> dict[str, Any] | None:
-        """Make safe what was written; return what `resume` needs to go on from here.
+        """Make what was written durable; return what `resume` needs to continue from here.
 
-        None if this is no place to go on from, which it always is with `force`.
+        Return None if it cannot continue from here; with `force` it always can.
         """
         ...
 
     def resume(self, mark: dict[str, Any]) -> None:
-        """Go back to where `commit` returned this."""
+        """Go back to the state for which `commit` returned this mark."""
         ...
 
     def close(self) -> None:
@@ -39,7 +39,7 @@ class Sink(Protocol):
 
 
 class Lines:
-    """One file of lines; `-`, which cannot be resumed, if there is no path."""
+    """A single file of lines; without a path, standard output, which cannot be resumed."""
 
     def __init__(
         self, path: Path | None, out: IO[bytes], of: Callable[[Item], Iterator[str]]
@@ -54,7 +54,7 @@ class Lines:
             self._file.write(line.encode() + b"\n")
 
     def commit(self, *, force: bool) -> dict[str, Any] | None:
-        """Bring it to the disk."""
+        """Flush the file to disk."""
         del force
         self._file.flush()
         if self._own:
@@ -63,17 +63,17 @@ class Lines:
         return {}
 
     def resume(self, mark: dict[str, Any]) -> None:
-        """Cut off what came later."""
+        """Truncate what was written later."""
         _cut(self._file, mark["size"])
 
     def close(self) -> None:
-        """Close it, unless it is not ours."""
+        """Close the file, unless it belongs to the caller."""
         if self._own:
             self._file.close()
 
 
 class Frames:
-    """A folder of OTLP messages, and of what people wrote as lines."""
+    """A folder with files of OTLP messages, and a file of recorded changes as lines."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Frames:
         self._files = {name: (folder / name).open("ab") for name in names}
 
     def write(self, item: Item) -> None:
-        """Write a message, or lines."""
+        """Write a message, or the lines of changes."""
         if isinstance(item, Changes):
             for line in lines.of_entities(item):
                 self._files[CHANGES_FILE].write(line.encode() + b"\n")
@@ -89,7 +89,7 @@ class Frames:
             self._files[FRAME_FILES[item.signal]].write(frames.write(item))
 
     def commit(self, *, force: bool) -> dict[str, Any] | None:
-        """Bring all to the disk."""
+        """Flush all files to disk."""
         del force
         for file in self._files.values():
             file.flush()
@@ -97,27 +97,27 @@ class Frames:
         return {name: file.tell() for name, file in self._files.items()}
 
     def resume(self, mark: dict[str, Any]) -> None:
-        """Cut off what came later."""
+        """Truncate what was written later."""
         for name, file in self._files.items():
             _cut(file, mark[name])
 
     def close(self) -> None:
-        """Close them."""
+        """Close the files."""
         for file in self._files.values():
             file.close()
 
 
 def _cut(file: IO[bytes], size: int) -> None:
     file.truncate(size)
-    # Where the file tells that it is, is not where it ends until something is written.
+    # After truncation, tell() does not return the end of the file until something is written.
     file.seek(0, os.SEEK_END)
 
 
 def open_sink(format: str, path: Path | None, out: IO[bytes]) -> Sink:  # noqa: A002 - its name
-    """Open what a format is written to; it may hold an earlier part of the same export.
+    """Open the output for a format; it may contain an earlier part of the same export.
 
     Raises:
-        InvalidArgument: There is no such format, it cannot go there, or needs what is missing.
+        InvalidArgument: The format is unknown, unsuitable for the path, or needs a missing package.
     """
     match format:
         case "otlp-json":
@@ -140,13 +140,13 @@ def open_sink(format: str, path: Path | None, out: IO[bytes]) -> Sink:  # noqa: 
 
 
 class State:
-    """How far an export has come, in a file beside it that goes when it is done."""
+    """The progress of an export, in a file beside it that is deleted on completion."""
 
     def __init__(self, output: Path) -> None:
         self._path = output.with_name(output.name + ".state")
 
     def load(self) -> dict[str, Any] | None:
-        """Return what was saved; None if there is nothing to go on from."""
+        """Return what was saved; None if there is nothing to resume."""
         try:
             return json.loads(self._path.read_text())
         except FileNotFoundError:
@@ -158,7 +158,7 @@ class State:
             ) from None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Save it whole, or not at all."""
+        """Save the state atomically."""
         new = self._path.with_name(self._path.name + ".new")
         with new.open("w") as file:
             json.dump(state, file)
@@ -167,5 +167,5 @@ class State:
         new.replace(self._path)
 
     def clear(self) -> None:
-        """Say that the export is done."""
+        """Delete the state, because the export is complete."""
         self._path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""OTLP protobuf files: messages, each after its length as four big-endian bytes.
+"""Reads and writes OTLP protobuf files: messages, each after its length as four big-endian bytes.
 
-That is how the Collector's file exporter writes `format: proto`. The experiment and the adjusted
-count are fields of the message that OTLP does not have, at its beginning: other readers skip them.
+The Collector's file exporter writes this as `format: proto`. The experiment and the adjusted count
+are extra fields at the start of the message, which other readers skip.
 """
 
 import struct
@@ -19,7 +19,7 @@ from otel_vtrack.wire import framing
 
 _LENGTH: Final = struct.Struct(">I")
 _COUNT: Final = struct.Struct("<f")
-# No protobuf message may have more, and what is no length seldom has less.
+# Messages in files are smaller, and bytes that are not a length seldom decode to less.
 _LARGEST: Final = 1 << 30
 _GROUP_TAG: Final = 0x0A
 _EXPERIMENT_FIELD: Final = 2047
@@ -27,7 +27,7 @@ _COUNT_FIELD: Final = 2046
 
 
 def write(item: Telemetry) -> bytes:
-    """Write a message with its length."""
+    """Serialize a message with its length."""
     count = (
         framing.varint(_COUNT_FIELD << 3 | 5) + _COUNT.pack(item.adjusted_count)
         if item.adjusted_count
@@ -39,16 +39,16 @@ def write(item: Telemetry) -> bytes:
 
 
 def read(data: memoryview, most_bytes: int) -> Iterator[Telemetry]:
-    """Yield the messages of a file, spans or log records as the first one shows.
+    """Yield the messages of a file, as spans or log records, as determined by the first one.
 
-    A file may also be one message without a length, as a single OTLP request is.
+    A file may also be one message without a length, such as a single OTLP request.
 
     Args:
-        data: All of the file.
-        most_bytes: What is larger comes in pieces of about so many.
+        data: The whole file.
+        most_bytes: Approximate size of the pieces into which larger messages are split.
 
     Raises:
-        WireError: It is cut off, or no such file.
+        WireError: The file is truncated or not in this format.
     """
     signal = ""
     for body in _messages(data):
@@ -81,7 +81,7 @@ def _messages(data: memoryview) -> Iterator[memoryview]:
 
 
 def _is_one(data: memoryview) -> bool:
-    """Tell whether it is a message from the first byte to the last."""
+    """Return whether the data is a single message from the first byte to the last."""
     if not data or data[0] != _GROUP_TAG:
         return False
     try:
@@ -91,7 +91,7 @@ def _is_one(data: memoryview) -> bool:
 
 
 def _ours(body: memoryview) -> tuple[str, float]:
-    """Read the fields that OTLP does not have, which come first."""
+    """Read the fields that are not part of OTLP, which come first."""
     experiment, adjusted_count = "", 0.0
     for number, _, _, value, end in framing.fields(body):
         if number == _EXPERIMENT_FIELD:
@@ -104,7 +104,7 @@ def _ours(body: memoryview) -> tuple[str, float]:
 
 
 def _signal(otlp: bytes) -> str:
-    """Tell spans from log records, which have the same outer fields."""
+    """Distinguish spans from log records, which have the same outer fields."""
     try:
         data = TracesData.FromString(otlp)
     except DecodeError:

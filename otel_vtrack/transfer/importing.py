@@ -1,4 +1,4 @@
-"""From files to a server."""
+"""Imports files into a server."""
 
 import time
 from collections import deque
@@ -46,21 +46,21 @@ def import_from(
     *,
     on_send: Callable[[Counts], object] = lambda _: None,
 ) -> Counts:
-    """Send what files and folders hold to a server, and return how much that was.
+    """Send the content of files and folders to a server, and return how much that was.
 
-    The format is found by looking inside: those of `export_to`, and what the Collector's file
-    exporter writes. Whatever the server has already counts once, so one that was interrupted is
-    simply begun again.
+    The format is detected from the content: any format of `export_to` or of the Collector's file
+    exporter. The server counts data that it already has only once, so an interrupted import can
+    be started again.
 
     Args:
         paths: Files and folders; `-` for lines from standard input.
-        client: Of the server.
+        client: A client of the server.
         on_send: Called after each request with what was sent so far.
 
     Raises:
-        InvalidArgument: A path is not there, or an export that is not complete.
-        WireError: A file is not what it seems to be.
-        grpc.RpcError: The server does not take it, or does not answer for five minutes.
+        InvalidArgument: A path does not exist, or is an incomplete export.
+        WireError: A file is malformed.
+        grpc.RpcError: The server rejects a request, or does not respond for five minutes.
     """
     with ThreadPoolExecutor(_AT_A_TIME, "vtrack-import") as pool:
         sender = _Sender(client, on_send, pool)
@@ -79,9 +79,9 @@ class _Chunk:
 
 
 class _Sender:
-    """Gathers small pieces into requests, by experiment, within a bounded size.
+    """Groups small pieces into requests, by experiment, within a bounded size.
 
-    Several of them are under way at a time, so that the server can store them together.
+    Several requests are in flight at a time, so that the server can store them together.
     """
 
     def __init__(self, client: Client, on_send: Callable[[Counts], object], pool: Executor) -> None:
@@ -95,7 +95,7 @@ class _Sender:
         self._changes: list[export_pb2.Change] = []
 
     def add(self, item: Telemetry | Changes) -> None:
-        """Take an item, and send if there is enough."""
+        """Add an item, and send a request if enough has accumulated."""
         if isinstance(item, Changes):
             self._changes += item.changes
             if len(self._changes) >= _CHUNK_CHANGES:
@@ -120,12 +120,12 @@ class _Sender:
         if chunk.size >= _CHUNK_BYTES:
             self._send(key)
         elif self._waiting >= 4 * _CHUNK_BYTES:
-            # Many experiments, each with little.
+            # There are many experiments, each with little data.
             for each in list(self._chunks):
                 self._send(each)
 
     def flush(self) -> None:
-        """Send what is left, and wait until all of it is taken."""
+        """Send the rest, and wait until the server has accepted everything."""
         for key in list(self._chunks):
             self._send(key)
         while self._under_way:
@@ -136,7 +136,7 @@ class _Sender:
         chunk = self._chunks.pop(key)
         self._waiting -= chunk.size
         signal, experiment, adjusted_count = key
-        # Serialized messages one after the other are one message with all of their parts.
+        # Concatenating serialized messages merges them into one.
         whole = b"".join(chunk.parts)
         if signal == SPANS:
             call = _Otlp(
@@ -164,7 +164,7 @@ class _Sender:
         self._under_way.append((sent, self._pool.submit(self._patiently, call)))
 
     def _taken(self) -> None:
-        """Wait for the answer to the request that has been under way for longest."""
+        """Wait for the response to the oldest request in flight."""
         sent, answer = self._under_way.popleft()
         self.counts.rejected += answer.result()
         self.counts.add(sent)
@@ -188,7 +188,7 @@ class _Sender:
         self._on_send(self.counts)
 
     def _patiently(self, call: Call[int]) -> int:
-        """Ask until the server has room, as one that is sent much at once says that it has none."""
+        """Call the server, retrying while it is busy, as it may be during a large import."""
         give_up = time.monotonic() + _PATIENCE_SECONDS
         pause = 0.5
         while True:
@@ -208,12 +208,12 @@ class _Sender:
 
 
 class _AsItIs:
-    """A request that is bytes already."""
+    """A request that is already serialized."""
 
     def __init__(self, whole: bytes) -> None:
         self._whole = whole
 
-    def SerializeToString(self) -> bytes:  # noqa: N802 - as messages have it
+    def SerializeToString(self) -> bytes:  # noqa: N802 - the name that messages use
         return self._whole
 
 
@@ -223,24 +223,24 @@ def _part(item: Telemetry, otlp: bytes) -> Telemetry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Otlp(Call[int]):
-    """A call of OTLP's own services."""
+    """A call of one of OTLP's own services."""
 
     @property
     def path(self) -> str:
-        """The method as gRPC has it."""
+        """The method's path in gRPC."""
         return f"/opentelemetry.proto.collector.{self.method}"
 
 
 def _experiment(name: str) -> tuple[tuple[str, str | bytes], ...]:
     if not name or len(name) > _LONGEST_EXPERIMENT:
-        return ()  # it was never named by a header, so that the resource tells it
+        return ()  # a header never named it, so the server derives it from the resource
     if name.isascii() and name.isprintable():
         return ((_EXPERIMENT_HEADER, name),)
     return ((f"{_EXPERIMENT_HEADER}-bin", name.encode()),)
 
 
 def _adjusted_count(number: float) -> tuple[tuple[str, str], ...]:
-    # Sent also where it is 1: whoever samples is not to sample what was kept elsewhere.
+    # Sent even if it is 1, so that the server does not sample again what was sampled elsewhere.
     return ((_COUNT_HEADER, f"{number:.9g}"),) if number else ()
 
 

@@ -1,4 +1,4 @@
-"""Reads what was exported, or what the Collector wrote, by what is in it."""
+"""Reads files that were exported, or written by the Collector, by detecting their format."""
 
 import mmap
 import os.path
@@ -13,16 +13,16 @@ from otel_vtrack.transfer.items import Item
 
 _PARQUET: Final = b"PAR1"
 PIECE_BYTES: Final = 4 << 20
-"""About so much goes into one request."""
+"""Approximate size of a request."""
 
 _LONGEST_LINE: Final = 512 << 20
 
 
 def files(paths: list[str]) -> list[str]:
-    """Return the files to read, those of folders too, what people wrote last; `-` stays.
+    """Return the files to read, also those in folders, changes last; `-` is kept.
 
     Raises:
-        InvalidArgument: One is not there, or an export that is not complete.
+        InvalidArgument: A path does not exist, or is an incomplete export.
     """
     found: list[str] = []
     for name in paths:
@@ -30,9 +30,9 @@ def files(paths: list[str]) -> list[str]:
         if name == "-":
             found.append(name)
             continue
-        if not name or not os.path.exists(name):  # noqa: PTH110 - a Path fails at long names
+        if not name or not os.path.exists(name):  # noqa: PTH110 - Path raises on long names
             raise InvalidArgument(f"{name or 'a file without a name'} is not there")
-        # Of `.` too.
+        # Resolved, so that it also works for `.`.
         if Path(f"{path.resolve()}.state").exists():
             raise InvalidArgument(
                 f"{name} is not complete: run the same vtrack export again, and it goes on"
@@ -53,10 +53,10 @@ def _is_of_changes(path: Path) -> bool:
 
 
 def read(name: str) -> Iterator[Item]:
-    """Yield what is in a file, or on standard input.
+    """Yield the content of a file, or of standard input.
 
     Raises:
-        WireError: It is not what it seems to be; the message says where.
+        WireError: It is malformed; the message says where.
         InvalidArgument: It is Parquet, and pyarrow is missing.
     """
     if name == "-":
@@ -79,11 +79,11 @@ def read(name: str) -> Iterator[Item]:
 
 
 def _mapped(file: IO[bytes]) -> Iterator[Item]:
-    """Read a file that may be larger than memory, and whose messages may be."""
+    """Read a file of frames that may be larger than memory, even in a single message."""
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     for item in frames.read(memoryview(mapped), PIECE_BYTES):
         yield item
-        # What was read counts as ours until it is given back.
+        # Pages that were read count as our memory until they are released.
         mapped.madvise(mmap.MADV_DONTNEED)
 
 

@@ -1,4 +1,4 @@
-"""What goes from a server to a file and back."""
+"""The units of data that move between a server and files."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,10 +17,10 @@ class Telemetry(NamedTuple):
 
     Attributes:
         signal: SPANS or LOG_RECORDS.
-        experiment: What telemetry calls it; empty for what the resource says.
+        experiment: Its name in telemetry; empty to derive it from the resource.
         otlp: TracesData or LogsData, serialized.
-        items: How many are in it.
-        adjusted_count: How many spans each one stands for; 0 where nobody says.
+        items: How many spans or records it contains.
+        adjusted_count: How many spans each one stands for; 0 if unknown.
     """
 
     signal: str
@@ -31,7 +31,7 @@ class Telemetry(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What people wrote."""
+    """Recorded changes, such as assessments and tags."""
 
     changes: list[export_pb2.Change]
 
@@ -41,13 +41,13 @@ Item: TypeAlias = Telemetry | Changes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class What:
-    """What to export: all that is given must hold, and what is left out does not restrict.
+    """What to export: all given conditions must hold; omitted ones do not restrict.
 
     Attributes:
-        experiment: What telemetry or people call it.
-        since: Spans and traces that start, or records logged, then or later.
-        until: Those before.
-        filter: Of traces that this finds, in the search language.
+        experiment: Its name, as telemetry sends it or as people renamed it.
+        since: Only spans and traces that start, or records logged, at or after this time.
+        until: Only those before this time.
+        filter: Only traces that match this filter in the search language.
     """
 
     experiment: str = ""
@@ -56,12 +56,12 @@ class What:
     filter: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for a state file."""
+        """Return it as JSON for a state file."""
         return {name: str(value or "") for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, told: Mapping[str, str]) -> "What":
-        """Read what `as_json` returned."""
+        """Read the result of `as_json`."""
         since, until = (
             datetime.fromisoformat(told[name]) if told[name] else None
             for name in ("since", "until")
@@ -74,8 +74,8 @@ class Counts:
     """How much was moved.
 
     Attributes:
-        bytes: Of telemetry, as OTLP.
-        rejected: Spans and records that the server did not take.
+        bytes: Bytes of telemetry, as OTLP.
+        rejected: Spans and records that the server rejected.
     """
 
     spans: int = 0
@@ -85,7 +85,7 @@ class Counts:
     rejected: int = 0
 
     def add(self, item: Item) -> None:
-        """Count an item."""
+        """Add an item to the counts."""
         if isinstance(item, Changes):
             self.changes += len(item.changes)
             return

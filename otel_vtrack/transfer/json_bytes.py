@@ -1,11 +1,11 @@
-"""OTLP's bytes of spans and log records, straight from their JSON: the way back from `json_text`.
+"""Converts the JSON of spans and log records directly to OTLP bytes: the inverse of `json_text`.
 
-Attributes repeat from span to span, so what has been encoded once is looked up. For that, objects
-of JSON come as tuples of pairs, which can be looked up as they are. What is not seen every day
-(links, arrays, a resource) becomes a message first, as `otlp_json` makes them.
+Attributes repeat from span to span, so encoded attributes are cached. To be hashable as cache
+keys, JSON objects are represented as tuples of pairs. Rarer structures (links, arrays, a resource)
+are first converted to messages by `otlp_json`.
 
-What is wrong raises ValueError or WireError without saying where: `otlp_json` finds that, if it is
-given all of the document.
+Invalid input raises ValueError or WireError without a location: to find it, pass the whole
+document to `otlp_json`.
 """
 
 import struct
@@ -24,7 +24,7 @@ from otel_vtrack.transfer.items import LOG_RECORDS, SPANS
 from otel_vtrack.wire import framing, json_values, otlp_json
 
 Pairs: TypeAlias = tuple[tuple[str, Any], ...]
-"""An object of JSON."""
+"""A JSON object."""
 
 Encode: TypeAlias = Callable[[Any], bytes]
 """Encodes the value of a field."""
@@ -33,7 +33,7 @@ _F: Final = FieldDescriptor
 _MOST_KNOWN: Final = 20_000
 _LONGEST_KNOWN: Final = 200
 _DEPTH: Final = 6
-"""How deep in a request the deepest of what is parsed here is; `otlp_json` counts from there."""
+"""Depth in a request of the deepest part that is parsed here; `otlp_json` counts from there."""
 
 _MOST_SHORT: Final = 1 << 14
 _SHORT: Final = [framing.varint(number) for number in range(_MOST_SHORT)]
@@ -51,7 +51,7 @@ _INT64: Final = range(-(1 << 63), 1 << 63)
 
 _decoder: Final[Any] = JSONDecoder(object_pairs_hook=tuple)
 scan: Final[Callable[[str, int], tuple[Any, int]]] = _decoder.scan_once
-"""Read the value at a place in a text; also return the place behind it."""
+"""Parse the value at an index of a text; also return the index after it."""
 
 
 def item(signal: str, members: Pairs) -> bytes:
@@ -61,12 +61,12 @@ def item(signal: str, members: Pairs) -> bytes:
 
 @cache
 def encoder(kind: Any, name: str) -> Encode:
-    """Return what encodes a field of a message, with its tag, by its name in the proto."""
+    """Return the encoder of a message's field, including its tag, by its name in the proto."""
     return _encode_of(kind.DESCRIPTOR.fields_by_name[name])
 
 
 def attribute(key: str, kind: str, value: Any) -> bytes:
-    """Encode a KeyValue with its length; `kind` is the name in JSON, or empty for none."""
+    """Encode a KeyValue with its length; `kind` is the value's name in JSON, empty for none."""
     inner = any_value(kind, value)
     return sized(b"", (_keys.get(key) or _key(key)) + sized(b"\x12", inner))
 
@@ -77,20 +77,20 @@ def any_value(kind: str, value: Any) -> bytes:
 
 
 def message(kind: type[Message], value: Any, depth: int = _DEPTH) -> bytes:
-    """Encode any message by way of `otlp_json`."""
+    """Encode any message by means of `otlp_json`."""
     filled = kind()
     otlp_json.fill(filled, _plain(value), depth)
     return filled.SerializeToString()
 
 
 def sized(tag: bytes, raw: bytes) -> bytes:
-    """Encode a field that holds bytes, text or a message."""
+    """Encode a field that contains bytes, text or a message."""
     size = len(raw)
     return tag + (_SHORT[size] if size < _MOST_SHORT else framing.varint(size)) + raw
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON means without tuples."""
+    """Convert tuples of pairs to dicts, recursively."""
     if type(value) is tuple:
         return {name: _plain(it) for name, it in cast("Pairs", value)}
     if type(value) is list:
@@ -101,7 +101,7 @@ def _plain(value: Any) -> Any:
 def _object(members: Any, table: dict[str, Encode]) -> bytes:
     if type(members) is not tuple:
         raise ValueError("no object")
-    # Of members with one name the last one counts.
+    # If a name occurs more than once, the last member wins.
     known: dict[str, Any] = dict(cast("Pairs", members))
     return b"".join(
         [
@@ -115,16 +115,16 @@ def _object(members: Any, table: dict[str, Encode]) -> bytes:
 def _array(value: Any) -> list[Any]:
     if type(value) is not list:
         raise ValueError("no array")
-    # In a list, null is a message with nothing in it.
+    # In a list, null stands for an empty message.
     return [() if it is None else it for it in cast("list[Any]", value)]
 
 
-# A dict takes care of itself where threads share it, and any of them writes the same into it.
+# Safe to share between threads: dict operations are atomic, and all threads store equal values.
 _known: Final[dict[Any, bytes]] = {}
 _keys: Final[dict[str, bytes]] = {}
 
 
-# How each kind of field is encoded, with its tag
+# Encoders for each kind of field, including its tag
 
 
 def _pairs_of(tag: bytes) -> Encode:
@@ -138,7 +138,7 @@ def _pairs_of(tag: bytes) -> Encode:
         for pair in cast("list[Any]", value):
             try:
                 append(look_up(pair) or _pair(pair))
-            except TypeError:  # noqa: PERF203 - what has an array inside cannot be looked up
+            except TypeError:  # noqa: PERF203 - a pair that contains an array is unhashable
                 append(_pair(pair))
         return tag + tag.join(raw) if raw else b""
 
@@ -155,7 +155,7 @@ def _pair(pair: Any) -> bytes:
     inner = _single(kind, value)
     within = _SHORT[len(inner)] if len(inner) < _MOST_SHORT else framing.varint(len(inner))
     encoded = sized(b"", b"".join((name, b"\x12", within, inner)))
-    # Text alone: what is no text may be equal to another value of JSON, as 0.0 is to -0.0.
+    # Only text: other JSON values may be equal but encode differently, such as 0.0 and -0.0.
     if type(value) is str and len(encoded) <= _LONGEST_KNOWN:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
@@ -171,7 +171,7 @@ def _key(key: str) -> bytes:
 
 
 def _usual(pair: Any) -> tuple[str, str, Any] | None:
-    """Return key, kind and value of a KeyValue as everyone writes it."""
+    """Return key, kind and value of a KeyValue in the usual form; None for any other."""
     if type(pair) is not tuple or len(cast("Pairs", pair)) != 2:
         return None
     (first, key), (second, inside) = cast("Pairs", pair)

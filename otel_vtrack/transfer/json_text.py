@@ -1,8 +1,8 @@
-"""OTLP JSON text of spans and log records, straight from their bytes on the wire.
+"""Converts serialized spans and log records directly to OTLP JSON text.
 
-Attributes repeat from span to span, so what has been written once is looked up by its bytes. Only
-what `ExportTelemetry` itself puts together is walked through by hand: fields in order, each once.
-What a sender encoded (links, arrays, a resource) is parsed as any protobuf.
+Attributes repeat from span to span, so converted text is cached by its bytes. Only what
+`ExportTelemetry` itself assembles is decoded by hand: fields in order, each once. What a sender
+encoded (links, arrays, a resource) is parsed with protobuf.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ _Text = Callable[[bytes, int, int], str]
 
 
 class Scoped(NamedTuple):
-    """What is in a ScopeSpans or ScopeLogs.
+    """The content of a ScopeSpans or ScopeLogs.
 
     Attributes:
-        resource: Of the ResourceSpans or ResourceLogs around it, without scopes.
-        scope: Without spans or records.
+        resource: The surrounding ResourceSpans or ResourceLogs, without scopes.
+        scope: The ScopeSpans or ScopeLogs, without spans or records.
         items: The JSON of each span or log record.
-        is_last: Whether it is the last one of its resource.
+        is_last: Whether it is the last scope of its resource.
     """
 
     resource: Any
@@ -43,7 +43,7 @@ class Scoped(NamedTuple):
 
 
 def scopes(signal: str, otlp: bytes) -> Iterator[Scoped]:
-    """Yield the scopes of TracesData or LogsData, as `ExportTelemetry` gives it."""
+    """Yield the scopes of TracesData or LogsData in the form that `ExportTelemetry` returns."""
     is_span = signal == SPANS
     fields = _SPAN if is_span else _RECORD
     for _, _, _, value, end in framing.fields(otlp):
@@ -91,7 +91,7 @@ def _object(raw: bytes, at: int, end: int, fields: dict[int, _Field]) -> str:
     return "{" + ",".join(members) + "}"
 
 
-# How each kind of field becomes text
+# Converters from each kind of field to text
 
 
 def _string(raw: bytes, at: int, end: int) -> str:
@@ -134,7 +134,7 @@ def _nested(fields: dict[int, _Field]) -> _Text:
 
 
 def _pair(raw: bytes, at: int, end: int) -> str:
-    """Write a KeyValue."""
+    """Convert a KeyValue."""
     whole = raw[at:end]
     if known := _known.get(whole):
         return known
@@ -151,12 +151,12 @@ def _pair(raw: bytes, at: int, end: int) -> str:
     return text
 
 
-# A dict takes care of itself where threads share it, and any of them writes the same into it.
+# Safe to share between threads: dict operations are atomic, and all threads store equal values.
 _known: Final[dict[bytes, str]] = {}
 
 
 def _value(raw: bytes, at: int, end: int) -> str:
-    """Write an AnyValue, one of whose members is there, or none."""
+    """Convert an AnyValue, which has one member or none."""
     if at == end:
         return "{}"
     number, kind, _, start, stop = next(framing.fields(raw[at:end]))

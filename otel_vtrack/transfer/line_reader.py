@@ -1,9 +1,9 @@
-"""Lines of JSON to telemetry, a span or record at a time.
+"""Reads telemetry from lines of JSON, one span or record at a time.
 
-Of a line no more is there as objects than one span, however many it holds. Lines of one entity
-each, which repeat what is around it, are put together again by that.
+However long a line is, only one of its spans exists as objects at a time. Lines of one entity
+each, which repeat their resource and scope, are grouped by these again.
 
-Only what is as exporters write it is read here; all else, and what is wrong, by `lines`.
+Only the form that exporters write is read here; anything else, and errors, are left to `lines`.
 """
 
 import json
@@ -23,9 +23,9 @@ from otel_vtrack.transfer.json_bytes import sized
 
 _UNUSUAL: Final = (ValueError, WireError, RecursionError, struct.error)
 _FIRST: Final = b"\x0a"
-"""The tag of the field that what is outermost repeats."""
+"""The tag of the repeated field of the outermost message."""
 _SECOND: Final = b"\x12"
-"""That of what is inside."""
+"""The tag of the repeated field of the messages inside."""
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
@@ -59,7 +59,7 @@ _STARTS: Final = {
 
 @dataclass(slots=True)
 class _Head:
-    """What is around the entities of some lines, and these."""
+    """What surrounds the entities of some lines, and these entities."""
 
     key: tuple[str, str, float]
     resource: bytes
@@ -68,10 +68,10 @@ class _Head:
 
 
 class Reader:
-    """Reads line by line; what is put together stays within a bound.
+    """Reads line by line, and groups entities up to a size limit.
 
     Args:
-        most_bytes: Of entities that are put together.
+        most_bytes: Most bytes of grouped entities.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -80,10 +80,10 @@ class Reader:
         self._size = 0
 
     def read(self, line: bytes) -> Iterator[Item]:
-        """Yield what is complete with this line.
+        """Yield the items that are complete after this line.
 
         Raises:
-            WireError: It is no such line.
+            WireError: The line is malformed.
         """
         if self._is_entity(line):
             if self._size >= self._most:
@@ -91,12 +91,12 @@ class Reader:
             return
         found = _otlp(line) or lines.read(line)
         if found is not None:
-            # What people wrote comes after what it is about.
+            # Changes come after the telemetry that they refer to.
             yield from self.flush()
             yield found
 
     def flush(self) -> Iterator[Telemetry]:
-        """Yield the entities that are still to be put together."""
+        """Yield the entities that are still held for grouping."""
         heads, self._heads, self._size = self._heads, {}, 0
         whole: dict[tuple[str, str, float], list[_Head]] = {}
         for head in heads.values():
@@ -110,12 +110,12 @@ class Reader:
             yield Telemetry(signal, experiment, otlp, count, adjusted_count)
 
     def _is_entity(self, line: bytes) -> bool:
-        """Take a line of one span or record if it is as `export_to` writes it."""
+        """Add a line of one span or record, if it has the form that `export_to` writes."""
         start = next((it for it in _STARTS if line.startswith(it)), b"")
         if not start:
             return False
         name, names = _STARTS[start]
-        # Inside a text its quotes would have backslashes before them.
+        # Inside a JSON string, these quotes would be escaped.
         at = line.find(name)
         if at < 0:
             return False
@@ -150,7 +150,7 @@ def _head(before: bytes, names: _Names) -> _Head:
 
 
 def _otlp(line: bytes) -> Telemetry | None:
-    """Read a line of OTLP JSON; None if it is anything else, or anything is unusual."""
+    """Parse a line of OTLP JSON; return None if it is anything else, or in any way unusual."""
     try:
         return _Walk(line.decode()).telemetry()
     except _UNUSUAL:
@@ -158,7 +158,7 @@ def _otlp(line: bytes) -> Telemetry | None:
 
 
 class _Walk:
-    """A walk through the text of OTLP JSON."""
+    """Parses OTLP JSON text sequentially."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -166,7 +166,7 @@ class _Walk:
         self._count = 0
 
     def telemetry(self) -> Telemetry:
-        """Read all of it."""
+        """Parse the whole text."""
         groups: list[bytes] = []
         names: _Names | None = None
         beside: dict[str, Any] = {}
@@ -218,7 +218,7 @@ class _Walk:
         return json_bytes.message(names.scope, tuple(around.items()), 2) + b"".join(inside)
 
     def _members(self) -> Iterator[str]:
-        """Yield the names of an object's members; whoever asks reads the value of each."""
+        """Yield the names of an object's members; the caller must read the value of each."""
         self._expect("{")
         if self._skip("}"):
             return
@@ -233,7 +233,7 @@ class _Walk:
             self._expect(",")
 
     def _elements(self) -> Iterator[None]:
-        """Stop before each element of an array, for whoever asks to read it."""
+        """Yield before each element of an array; the caller must read the element."""
         self._expect("[")
         if self._skip("]"):
             return
@@ -252,7 +252,7 @@ class _Walk:
         return value
 
     def _next(self) -> str:
-        """Go on to what is no space, and return it; nothing at the end."""
+        """Skip whitespace and return the next character; empty at the end."""
         self._at = cast("Any", _SPACE.match(self._text, self._at)).end()
         return self._text[self._at : self._at + 1]
 

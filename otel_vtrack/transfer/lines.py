@@ -1,4 +1,4 @@
-"""The formats of one JSON object a line: OTLP JSON, and one entity a line."""
+"""Reads and writes the formats of one JSON object per line: OTLP JSON, and single entities."""
 
 import json
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from otel_vtrack.v1 import export_pb2
 from otel_vtrack.wire import otlp_json
 
 EXPERIMENT: Final = "vtrackExperiment"
-"""Beside `resourceSpans`: readers of OTLP JSON ignore a key that they do not know."""
+"""A key beside `resourceSpans`: readers of OTLP JSON ignore unknown keys."""
 
 ADJUSTED_COUNT: Final = "vtrackAdjustedCount"
-"""Likewise."""
+"""Likewise a key beside `resourceSpans`."""
 
 CHANGE: Final = "vtrackChange"
 
 
 def of_otlp(item: Item) -> Iterator[str]:
-    """Write an item as OTLP JSON, as the Collector's file exporter does: one request a line."""
+    """Yield an item as OTLP JSON, one request per line, like the Collector's file exporter."""
     if isinstance(item, Changes):
         for change in item.changes:
             yield _dumps({CHANGE: _change(change)})
@@ -48,7 +48,7 @@ def of_otlp(item: Item) -> Iterator[str]:
 
 
 def _with(group: Any, name: str, items_name: str, items: list[str]) -> str:
-    """Write a group, its fields in the order of their numbers."""
+    """Convert a group to JSON, with its fields in the order of their numbers."""
     members: list[str] = []
     if group.HasField(name):
         members.append(f'"{name}":{otlp_json.write(getattr(group, name))}')
@@ -60,7 +60,7 @@ def _with(group: Any, name: str, items_name: str, items: list[str]) -> str:
 
 
 def of_entities(item: Item) -> Iterator[str]:
-    """Write an item as one span, log record or change a line."""
+    """Yield an item as lines of one span, log record or change each."""
     if isinstance(item, Changes):
         for change in item.changes:
             yield _dumps(_change(change))
@@ -77,10 +77,10 @@ def of_entities(item: Item) -> Iterator[str]:
 
 
 def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of line
-    """Read a line of either; None if there is nothing in it that is known.
+    """Parse a line of either format; return None if it contains nothing known.
 
     Raises:
-        WireError: It is no such line.
+        WireError: It is malformed.
     """
     try:
         found: Any = json.loads(line)
@@ -110,7 +110,7 @@ def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of li
 
 
 def message(signal: str, otlp: bytes) -> TracesData | LogsData:
-    """Parse telemetry."""
+    """Parse serialized telemetry."""
     return TracesData.FromString(otlp) if signal == SPANS else LogsData.FromString(otlp)
 
 
@@ -156,7 +156,7 @@ def _change(change: export_pb2.Change) -> dict[str, Any]:
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
     )
-    # Maps have no order in protobuf; the same change is to be the same line.
+    # Protobuf maps are unordered, but the same change must always give the same line.
     ordered = {
         name: dict(sorted(cast("dict[str, Any]", it).items())) if isinstance(it, dict) else it
         for name, it in told.items()

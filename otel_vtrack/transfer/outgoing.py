@@ -1,4 +1,4 @@
-"""From a server to files."""
+"""Exports a server's data to files."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -23,25 +23,25 @@ def export_to(
     asked: Mapping[str, str] | None = None,
     on_page: Callable[[Counts], object] = lambda _: None,
 ) -> Counts:
-    """Write all that a server keeps, or a part of it, and return how much that was.
+    """Write all data of a server, or a part of it, and return how much that was.
 
-    One that was interrupted goes on where it stopped when it is called again with the same
-    arguments: `<output>.state` says where. What arrived at the server meanwhile may or may not be
-    in it.
+    An interrupted export resumes when it is called again with the same arguments:
+    `<output>.state` records its progress. Data that reached the server meanwhile may or may not
+    be included.
 
     Args:
         output: A file for `otlp-json` and `jsonl`, `-` for standard output; a folder for `otlp`
             and `parquet`.
-        client: Of the server.
-        what: Which part; None for all.
+        client: A client of the server.
+        what: Which part; None for everything.
         format: One of FORMATS.
-        asked: What says that it is the same export when it is called again, where `what` itself
-            does not, as times that are counted from now.
+        asked: What identifies the same export when it is called again, where `what` itself would
+            differ, for example in times relative to now.
         on_page: Called after each page with what was written so far.
 
     Raises:
-        InvalidArgument: The output is there already, or does not suit the format.
-        grpc.RpcError: The server does not answer, or does not understand the filter.
+        InvalidArgument: The output already exists, or does not suit the format.
+        grpc.RpcError: The server does not respond, or rejects the filter.
     """
     what = what or What()
     path = None if str(output) == STANDARD_OUTPUT else Path(output)

@@ -1,4 +1,4 @@
-"""Reads all of a server, page by page."""
+"""Reads the data of a server, page by page."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +22,7 @@ _SECONDS: Final = 120.0
 
 MAX_BYTES = 16 << 20
 PAGE_SIZE = 0
-"""Of pages; 0 leaves it to the server, whose are smaller than pays off here."""
+"""Page limits; 0 means the server's default, whose number of bytes is too low to be efficient."""
 
 Place = tuple[str, str]
 """A stage, and the token of its next page."""
@@ -31,9 +31,9 @@ Place = tuple[str, str]
 def read(
     client: Client, what: What, place: Place = START
 ) -> Iterator[tuple[list[Item], Place | None]]:
-    """Yield pages from a place on, each with the place behind it; None after the last.
+    """Yield pages from a place on, each with the place that follows; None after the last.
 
-    While one is looked at the next is on its way.
+    While the caller handles a page, the next one is being fetched.
     """
     with ThreadPoolExecutor(1, "vtrack-export") as pool:
         asked: Future[tuple[list[Item], str]] | None = pool.submit(_page, client, what, *place)

@@ -1,8 +1,8 @@
-"""Parquet: a folder of tables, for pandas, DuckDB, Spark and the like, and back.
+"""Reads and writes Parquet: a folder of tables, for pandas, DuckDB, Spark and the like.
 
-Attributes are maps of text, as `attributes['http.route']`, with the kinds of the values beside
-them in the same order: 0 none, 1 string, 2 bool, 3 int, 4 double, 5 array and 6 kvlist as OTLP
-JSON, 7 bytes as base64. So nothing is lost, and most is read at a glance. Needs
+Attributes are maps of text, as in `attributes['http.route']`, beside the kinds of their values in
+the same order: 0 none, 1 string, 2 bool, 3 int, 4 double, 5 array and 6 kvlist as OTLP JSON,
+7 bytes as base64. This is lossless, yet mostly readable at a glance. Needs
 `pip install 'otel-vtrack[analysis]'`.
 """
 
@@ -39,7 +39,7 @@ _PART_ROWS: Final = 50_000
 _PART_BYTES: Final = 64 << 20
 _READ_ROWS: Final = 1_000
 _FOR_PEOPLE: Final = frozenset({"start_time", "duration_ns", "time"})
-"""Columns that say again what others say to the last digit."""
+"""Columns that repeat others in a more readable form; imports skip them."""
 
 _LAST_TIME: Final = (1 << 63) - 1
 _ABOUT: Final = "about"
@@ -87,7 +87,7 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
             ("parent_span_id", pa.string()),
             ("name", pa.string()),
             ("kind", pa.int32()),
-            # What is read back is below.
+            # An import reads the exact values below instead of these two.
             ("start_time", _TIME),
             ("duration_ns", pa.int64()),
             ("start_time_unix_nano", pa.uint64()),
@@ -128,18 +128,18 @@ _SCHEMAS: Final[Mapping[str, Any]] = {
 
 
 class Parts:
-    """A folder with a folder for each table, in which are parts of bounded size."""
+    """A folder with a subfolder per table, which contains parts of bounded size."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        # As tables, which take a fraction of what rows take.
+        # As Arrow tables, which need a fraction of the memory of rows.
         self._waiting: dict[str, list[Any]] = {}
         self._size = 0
         self._written: dict[str, int] = {}
 
     def write(self, item: Item) -> None:
-        """Keep the rows of an item until there are enough for a part."""
+        """Buffer the rows of an item until there are enough for a part."""
         rows: dict[str, list[Row]] = {}
         if isinstance(item, Changes):
             for change in item.changes:
@@ -153,7 +153,7 @@ class Parts:
             self._waiting.setdefault(name, []).append(pa.Table.from_pylist(some, schema))
 
     def commit(self, *, force: bool) -> dict[str, Any] | None:
-        """Write the parts, if there is enough for them."""
+        """Write the parts, if enough rows are buffered or `force` is set."""
         most = max((sum(map(len, some)) for some in self._waiting.values()), default=0)
         if not force and self._waiting and most < _PART_ROWS and self._size < _PART_BYTES:
             return None
@@ -170,7 +170,7 @@ class Parts:
         return dict(self._written)
 
     def resume(self, mark: dict[str, Any]) -> None:
-        """Delete the parts that came later."""
+        """Delete the parts that were written later."""
         self._written = dict(mark)
         for path in self._folder.glob("*/part-*"):
             number = int(path.stem.removeprefix("part-"))
@@ -178,14 +178,14 @@ class Parts:
                 path.unlink()
 
     def close(self) -> None:
-        """Nothing is open between parts."""
+        """Do nothing: no file stays open between parts."""
 
 
 def read(path: Path) -> Iterator[Item]:
-    """Yield what is in a part.
+    """Yield the items of a part.
 
     Raises:
-        WireError: It is of another kind.
+        WireError: It is unreadable, or was not exported by vtrack.
     """
     try:
         file = pq.ParquetFile(path)
@@ -206,7 +206,7 @@ def read(path: Path) -> Iterator[Item]:
         raise WireError(f"{path} does not read: {error}") from None
 
 
-# Rows out of messages
+# Conversion of messages to rows
 
 
 def _rows_of(item: Telemetry) -> Iterator[Row]:
@@ -307,7 +307,7 @@ def _of_attributes(one: Any, prefix: str = "") -> Row:
 
 
 def _text(value: AnyValue) -> tuple[int, str]:  # noqa: PLR0911 - one for each kind
-    """Return kind and text of a value."""
+    """Return the kind and the text of a value."""
     match value.WhichOneof("value"):
         case "string_value":
             return 1, value.string_value
@@ -327,7 +327,7 @@ def _text(value: AnyValue) -> tuple[int, str]:  # noqa: PLR0911 - one for each k
             return 0, ""
 
 
-# What people wrote: columns are the fields of the message
+# Changes: the columns are the fields of the message
 
 _TYPES: Final[Mapping[int, Any]] = {
     FieldDescriptor.TYPE_STRING: pa.string(),

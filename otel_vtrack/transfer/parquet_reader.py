@@ -1,7 +1,7 @@
-"""OTLP's bytes straight from the columns of Parquet, with no row and no message between.
+"""Encodes OTLP directly from Parquet columns, without intermediate rows or messages.
 
-Each column becomes a list of encoded fields, and what stands side by side in those lists is a span.
-Attributes repeat from span to span, so what has been encoded once is looked up.
+Each column becomes a list of encoded fields; the entries at one index of all lists form a span.
+Attributes repeat from span to span, so encoded attributes are cached.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from otel_vtrack.transfer.items import SPANS, Telemetry
 from otel_vtrack.wire import framing
 
 _Get = Callable[[str], Any]
-"""Gives a column by its name."""
+"""Returns a column by its name."""
 
 _MOST_KNOWN: Final = 20_000
 _LONGEST_KNOWN: Final = 200
@@ -28,7 +28,7 @@ def _json(text: str) -> Any:
     return json_bytes.scan(text, 0)[0]
 
 
-# By the numbers in Parquet: the name in JSON, and what makes the value there of the text.
+# By number in Parquet: the name in JSON, and the conversion of the text to the value used there.
 _KINDS: Final[Sequence[tuple[str, Callable[[str], Any]]]] = (
     ("", str),
     ("stringValue", str),
@@ -43,10 +43,10 @@ _known: Final[dict[tuple[str, int, str], bytes]] = {}
 
 
 def telemetry(signal: str, batch: Any) -> Iterator[Telemetry]:
-    """Yield the spans or log records of a batch of rows, those of an experiment at once.
+    """Yield the spans or log records of a batch of rows, grouped by experiment.
 
     Raises:
-        ValueError: What is in the columns is not what is exported.
+        ValueError: The columns do not contain what an export writes.
         KeyError: A column is missing.
     """
     get: _Get = batch.column
@@ -66,7 +66,7 @@ def telemetry(signal: str, batch: Any) -> Iterator[Telemetry]:
         ),
         strict=True,
     )
-    # By experiment and count, then by what a resource and then a scope say.
+    # By experiment and count, then by the encoded resource and the encoded scope.
     found: dict[tuple[str, float], dict[bytes, dict[bytes, list[bytes]]]] = {}
     items = _messages(b"\x12", _spans(get) if is_span else _records(get), always=True)
     for (experiment, count, outer, inner), item in zip(keys, items, strict=True):
@@ -78,7 +78,7 @@ def telemetry(signal: str, batch: Any) -> Iterator[Telemetry]:
 
 
 def _joined(groups: dict[bytes, dict[bytes, list[bytes]]]) -> bytes:
-    """Return TracesData or LogsData: field 1 is a resource's, in which field 2 is a scope's."""
+    """Return TracesData or LogsData: resources are field 1, in which scopes are field 2."""
     return b"".join(
         json_bytes.sized(
             b"\x0a",
@@ -92,7 +92,7 @@ def _joined(groups: dict[bytes, dict[bytes, list[bytes]]]) -> bytes:
     )
 
 
-# Messages: a list of what is in each, of which some are empty
+# Messages: a list of encoded contents, some of which are empty
 
 
 def _spans(get: _Get) -> list[bytes]:
@@ -173,7 +173,7 @@ _RECORD: Final = (
 
 
 def _fields(kind: Any, get: _Get, names: Sequence[str], prefix: str = "") -> list[bytes]:
-    """Encode columns that are fields of a message; what is zero or empty is left out."""
+    """Encode columns that are fields of a message; zero and empty values are omitted."""
     columns: list[list[bytes]] = []
     for name in names:
         encode = json_bytes.encoder(kind, name)
@@ -182,7 +182,7 @@ def _fields(kind: Any, get: _Get, names: Sequence[str], prefix: str = "") -> lis
 
 
 def _attributes(kind: Any, get: _Get, prefix: str = "") -> list[bytes]:
-    """Encode the columns of attributes, and how many were dropped."""
+    """Encode the attribute columns, and the counts of dropped attributes."""
     told, kinds = get(f"{prefix}attributes"), get(f"{prefix}attribute_types")
     if _ends(told) != _ends(kinds):
         raise ValueError(f"{prefix}attributes and {prefix}attribute_types differ in length")
@@ -226,31 +226,31 @@ def _several(tag: bytes, column: Any, of: Callable[[_Get], list[bytes]]) -> list
 
 
 def _values(column: Any) -> list[Any]:
-    # Ten times as fast as its to_pylist, which NumPy has no way to say nothing in.
+    # to_numpy is ten times as fast as to_pylist, but NumPy cannot represent nulls.
     return (
         column.to_pylist() if column.null_count else column.to_numpy(zero_copy_only=False).tolist()
     )
 
 
 def _inside(column: Any) -> Any:
-    """Return what the lists of a column hold, one after the other; a map holds pairs."""
+    """Return the elements of a column's lists, concatenated; those of a map are pairs."""
     first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
     return column.values.slice(first, last - first)
 
 
 def _ends(column: Any) -> list[int]:
-    """Return where in `_inside` each list of a column begins, and where the last one ends."""
+    """Return where in `_inside` each list of a column starts, and where the last one ends."""
     offsets = column.offsets.to_numpy()
     return (offsets - offsets[0]).tolist()
 
 
 def _gathered(column: Any, encoded: list[bytes]) -> list[bytes]:
-    """Join what stands in each list of a column, given all of it one after the other."""
+    """Join the encoded elements of each list in a column, given those of all lists."""
     return [b"".join(encoded[start:end]) for start, end in pairwise(_ends(column))]
 
 
 def _messages(tag: bytes, inside: list[bytes], *, always: bool = False) -> list[bytes]:
-    """Make fields of messages; an empty one is left out, if not `always`."""
+    """Encode fields that contain messages; empty ones are omitted, unless `always` is set."""
     sized = json_bytes.sized
     return [sized(tag, raw) if raw or always else b"" for raw in inside]
 

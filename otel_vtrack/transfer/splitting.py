@@ -1,8 +1,8 @@
-"""Cuts OTLP that is too large for one request between its resources, scopes, spans and records.
+"""Splits OTLP data too large for one request, between its resources, scopes, spans and records.
 
-Field numbers are those of spans and log records alike: what repeats is field 1 of the outermost
-message and field 2 of those inside, and all else that is there belongs to every piece. Nothing is
-parsed; a view of a mapped file is never in memory as a whole.
+Spans and log records use the same field numbers: what repeats is field 1 of the outermost message
+and field 2 of the messages inside; every piece includes all other fields. Nothing is parsed, and
+a view of a mapped file is never in memory as a whole.
 """
 
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ from otel_vtrack.wire import framing
 
 _GROUPS: Final = 1
 _INNER: Final = 2
-# Down to ResourceSpans and ScopeSpans.
+# The levels that can be split: ResourceSpans and ScopeSpans.
 _DEEPEST: Final = 2
 
 
 def pieces(otlp: bytes | memoryview, most_bytes: int) -> Iterator[bytes]:
-    """Yield it as messages of about so many bytes; only a span or record of its own has more.
+    """Yield messages of about `most_bytes`; only a single large span or record exceeds it.
 
     Args:
-        otlp: TracesData or LogsData, serialized. Fields that OTLP does not have are left out.
-        most_bytes: Of a piece.
+        otlp: TracesData or LogsData, serialized. Fields that are not part of OTLP are dropped.
+        most_bytes: Approximate size of a piece.
 
     Raises:
-        WireError: It is no protobuf.
+        WireError: It is not valid protobuf.
     """
     yield from _joined(_groups(otlp, most_bytes), most_bytes)
 
@@ -40,7 +40,7 @@ def _groups(otlp: bytes | memoryview, most_bytes: int) -> Iterator[bytes]:
 
 
 def _inside(group: bytes | memoryview, most_bytes: int, depth: int) -> Iterator[bytes]:
-    """Yield a ResourceSpans or ScopeSpans in pieces, each with all that is around."""
+    """Yield a ResourceSpans or ScopeSpans in pieces, each with all surrounding fields."""
     around = b"".join(
         bytes(group[start:end])
         for number, _, start, _, end in framing.fields(group)
