@@ -1,4 +1,4 @@
-"""Whether a version may be released: a policy, and what a comparison means by it.
+"""Decides whether a version may be released, by applying a policy to a comparison.
 
-Nothing in here asks a server or writes a file; `vtrack gate` does.
+Nothing here queries a server or writes a file; `vtrack gate` does.
 """

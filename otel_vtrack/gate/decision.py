@@ -1,8 +1,8 @@
-"""What a comparison means by a policy.
+"""Applies a policy to a comparison.
 
-A metric is regressed when the comparison's verdict says so, and the estimated worsening of the
-figure on which that rests is at least the smallest change that counts. Which figure, whether the
-tail is what grew, and whether like was compared with like is the comparison's to say.
+A metric is regressed if the comparison's verdict says so, and if the estimated worsening of the
+figure behind that verdict is at least the smallest change that counts. The comparison determines
+which figure decides, whether the tail grew, and whether like was compared with like.
 """
 
 import math
@@ -15,7 +15,7 @@ from otel_vtrack.analysis import words
 from otel_vtrack.gate.policy import MetricPolicy, Policy
 from otel_vtrack.v1 import analysis_pb2 as pb
 
-# One of a hundred more, taken from floating point shares, is a hair less than one of a hundred.
+# A hundredth computed from floating-point shares can be slightly less than a hundredth.
 _ROUNDING: Final = 1e-9
 _TESTED: Final = (
     pb.VERDICT_IMPROVED,
@@ -27,7 +27,7 @@ _TESTED: Final = (
 
 
 class Outcome(str, Enum):
-    """What became of a metric, or of all; the values are what programs are told."""
+    """The outcome for one metric or overall; programs see the values."""
 
     PASSED = "passed"
     REGRESSED = "regressed"
@@ -37,10 +37,10 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Worsening:
-    """By how much the candidate is worse, as the smallest change is given; negative where better.
+    """How much worse the candidate is, in the unit of the smallest change; negative if better.
 
     Attributes:
-        value: The estimate; infinite if there was nothing before.
+        value: The estimate; infinite if the baseline is 0.
         lower: Lower end of the 95 % confidence interval; None if there is none.
         upper: Upper end, likewise.
     """
@@ -52,15 +52,15 @@ class Worsening:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided of one metric.
+    """The decision on one metric.
 
     Attributes:
         metric: Its name.
-        outcome: What was found. NO_EVIDENCE: a worsening that counts is neither shown nor ruled
+        outcome: The finding. NO_EVIDENCE: a worsening that counts is neither shown nor ruled
             out.
-        failed: Whether it stops the release, which the policy decides.
-        reason: Why, in words without any name of a version.
-        worsening: None without data.
+        failed: Whether it stops the release, as determined by the policy.
+        reason: The explanation, without any version names.
+        worsening: None if there is no data.
     """
 
     metric: str
@@ -73,7 +73,7 @@ class Decision:
 
 
 def decide(policy: Policy, found: pb.Comparison) -> tuple[Decision, ...]:
-    """Decide every metric of the policy, in the policy's order."""
+    """Decide on every metric of the policy, in the policy's order."""
     there = {metric.metric: metric for metric in found.metrics}
     return tuple(
         _decided(name, rule, there.get(name, pb.MetricComparison(metric=name)))
@@ -82,14 +82,14 @@ def decide(policy: Policy, found: pb.Comparison) -> tuple[Decision, ...]:
 
 
 def overall(decisions: Sequence[Decision]) -> Outcome:
-    """Say what stops the release: a regression before missing data; PASSED if nothing does."""
+    """Return what stops the release, a regression before missing data; PASSED if nothing does."""
     failed = {each.outcome for each in decisions if each.failed}
     order = (Outcome.REGRESSED, Outcome.NOT_ENOUGH_DATA, Outcome.NO_EVIDENCE)
     return next((each for each in order if each in failed), Outcome.PASSED)
 
 
 def has_enough_data(policy: Policy, found: pb.Comparison) -> bool:
-    """Say whether every metric has its minimum; looks at nothing but counts."""
+    """Return whether every metric has its minimum of data; looks only at counts."""
     there = {metric.metric: metric for metric in found.metrics}
     return all(
         name in there and _fewest(there[name]) >= rule.minimum_count
@@ -116,7 +116,7 @@ def _judged(
     rule: MetricPolicy, found: pb.MetricComparison, worsening: Worsening | None
 ) -> tuple[Outcome, str]:
     counts = f"n = {found.baseline_count:,} / {found.candidate_count:,}"
-    # A verdict that this release does not know proves nothing.
+    # An unknown verdict, from a newer server, proves nothing.
     if _fewest(found) < rule.minimum_count or found.verdict not in _TESTED:
         what = f"{found.unit_of_analysis or 'trace'}s"
         few = f"{rule.minimum_count:,} {what} of each version"
@@ -168,7 +168,7 @@ def _p_value(found: pb.MetricComparison) -> str:
 
 
 def p_value(found: pb.MetricComparison) -> float | None:
-    """Return the adjusted p-value on which the verdict rests."""
+    """Return the adjusted p-value on which the verdict is based."""
     if found.deciding_figure == "p95" and found.HasField("tail"):
         return found.tail.adjusted_p_value
     return found.adjusted_p_value if found.HasField("adjusted_p_value") else None
@@ -188,7 +188,7 @@ def _worsening(found: pb.MetricComparison) -> Worsening | None:
     figure = next((each for each in found.figures if each.figure == found.deciding_figure), None)
     if figure is None or not figure.HasField("difference"):
         return None
-    # The baseline is 0, of which nothing is a share.
+    # The baseline is 0, so there is no relative change.
     return Worsening(math.inf if figure.difference.value * sign > 0 else 0.0, None, None)
 
 
@@ -201,7 +201,7 @@ def _signed(estimate: pb.Estimate, sign: float) -> Worsening:
 
 
 def described(found: pb.MetricComparison, worsening: Worsening) -> str:
-    """Write a worsening with its interval, as in `p50 38 % worse [30 %, 47 %]`."""
+    """Format a worsening with its interval, as in `p50 38 % worse [30 %, 47 %]`."""
     value = worsening.value
     said = f"{shown(found, abs(value))} {'better' if value < 0 else 'worse'}"
     named = f"{found.deciding_figure} {said}" if found.deciding_figure else said
@@ -214,7 +214,7 @@ def described(found: pb.MetricComparison, worsening: Worsening) -> str:
 
 
 def shown(found: pb.MetricComparison, change: float) -> str:
-    """Write a change as the metric's smallest is given: `5 %`, `1 point` or `20 ms`."""
+    """Format a change in the unit of the smallest change: `5 %`, `1 point` or `20 ms`."""
     if found.HasField("smallest_relative_change"):
         if math.isinf(change):
             return "from nothing"

@@ -1,7 +1,7 @@
-"""The policy of a gate: which metrics count, from which change on, and by how much data.
+"""The gate policy: which metrics count, from what change on, and with how much data.
 
-docs/gate.md is its reference. Numbers have a unit, because 5 and 0.05 are both what somebody
-means by five per cent.
+See docs/gate.md for the reference. Numbers need a unit, because people write both 5 and 0.05 for
+five per cent.
 """
 
 import difflib
@@ -18,34 +18,34 @@ from otel_vtrack.analysis.metrics import Direction, MetricQuery
 from otel_vtrack.errors import InvalidArgument, SettingsError
 
 MINIMUM_COUNT: Final = 20
-"""The server tests nothing with fewer of a version; a test holds it to the server's."""
+"""The server tests nothing with fewer per version; a test keeps this equal to its limit."""
 
 _MAX_BYTES: Final = 65_536
 _SHOWN: Final = 40
 _NUMBER: Final = r"(\d{1,6}(?:\.\d{1,6})?)"
 _CHANGE: Final = re.compile(_NUMBER + r"\s*(%|points?|ms|tokens|USD|)")
-# What constructing the plain types of YAML raises for a text that claims to be one.
+# What the YAML constructors raise for a text that does not match its type tag.
 _UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 _Lines = Mapping[tuple[str, ...], int]
 
 
 class Change(NamedTuple):
-    """The least worsening that counts, as a share of the baseline's figure or in the unit."""
+    """The smallest worsening that counts, relative to the baseline's figure or in the unit."""
 
     relative: float | None
     absolute: float | None
 
 
 def _change(value: Any) -> Any:
-    """Read `5 %`, `1 point`, `20 ms`, or a number; the metric says later which it may be."""
+    """Accept `5 %`, `1 point`, `20 ms`, or a number; which may be used depends on the metric."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError("write it with its unit, such as 5 %")  # noqa: TRY004 - of what somebody wrote
+        raise ValueError("write it with its unit, such as 5 %")  # noqa: TRY004 - pydantic handles it
     return str(value)
 
 
 def _empty(value: Any) -> Any:
-    # `latency:` and nothing behind it asks for the defaults, not for nothing.
+    # `latency:` with nothing after it means the defaults, not nothing.
     return {} if value is None else value
 
 
@@ -54,15 +54,15 @@ class _Strict(BaseModel):
 
 
 class MetricPolicy(_Strict):
-    """What is asked of one metric.
+    """The policy for one metric.
 
     Attributes:
-        smallest_change: Least worsening that counts, with its unit; None as the server has it.
-        direction: Whether less or more of it is better; None as the server has it.
-        minimum_count: Fewest of each version from which anything is concluded: traces, spans or
-            assessments, whatever the metric is of.
+        smallest_change: The smallest worsening that counts, with its unit; None for the server's.
+        direction: Whether less or more is better; None for the server's default.
+        minimum_count: Minimum per version for any conclusion: traces, spans or assessments,
+            whichever the metric counts.
         on_not_enough_data: What to do with fewer.
-        on_no_evidence: What to do where a worsening of more than `smallest_change` is neither
+        on_no_evidence: What to do if a worsening of more than `smallest_change` is neither
             shown nor ruled out.
     """
 
@@ -75,10 +75,10 @@ class MetricPolicy(_Strict):
     on_no_evidence: Literal["pass", "fail"] = "pass"
 
     def query(self, name: str) -> MetricQuery:
-        """Return what to ask of the server.
+        """Return the query to send to the server.
 
         Raises:
-            ValueError: The metric is none, or the change or the direction does not go with it.
+            ValueError: The metric is unknown, or the change or direction does not suit it.
         """
         change = _read_change(name, self.smallest_change)
         direction = Direction[(self.direction or "unspecified").upper()]
@@ -121,27 +121,27 @@ _EXAMPLES: Final = {"%": "5 %", "points": "1 point or 0.5 points"}
 
 
 class Policy(_Strict):
-    """A whole file."""
+    """A complete policy file."""
 
     metrics: dict[str, Annotated[MetricPolicy, BeforeValidator(_empty)]]
 
     @property
     def gated(self) -> dict[str, MetricPolicy]:
-        """The metrics that count, by name; never empty."""
+        """The metrics to check, by name; never empty after `parse`."""
         return self.metrics
 
     @property
     def queries(self) -> list[MetricQuery]:
-        """What to ask of the server."""
+        """The queries to send to the server."""
         return [rule.query(name) for name, rule in self.metrics.items()]
 
 
 def load(path: Path) -> Policy:
-    """Read a policy.
+    """Load a policy.
 
     Raises:
-        SettingsError: There is no such file, or something in it makes no sense; each mistake is
-            said, with its line and what would be right.
+        SettingsError: The file cannot be read or is invalid; the message gives the line of each
+            mistake and what to write instead.
     """
     try:
         with path.open("rb") as file:
@@ -156,7 +156,7 @@ def load(path: Path) -> Policy:
 
 
 def parse(text: str, name: str = "policy") -> Policy:
-    """Make a policy of a text; `name` stands in front of the mistakes. Raises as `load` does."""
+    """Parse a policy; `name` precedes the mistakes in messages. Raises the same as `load`."""
     lines, content = _read(text, name)
     if not isinstance(content, dict):
         raise SettingsError(f"{name} is no policy: begin with `metrics:`, see docs/gate.md")
@@ -176,7 +176,7 @@ def parse(text: str, name: str = "policy") -> Policy:
 
 
 def _wrong(metric: str, rule: MetricPolicy, lines: _Lines) -> str:
-    """Say what of a metric does not go together; empty if all does."""
+    """Return what is inconsistent in a metric's policy; empty if nothing is."""
     try:
         rule.query(metric)
     except ValueError as error:
@@ -189,7 +189,7 @@ def _wrong(metric: str, rule: MetricPolicy, lines: _Lines) -> str:
 
 def _read(text: str, name: str) -> tuple[_Lines, Any]:
     try:
-        # The nodes know their lines; only the second reading makes values.
+        # Nodes carry line numbers; only the second parse constructs values.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines = dict(_lines(node, (), set())) if node else {}
         return lines, yaml.safe_load(text)
@@ -211,7 +211,7 @@ def _read(text: str, name: str) -> tuple[_Lines, Any]:
 def _lines(
     node: yaml.Node, path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Find the line of each key, and refuse what a reader of the file would take differently."""
+    """Yield the line of each key, and reject what human readers would interpret differently."""
     line = node.start_mark.line + 1
     if id(node) in seen:
         raise SettingsError(f"line {line}: write it out: a policy has no aliases (`*name`)")

@@ -1,7 +1,7 @@
-"""A decision as Markdown for a pull request, as JUnit XML, and as an object for programs.
+"""Formats a decision as Markdown for a pull request, as JUnit XML, and as an object for programs.
 
-Names of versions come from whoever sends telemetry, so they are data everywhere: in Markdown a
-code span or block, which also mentions nobody and links nowhere.
+Version names come from whoever sends telemetry, so they are treated as data everywhere: in
+Markdown as a code span or block, in which they cannot mention anyone or contain links.
 """
 
 import math
@@ -37,11 +37,11 @@ _HEADINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What there is to report.
+    """The content of a report.
 
     Attributes:
-        found: What the server answered.
-        command: Words of the command that asks the same again.
+        found: The server's response.
+        command: The words of the command that repeats the query.
     """
 
     decisions: Sequence[Decision]
@@ -50,24 +50,24 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The verdict in words."""
+        """The overall verdict in words."""
         return _VERDICTS[overall(self.decisions)]
 
 
 def printable(text: str, longest: int = _LONGEST) -> str:
-    """Make text one line of visible characters that XML and terminals take; cut if longer."""
+    """Make text one line of visible characters, safe in XML and terminals; truncate if longer."""
     shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def sampled(found: pb.Comparison) -> str:
-    """Say that these are samples."""
+    """Describe the random samples that were compared."""
     rates = (f"one of {each.sampled_one_in:,}" for each in (found.baseline, found.candidate))
     return f"Random samples of the traces: {', and of the candidate '.join(rates)}"
 
 
 def stand_for(found: pb.Comparison) -> str:
-    """Say how many traces those that were stored stand for; empty where all were."""
+    """Describe how many traces the stored ones stand for; empty if all were stored."""
     both = (found.baseline, found.candidate)
     if all(each.adjusted_count <= each.trace_count for each in both):
         return ""
@@ -76,7 +76,7 @@ def stand_for(found: pb.Comparison) -> str:
 
 
 def markdown(report: Report) -> str:
-    """Write a report for a pull request."""
+    """Format a report for a pull request."""
     found = report.found
     lines = [f"## vtrack gate {report.verdict}", ""]
     lines += [f"Candidate {_code(found.candidate.version)} against {_code(found.baseline.version)}"]
@@ -106,7 +106,7 @@ def markdown(report: Report) -> str:
 
 
 def junit(report: Report) -> bytes:
-    """Write a report as JUnit XML: a test case for each metric, which is skipped without data."""
+    """Format a report as JUnit XML: a test case per metric, skipped if it lacks data."""
     decisions = report.decisions
     skipped = [
         each for each in decisions if each.outcome is Outcome.NOT_ENOUGH_DATA and not each.failed
@@ -144,7 +144,7 @@ def junit(report: Report) -> bytes:
 
 
 def as_object(report: Report, comparison: dict[str, Any]) -> dict[str, Any]:
-    """Return a report for programs, with the comparison that it rests on."""
+    """Return a report for programs, including the comparison it is based on."""
     outcome = overall(report.decisions)
     return {
         "passed": outcome is Outcome.PASSED,
@@ -166,7 +166,7 @@ def as_object(report: Report, comparison: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(worsening: Worsening) -> dict[str, float | None]:
-    # JSON has no infinity.
+    # JSON cannot represent infinity.
     value = worsening.value if math.isfinite(worsening.value) else None
     return {"value": value, "lower": worsening.lower, "upper": worsening.upper}
 
@@ -229,14 +229,14 @@ def _backticks(text: str) -> int:
 
 
 def _code(text: str) -> str:
-    """Make a code span; one space at each side belongs to the span, as CommonMark says."""
+    """Format a code span; CommonMark strips one space on each side from its content."""
     inside = printable(text) or "?"
     fence = "`" * (_backticks(inside) + 1)
     return f"{fence} {inside} {fence}"
 
 
 def _quoted(word: str) -> str:
-    """Quote a word for a shell, in one visible line."""
+    """Quote a word for a shell, as one line of visible characters."""
     if word.isprintable():
         return shlex.quote(word)
     inside = "".join(

@@ -19,7 +19,7 @@ _LONGEST_LINE: Final = 512 << 20
 
 
 def files(paths: list[str]) -> list[str]:
-    """Return the files to read, also those in folders, changes last; `-` is kept.
+    """Return the files to read; of a folder all its files, `changes.jsonl` last; `-` is kept.
 
     Raises:
         InvalidArgument: A path does not exist, or is an incomplete export.

@@ -1,7 +1,6 @@
-"""Watches new deployments beside the server: looks, stores what it finds, and tells of it.
+"""Watches new deployments alongside the server: checks them, stores findings, and sends alerts.
 
-Each part runs in a thread of its own, so that neither ingest nor looking ever waits for an
-endpoint.
+Each part runs in its own thread, so that neither ingest nor the checks ever wait for an endpoint.
 """
 
 from otel_vtrack.watch.watcher import Watcher

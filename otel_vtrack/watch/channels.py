@@ -1,4 +1,4 @@
-"""Makes what tells of events, as settings say; its libraries load only where it is asked for."""
+"""Creates the channels that deliver events, loading only the libraries that the settings need."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,10 @@ from otel_vtrack.watch.delivery import Channel
 
 
 def channels(settings: Settings) -> list[Channel]:
-    """Make the channels; none if nobody is to be told.
+    """Create the channels; none if none is configured.
 
     Raises:
-        SettingsError: There is no secret for the webhook, or it makes no sense.
+        SettingsError: The webhook's secret is missing or invalid.
     """
     made: list[Channel] = []
     if settings.watch_webhook_url is not None:

@@ -1,7 +1,7 @@
-"""Tells somebody of every event, until they say that they have it.
+"""Delivers every event to a channel until the channel accepts it.
 
-What is to be told is what the store has no end of, so a restart goes on where the last run ended:
-an event is told at least once, and again where the end of telling could not be stored.
+An event is pending until the store has its end of delivery, so a restart continues where the last
+run stopped: delivery is at least once, and repeats if that end could not be stored.
 """
 
 import logging
@@ -22,7 +22,7 @@ from otel_vtrack.store.client import Store
 _log = logging.getLogger(__name__)
 
 GIVE_UP_NS: Final = 86_400_000_000_000
-"""So long after an event it is tried to tell of it."""
+"""How long after an event delivery is attempted."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 3600.0
 
@@ -31,13 +31,13 @@ _STOP_SECONDS: Final = 1.0
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended.
+    """The outcome of an attempt.
 
     Attributes:
         delivered: Whether it succeeded.
-        why: If not: what happened, without any secret.
-        retry_after: Seconds that the other side asks to wait for; None if it does not say.
-        final: Whether trying again makes no sense.
+        why: What went wrong otherwise, without any secret.
+        retry_after: Seconds to wait as requested by the other side; None if it requests nothing.
+        final: Whether it is pointless to retry.
     """
 
     delivered: bool
@@ -47,12 +47,12 @@ class Outcome(NamedTuple):
 
 
 class Channel(Protocol):
-    """A way of telling."""
+    """A way to deliver events."""
 
     name: str
 
     def send(self, event: WatchEvent) -> Outcome:
-        """Tell of an event; takes its time, and raises nothing."""
+        """Deliver an event; may block, and never raises."""
         ...
 
 
@@ -64,13 +64,13 @@ class _Waiting:
 
 
 class Delivery:
-    """A thread that tells of events on one channel.
+    """A thread that delivers events on one channel.
 
     Args:
-        store: Where events are.
-        channel: How to tell.
-        interval: Seconds after which to see whether another server found something.
-        clock: Says the time, in nanoseconds since 1970.
+        store: Where events are stored.
+        channel: How to deliver them.
+        interval: Seconds between checks for events found by other servers.
+        clock: Returns the time in nanoseconds since 1970.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class Delivery:
         self._thread = threading.Thread(target=self._run, name=f"watch-{channel.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin with what the last run left."""
+        """Start the thread, with what the last run left undelivered."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Say that there is something new."""
+        """Signal that there are new events."""
         self._wakened.set()
 
     def stop(self) -> None:
-        """Ask the store for nothing more; who is being told may take longer than this does."""
-        # The store is asked for a moment only, whoever is told perhaps for a minute.
+        """Stop using the store; a delivery under way may outlast this call."""
+        # Store calls are short, whereas a delivery may take a minute.
         with self._asking:
             self._stopping = True
         self._wakened.set()
@@ -121,11 +121,11 @@ class Delivery:
             self._wakened.clear()
 
     def _deliver(self) -> float:
-        """Tell of what is due; return the seconds until something else may be."""
+        """Deliver what is due; return the seconds until something else may be due."""
         with self._asking:
             if self._stopping:
                 return 0.0
-            # A little further back than it is tried, so that giving up is stored as well.
+            # Look back further than deliveries are attempted, so that giving up is stored as well.
             since_ns = self._clock() - GIVE_UP_NS - GIVE_UP_NS // 4
             events = query.undelivered(self._store, self._channel.name, since_ns, _MOST)
         ids = {each.event_id for each in events}
@@ -160,7 +160,7 @@ class Delivery:
                 waiting.attempts,
                 outcome.why,
             )
-        # If the store does not take that now, it is not told once more in this run.
+        # If the store call below fails, the event is still not delivered again in this run.
         waiting.ended = outcome
         with self._asking:
             if not self._stopping:
@@ -175,7 +175,7 @@ class Delivery:
 
 
 def _pause(attempts: int, asked: float | None) -> float:
-    """Return the seconds until the next attempt: twice as many each time, half by chance."""
+    """Return the seconds until the next attempt: exponential backoff, of which half is random."""
     longest = min(FIRST_PAUSE * 2 ** (attempts - 1), LONGEST_PAUSE)
     pause = longest * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
     return max(pause, min(asked or 0.0, LONGEST_PAUSE))

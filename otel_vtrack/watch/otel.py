@@ -1,4 +1,4 @@
-"""Emits events as OpenTelemetry has them: log records with an event name, over OTLP/HTTP."""
+"""Emits events in OpenTelemetry's form: log records with an event name, over OTLP/HTTP."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -21,11 +21,11 @@ _SECONDS: Final = 10.0
 
 
 class OtelLog:
-    """An OTLP endpoint that wants to know.
+    """An OTLP endpoint that receives events.
 
     Args:
-        endpoint: Base URL of OTLP/HTTP, to which `/v1/logs` is added. `OTEL_EXPORTER_OTLP_HEADERS`
-            and the certificates of the environment hold, as for every exporter.
+        endpoint: Base URL of OTLP/HTTP, to which `/v1/logs` is appended. As for any exporter,
+            `OTEL_EXPORTER_OTLP_HEADERS` and the certificates of the environment apply.
     """
 
     name = "otlp"
@@ -41,7 +41,7 @@ class OtelLog:
         self._logger = provider.get_logger("otel_vtrack.watch")
 
     def send(self, event: WatchEvent) -> Outcome:
-        """Emit an event; the exporter tries again by itself for some seconds."""
+        """Emit an event; the exporter itself retries for some seconds."""
         self._exporter.delivered = False
         self._logger.emit(record(event))
         if self._exporter.delivered:
@@ -50,7 +50,7 @@ class OtelLog:
 
 
 def record(event: WatchEvent) -> LogRecord:
-    """Make the log record of an event."""
+    """Create the log record of an event."""
     told: dict[str, str | bool | int | float] = {
         "service.name": event.service_name,
         "service.version": event.version,
@@ -84,7 +84,7 @@ def record(event: WatchEvent) -> LogRecord:
 
 
 class _Exporter(LogRecordExporter):
-    """Remembers whether the last export succeeded, which a processor does not tell."""
+    """Remembers whether the last export succeeded, which a processor does not report."""
 
     def __init__(self, exporter: LogRecordExporter) -> None:
         self._exporter = exporter

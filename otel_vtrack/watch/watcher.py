@@ -1,4 +1,4 @@
-"""Looks at every deployment under watch, again and again."""
+"""Checks every deployment under watch at regular intervals."""
 
 import logging
 import threading
@@ -24,14 +24,14 @@ _Key = tuple[tuple[str, ...], tuple[int, ...]]
 class Watcher:
     """The watch over one store.
 
-    All that it has to remember is in the store; what it keeps itself is the last look at each
-    deployment, and which deployments it need not look at any more.
+    All state that must persist is in the store; the object itself keeps only the last look at
+    each deployment, and which deployments need no more looks.
 
     Args:
-        store: What to look at, and where to keep what is found.
-        interval: Seconds from one look to the next.
-        deliveries: Who is told of what was found; started and stopped with it.
-        clock: Says the time, in nanoseconds since 1970.
+        store: What to watch, and where to store findings.
+        interval: Seconds between looks.
+        deliveries: Deliver the findings; started and stopped with the watcher.
+        clock: Returns the time in nanoseconds since 1970.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def board(self) -> Board:
-        """Return what is under watch."""
+        """Return what is under watch, with the last looks."""
         return self._board
 
     def start(self) -> None:
-        """Begin to look, an interval from now."""
+        """Start the thread, whose first look is one interval from now, and the deliveries."""
         self._thread.start()
         for each in self._deliveries:
             each.start()
 
     def stop(self) -> None:
-        """End, once the store has answered what it was asked last."""
+        """Stop, after the store has answered the query in progress."""
         self._stopping.set()
         for each in self._deliveries:
             each.stop()
@@ -83,7 +83,7 @@ class Watcher:
             try:
                 looks.append(self._look_at(each, last, now_ns))
             except InvalidArgument as error:
-                # There is too much of it. Others are looked at all the same.
+                # It has too much data. The other deployments are still looked at.
                 _log.warning("watch: could not look at one deployment: %s", log.said(error))
         self._ended = {
             _key(each.deployment) for each in looks if each.deployment.end_time_ns is not None
@@ -92,14 +92,14 @@ class Watcher:
 
     def _look_at(self, deployment: WatchedDeployment, last: Look | None, now_ns: int) -> Look:
         if last is not None:
-            # One that is gone is looked at once more, for what came after the look before.
+            # After a deployment ends it is looked at once more, for traces since the last look.
             is_over = deployment.end_time_ns is not None and _key(deployment) in self._ended
             if is_over or last.deployment == deployment:
                 return replace(last, deployment=deployment)
         return self._told(watching.look(self._store, deployment), now_ns)
 
     def _told(self, seen: Look, now_ns: int) -> Look:
-        """Store what follows from a look, and have it told."""
+        """Store the events that follow from a look, and trigger their delivery."""
         ids = {
             id_: each.name
             for each in watching.METRICS

@@ -1,4 +1,4 @@
-"""Posts events to a URL, signed as Standard Webhooks 1.0.0 has it.
+"""Posts events to a URL, signed according to Standard Webhooks 1.0.0.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -27,10 +27,10 @@ _GONE: Final = 410
 
 
 def key(secret: str) -> bytes:
-    """Return the bytes that sign, out of a secret as the specification writes it.
+    """Decode a secret in the specification's format to the bytes of the signing key.
 
     Raises:
-        ValueError: It is no such secret; the message does not tell it.
+        ValueError: The secret is malformed; the message does not reveal it.
     """
     try:
         found = base64.b64decode(secret.strip().removeprefix(PREFIX), validate=True)
@@ -42,13 +42,13 @@ def key(secret: str) -> bytes:
 
 
 def signature(secret: bytes, event_id: str, timestamp: int, body: bytes) -> str:
-    """Sign a message."""
+    """Return the signature of a message."""
     signed = f"{event_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
 
 
 def payload(event: WatchEvent) -> bytes:
-    """Write an event as JSON: type, timestamp and data."""
+    """Serialize an event to JSON: type, timestamp and data."""
     data = asdict(event)
     for name in ("event_time", "deployment_start_time"):
         data[name] = _text(data.pop(f"{name}_ns"))
@@ -57,12 +57,12 @@ def payload(event: WatchEvent) -> bytes:
 
 
 class Webhook:
-    """A URL that wants to know.
+    """A webhook that receives events.
 
     Args:
         url: Where to post; never logged.
-        secret: To sign with, as `key` gives it.
-        clock: Says the time, in seconds since 1970.
+        secret: The signing key, as `key` returns it.
+        clock: Returns the time in seconds since 1970.
     """
 
     name = "webhook"
@@ -74,7 +74,7 @@ class Webhook:
         self._pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUT)
 
     def send(self, event: WatchEvent) -> Outcome:
-        """Post an event; 2xx is success, and 410 says never to come again."""
+        """Post an event; 2xx is success, and 410 means not to try again."""
         body = payload(event)
         timestamp = int(self._clock())
         headers = {
@@ -89,10 +89,10 @@ class Webhook:
                 "POST", self._url, body=body, headers=headers, redirect=False, preload_content=False
             )
             status, said = response.status, response.headers
-            # What it answers does not matter, and may be endless.
+            # The response body is irrelevant and may be endless.
             response.close()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            # Its text has the URL in it.
+            # The text of the error contains the URL.
             return Outcome(delivered=False, why=_kind(error))
         if 200 <= status < 300:
             return Outcome(delivered=True)
