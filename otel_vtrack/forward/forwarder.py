@@ -38,7 +38,7 @@ class Forwarder:
         self._dead_letters: dict[str, DeadLetters] = {}
         destinations = list(destinations)
         try:
-            # It contains telemetry, and not all of its files are private by themselves.
+            # It contains telemetry, and not all of its files are created private.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(
@@ -113,7 +113,7 @@ class Forwarder:
                     )
 
     def finish(self) -> None:
-        """Send what is queued to destinations that accept it, then stop."""
+        """Send what is queued for as long as destinations accept it, then stop."""
         for lane in self._lanes.values():
             lane.finish()
 

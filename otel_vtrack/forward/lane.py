@@ -192,7 +192,7 @@ class Lane:
             try:
                 self._dead_letters.keep(self._signal.name, body, found.status, found.message)
                 kept.append(body)
-            except OSError as error:  # noqa: PERF203 - few
+            except OSError as error:  # noqa: PERF203 - few bodies
                 self._say("unkept", "are refused for good and can't be kept: %s", error.strerror)
                 lost.append(body)
         self._say(

@@ -185,7 +185,7 @@ def _is_latin(text: str) -> bool:
 
 
 def _why(error: BaseException) -> str:
-    """Describe the innermost cause, because texts of HTTP clients may quote a URL or a response."""
+    """Describe the innermost cause by type and system error; messages may quote a URL."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     said = getattr(error, "strerror", None) or getattr(error, "verify_message", None)

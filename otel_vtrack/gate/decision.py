@@ -40,7 +40,7 @@ class Worsening:
     """How much worse the candidate is, in the unit of the smallest change; negative if better.
 
     Attributes:
-        value: The estimate; infinite if the baseline is 0.
+        value: The estimate; infinite if it is worse than a baseline of 0.
         lower: Lower end of the 95 % confidence interval; None if there is none.
         upper: Upper end, likewise.
     """

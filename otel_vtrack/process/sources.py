@@ -182,7 +182,7 @@ def _of_deployment_file(texts: list[str | None]) -> DeploymentFile:
     if given is None:
         try:
             # All values stay strings: 1.10 is a version.
-            given = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes texts only
+            given = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - creates only strings
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f" at line {mark.line + 1}" if mark else ""

@@ -13,7 +13,7 @@ def now_ns() -> int:
     This way, changes made by one process are folded in the order they were made, even if the
     system clock stands still or goes backwards.
     """
-    global _last  # noqa: PLW0603 - the one clock there is
+    global _last  # noqa: PLW0603 - the only clock
     with _lock:
         _last = max(time.time_ns(), _last + 1)
         return _last

@@ -36,7 +36,7 @@ _LAST: Final = ("traces", "log_sources", "versions", "experiment_changes")
 
 
 class Below(NamedTuple):
-    """How much is below an experiment; of a trace that spans several, only its part here."""
+    """How much is below an experiment; of a trace that spans several, its part in this one."""
 
     trace_count: int
     span_count: int

@@ -82,9 +82,9 @@ _CONVERTS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "assessment_type": _one_of("", "feedback", "expectation"),
     "source_type": _one_of("", "HUMAN", "LLM_JUDGE", "CODE"),
     "status": _one_of("UNSPECIFIED", "IN_PROGRESS", "SUCCEEDED", "FAILED"),
-    # Values below zero mark tags from telemetry, which sends them itself.
+    # Negative values are those of tags from telemetry, which arrive with the telemetry.
     "changed_at": _positive,
     "deleted": int,
 }
 
-assert set(_TABLES) == {kind.noun for kind in changes.KINDS}  # noqa: S101 - two tables in step
+assert set(_TABLES) == {kind.noun for kind in changes.KINDS}  # noqa: S101 - same kinds in both

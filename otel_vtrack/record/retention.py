@@ -100,7 +100,7 @@ class Retention:
             except VtrackError as error:
                 if not self._stopping.is_set():
                     _log.warning("retention: could not delete, tries again: %s", log.said(error))
-            except Exception:  # noqa: BLE001 - the thread has to go on
+            except Exception:  # noqa: BLE001 - the thread must continue
                 _log.exception("retention: could not delete, and tries again")
             if self._stopping.wait(self._every):
                 return

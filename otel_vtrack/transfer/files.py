@@ -113,7 +113,7 @@ def _cut(file: IO[bytes], size: int) -> None:
     file.seek(0, os.SEEK_END)
 
 
-def open_sink(format: str, path: Path | None, out: IO[bytes]) -> Sink:  # noqa: A002 - its name
+def open_sink(format: str, path: Path | None, out: IO[bytes]) -> Sink:  # noqa: A002 - the usual name
     """Open the output for a format; it may contain an earlier part of the same export.
 
     Raises:

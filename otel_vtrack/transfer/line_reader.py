@@ -269,11 +269,11 @@ class _Walk:
 
 def _number(told: Any) -> float:
     if isinstance(told, bool) or not isinstance(told, int | float):
-        raise ValueError("the adjusted count is a number")  # noqa: TRY004 - as all that is unusual
+        raise ValueError("the adjusted count is a number")  # noqa: TRY004 - like any unusual line
     return float(told)
 
 
 def _text(told: Any) -> str:
     if not isinstance(told, str):
-        raise ValueError("no text")  # noqa: TRY004 - as all that is unusual
+        raise ValueError("no text")  # noqa: TRY004 - like any unusual line
     return told

@@ -19,7 +19,7 @@ def export_to(
     client: Client,
     what: What | None = None,
     *,
-    format: str = "otlp-json",  # noqa: A002 - its name
+    format: str = "otlp-json",  # noqa: A002 - the usual name
     asked: Mapping[str, str] | None = None,
     on_page: Callable[[Counts], object] = lambda _: None,
 ) -> Counts:

@@ -22,7 +22,7 @@ from otel_vtrack.store.client import Store
 _log = logging.getLogger(__name__)
 
 GIVE_UP_NS: Final = 86_400_000_000_000
-"""How long after an event delivery is attempted."""
+"""For how long after an event its delivery is attempted."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 3600.0
 
@@ -114,7 +114,7 @@ class Delivery:
                 reason = log.said(error)
                 _log.warning("watch: could not see what to tell, and tries again: %s", reason)
                 pause = self._interval
-            except Exception:  # noqa: BLE001 - the thread has to go on
+            except Exception:  # noqa: BLE001 - the thread must continue
                 _log.exception("watch: could not tell, and tries again")
                 pause = self._interval
             self._wakened.wait(pause)

@@ -123,7 +123,7 @@ class Watcher:
             self.look()
         except VtrackError as error:
             _log.warning("watch: could not look, and tries again: %s", log.said(error))
-        except Exception:  # noqa: BLE001 - the thread has to go on
+        except Exception:  # noqa: BLE001 - the thread must continue
             _log.exception("watch: could not look, and tries again")
 
 
