@@ -52,15 +52,16 @@ class AnalysisServiceServicer(object):
     """
 
     def CompareVersions(self, request, context):
-        """Compares two versions by the traces whose root they made. NOT_FOUND if a version has none.
+        """Compares two versions on the traces whose root they produced. NOT_FOUND if a version has no
+        traces.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDifferences(self, request, context):
-        """Lists what tells two versions apart: what is new, what vanished, and what is found in more or
-        fewer of their traces. NOT_FOUND if a version has no spans there.
+        """Lists what distinguishes two versions: what is new, what vanished, and what occurs in more or
+        fewer of their traces. NOT_FOUND if a version has no matching spans.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AssessmentServiceStub(object):
-    """Records and finds assessments. Those that arrive as OpenTelemetry events
-    (`gen_ai.evaluation.result`) are here too.
+    """Records and finds assessments, including those that arrive as OpenTelemetry events
+    (`gen_ai.evaluation.result`).
     """
 
     def __init__(self, channel):
@@ -69,12 +69,12 @@ class AssessmentServiceStub(object):
 
 
 class AssessmentServiceServicer(object):
-    """Records and finds assessments. Those that arrive as OpenTelemetry events
-    (`gen_ai.evaluation.result`) are here too.
+    """Records and finds assessments, including those that arrive as OpenTelemetry events
+    (`gen_ai.evaluation.result`).
     """
 
     def CreateAssessment(self, request, context):
-        """Records an assessment. NOT_FOUND if the trace or what it overrides is not stored,
+        """Records an assessment. NOT_FOUND if the trace or the overridden assessment is not stored,
         ALREADY_EXISTS if the id is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -82,36 +82,35 @@ class AssessmentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetAssessment(self, request, context):
-        """Gives one assessment. NOT_FOUND if there is none, or it was deleted.
+        """Returns one assessment. NOT_FOUND if it does not exist or was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchAssessments(self, request, context):
-        """Finds assessments, newest first unless asked otherwise.
+        """Finds assessments, by default newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAssessment(self, request, context):
-        """Changes an assessment. NOT_FOUND if there is none, or it was deleted.
+        """Changes an assessment. NOT_FOUND if it does not exist or was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAssessment(self, request, context):
-        """Deletes an assessment; what it overrode is valid again. Deleting one that is not there
-        succeeds.
+        """Deletes an assessment; one that it overrode becomes valid again. Succeeds if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAssessmentChanges(self, request, context):
-        """Lists every change of an assessment, oldest first, also of a deleted one.
+        """Lists every change of an assessment, even of a deleted one, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,8 +158,8 @@ def add_AssessmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AssessmentService(object):
-    """Records and finds assessments. Those that arrive as OpenTelemetry events
-    (`gen_ai.evaluation.result`) are here too.
+    """Records and finds assessments, including those that arrive as OpenTelemetry events
+    (`gen_ai.evaluation.result`).
     """
 
     @staticmethod

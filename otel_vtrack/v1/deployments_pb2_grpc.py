@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class DeploymentServiceStub(object):
-    """Keeps deployments: those declared, as by CI, and those that spans tell of.
+    """Manages deployments: those declared, for example by CI, and those reported by spans.
     """
 
     def __init__(self, channel):
@@ -63,11 +63,11 @@ class DeploymentServiceStub(object):
 
 
 class DeploymentServiceServicer(object):
-    """Keeps deployments: those declared, as by CI, and those that spans tell of.
+    """Manages deployments: those declared, for example by CI, and those reported by spans.
     """
 
     def CreateDeployment(self, request, context):
-        """Declares a deployment. ALREADY_EXISTS if one with its id was declared for the service and
+        """Declares a deployment. ALREADY_EXISTS if its id is already declared for that service and
         environment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -75,28 +75,28 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetDeployment(self, request, context):
-        """Gives one deployment. NOT_FOUND if neither a declaration nor a span tells of it.
+        """Returns one deployment. NOT_FOUND if it is neither declared nor reported by a span.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchDeployments(self, request, context):
-        """Lists deployments, the one that started last first.
+        """Lists deployments, most recent start first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDeployment(self, request, context):
-        """Changes what was declared, or declares more of one that spans told of.
+        """Changes a declaration, or adds declared data to a deployment reported by spans.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDeployment(self, request, context):
-        """Withdraws a declaration; what spans tell of stays. Deleting what is not there succeeds.
+        """Withdraws a declaration; what spans report stays. Succeeds if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +139,7 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DeploymentService(object):
-    """Keeps deployments: those declared, as by CI, and those that spans tell of.
+    """Manages deployments: those declared, for example by CI, and those reported by spans.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExperimentServiceStub(object):
-    """Keeps experiments. They appear by themselves with their first span or log record.
+    """Manages experiments. An experiment is created automatically by its first span or log record.
     """
 
     def __init__(self, channel):
@@ -63,25 +63,25 @@ class ExperimentServiceStub(object):
 
 
 class ExperimentServiceServicer(object):
-    """Keeps experiments. They appear by themselves with their first span or log record.
+    """Manages experiments. An experiment is created automatically by its first span or log record.
     """
 
     def CreateExperiment(self, request, context):
-        """Creates an experiment ahead of its telemetry. ALREADY_EXISTS if the name is taken.
+        """Creates an experiment before its telemetry arrives. ALREADY_EXISTS if the name is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExperiment(self, request, context):
-        """Gives one experiment. NOT_FOUND if there is none.
+        """Returns one experiment. NOT_FOUND if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchExperiments(self, request, context):
-        """Lists experiments by name.
+        """Lists experiments, ordered by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,9 +95,9 @@ class ExperimentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteExperiment(self, request, context):
-        """Deletes an experiment and all below it: traces, log records, versions, deployments,
-        assessments. It appears again, empty, when more telemetry for it arrives. Deleting one that
-        is not there deletes nothing.
+        """Deletes an experiment with everything in it: traces, log records, versions, deployments,
+        assessments. It is created again, empty, if more telemetry for it arrives. Succeeds if there is
+        none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +140,7 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExperimentService(object):
-    """Keeps experiments. They appear by themselves with their first span or log record.
+    """Manages experiments. An experiment is created automatically by its first span or log record.
     """
 
     @staticmethod

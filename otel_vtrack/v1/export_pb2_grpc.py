@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ExportServiceStub(object):
-    """Gives out all that is kept, page by page, and takes what people wrote back in. Telemetry is
-    taken back in as any other, by OTLP. Whatever is imported twice counts once.
+    """Exports all stored data in pages, and imports what people wrote. Telemetry is imported like any
+    other, through OTLP. Imports are idempotent: data imported twice counts once.
     """
 
     def __init__(self, channel):
@@ -54,26 +54,26 @@ class ExportServiceStub(object):
 
 
 class ExportServiceServicer(object):
-    """Gives out all that is kept, page by page, and takes what people wrote back in. Telemetry is
-    taken back in as any other, by OTLP. Whatever is imported twice counts once.
+    """Exports all stored data in pages, and imports what people wrote. Telemetry is imported like any
+    other, through OTLP. Imports are idempotent: data imported twice counts once.
     """
 
     def ExportTelemetry(self, request, context):
-        """Gives a page of telemetry, every field as it was sent.
+        """Returns a page of telemetry, with every field as it was sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportChanges(self, request, context):
-        """Gives a page of what people, code and judges wrote.
+        """Returns a page of changes made by people, code and LLM judges.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ImportChanges(self, request, context):
-        """Takes what ExportChanges gave.
+        """Imports changes exported by ExportChanges.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,8 +106,8 @@ def add_ExportServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExportService(object):
-    """Gives out all that is kept, page by page, and takes what people wrote back in. Telemetry is
-    taken back in as any other, by OTLP. Whatever is imported twice counts once.
+    """Exports all stored data in pages, and imports what people wrote. Telemetry is imported like any
+    other, through OTLP. Imports are idempotent: data imported twice counts once.
     """
 
     @staticmethod

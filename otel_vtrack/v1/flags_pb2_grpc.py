@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class FlagServiceStub(object):
-    """Tells of feature flags by the traces that saw them. A trace counts for the variant of a flag that
-    it saw first, and by the version, service and environment of its root.
+    """Analyzes feature flags using the traces that evaluated them. A trace counts for the variant of a
+    flag that it saw first, and for the version, service and environment of its root.
     """
 
     def __init__(self, channel):
@@ -64,34 +64,35 @@ class FlagServiceStub(object):
 
 
 class FlagServiceServicer(object):
-    """Tells of feature flags by the traces that saw them. A trace counts for the variant of a flag that
-    it saw first, and by the version, service and environment of its root.
+    """Analyzes feature flags using the traces that evaluated them. A trace counts for the variant of a
+    flag that it saw first, and for the version, service and environment of its root.
     """
 
     def ListFlags(self, request, context):
-        """Lists the flags and variants that each version saw, and where. Empty where no trace matches.
+        """Lists the flags and variants that each version saw, and where. Empty if no trace matches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompareVariants(self, request, context):
-        """Compares the variants of a flag within a version. NOT_FOUND if none of its traces saw the flag.
+        """Compares the variants of a flag within one version. NOT_FOUND if none of its traces saw the
+        flag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInteractions(self, request, context):
-        """Lists how far the change from one version to another depends on variants of flags. NOT_FOUND if
-        a version has no traces, or none of the candidate's saw the flag.
+        """Lists how much the change from one version to another depends on flag variants. NOT_FOUND if a
+        version has no traces, or no trace of the candidate saw the flag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFlagExposure(self, request, context):
-        """Says what share of the traces saw which variant of a flag, over time. Empty where no trace
+        """Returns the share of traces that saw each variant of a flag, over time. Empty if no trace
         matches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -99,7 +100,7 @@ class FlagServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListFlagChanges(self, request, context):
-        """Lists when the shares of a flag's variants changed, and what metrics did then. Empty where
+        """Lists when the shares of a flag's variants changed, and how metrics changed then. Empty if
         nothing changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -143,8 +144,8 @@ def add_FlagServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FlagService(object):
-    """Tells of feature flags by the traces that saw them. A trace counts for the variant of a flag that
-    it saw first, and by the version, service and environment of its root.
+    """Analyzes feature flags using the traces that evaluated them. A trace counts for the variant of a
+    flag that it saw first, and for the version, service and environment of its root.
     """
 
     @staticmethod

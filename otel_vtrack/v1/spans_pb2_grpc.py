@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SpanServiceStub(object):
-    """Finds spans. They come from telemetry alone, and go with their trace.
+    """Finds spans. They are created only by telemetry, and deleted with their trace.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class SpanServiceStub(object):
 
 
 class SpanServiceServicer(object):
-    """Finds spans. They come from telemetry alone, and go with their trace.
+    """Finds spans. They are created only by telemetry, and deleted with their trace.
     """
 
     def SearchSpans(self, request, context):
-        """Finds spans, newest first unless asked otherwise.
+        """Finds spans, by default newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_SpanServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SpanService(object):
-    """Finds spans. They come from telemetry alone, and go with their trace.
+    """Finds spans. They are created only by telemetry, and deleted with their trace.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TimelineServiceStub(object):
-    """Tells the story of services in environments, from traces and declared deployments.
+    """Reconstructs the history of services in environments from traces and declared deployments.
     """
 
     def __init__(self, channel):
@@ -48,20 +48,21 @@ class TimelineServiceStub(object):
 
 
 class TimelineServiceServicer(object):
-    """Tells the story of services in environments, from traces and declared deployments.
+    """Reconstructs the history of services in environments from traces and declared deployments.
     """
 
     def GetTimeline(self, request, context):
-        """Says which versions were live when, which of them was the main one, and which changes were
-        rollbacks. Empty where no trace matches.
+        """Returns when versions were live, which of them was the main version, and which changes were
+        rollbacks. Empty if no trace matches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListProgressions(self, request, context):
-        """Says how versions went through environments, as from development to production: when each
-        entered which, how it did there, what changed on the way, and which are stuck.
+        """Returns how versions progressed through environments, such as from development to production:
+        when each entered which environment, how it performed there, what changed on the way, and which
+        are stuck.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +90,7 @@ def add_TimelineServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TimelineService(object):
-    """Tells the story of services in environments, from traces and declared deployments.
+    """Reconstructs the history of services in environments from traces and declared deployments.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TraceServiceStub(object):
-    """Finds and gives traces. They are created by telemetry alone.
+    """Finds and returns traces. They are created only by telemetry.
     """
 
     def __init__(self, channel):
@@ -73,47 +73,47 @@ class TraceServiceStub(object):
 
 
 class TraceServiceServicer(object):
-    """Finds and gives traces. They are created by telemetry alone.
+    """Finds and returns traces. They are created only by telemetry.
     """
 
     def SearchTraces(self, request, context):
-        """Finds traces, newest first by the start of their root span unless asked otherwise. Pages
-        neither repeat nor skip a trace when new ones arrive meanwhile.
+        """Finds traces, by default newest first by the start of their root span. Pages neither repeat nor
+        skip a trace when new ones arrive meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountTraces(self, request, context):
-        """Counts traces without giving them.
+        """Counts traces without returning them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTraceHistogram(self, request, context):
-        """Counts traces by the time at which their root began, without giving them.
+        """Counts traces by the start time of their root, without returning them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTrace(self, request, context):
-        """Gives one trace whole. NOT_FOUND if no span of it is stored.
+        """Returns one complete trace. NOT_FOUND if no span of it is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetTraceTag(self, request, context):
-        """Sets a tag of a trace; the last writer wins. NOT_FOUND if no span of it is stored.
+        """Sets a tag on a trace; the last writer wins. NOT_FOUND if no span of it is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTraceTag(self, request, context):
-        """Deletes a tag of a trace. Deleting one that is not there succeeds.
+        """Deletes a tag of a trace. Succeeds if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,7 +173,7 @@ def add_TraceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TraceService(object):
-    """Finds and gives traces. They are created by telemetry alone.
+    """Finds and returns traces. They are created only by telemetry.
     """
 
     @staticmethod

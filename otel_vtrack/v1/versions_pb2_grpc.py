@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VersionServiceStub(object):
-    """Answers questions about versions. They come from telemetry, and go with their experiment.
+    """Returns and annotates versions. They are created by telemetry, and deleted with their experiment.
     """
 
     def __init__(self, channel):
@@ -63,18 +63,18 @@ class VersionServiceStub(object):
 
 
 class VersionServiceServicer(object):
-    """Answers questions about versions. They come from telemetry, and go with their experiment.
+    """Returns and annotates versions. They are created by telemetry, and deleted with their experiment.
     """
 
     def GetVersion(self, request, context):
-        """Gives one version. NOT_FOUND if there is none.
+        """Returns one version. NOT_FOUND if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchVersions(self, request, context):
-        """Finds versions, the one seen last first unless asked otherwise.
+        """Finds versions, by default most recently seen first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,15 +88,15 @@ class VersionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetVersionAlias(self, request, context):
-        """Makes an alias stand for a version, and for no other of that service. NOT_FOUND if there is
-        no such version.
+        """Points an alias at a version, replacing its previous target in that service. NOT_FOUND if there
+        is no such version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVersionAlias(self, request, context):
-        """Deletes an alias. Deleting one that is not there succeeds.
+        """Deletes an alias. Succeeds if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +139,7 @@ def add_VersionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VersionService(object):
-    """Answers questions about versions. They come from telemetry, and go with their experiment.
+    """Returns and annotates versions. They are created by telemetry, and deleted with their experiment.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class WatchServiceStub(object):
-    """Tells what the watch of deployments sees: each deployment that appears in an environment is
-    compared with what it replaced, again and again as data arrives.
+    """Reports on the deployment watch: each deployment that appears in an environment is compared with
+    what it replaced, repeatedly as data arrives.
     """
 
     def __init__(self, channel):
@@ -49,19 +49,19 @@ class WatchServiceStub(object):
 
 
 class WatchServiceServicer(object):
-    """Tells what the watch of deployments sees: each deployment that appears in an environment is
-    compared with what it replaced, again and again as data arrives.
+    """Reports on the deployment watch: each deployment that appears in an environment is compared with
+    what it replaced, repeatedly as data arrives.
     """
 
     def ListWatchEvents(self, request, context):
-        """Lists what was found, the last first.
+        """Lists events, most recent first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWatchedDeployments(self, request, context):
-        """Lists what is under watch now, the newest deployment first.
+        """Lists deployments currently under watch, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,8 +89,8 @@ def add_WatchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WatchService(object):
-    """Tells what the watch of deployments sees: each deployment that appears in an environment is
-    compared with what it replaced, again and again as data arrives.
+    """Reports on the deployment watch: each deployment that appears in an environment is compared with
+    what it replaced, repeatedly as data arrives.
     """
 
     @staticmethod
