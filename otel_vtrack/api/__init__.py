@@ -1,4 +1,4 @@
-"""The questions people, CI and other tools ask: one set of handlers, served on every wire."""
+"""The query API for people, CI and other tools: one set of handlers, served over every protocol."""
 
 from concurrent.futures import Executor
 from typing import Final
@@ -39,19 +39,19 @@ SERVICES: Final = (
     export.SERVICE,
 )
 SERVICE_NAMES: Final = tuple(service.full_name for service in SERVICES)
-"""Full names of the services, for health and reflection."""
+"""Full service names, for health checks and reflection."""
 
 __all__ = ["SERVICES", "SERVICE_NAMES", "Backend", "add_api", "api_routes"]
 
 
 def add_api(server: grpc.aio.Server | grpc.Server, backend: Backend) -> None:
-    """Serve the API on `server`, beside whatever else it serves.
+    """Serve the API on `server`, alongside its other services.
 
-    Its handlers block, so a server of `grpc.aio` needs a `migration_thread_pool`.
+    Handlers block, so a `grpc.aio` server needs a `migration_thread_pool`.
     """
     grpc_wire.add_services(server, SERVICES, backend)
 
 
 def api_routes(backend: Backend, pool: Executor, *, max_body_bytes: int, room: Room) -> list[Route]:
-    """Make the API's HTTP routes; its handlers run in `pool`, for they block."""
+    """Return the API's HTTP routes; handlers block, so they run in `pool`."""
     return connect_wire.routes(SERVICES, backend, pool, max_body_bytes=max_body_bytes, room=room)

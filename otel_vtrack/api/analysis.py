@@ -58,7 +58,7 @@ def _metric(asked: analysis_pb2.MetricQuery) -> MetricQuery:
 
 
 def _question(backend: Backend, request: Any) -> compare.Question:
-    """Read what both requests have in common."""
+    """Read the fields that both requests share."""
     baseline, candidate = (
         versions.named_by(
             backend.store,
@@ -71,7 +71,7 @@ def _question(backend: Backend, request: Any) -> compare.Question:
     return compare.Question(
         baseline_version=baseline.version,
         candidate_version=candidate.version,
-        # An alias says whose it is.
+        # An alias determines the experiment.
         experiment=baseline.experiment or candidate.experiment,
         service_name=request.service_name,
         environment=request.environment,

@@ -13,12 +13,12 @@ from otel_vtrack.query import experiments
 from otel_vtrack.record import assessments as record
 from otel_vtrack.v1 import assessments_pb2 as pb
 
-# Protobuf reads at most 100 messages within each other, and a struct in a struct is three.
+# Protobuf parses at most 100 nested messages, and each level of nested structs takes three.
 _DEEPEST: Final = 25
 
 
 def message(assessment: found.Assessment) -> pb.Assessment:
-    """Make the message of an assessment."""
+    """Convert an assessment to its message."""
     made = pb.Assessment(
         assessment_id=assessment.assessment_id,
         trace_id=assessment.trace_id,
@@ -54,7 +54,7 @@ def _value(text: str) -> Value:
     try:
         _fill(value, json.loads(text), _DEEPEST)
     except (ValueError, OverflowError, RecursionError):
-        # Too deep: as text nothing of it is lost.
+        # Too deeply nested: return it as text, to preserve it in full.
         value.string_value = text
     return value
 
@@ -68,7 +68,7 @@ def _fill(value: Value, content: Any, deepest: int) -> None:
         case bool():
             value.bool_value = content
         case int() if not messages.is_double(content):
-            value.string_value = str(content)  # So that no digit is lost.
+            value.string_value = str(content)  # Preserve every digit.
         case int() | float():
             value.number_value = float(content)
         case str():
@@ -99,7 +99,7 @@ def _content(value: Value) -> Any:
 
 
 def _outcome(request: Any) -> tuple[str | None, found.AssessmentError | None]:
-    """Read value and error of a message that may have either."""
+    """Read the value and error of a message that may have either."""
     value = _text(request.value) if request.HasField("value") else None
     if not request.HasField("error"):
         return value, None

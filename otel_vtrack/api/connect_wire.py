@@ -1,8 +1,8 @@
-"""The services as JSON over HTTP: unary calls of the Connect protocol.
+"""Serves the services as JSON over HTTP: unary RPCs of the Connect protocol.
 
-POST a request in JSON, named as in the protos, to `/otel_vtrack.v1.TraceService/SearchTraces`.
-Errors are JSON as well, `{"code": "not_found", "message": "..."}`, with the HTTP status that goes
-with the code. Source: https://connectrpc.com/docs/protocol, section "Unary".
+POST a JSON request with the protos' field names to `/otel_vtrack.v1.TraceService/SearchTraces`.
+Errors are JSON too, `{"code": "not_found", "message": "..."}`, with the HTTP status that
+corresponds to the code. Source: https://connectrpc.com/docs/protocol, section "Unary".
 """
 
 import asyncio
@@ -34,7 +34,7 @@ PROTOBUF: Final = "application/proto"
 
 _BODY_SECONDS: Final = 60.0
 _VALUES: Final = frozenset(f"google.protobuf.{name}" for name in ("Value", "ListValue", "Struct"))
-# How protobuf's parser begins when it failed inside, with an error of Python.
+# Prefix of messages of protobuf's parser that wrap an internal Python error.
 _UNFORESEEN: Final = "Failed to parse JSON: "
 _FIELD: Final = re.compile(r"Failed to parse (\S+) field: ")
 _HTTP_STATUS: Final = {
@@ -52,7 +52,7 @@ _HTTP_STATUS: Final = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
-"""The rest are 500."""
+"""All other codes map to 500."""
 
 
 def routes(
@@ -63,14 +63,14 @@ def routes(
     max_body_bytes: int,
     room: Room,
 ) -> list[Route]:
-    """Make a route for each method, for an application that may have others.
+    """Return a route for each method, to add to an application.
 
     Args:
-        services: What to serve.
+        services: Services to serve.
         backend: Passed to the handlers.
-        pool: Where they run, for they block.
-        max_body_bytes: Limit of a request, as sent and after decompression.
-        room: For the bodies that are arriving or wait to be answered.
+        pool: Runs the handlers, which block.
+        max_body_bytes: Size limit of a request, both compressed and decompressed.
+        room: Memory budget for request bodies in transit or in processing.
     """
     return [
         Route(
@@ -102,7 +102,7 @@ def _answers(
                 work = loop.run_in_executor(pool, _answered, method, backend, media_type, payload)
                 content = await asyncio.wait_for(work, seconds)
         except ClientDisconnect:
-            return Response(status_code=400)  # Nobody is there to read it.
+            return Response(status_code=400)  # The client is gone.
         except (asyncio.TimeoutError, TimeoutError):
             return _error(grpc.StatusCode.DEADLINE_EXCEEDED, "it took longer than was allowed")
         except Refused as refused:
@@ -117,7 +117,7 @@ def _answers(
 
 
 def _answered(method: Method, backend: Backend, media_type: str, payload: bytes) -> bytes:
-    # Reading and writing large JSON takes seconds, in which nobody else would have a turn.
+    # In the pool, because parsing and writing large JSON can block the event loop for seconds.
     asked = _read(method.request, media_type, payload)
     return _write(method.handler(backend, asked), media_type)
 
@@ -153,7 +153,7 @@ def _read(kind: type[Message], media_type: str, payload: bytes) -> Message:
 
 
 def _is_of_python(error: BaseException | None) -> bool:
-    """Say whether what protobuf's parser says is only what an error of Python said to it."""
+    """Return whether a parser error only wraps a Python error."""
     while error is not None:
         if isinstance(error, TypeError):
             return True
@@ -162,12 +162,12 @@ def _is_of_python(error: BaseException | None) -> bool:
 
 
 def _wrong_type(kind: Descriptor, said: str) -> str:
-    """Say of which type a value should be, given the fields that protobuf's parser names."""
+    """Describe the type that a value should have, given the field names in the parser's message."""
     path: list[str] = []
     wanted = "an object"
     for name in _FIELD.findall(said):
         field = kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
-        if field is None:  # Of a list, where its message should be.
+        if field is None:  # A field of a list given in place of its message.
             break
         path.append(name)
         if field.message_type is None:
@@ -179,7 +179,7 @@ def _wrong_type(kind: Descriptor, said: str) -> str:
 
 
 def _check_numbers(kind: Descriptor, content: Any) -> None:
-    """Refuse whole numbers where they would become other ones: in a Value numbers are doubles.
+    """Reject integers that a Value, whose numbers are doubles, cannot represent exactly.
 
     Raises:
         InvalidArgument: There is one.
@@ -187,7 +187,7 @@ def _check_numbers(kind: Descriptor, content: Any) -> None:
     if kind.full_name in _VALUES:
         _check_doubles(content)
     elif isinstance(content, dict):
-        # Keys of a map are no names of fields.
+        # Keys of a map are not field names.
         entry = kind.fields_by_name["value"] if kind.GetOptions().map_entry else None
         for name, item in cast("dict[str, Any]", content).items():
             field = (
@@ -212,7 +212,7 @@ def _check_doubles(content: Any) -> None:
 
 
 def _object(text: str) -> str:
-    # The parser of protobuf takes a list for an empty object, and fails at numbers.
+    # Protobuf's parser accepts a list as an empty object, and crashes on numbers.
     if text and not text.lstrip().startswith("{"):
         raise json_format.ParseError("expected an object")
     return text or "{}"
@@ -221,8 +221,8 @@ def _object(text: str) -> str:
 def _write(message: Message, media_type: str) -> bytes:
     if media_type == PROTOBUF:
         return message.SerializeToString()
-    # Named as in the protos, which is how the columns and pages have them; whoever reads JSON of
-    # protobuf takes either spelling.
+    # Use the protos' field names, like the columns and docs. Protobuf's JSON parsers accept both
+    # spellings.
     return json_format.MessageToJson(
         message,
         preserving_proto_field_name=True,

@@ -129,7 +129,7 @@ def _question(request: Any, size: str) -> dict[str, Any]:
 
 
 def _message(noun: str, row: dict[str, Any]) -> export_pb2.Change:
-    # None is what a change left as it was, which the message has as absent.
+    # None marks a field that a change left as it was; the message omits it.
     told: Any = {name: value for name, value in row.items() if value is not None}
     return export_pb2.Change(**{_FIELDS[noun]: told})
 

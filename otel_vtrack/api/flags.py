@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 
-# What answers loads numpy and scipy, so it is imported by the first question.
+# Handlers import the analysis lazily, on the first request, because it loads numpy and scipy.
 
 
 def _list_flags(
@@ -271,7 +271,7 @@ def _list_flag_changes(
 
 
 def _where(backend: Backend, request: Any, *named: str) -> "Where":
-    """Read what all requests have in common."""
+    """Read the fields that all requests share."""
     from otel_vtrack.query.flags import Where  # noqa: PLC0415
 
     found = [
@@ -282,7 +282,7 @@ def _where(backend: Backend, request: Any, *named: str) -> "Where":
         if text
     ]
     return Where(
-        # An alias says whose it is.
+        # An alias determines the experiment.
         experiment=next((each.experiment for each in found if each.experiment), "")
         or request.experiment,
         service_name=request.service_name,

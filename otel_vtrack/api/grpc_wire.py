@@ -1,4 +1,4 @@
-"""The services over gRPC."""
+"""Serves the services over gRPC."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from otel_vtrack.errors import InvalidArgument
 def add_services(
     server: grpc.aio.Server | grpc.Server, services: tuple[Service, ...], backend: Backend
 ) -> None:
-    """Serve `services` on `server`, beside whatever else it serves.
+    """Serve `services` on `server`, alongside its other services.
 
-    Handlers block, so a server of `grpc.aio` needs a `migration_thread_pool`.
+    Handlers block, so a `grpc.aio` server needs a `migration_thread_pool`.
     """
     for service in services:
         handlers = {
@@ -31,11 +31,11 @@ def add_services(
 
 
 def _answers(method: Method, backend: Backend) -> Any:
-    # A plain function and not a coroutine, since the store blocks: the server runs it in a thread.
+    # A plain function, not a coroutine: the store blocks, so the server runs it in a thread.
     def answer(payload: bytes, context: Any) -> Any:
         left = context.time_remaining()
         if left is not None and left <= 0:
-            # Nobody waits any more: it stood in the queue for too long.
+            # The request spent too long in the queue; its caller has given up.
             code = grpc.StatusCode.DEADLINE_EXCEEDED
             context.abort(code, "the server was too busy to begin in time; ask again later")
         try:
@@ -48,7 +48,7 @@ def _answers(method: Method, backend: Backend) -> Any:
 
 
 def _read(method: Method, payload: bytes) -> Message:
-    # Here, for what gRPC's own deserializer fails at is answered as an unknown error.
+    # Parsed here because a failure in gRPC's own deserializer becomes an UNKNOWN error.
     try:
         return method.request.FromString(payload)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""What queries return, as protobuf messages; and the other way for what they take."""
+"""Converts query results to protobuf messages."""
 
 from typing import cast
 
@@ -15,13 +15,13 @@ _SECOND: int = 1_000_000_000
 
 
 def timestamp(nanoseconds: int) -> Timestamp:
-    """Make a Timestamp of nanoseconds since 1970."""
+    """Convert nanoseconds since 1970 to a Timestamp."""
     seconds, nanos = divmod(nanoseconds, _SECOND)
     return Timestamp(seconds=seconds, nanos=nanos)
 
 
 def trace_info(found: TraceInfo) -> traces_pb2.TraceInfo:
-    """Make the message of a trace's info."""
+    """Convert a trace's info to its message."""
     seconds, nanos = divmod(found.execution_duration_ns, _SECOND)
     message = traces_pb2.TraceInfo(
         trace_id=found.trace_id,
@@ -52,17 +52,17 @@ def trace_info(found: TraceInfo) -> traces_pb2.TraceInfo:
 
 
 def token_usage(found: tokens.TokenUsage) -> traces_pb2.TokenUsage:
-    """Make the message of tokens."""
+    """Convert token usage to its message."""
     return traces_pb2.TokenUsage(**found._asdict())
 
 
 def cost(found: tokens.Cost) -> traces_pb2.Cost:
-    """Make the message of a cost."""
+    """Convert a cost to its message."""
     return traces_pb2.Cost(**found._asdict())
 
 
 def comparison(found: compare.Comparison) -> analysis_pb2.Comparison:
-    """Make the message of a comparison."""
+    """Convert a comparison to its message."""
     return analysis_pb2.Comparison(
         experiment=found.experiment,
         service_name=found.service_name,
@@ -212,7 +212,7 @@ def _stratified(found: compare.Stratified | None) -> analysis_pb2.StratifiedResu
 
 
 def difference(found: differences.Difference) -> analysis_pb2.Difference:
-    """Make the message of something that tells two versions apart."""
+    """Convert a difference between two versions to its message."""
     return analysis_pb2.Difference(
         kind=cast("analysis_pb2.DifferenceKind.ValueType", int(found.kind)),
         key=found.key,
@@ -244,14 +244,14 @@ def _averages(found: differences.Averages | None) -> analysis_pb2.Averages | Non
 
 
 def estimate(found: Estimate | None) -> analysis_pb2.Estimate | None:
-    """Make the message of an estimate; None if there is none."""
+    """Convert an estimate to its message; return None if there is none."""
     if found is None:
         return None
     return analysis_pb2.Estimate(value=found.value, lower=found.lower, upper=found.upper)
 
 
 def is_double(number: int) -> bool:
-    """Say whether a double is just that number, as those of protobuf's Value are doubles."""
+    """Return whether a double, as in protobuf's Value, represents the integer exactly."""
     try:
         return int(float(number)) == number
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What a service is here: a table of plain functions, served alike by every wire."""
+"""A service: a table of plain functions that every protocol serves in the same way."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
 
 Handler = Callable[["Backend", Any], Message]
-"""Answers a request; raises an error of otel_vtrack.errors. Blocks, so it runs in a thread."""
+"""Handles a request; raises errors of otel_vtrack.errors. Blocks, so it runs in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Backend:
     """What handlers work with.
 
     Attributes:
-        store: Open, its tables up to date.
-        prices: What tokens cost.
-        watched: What deployments this process watches.
+        store: Open, with its tables up to date.
+        prices: Price table for tokens.
+        watched: Returns the deployments that this process watches.
     """
 
     store: Store
@@ -34,10 +34,10 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One call of a service.
+    """One RPC of a service.
 
     Attributes:
-        path: `/package.Service/Method`, as both wires have it.
+        path: `/package.Service/Method`, as in both protocols.
     """
 
     path: str
@@ -47,14 +47,14 @@ class Method:
 
 
 class Service:
-    """A service of the protos and the functions behind it.
+    """A service defined in the protos, and the functions that implement it.
 
     Args:
-        file: The descriptor of its proto.
-        name: Its name there.
-        handlers: Functions by the names of its methods.
+        file: Descriptor of its proto file.
+        name: Its name in that file.
+        handlers: Functions, by method name.
 
-    A method without a function is unknown on every wire.
+    Every protocol treats a method without a function as unknown.
     """
 
     def __init__(self, file: FileDescriptor, name: str, handlers: Mapping[str, Handler]) -> None:
@@ -73,10 +73,10 @@ class Service:
 
 
 def moment(request: Any, name: str) -> int | None:
-    """Read a Timestamp of a request, in nanoseconds since 1970; None if it is left out.
+    """Return a request's Timestamp in nanoseconds since 1970, or None if it is not set.
 
     Raises:
-        InvalidArgument: It lies outside of what the store can hold.
+        InvalidArgument: It is outside the range that the store can hold.
     """
     if not request.HasField(name):
         return None
@@ -84,10 +84,10 @@ def moment(request: Any, name: str) -> int | None:
 
 
 def nanoseconds(message: Any, *, name: str) -> int:
-    """Read a Timestamp or Duration.
+    """Convert a Timestamp or Duration to nanoseconds.
 
     Raises:
-        InvalidArgument: It lies outside of what the store can hold.
+        InvalidArgument: It is outside the range that the store can hold.
     """
     number = message.seconds * 1_000_000_000 + message.nanos
     if not -(1 << 63) <= number < 1 << 63:

@@ -13,7 +13,7 @@ _SECOND: Final = 1_000_000_000
 
 
 def span(found: spans.Span) -> spans_pb2.Span:
-    """Make the message of a span."""
+    """Convert a span to its message."""
     sign = -1 if found.duration_ns < 0 else 1
     seconds, nanos = divmod(abs(found.duration_ns), _SECOND)
     status = found.status if found.status in spans_pb2.SpanStatus.values() else 0

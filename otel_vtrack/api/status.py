@@ -1,4 +1,4 @@
-"""Our errors as gRPC's: one table."""
+"""Maps vtrack's errors to gRPC status codes."""
 
 import logging
 from typing import Final
@@ -16,7 +16,7 @@ from otel_vtrack.errors import (
 
 _log = logging.getLogger(__name__)
 
-# First match; subclasses come before what they are.
+# The first match applies; subclasses precede their base classes.
 _CODES: Final[tuple[tuple[type[VtrackError], grpc.StatusCode], ...]] = (
     (InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -28,7 +28,7 @@ _LONGEST: Final = 1_000
 
 
 def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
-    """Return code and message for a caller; what nobody foresaw is logged and not told."""
+    """Return the code and message for an error; log unexpected errors without revealing them."""
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code, str(error)[:_LONGEST]

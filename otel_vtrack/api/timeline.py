@@ -13,11 +13,11 @@ from otel_vtrack.api.service import Backend, Service, moment
 from otel_vtrack.v1 import timeline_pb2
 
 _AHEAD_NS: Final = 60_000_000_000
-"""Clocks of senders may be so much ahead of this one's."""
+"""Tolerance for senders' clocks that are ahead."""
 
 
 def _until(request: Any) -> int:
-    """Return until when to look: what begins later than now says who has a wrong clock.
+    """Return the end of the range to query; by default, exclude traces that start in the future.
 
     An instance whose clock is ahead would be alone at the end, and its version the only one there.
     """

@@ -61,17 +61,15 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_REGRESSED: _Verdict.ValueType  # 2
     """The candidate is worse."""
     VERDICT_NO_EVIDENCE: _Verdict.ValueType  # 3
-    """The data do not show a difference; the intervals say how large one may be nevertheless, and
-    `more_needed` how much more data would show the smallest change that matters.
-    """
-    VERDICT_NOT_ENOUGH_DATA: _Verdict.ValueType  # 4
     """The data show no difference. The intervals bound how large it may still be, and `more_needed`
     says how much more data would detect the smallest change that matters.
     """
-    VERDICT_EQUIVALENT: _Verdict.ValueType  # 5
+    VERDICT_NOT_ENOUGH_DATA: _Verdict.ValueType  # 4
     """Too little data for any conclusion; `more_needed` says how much more is needed."""
-    VERDICT_CHANGED: _Verdict.ValueType  # 6
+    VERDICT_EQUIVALENT: _Verdict.ValueType  # 5
     """No change that matters: the interval lies within the smallest change that matters."""
+    VERDICT_CHANGED: _Verdict.ValueType  # 6
+    """The versions differ, and neither direction of the metric is better."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """Conclusion for a metric, at a significance level of 0.05 after adjustment."""
@@ -83,17 +81,15 @@ VERDICT_IMPROVED: Verdict.ValueType  # 1
 VERDICT_REGRESSED: Verdict.ValueType  # 2
 """The candidate is worse."""
 VERDICT_NO_EVIDENCE: Verdict.ValueType  # 3
-"""The data do not show a difference; the intervals say how large one may be nevertheless, and
-`more_needed` how much more data would show the smallest change that matters.
-"""
-VERDICT_NOT_ENOUGH_DATA: Verdict.ValueType  # 4
 """The data show no difference. The intervals bound how large it may still be, and `more_needed`
 says how much more data would detect the smallest change that matters.
 """
-VERDICT_EQUIVALENT: Verdict.ValueType  # 5
+VERDICT_NOT_ENOUGH_DATA: Verdict.ValueType  # 4
 """Too little data for any conclusion; `more_needed` says how much more is needed."""
-VERDICT_CHANGED: Verdict.ValueType  # 6
+VERDICT_EQUIVALENT: Verdict.ValueType  # 5
 """No change that matters: the interval lies within the smallest change that matters."""
+VERDICT_CHANGED: Verdict.ValueType  # 6
+"""The versions differ, and neither direction of the metric is better."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 class _DifferenceKind:
@@ -182,7 +178,7 @@ Global___DifferenceChange: _TypeAlias = DifferenceChange  # noqa: Y015
 
 @_typing.final
 class CompareVersionsRequest(_message.Message):
-    """The versions differ, and neither direction of the metric is better."""
+    """Which versions to compare, and on which traces. Empty fields do not filter."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

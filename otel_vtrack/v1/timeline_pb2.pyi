@@ -117,7 +117,9 @@ class GetTimelineRequest(_message.Message):
 
     @_builtins.property
     def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """Only traces that started before this time. Defaults to now, as a sender's clock may be ahead."""
+        """Only traces that started before this time. Defaults to a minute from now: senders' clocks may
+        be ahead.
+        """
 
     def __init__(
         self,
@@ -579,7 +581,9 @@ class ListProgressionsRequest(_message.Message):
 
     @_builtins.property
     def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """Only traces that started before this time. Defaults to now, as a sender's clock may be ahead."""
+        """Only traces that started before this time. Defaults to a minute from now: senders' clocks may
+        be ahead.
+        """
 
     @_builtins.property
     def environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

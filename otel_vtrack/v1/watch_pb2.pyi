@@ -383,8 +383,8 @@ class WatchedMetric(_message.Message):
     baseline's on the same route.
     """
     baseline: _builtins.float
-    """The baseline's value: a share from 0 to 1, or milliseconds. Routes are weighted equally for
-    both.
+    """The baseline's value: a share from 0 to 1, or milliseconds. Both sides use the same
+    route weights.
     """
     candidate: _builtins.float
     """The deployment's value."""
