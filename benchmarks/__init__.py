@@ -1,1 +1,1 @@
-"""Measurements; `make bench` runs them and prints ratios taken side by side in one run."""
+"""Benchmarks; `make bench` runs them and prints ratios of measurements taken side by side."""

@@ -1,4 +1,4 @@
-"""Everything that is measured, one after the other: `python -m benchmarks`."""
+"""Run all benchmarks in sequence: `python -m benchmarks`."""
 
 import sys
 

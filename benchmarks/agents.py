@@ -1,10 +1,10 @@
-"""The agents whose forwarding is compared, each as a process in front of a sink.
+"""The agents whose forwarding is compared, each a process in front of a sink.
 
-Each has the same pipeline: OTLP over gRPC in, OTLP over gRPC out to one destination, without
-compression. What differs is where requests wait:
+All run the same pipeline: OTLP over gRPC in, OTLP over gRPC out to one destination, without
+compression. They differ in where requests are queued:
 
-- vtrack: on disk, its only way.
-- rotel, from PyPI: in memory, its only way.
+- vtrack: on disk, its only option.
+- rotel, from PyPI: in memory, its only option.
 - collector: in memory, its default; collector-disk: in `file_storage`.
 """
 
@@ -23,21 +23,21 @@ from typing import Final
 import grpc
 
 ROTEL: Final = "rotel==0.0.1a15"
-# As much as OTLP asks receivers to take.
+# The message size that OTLP recommends receivers accept.
 _LARGEST_MIB: Final = 64
 
 _HERE: Final = Path(__file__).parent
 
 
 class NotHere(Exception):
-    """An agent cannot be run on this machine; the text says why."""
+    """An agent cannot run on this machine; the text says why."""
 
 
 class Agent:
-    """A process under test.
+    """An agent process under test.
 
     Attributes:
-        target: HOST:PORT it takes spans at.
+        target: HOST:PORT where it receives spans.
     """
 
     def __init__(self, command: list[str], target: str, folder: Path, **environment: str) -> None:
@@ -53,10 +53,10 @@ class Agent:
             )
 
     def wait(self, timeout: float) -> None:
-        """Wait until it takes requests.
+        """Wait until it accepts requests.
 
         Raises:
-            NotHere: It does not, or it has ended.
+            NotHere: It does not within `timeout`, or it has exited.
         """
         deadline = time.monotonic() + timeout
         with grpc.insecure_channel(self.target) as channel:
@@ -70,7 +70,7 @@ class Agent:
         raise NotHere(f"it does not take requests: {said[:200]}")
 
     def stop(self) -> None:
-        """End it, the hard way if it takes long."""
+        """Terminate it; kill it if that takes more than 20 s."""
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -80,18 +80,18 @@ class Agent:
 
 
 def vtrack(sink: str, folder: Path) -> Agent:
-    """Start `vtrack serve` that only forwards, with the settings it has by itself."""
+    """Start a forward-only `vtrack serve` with its default settings."""
     return _vtrack(sink, folder, store=False)
 
 
 def vtrack_enrich(sink: str, folder: Path) -> Agent:
-    """Start one that only forwards, and adds attributes to every Resource."""
+    """Start a forward-only `vtrack serve` that adds attributes to every Resource."""
     lacking = {"deployment.id": "canary-7", "cloud.region": "eu-central-1"}
     return _vtrack(sink, folder, store=False, enrich={"attributes": lacking})
 
 
 def vtrack_store(sink: str, folder: Path) -> Agent:
-    """Start `vtrack serve` that stores and forwards."""
+    """Start a `vtrack serve` that stores and forwards."""
     return _vtrack(sink, folder, store=True)
 
 
@@ -115,7 +115,7 @@ def _vtrack(sink: str, folder: Path, *, store: bool, **more: object) -> Agent:
 
 
 def rotel(sink: str, folder: Path) -> Agent:
-    """Start Rotel as it comes."""
+    """Start Rotel with its default settings."""
     agent, libraries = _rotel()
     target = f"127.0.0.1:{_free_port()}"
     return Agent(
@@ -136,12 +136,12 @@ def rotel(sink: str, folder: Path) -> Agent:
 
 
 def collector(sink: str, folder: Path) -> Agent:
-    """Start the Collector with its queue in memory."""
+    """Start the Collector with an in-memory queue."""
     return _collector(sink, folder, on_disk=False)
 
 
 def collector_disk(sink: str, folder: Path) -> Agent:
-    """Start the Collector with its queue on disk."""
+    """Start the Collector with an on-disk queue."""
     return _collector(sink, folder, on_disk=True)
 
 
@@ -153,7 +153,7 @@ AGENTS: Final[dict[str, Callable[[str, Path], Agent]]] = {
     "collector-disk": collector_disk,
     "vtrack-store": vtrack_store,
 }
-"""How each is started: (sink, folder of its own)."""
+"""Start functions of the agents: (sink, its own folder)."""
 
 
 def _collector(sink: str, folder: Path, *, on_disk: bool) -> Agent:
@@ -197,7 +197,7 @@ def _collector_binary() -> Path:
 
 
 def _rotel() -> tuple[Path, str]:
-    """Return Rotel's agent, installed into a folder of its own, and where its Python is."""
+    """Return Rotel's agent, installed into its own folder, and the folder of libpython."""
     if sys.version_info[:2] != (3, 11):
         raise NotHere("this build of Rotel needs Python 3.11")
     folder = _HERE.parent / ".cache" / "rotel"

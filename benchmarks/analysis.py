@@ -1,12 +1,12 @@
-"""What the analysis of versions costs, over a month of 100 versions in a store of many spans.
+"""Cost of the version analysis, over a month of 100 versions in a store of many spans.
 
     python -m benchmarks.analysis --spans 10000000
-    python -m benchmarks.analysis --folder kept    # fills it once, then asks what is there
+    python -m benchmarks.analysis --folder kept    # fills it once, then queries what is there
 
-A real `vtrack serve` takes the spans over gRPC; then their store is opened here and the handlers
-of the API are asked, each in turn with a plain query of the same store that reads what the answer
-is made of. Printed are medians, and how many times the plain query's that is: the times are of
-this machine, the ratios less so.
+A real `vtrack serve` receives the spans over gRPC. Then this process opens the store and calls the
+API's handlers, each alternating with a plain query of the same store that reads the underlying
+data. It prints medians and their ratios to the plain queries; the ratios depend less on the
+machine than the times do.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from otel_vtrack.watch.watcher import Watcher
 EXPERIMENT = f"shop/{history.SERVICES[0]}"
 ATTRIBUTE = "gen_ai.usage.output_tokens"
 NEW_SHARE = 0.1
-"""Of the month that is stored first, so that the same question meets one history and ten."""
+"""Share of the month to store first, so that the same query runs over one history and over ten."""
 
 _VERSIONS = f"version IN ('{BASELINE}', '{CANDIDATE}')"
 PLAIN = {
@@ -63,7 +63,7 @@ PLAIN = {
 
 
 def asking(store: Store, path: str, **fields: Any) -> Callable[[], Any]:
-    """Return what asks a handler of the API, as both wires do."""
+    """Return a function that calls an API handler, as the gRPC and HTTP servers do."""
     backend = api.Backend(store)
     [method] = [
         method for service in api.SERVICES for method in service.methods if method.path == path
@@ -75,10 +75,10 @@ def asking(store: Store, path: str, **fields: Any) -> Callable[[], Any]:
 def side_by_side(
     times: int, ask: Callable[[], Any], plain: Callable[[], Any]
 ) -> tuple[float, float, float]:
-    """Return the medians of both in milliseconds, taken in turn, and of the first in CPU time."""
+    """Return the medians of both in ms, taken alternately, and the first one's median CPU time."""
     taken: tuple[list[float], list[float]] = ([], [])
     worked: list[float] = []
-    # The first of each finds caches cold.
+    # Skip the first call of each, which finds cold caches.
     for _ in range(times + 1):
         for kept, call in zip(taken, (ask, plain), strict=True):
             began, before = time.perf_counter(), time.process_time()
@@ -91,7 +91,7 @@ def side_by_side(
 
 
 def questions(store: Store) -> Iterable[tuple[str, Callable[[], Any], str]]:
-    """Yield what is asked, how, and the name of the plain query beside it."""
+    """Yield the title, call and name of the plain query of each benchmark."""
     versions = {"baseline_version": BASELINE, "candidate_version": CANDIDATE}
     place = {"experiment": EXPERIMENT, "environment": PRODUCTION}
     package = "/otel_vtrack.v1."
@@ -148,7 +148,7 @@ def _metrics(*names: str) -> dict[str, Any]:
 
 
 def report(store: Store, times: int, only: str = "") -> None:
-    """Print the medians, of processor time as well: where others work, that tells more."""
+    """Print the medians; those of processor time are more reliable on a busy machine."""
     print(f"{'':42}      ms  plain ms  ratio    cpu  beside")
     for title, ask, beside in questions(store):
         if only not in title:
@@ -203,9 +203,9 @@ def measure(folder: Path, spans: int, times: int, only: str) -> None:
 
 
 def look(store: Store, now_ns: int, times: int) -> float:
-    """Return how many milliseconds one look at all that is under watch takes."""
+    """Return how many milliseconds one check of all watched deployments takes."""
     watcher = Watcher(store, 60, clock=lambda: now_ns)
-    # The first look tells what it finds; those after it find nothing new.
+    # The first check records events; later ones find nothing new.
     watcher.look()
     assert watcher.board().looks, "nothing is under watch"
     taken: list[float] = []
@@ -217,7 +217,7 @@ def look(store: Store, now_ns: int, times: int) -> float:
 
 
 def fill(folder: Path, payloads: Iterable[bytes]) -> None:
-    """Send all to a server of its own, wait until it has merged what came in, and for its end."""
+    """Send all payloads to a server on this folder, let it finish merging, and shut it down."""
     process, target = server(folder)
     try:
         stats = load.drive(target, payloads, 16, retries=100)

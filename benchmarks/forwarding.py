@@ -1,14 +1,14 @@
-"""How fast agents pass spans on, with what processor time and memory, and how late.
+"""Forwarding throughput, processor time, memory and latency of agents.
 
     python -m benchmarks.forwarding --requests 400 --callers 8 --rounds 3
 
-The same load goes through each agent of `benchmarks.agents` in turn, again and again, to a sink
-that only counts. Load, agent and sink are processes of their own on the same cores. A run is over
-when all that was sent has arrived, so that nobody gains by what still waits; what never arrives is
-counted as lost. All figures are medians of the rounds, memory is the most of them.
+The same load goes through each agent of `benchmarks.agents` in turn, for several rounds, to a sink
+that only counts. Load generator, agent and sink are separate processes on the same cores. A run
+ends when everything sent has arrived, so queueing gives no advantage; what never arrives counts
+as lost. All figures are medians over the rounds, except memory, which is the maximum.
 
-After that spans trickle through each at a thousand a second, and what is measured is the time from
-the send of a request to its arrival. What goes straight to the sink is the least that can be had.
+Then each agent receives a trickle of a thousand spans a second, and the time from sending a
+request to its arrival is measured. Sending directly to the sink gives the lower bound.
 """
 
 import argparse
@@ -37,17 +37,17 @@ from otel_vtrack.ingest import memory, otlp_grpc
 
 STORES = ("vtrack-store",)
 DIRECT = "no agent"
-# Spans of a request and requests a second of the trickle; a service's exporter sends small ones.
+# Spans per request, and requests per second, of the trickle; a service's exporter sends small ones.
 TRICKLE_SPANS, TRICKLE_RATE = 20, 50
-# Once nothing has arrived for so long, what is missing is lost.
+# When nothing has arrived for this long, whatever is missing counts as lost.
 _PATIENCE_SECONDS = 12.0
-# Requests differ by version and environment, which take turns.
+# Number of different requests: versions and environments take turns.
 _KINDS = len(load.VERSIONS) * len(load.ENVIRONMENTS)
 
 
 @dataclasses.dataclass(slots=True)
 class _Arrived:
-    """What the sink has seen since it was last told to begin anew."""
+    """What the sink has received since it was last reset."""
 
     size: int = 0
     last: float = 0.0
@@ -87,13 +87,13 @@ async def _sink(pipe: Connection) -> None:
 
 
 def sink(pipe: Connection) -> None:
-    """Take what arrives; `count` or `keep` begin anew, `look` and `all` say what there is."""
+    """Run the sink; `count` or `keep` reset it, `look` and `all` return what has arrived."""
     memory.keep_freed_memory()
     asyncio.run(_sink(pipe))
 
 
 def generate(pipe: Connection, requests: int) -> None:
-    """Send as asked, (target, requests, callers) or (target, seconds); see `Load`."""
+    """Run the load generator: send (target, requests, callers) or (target, seconds) on request."""
     memory.keep_freed_memory()
     start = time.time_ns()
     payloads = list(load.requests(requests, SPANS, seed=1, start_time_unix_nano=start))
@@ -111,7 +111,7 @@ def generate(pipe: Connection, requests: int) -> None:
 
 
 async def _trickle(target: str, seconds: float, payloads: list[bytes]) -> dict[bytes, float]:
-    """Send small requests at a steady pace, whatever becomes of them; when, by a trace of each."""
+    """Send small requests at a steady rate, ignoring errors; return send times by trace id."""
     sent: dict[bytes, float] = {}
     tasks: list[asyncio.Task[Any]] = []
     number = int(seconds * TRICKLE_RATE)
@@ -145,7 +145,7 @@ def _trace_ids(payload: bytes) -> list[bytes]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """What one run of one agent came to."""
+    """Result of one run of one agent."""
 
     spans_per_second: float
     cpu_seconds: float
@@ -157,7 +157,7 @@ class Run:
 
 
 class Bench:
-    """A sink and a load generator, which all agents share."""
+    """A sink and a load generator, shared by all agents."""
 
     def __init__(self, requests: int) -> None:
         self._sink, self._sink_pipe = _start(sink)
@@ -166,7 +166,7 @@ class Bench:
         self._load_pipe.recv()
 
     def close(self) -> None:
-        """End both."""
+        """Stop both."""
         self._sink_pipe.send("stop")
         self._load_pipe.send(None)
         self._sink.join(10)
@@ -180,7 +180,7 @@ class Bench:
         self._sink_pipe.send(what)
 
     def _drained(self, size: float) -> tuple[int, float]:
-        """Wait until that many bytes have arrived, or no more do; say how many, and when."""
+        """Wait until that many bytes have arrived, or arrivals stop; return how many, and when."""
         seen, last, changed = -1, 0.0, time.monotonic()
         while seen < size:
             self._sink_pipe.send("look")
@@ -193,7 +193,7 @@ class Bench:
         return seen, last
 
     def _kept(self, spans: int) -> list[tuple[float, list[bytes]]]:
-        """Wait until that many spans have arrived, or no more do; when, and of which traces."""
+        """Wait until that many spans have arrived, or arrivals stop; return times and trace ids."""
         found: list[tuple[float, list[bytes]]] = []
         changed = time.monotonic()
         while sum(len(ids) for _, ids in found) < spans:
@@ -208,7 +208,7 @@ class Bench:
         return found
 
     def _bytes_a_span(self, target: str, callers: int) -> float:
-        """Send some requests of each kind, and see what the agent makes of them."""
+        """Send some requests of each kind, and return how many bytes a span has after the agent."""
         self._begin("keep")
         _, stats = self._send(target, _KINDS * 4, callers)
         self._kept(stats.requests * SPANS)
@@ -217,14 +217,14 @@ class Bench:
         return size / (stats.requests * SPANS)
 
     def run(self, target: str, process: psutil.Process | None, requests: int, callers: int) -> Run:
-        """Send that many requests as fast as they are taken."""
+        """Send that many requests as fast as the agent accepts them."""
         size = self._bytes_a_span(target, callers)
         self._begin("count")
         before = _cpu(process)
         with _watched(process) as most:
             began, stats = self._send(target, requests, callers)
             spans = stats.requests * SPANS
-            # Those that were joined share bytes now and then.
+            # Allow a margin: requests that the agent merged sometimes share bytes.
             arrived, last = self._drained(spans * size * 0.9999)
         got = min(spans, round(arrived / size + 0.0001 * spans))
         return Run(
@@ -238,7 +238,7 @@ class Bench:
         )
 
     def trickle(self, target: str, seconds: float) -> tuple[list[float], int]:
-        """Return how late each request arrived, in seconds, and how many did not."""
+        """Return each request's latency in seconds, and how many requests did not arrive."""
         for duration in (0.5, seconds):
             self._begin("keep")
             sent = self._send(target, duration)
@@ -255,7 +255,7 @@ def _cpu(process: psutil.Process | None) -> float:
 
 @contextlib.contextmanager
 def _watched(process: psutil.Process | None) -> Generator[list[int]]:
-    """Note the most resident bytes while the block runs."""
+    """Track the maximum resident bytes while the block runs."""
     most = [process.memory_info().rss if process else 0]
     over = threading.Event()
 
@@ -299,7 +299,7 @@ def measure(names: Sequence[str], requests: int, callers: int, rounds: int, seco
                         process = psutil.Process(agent.process.pid)
                         if seconds and not number:
                             late[name] = bench.trickle(agent.target, seconds)
-                        # A store has room for some 90,000 spans before it is felt.
+                        # A store buffers about 90,000 spans before its cost shows.
                         much = requests * 3 if name in STORES else requests
                         runs[name].append(bench.run(agent.target, process, much, callers))
                 except NotHere as error:

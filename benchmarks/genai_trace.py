@@ -4,7 +4,7 @@ POST /chat                      server, the root
 └── invoke_agent support
     ├── retrieval handbook
     │   └── embeddings
-    ├── chat gpt-4.1            asks for a tool
+    ├── chat gpt-4.1            requests a tool call
     ├── execute_tool find_order
     │   └── GET                 the call to another service
     └── chat gpt-4.1            answers
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SPANS_PER_TRACE: Final = 8
 
 _PARENTS: Final = (None, 0, 1, 2, 1, 1, 5, 1)
-# Milliseconds after the trace's start, and how long, before a version's slowness.
+# Start of each span after the trace's start, and its duration, in ms, before a version's slowdown.
 _OFFSETS: Final = (0, 2, 4, 5, 90, 610, 615, 790)
 _LASTS: Final = (1_300, 1_290, 80, 40, 500, 170, 150, 480)
 
@@ -33,7 +33,7 @@ _LEAD: Final = b"\x01~M"
 
 
 def commit_of(version: str) -> str:
-    """Make up the git commit of a version: the same one each time."""
+    """Return a fake git commit for a version, always the same one."""
     return hashlib.sha256(version.encode()).hexdigest()[:40]
 
 
@@ -53,7 +53,7 @@ def _set(target: Any, **attributes: object) -> None:
 
 
 def resource_of(resource: Resource, service: str, version: str, environment: str) -> None:
-    """Describe the process that sends: service, version, environment, commit."""
+    """Set the attributes of the sending process: service, version, environment, commit."""
     attributes = {
         "service.name": service,
         "service.namespace": "shop",
@@ -71,13 +71,14 @@ def resource_of(resource: Resource, service: str, version: str, environment: str
 
 
 class TraceTemplate:
-    """Spans whose changing values are 8-byte markers, and the way to find them again.
+    """Spans whose variable values are 8-byte markers, and the code to locate the markers.
 
-    A marker is a lead, one byte of kind and a number: of the trace, of the span, or nothing.
+    A marker is a lead, one byte for its kind, and a number: that of the trace, of the span, or
+    unused.
 
     Args:
-        failing_share: Of the traces that fail.
-        routes: What the roots are asked for, in turn.
+        failing_share: Share of traces that fail.
+        routes: Routes of the roots, in turn.
         flag: A feature flag that roots evaluate, `on` in every second trace of a route.
     """
 
@@ -104,13 +105,13 @@ class TraceTemplate:
             at = raw.find(_LEAD, at + 8)
 
     def timing(self, traces: int, slower: float) -> tuple[Any, Any]:
-        """Return nanoseconds from trace start to span start, and the spans' durations."""
+        """Return span starts, relative to the trace's, and durations, both in nanoseconds."""
         offsets = np.tile(np.array(_OFFSETS) * 1e6 * slower, (traces, 1))
         lasts = np.tile(np.array(_LASTS) * 1e6 * slower, (traces, 1))
         return offsets, lasts
 
     def spans(self, trace: int, version: str) -> list[Span]:
-        """Make the eight spans of trace number `trace`; some of them failed."""
+        """Return the eight spans of trace number `trace`; in failing traces, some have failed."""
         every = round(1 / self._failing_share) if self._failing_share else 0
         failed = bool(every) and trace % every == every - 1
         made: list[Span] = []

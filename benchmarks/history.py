@@ -1,8 +1,8 @@
-"""A month of deployments as OTLP requests: what an analysis of versions is asked about.
+"""A month of deployments as OTLP requests: the data for the analysis benchmark.
 
-Three services deploy a hundred versions, each first in staging and then as a canary in production.
-The first 97 follow each other for half of the month; the other half has two versions side by side,
-`BASELINE` and `CANDIDATE`, which is a twentieth slower, and in the last half day `NEWEST`.
+Three services deploy a hundred versions, each first to staging and then as a canary to production.
+The first 97 succeed each other during half of the month. The other half runs two versions side by
+side, `BASELINE` and `CANDIDATE`, which is a twentieth slower; in the last half day, `NEWEST` runs.
 """
 
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ PRODUCTION: Final = "production"
 
 _DAY_NS: Final = 86_400_000_000_000
 _ANY: Final = "9.9.9999"
-"""Stands for a version in templates: as long as any other."""
+"""Placeholder for a version in templates, as long as any other."""
 _CANARY: Final = 0.8
-"""From this share of a version's time on the next one gets some of its traffic."""
+"""After this share of a version's time, the next version gets some of its traffic."""
 
 
 def _versions(at: float) -> tuple[str, str, str]:
-    """Say what is live at a share of the month: most of production, a canary, and in staging."""
+    """Return the live versions at a share of the month: main, canary and staging."""
     if at >= 1 - 0.5 / DAYS:
         return BASELINE, NEWEST, NEWEST
     if at >= 0.5:
@@ -45,16 +45,16 @@ def _versions(at: float) -> tuple[str, str, str]:
 def requests(
     spans: int, *, now_ns: int, seed: int, first: float = 0.0, last: float = 1.0
 ) -> Iterator[bytes]:
-    """Yield serialized ExportTraceServiceRequests in the order of time.
+    """Yield serialized ExportTraceServiceRequests in chronological order.
 
     Args:
-        spans: Of the whole month.
-        now_ns: When it ends.
-        seed: Give each part of a month its own.
-        first: Where in the month to begin, from 0 to 1.
-        last: Where to end.
+        spans: Number of spans in the whole month.
+        now_ns: End of the month.
+        seed: Random seed; use a different one for each part of a month.
+        first: Start within the month, from 0 to 1.
+        last: End within the month, from 0 to 1.
     """
-    # Small requests where there are few spans, so that every version has some.
+    # Use small requests if there are few spans, so that every version has some.
     each = 512 if spans >= 4_000_000 else 64
     of = {
         (service, environment, slower): Template(

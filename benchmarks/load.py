@@ -1,8 +1,8 @@
-"""OTLP requests that look like a GenAI service's, made fast, and callers that send them.
+"""Fast generator of OTLP requests that resemble a GenAI service's, and callers that send them.
 
-A request is built once per version and environment with protobuf, and the places of its ids,
-timestamps and words are noted. Making the next one copies the bytes and writes new values
-into those places, which makes about a million spans a second on one core:
+A request is built once per version and environment with protobuf, and the offsets of its ids,
+timestamps and words are recorded. Making the next one copies the bytes and overwrites those
+offsets, which yields about a million spans a second on one core:
 
     payloads = load.requests(1_000, seed=7, start_time_unix_nano=time.time_ns())
     stats = load.drive("127.0.0.1:4317", payloads, callers=16)
@@ -34,7 +34,7 @@ _LETTERS: Final = np.frombuffer(b"etaoinshrdlucmfwypvbgk", dtype=np.uint8)
 
 
 def _vocabulary() -> "np.ndarray[Any, Any]":
-    """Make 2,048 words of seven letters and a space, as 8-byte integers."""
+    """Return 2,048 words of seven letters and a space, as 8-byte integers."""
     rng = np.random.default_rng(1)
     words = np.full((2_048, 8), ord(" "), dtype=np.uint8)
     words[:, :7] = _LETTERS[rng.integers(0, len(_LETTERS), (2_048, 7))]
@@ -45,14 +45,14 @@ _WORDS: Final = _vocabulary()
 
 
 class Template:
-    """One request of one version and environment, and where its changing bytes are.
+    """One request for one version and environment, and the offsets of its variable bytes.
 
     Args:
         service: `service.name`.
         version: `service.version`.
         environment: `deployment.environment.name`.
-        spans: How many.
-        slower: How many times the usual time, and share of failures.
+        spans: Number of spans.
+        slower: Factor for durations and for the share of failures.
         described: Arguments of its `TraceTemplate`.
     """
 
@@ -95,19 +95,19 @@ class Template:
         self.offsets, self.lasts = template.timing(self.traces, slower)
 
     def fill(self, rng: "np.random.Generator", start: int, step: int) -> bytes:
-        """Write new ids, times and words into a copy."""
+        """Return a copy with new ids, times and words."""
         bytes_ = self.payload.copy()
-        # Every byte offset as an 8-byte integer: unaligned on purpose.
+        # A view of every byte offset as an 8-byte integer: unaligned on purpose.
         places: np.ndarray[Any, Any] = np.ndarray(
             (len(bytes_) - 7,), dtype="<u8", buffer=bytes_.data, strides=(1,)
         )
         at, which = self.at, self.which
-        # The odd constant keeps an id from ever being all zero.
+        # Ids are at least 1, so none is all zeros.
         ids = rng.integers(1, 1 << 63, 2 * self.traces, dtype=np.uint64)
         places[at["trace_id"]] = ids[which["trace_id"]]
         span_ids = rng.integers(1, 1 << 63, self.traces * SPANS_PER_TRACE, dtype=np.uint64)
         places[at["span_id"]] = span_ids[which["span_id"]]
-        # How long each trace took, against the template: lognormal, as latencies are.
+        # Duration of each trace relative to the template: lognormal, like real latencies.
         pace = rng.lognormal(0.0, 0.35, self.traces)
         begin = start + np.arange(self.traces) * step
         starts = begin[:, None] + (self.offsets * pace[:, None]).astype(np.int64)
@@ -136,18 +136,18 @@ def requests(
     versions: Sequence[str] = VERSIONS,
     environments: Sequence[str] = ENVIRONMENTS,
 ) -> Iterator[bytes]:
-    """Yield serialized ExportTraceServiceRequests, the same ones for the same arguments.
+    """Yield serialized ExportTraceServiceRequests, deterministically for the same arguments.
 
-    Each is of one version and environment, taken in turn, and holds whole traces of eight
-    spans (the last is cut where `spans_per_request` is no multiple of eight). Ids never
-    repeat between seeds in practice; later versions are slower and fail more.
+    Each has one version and environment, taken in turn, and contains whole traces of eight
+    spans (the last is cut off if `spans_per_request` is not a multiple of eight). In practice, ids
+    never repeat between seeds. Later versions are slower and fail more often.
 
     Args:
-        n_requests: How many to make.
+        n_requests: Number of requests.
         spans_per_request: Spans in each.
-        seed: Give each process its own.
-        start_time_unix_nano: When the first trace starts.
-        step_nano: From one trace's start to the next one's.
+        seed: Random seed; use a different one for each process.
+        start_time_unix_nano: Start of the first trace.
+        step_nano: Time between the starts of consecutive traces.
         service: `service.name`.
         versions: Values of `service.version`.
         environments: Values of `deployment.environment.name`.
@@ -166,7 +166,7 @@ def requests(
 
 @dataclass(slots=True)
 class Stats:
-    """What a drive saw. Latencies are seconds from send to answer, in order of answers."""
+    """Results of a drive. Latencies are seconds from send to response, in order of responses."""
 
     requests: int = 0
     failed: int = 0
@@ -221,16 +221,16 @@ def drive(
     timeout: float = 60.0,
     retries: int = 0,
 ) -> Stats:
-    """Send every payload to `target` (host:port, no TLS) over one channel and wait for it.
+    """Send every payload to `target` (host:port, no TLS) over one channel, and wait for completion.
 
-    Each caller has one request in flight; together they share `payloads`. Give a list to
-    keep making the requests out of the measured time.
+    Each caller has one request in flight; together they share `payloads`. Pass a list to
+    exclude the generation of requests from the measured time.
 
     Args:
-        target: Where the gRPC server listens.
+        target: Address of the gRPC server.
         payloads: Serialized ExportTraceServiceRequests.
         callers: Requests in flight at any time.
         timeout: Seconds until one request counts as failed.
-        retries: Times a failed request is sent again, 0.1 s later.
+        retries: How often to resend a failed request, 0.1 s later.
     """
     return asyncio.run(_drive(target, iter(payloads), callers, timeout, retries))

@@ -1,10 +1,10 @@
-"""How fast all of a server goes to files, in every format, and into another server.
+"""Speed of exporting a server to files, in every format, and of importing them into another.
 
     python -m benchmarks.moving --spans 300000
 
-Server and client are processes of their own on the same cores. For each format it says spans a
-second by the clock, and what a span takes of processor time in either process: that holds also
-where others use the cores. Importing is over when all of it is in the tables.
+Server and client are separate processes on the same cores. For each format, it prints spans per
+second of wall-clock time, and processor time per span in either process, which stays valid if
+others use the cores. An import is over when everything is in the tables.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def measure(folder: Path, spans: int, formats: Sequence[str]) -> None:
         stats = load.drive(target, payloads, CALLERS, retries=100)
         assert not stats.failed, stats.codes
         with Client(target, timeout=600) as client:
-            list(client.search_versions())  # which waits for what is not in the tables yet
+            list(client.search_versions())  # waits until everything is in the tables
             print("             k spans/s   µs of server   µs of client   MB of client")
             for each in formats:
                 work = functools.partial(export_to, folder / each, client, format=each)
@@ -69,7 +69,7 @@ def _import(output: Path, client: Client) -> Counts:
 
 
 def run(title: str, process: subprocess.Popen[str], work: Callable[[], Counts]) -> None:
-    """Do it and print what each of its spans took."""
+    """Run `work` and print the cost per span."""
     theirs, ours = psutil.Process(process.pid), psutil.Process()
     began, before = time.perf_counter(), (_seconds(theirs), _seconds(ours))
     spans = work().spans

@@ -1,10 +1,9 @@
-"""How many spans a second the receive path takes, with a store that costs nothing.
+"""Spans per second of the receive path, with a store that costs nothing.
 
     python -m benchmarks.receive --requests 1600 --callers 1 8 16
 
-The server is a process of its own; so is the load generator. Besides the receive path the
-same run measures its limit: how fast one process parses each request with upb and throws the
-result away.
+Server and load generator are separate processes. The same run measures the upper limit of the
+receive path: how fast one process parses each request with upb and discards the result.
 """
 
 import argparse
@@ -51,7 +50,7 @@ def serve(pipe: Connection, write_seconds: float, commit: dict[str, Any]) -> Non
 
 
 def generate(pipe: Connection, requests: int, seed: int) -> None:
-    """Make requests, then send them as often as asked: (target, callers) in, `Stats` out."""
+    """Generate requests, then send them on demand: receives (target, callers), returns `Stats`."""
     memory.keep_freed_memory()
     payloads = list(load.requests(requests, SPANS, seed=seed, start_time_unix_nano=time.time_ns()))
     pipe.send(sum(map(len, payloads)) / requests / SPANS)
@@ -63,7 +62,7 @@ def generate(pipe: Connection, requests: int, seed: int) -> None:
 
 
 def parse(pipe: Connection, requests: int) -> None:
-    """Parse requests and throw them away; answer with spans a second."""
+    """Parse requests, discard them, and report spans per second."""
     memory.keep_freed_memory()
     payloads = list(load.requests(requests, SPANS, seed=3, start_time_unix_nano=time.time_ns()))
     started = time.perf_counter()

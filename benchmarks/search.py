@@ -1,4 +1,4 @@
-"""How long searches take over what `whole` has stored: a first page of 100, counts, a histogram."""
+"""Latency of searches over what `whole` stored: a first page of 100, counts, a histogram."""
 
 import json
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from otel_vtrack.client import Client
 
 
 def questions(client: Client) -> dict[str, str]:
-    """Make filters of what some trace in the store says."""
-    # Not one of the last: what is rare is to be looked for.
+    """Build filters from the values of a stored trace."""
+    # Not one of the newest, so that a search for rare values has to look further.
     *_, info = client.search_traces(limit=100)
     spans = client.get_trace(info.trace_id).spans
     attributes = {pair.key: pair.value for span in spans for pair in span.attributes}
@@ -29,7 +29,7 @@ def questions(client: Client) -> dict[str, str]:
 
 
 def report(client: Client, median_ms: Callable[[int, Callable[[], object]], float]) -> None:
-    """Print the medians."""
+    """Print the median latencies."""
     for name, text in questions(client).items():
         page = median_ms(15, lambda text=text: list(client.search_traces(text, limit=100)))
         print(f"search by {name}: {page:.0f} ms")

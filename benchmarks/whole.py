@@ -1,11 +1,11 @@
-"""The whole path: a real `vtrack serve` takes spans over gRPC, stores them, and is asked.
+"""The whole path: a real `vtrack serve` receives spans over gRPC, stores them, and is queried.
 
     python -m benchmarks.whole --spans 10000000 --callers 16
 
-Server and load generator are processes of their own on the same cores. The load is made before
-and sent without a pause, so that the server never gets time to catch up that is not measured.
-The same run measures how fast one process parses each request with upb and throws it away,
-which is the least any Python receiver does.
+Server and load generator are separate processes on the same cores. The load is generated in
+advance and sent without a pause, so that the server has no unmeasured time to catch up.
+The same run measures how fast one process parses each request with upb and discards it,
+which is the minimum work of any Python receiver.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from otel_vtrack.store.client import Store
 
 CHUNK_REQUESTS = 2_000
 SERVICE = "support-assistant"
-# From one trace's start to the next one's, so that 10 million spans are 3.5 hours.
+# Time between the starts of consecutive traces, so that 10 million spans cover 3.5 hours.
 STEP_NANO = 10_000_000
 
 
 def generate(pipe: Connection, spans: int, target: str, callers: int) -> None:
-    """Make all, then send it without a pause; answer with what each chunk of it took.
+    """Generate all requests, then send them without a pause; report `Stats` for each chunk.
 
-    First comes how many spans a second one process parses, and some of the trace ids.
+    First reports how many spans a second one process parses, and some of the trace ids.
     """
     memory.keep_freed_memory()
     with tempfile.TemporaryFile() as file:
@@ -70,12 +70,12 @@ def generate(pipe: Connection, spans: int, target: str, callers: int) -> None:
 
 
 def server(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start a `vtrack serve` over a folder; return it and where it takes spans."""
+    """Start a `vtrack serve` on a folder; return it and the address where it receives spans."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "otel_vtrack", "serve", "--store-url", f"chdb://{folder}"),
             *("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"),
-            # Its versions differ, and looking at them would take from what is measured.
+            # The load has several versions, and watching them would slow down what is measured.
             *("--watch-interval-seconds", "0"),
         ],
         stdout=subprocess.PIPE,
@@ -96,7 +96,7 @@ def _median_ms(times: int, ask: Callable[[], Any]) -> float:
 
 
 def quiet_after(process: psutil.Process) -> float:
-    """Wait until a process has nothing to do; return the seconds that took."""
+    """Wait until a process is idle; return the seconds that took."""
     began = time.perf_counter()
     while process.cpu_percent(2.0) > 10:
         pass
