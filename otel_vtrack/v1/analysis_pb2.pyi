@@ -27,8 +27,8 @@ class _Direction:
 class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
-    """In a request: the metric's default. In a response: neither direction is better, so a difference
-    is only a difference.
+    """In a request: the metric's default. In a response: neither direction is better, so the metric
+    can change, but not improve or regress.
     """
     DIRECTION_LESS: _Direction.ValueType  # 1
     """Lower is better."""
@@ -39,8 +39,8 @@ class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
     """Which direction of a metric is better."""
 
 DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
-"""In a request: the metric's default. In a response: neither direction is better, so a difference
-is only a difference.
+"""In a request: the metric's default. In a response: neither direction is better, so the metric
+can change, but not improve or regress.
 """
 DIRECTION_LESS: Direction.ValueType  # 1
 """Lower is better."""
@@ -61,8 +61,8 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_REGRESSED: _Verdict.ValueType  # 2
     """The candidate is worse."""
     VERDICT_NO_EVIDENCE: _Verdict.ValueType  # 3
-    """The data show no difference. The intervals bound how large it may still be, and `more_needed`
-    says how much more data would detect the smallest change that matters.
+    """The data do not show a difference. The intervals bound how large it may still be, and
+    `more_needed` says how much more data would detect the smallest change that matters.
     """
     VERDICT_NOT_ENOUGH_DATA: _Verdict.ValueType  # 4
     """Too little data for any conclusion; `more_needed` says how much more is needed."""
@@ -81,8 +81,8 @@ VERDICT_IMPROVED: Verdict.ValueType  # 1
 VERDICT_REGRESSED: Verdict.ValueType  # 2
 """The candidate is worse."""
 VERDICT_NO_EVIDENCE: Verdict.ValueType  # 3
-"""The data show no difference. The intervals bound how large it may still be, and `more_needed`
-says how much more data would detect the smallest change that matters.
+"""The data do not show a difference. The intervals bound how large it may still be, and
+`more_needed` says how much more data would detect the smallest change that matters.
 """
 VERDICT_NOT_ENOUGH_DATA: Verdict.ValueType  # 4
 """Too little data for any conclusion; `more_needed` says how much more is needed."""
@@ -238,11 +238,14 @@ class CompareVersionsRequest(_message.Message):
 
     @_builtins.property
     def baseline_start_time_from(self) -> _timestamp_pb2.Timestamp:
-        """Overrides `start_time_from` for the baseline: its root started at or after this time."""
+        """Only baseline traces whose root started at or after this time. With this or the next field set,
+        both replace `start_time_from` and `start_time_until` for the baseline; an unset one does not
+        filter.
+        """
 
     @_builtins.property
     def baseline_start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """Overrides `start_time_until` for the baseline: its root started before this time."""
+        """Only baseline traces whose root started before this time; see the previous field."""
 
     def __init__(
         self,
@@ -286,7 +289,7 @@ class MetricQuery(_message.Message):
     `tokens`: tokens per trace, over traces that report usage.
     `cost`: US dollars per trace, over traces that report usage and whose models have a price.
     `entry_latency`: duration in milliseconds of the spans through which work enters a service.
-    `span_latency:NAME`, `span_error_rate:NAME`: the same for spans with that name.
+    `span_latency:NAME`, `span_error_rate:NAME`: the same as above, over spans with that name.
     `attribute:KEY`: a numeric span attribute.
     `assessment:NAME`: valid feedback on traces: numeric, yes/no or categorical.
     """
@@ -1272,7 +1275,7 @@ class Difference(_message.Message):
     SAME_ROUTE_DIFFERENCE_FIELD_NUMBER: _builtins.int
     AVERAGES_FIELD_NUMBER: _builtins.int
     kind: Global___DifferenceKind.ValueType
-    """Kind of the thing that differs."""
+    """What kind of thing differs."""
     key: _builtins.str
     """Attribute name or flag key; empty for other kinds."""
     value: _builtins.str

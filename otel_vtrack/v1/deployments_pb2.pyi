@@ -280,7 +280,7 @@ class SearchDeploymentsRequest(_message.Message):
     page_size: _builtins.int
     """Maximum number to return, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response. Apart from page_size, repeat that request."""
+    """`next_page_token` of the previous response; all fields except page_size must stay the same."""
     def __init__(
         self,
         *,

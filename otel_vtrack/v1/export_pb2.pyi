@@ -70,8 +70,8 @@ class ExportTelemetryRequest(_message.Message):
     least one item.
     """
     page_token: _builtins.str
-    """`next_page_token` of the previous response. Apart from max_bytes, repeat that request. Valid
-    for days, so an interrupted export can resume.
+    """`next_page_token` of the previous response; all fields except max_bytes must stay the same.
+    Valid for days, so an interrupted export can resume.
     """
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
@@ -185,7 +185,7 @@ class ExportChangesRequest(_message.Message):
     page_size: _builtins.int
     """Maximum number of changes to return, 1 to 10000; 0 means 1000."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response. Apart from page_size, repeat that request."""
+    """`next_page_token` of the previous response; all fields except page_size must stay the same."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
         """Only changes of traces that started at or after this time."""

@@ -154,7 +154,7 @@ class SearchSpansRequest(_message.Message):
     page_size: _builtins.int
     """Maximum number to return, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response. Apart from page_size, repeat that request."""
+    """`next_page_token` of the previous response; all fields except page_size must stay the same."""
     omit_otlp: _builtins.bool
     """Whether to omit `otlp`."""
     @_builtins.property

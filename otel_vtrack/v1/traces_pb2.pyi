@@ -321,7 +321,7 @@ class SearchTracesRequest(_message.Message):
     page_size: _builtins.int
     """Maximum number of traces to return, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response. Apart from page_size, repeat that request."""
+    """`next_page_token` of the previous response; all fields except page_size must stay the same."""
     @_builtins.property
     def order_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sort keys, each followed by ` ASC` or ` DESC`; empty means newest first."""

@@ -45,7 +45,7 @@ class ListWatchEventsRequest(_message.Message):
     page_size: _builtins.int
     """Maximum number to return, 1 to 1000; 0 means 100."""
     page_token: _builtins.str
-    """`next_page_token` of the previous response. Apart from page_size, repeat that request."""
+    """`next_page_token` of the previous response; all fields except page_size must stay the same."""
     @_builtins.property
     def event_time_from(self) -> _timestamp_pb2.Timestamp:
         """Only events found at or after this time."""
@@ -383,8 +383,8 @@ class WatchedMetric(_message.Message):
     baseline's on the same route.
     """
     baseline: _builtins.float
-    """The baseline's value: a share from 0 to 1, or milliseconds. Both sides use the same
-    route weights.
+    """The baseline's value: a share from 0 to 1, or milliseconds. Both sides use the same route
+    weights.
     """
     candidate: _builtins.float
     """The deployment's value."""
