@@ -197,9 +197,9 @@ class CompareVersionsRequest(_message.Message):
     BASELINE_START_TIME_FROM_FIELD_NUMBER: _builtins.int
     BASELINE_START_TIME_UNTIL_FIELD_NUMBER: _builtins.int
     baseline_version: _builtins.str
-    """The version to compare against, usually the older one. Required."""
+    """The version to compare against, usually the older one, or `@` followed by an alias. Required."""
     candidate_version: _builtins.str
-    """The version under test, usually the newer one. Required."""
+    """The version under test, usually the newer one, or `@` followed by an alias. Required."""
     experiment: _builtins.str
     """Exact name of the experiment. Required if the versions are in more than one."""
     service_name: _builtins.str
@@ -1164,9 +1164,9 @@ class ListDifferencesRequest(_message.Message):
     KINDS_FIELD_NUMBER: _builtins.int
     MAX_TRACES_FIELD_NUMBER: _builtins.int
     baseline_version: _builtins.str
-    """The version to compare against, usually the older one. Required."""
+    """The version to compare against, usually the older one, or `@` followed by an alias. Required."""
     candidate_version: _builtins.str
-    """The version under test, usually the newer one. Required."""
+    """The version under test, usually the newer one, or `@` followed by an alias. Required."""
     experiment: _builtins.str
     """Exact name of the experiment. Required if the versions are in more than one."""
     service_name: _builtins.str
