@@ -1,6 +1,6 @@
-"""Compares like with like: within strata, and over all of them.
+"""Compares like with like: within strata, and combined over all of them.
 
-docs/comparison.md says how strata are weighed, and why.
+docs/comparison.md explains how strata are weighted, and why.
 """
 
 import math
@@ -22,7 +22,7 @@ _LEAST_IN_STRATUM: Final = 5
 
 
 def main(data: Data, shape: Shape, strata: NDArray[Any] | None = None) -> Tested:
-    """Run the test that suits a shape, of the bulk."""
+    """Run the test of the bulk that suits the shape."""
     how = {
         Shape.DURATION: tests.superiority,
         Shape.SCORE: tests.superiority,
@@ -42,7 +42,7 @@ def sides_of(data: Data, codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArra
 
 
 def _populations(data: Data, codes: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return how many each stratum has of the population, as `sides_of` does of the units."""
+    """Return the size of each stratum in the population, in the order of `sides_of`."""
     if data.weights is None:
         first, second = (each.astype(np.float64) for each in sides_of(data, codes))
         return first, second
@@ -55,13 +55,13 @@ def _populations(data: Data, codes: NDArray[Any]) -> tuple[Floats, Floats]:
 
 
 def in_both(data: Data, codes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say which units lie in a stratum that both versions have."""
+    """Return which units are in a stratum that both versions have."""
     first, second = sides_of(data, codes)
     return ((first > 0) & (second > 0))[codes]
 
 
 def weights(data: Data, codes: NDArray[Any]) -> Floats:
-    """Return what each unit counts, so that both sides have the same mix.
+    """Return weights of the units that give both sides the same mix.
 
     Overlap weights: F. Li, K. L. Morgan and A. M. Zaslavsky, Balancing covariates via propensity
     score weighting, Journal of the American Statistical Association 113 (2018). The difference of
@@ -74,7 +74,7 @@ def weights(data: Data, codes: NDArray[Any]) -> Floats:
 
 
 def stratified(data: Data, shape: Shape, strata: Strata, crude: Tested) -> Stratified:
-    """Compare within strata; `crude` is the test of all together."""
+    """Compare within strata; `crude` is the unstratified test."""
     first, second = sides_of(data, strata.codes)
     both = (first > 0) & (second > 0)
     shared = both[strata.codes]
@@ -107,7 +107,7 @@ def _gap(data: Data, shape: Shape, strata: NDArray[Any] | None) -> Estimate | No
 def _relative(
     data: Data, shape: Shape, strata: NDArray[Any], difference: Estimate | None
 ) -> Estimate | None:
-    """Return the change within strata: of durations of the geometric means, else of the means."""
+    """Return the change within strata: of geometric means for durations, else of means."""
     if shape is Shape.DURATION and len(data.values) and float(data.values.min()) > 0:
         found = data.test(tests.means, strata, np.log(data.values)).estimate
         return _exponential(found)
@@ -132,7 +132,7 @@ def _each(
     totals: NDArray[np.int64],
     both: NDArray[np.bool_],
 ) -> tuple[tuple[Stratum, ...], float | None]:
-    """Compare within each stratum, and test whether it comes out the same in all."""
+    """Compare within each stratum, and test whether the differences are the same in all."""
     by_size = np.argsort(-totals, kind="stable")
     by_size = by_size[totals[by_size] > 0][:_MOST_COMPARED]
     positive = shape is Shape.DURATION and bool(len(data.values)) and data.values.min() > 0
@@ -147,7 +147,7 @@ def _each(
         part = data.where(at)
         counts = int(np.count_nonzero(~part.sides)), int(np.count_nonzero(part.sides))
         if both[code] and min(counts) >= _LEAST_IN_STRATUM:
-            # Of durations by their logarithms: what is slower is so by a share of its time.
+            # Durations on the log scale: a slowdown is proportional to the time.
             tested = part.test(tests.means, None, np.log(part.values) if positive else None)
             if tested.estimate is not None and tested.standard_error:
                 gaps.append(tested.estimate.value)
@@ -169,7 +169,7 @@ def _each(
 
 
 def categories(codes: NDArray[np.intp], data: Data, strata: Strata, crude: Tested) -> Stratified:
-    """Compare categories within strata: by counts alone, for they have no mean."""
+    """Compare categories within strata: by counts only, as they have no mean."""
     first, second = sides_of(data, strata.codes)
     both = (first > 0) & (second > 0)
     shared = both[strata.codes]

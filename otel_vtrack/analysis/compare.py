@@ -1,7 +1,7 @@
-"""Compares two versions, and says whether a difference is more than chance.
+"""Compares two versions, and decides whether a difference is more than chance.
 
-docs/comparison.md explains what is done and why. Here is the question, the answer, and what both
-need of the store; `analysis.comparing` has what is in between, with the libraries it takes.
+docs/comparison.md explains what is done and why. This module has the question, the answer, and what
+both need from the store; `analysis.comparing` does the work, with the libraries it needs.
 """
 
 import math
@@ -18,10 +18,10 @@ from otel_vtrack.store.client import Store
 
 ALPHA: Final = 0.05
 ENOUGH: Final = 20
-"""Fewest values of each version from which anything is concluded.
+"""Fewest values of each version needed for a conclusion.
 
 The rank test's normal approximation is good from there on (Mann and Whitney found it so from 8),
-and fewer could show nothing but the coarsest difference.
+and fewer values could only show the coarsest difference.
 """
 MAX_TRACES: Final = 50_000
 
@@ -31,7 +31,7 @@ _DAY_NS: Final = 86_400_000_000_000
 
 
 class Verdict(IntEnum):
-    """What may be said of a metric; numbers as in analysis.proto."""
+    """What can be concluded about a metric; numbers as in analysis.proto."""
 
     IMPROVED = 1
     REGRESSED = 2
@@ -69,7 +69,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The traces of one version; times are None when no trace is finished.
+    """The traces of one version; times are None if no trace is finished.
 
     Attributes:
         adjusted_count: How many finished traces these stand for, as some were not stored.
@@ -98,10 +98,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """Whether the greatest values differ.
+    """The test of whether the largest values differ.
 
     Attributes:
-        change: Of p95, as the smallest change is given; of like with like without bounds.
+        change: Of p95, relative or absolute like the smallest change; within strata if they decide.
     """
 
     threshold: float
@@ -116,7 +116,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """Values that are alike."""
+    """Values that agree in all dimensions held constant."""
 
     values: Mapping[str, str]
     baseline_count: int
@@ -128,7 +128,7 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratified:
-    """Like compared with like."""
+    """The comparison of like with like."""
 
     dimensions: tuple[str, ...]
     strata_count: int
@@ -160,9 +160,8 @@ class MetricComparison:
     """One metric of both versions; analysis.proto explains each field.
 
     Attributes:
-        candidate_is_greater: Which way the test points; None if neither.
-        findings: The figures of the tests that show a difference which may matter, the bulk's
-            first.
+        candidate_is_greater: The direction of the test's result; None if neither.
+        findings: The figures whose tests show a difference that may matter, the bulk's first.
     """
 
     metric: str
@@ -207,7 +206,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """A dimension of which the versions saw a different mix."""
+    """A dimension whose mix differs between the versions."""
 
     dimension: str
     p_value: float
@@ -245,7 +244,7 @@ class Comparison:
 
     @property
     def sampled_one_in(self) -> int:
-        """One of so many traces was taken, of the version of which fewer were."""
+        """The n of the 1-in-n sample, of the version sampled more sparsely."""
         return max(self.baseline.sampled_one_in, self.candidate.sampled_one_in)
 
 
@@ -255,21 +254,21 @@ def compare(store: Store, question: Question, table: Prices = BUILT_IN) -> Compa
     Args:
         store: Where to look.
         question: What to compare.
-        table: What tokens cost.
+        table: Token prices.
 
     Raises:
         InvalidArgument: A version is missing, both are the same, or they are in more than one
             experiment and none was named; or there is no such metric, filter or dimension.
         NotFound: A version has no traces there, or nothing has the name of a metric.
     """
-    # A server that is not asked loads neither numpy nor scipy.
+    # A server that never compares loads neither numpy nor scipy.
     from otel_vtrack.analysis import comparing  # noqa: PLC0415
 
     return comparing.compare(store, question, table)
 
 
 def parameters(question: Question) -> dict[str, Any]:
-    """Return what is bound in the queries of a question.
+    """Return the parameters of a question's queries.
 
     Raises:
         InvalidArgument: A version is missing, or both are the same.
@@ -282,7 +281,7 @@ def parameters(question: Question) -> dict[str, Any]:
 
 
 def bound(question: Question) -> dict[str, Any]:
-    """Return the same, whatever the versions are."""
+    """Return the parameters without checking the versions."""
     times = candidate = _range(question.start_time_from_ns, question.start_time_until_ns)
     if question.own_times:
         times = _range(question.baseline_start_time_from_ns, question.baseline_start_time_until_ns)
@@ -299,7 +298,7 @@ def bound(question: Question) -> dict[str, Any]:
         "baseline_until_ns": times[1],
         "candidate_from_ns": candidate[0],
         "candidate_until_ns": candidate[1],
-        # Days are how the table is divided; a trace may have rows in the next one.
+        # The table is partitioned by day; a trace may have rows in an adjacent one.
         "rows_from_ns": max(_EARLIEST_NS, first - _DAY_NS),
         "rows_until_ns": min(_LATEST_NS, last + _DAY_NS),
     }
@@ -318,7 +317,7 @@ class Presence(NamedTuple):
 
     Attributes:
         counts: About how many traces have spans of each.
-        seen_ns: Start of the first span of either, and of the last.
+        seen_ns: Start of the first span of either version, and of the last.
     """
 
     experiment: str
@@ -326,7 +325,7 @@ class Presence(NamedTuple):
     seen_ns: tuple[int, int]
 
     def narrowed(self, bound: Mapping[str, Any]) -> dict[str, Any]:
-        """Bind the experiment, and no more time than the versions were there."""
+        """Set the experiment, and limit the times to when the versions were seen."""
         first, last = self.seen_ns
         return {
             **bound,
@@ -339,7 +338,7 @@ class Presence(NamedTuple):
 
 
 def presence(store: Store, question: Question, bound: dict[str, Any]) -> Presence:
-    """Find the experiment that is meant, and about how many traces there are to compare.
+    """Find the experiment in question, and about how many traces there are to compare.
 
     Raises:
         InvalidArgument: The versions are in more than one experiment and none was named.
@@ -365,18 +364,18 @@ def presence(store: Store, question: Question, bound: dict[str, Any]) -> Presenc
 
 
 def known(store: Store, question: Question, bound: dict[str, Any]) -> tuple[str, int]:
-    """Return the experiment that is meant, and about how many traces there are to compare.
+    """Return the experiment in question, and about how many traces there are to compare.
 
-    Raises as `presence` does.
+    Raises what `presence` raises.
     """
     found = presence(store, question, bound)
     return found.experiment, sum(found.counts)
 
 
 def rates(counts: tuple[int, int], limit: int) -> tuple[int, int]:
-    """Return one in how many of each version to take for no more than a limit in all.
+    """Return the n of a 1-in-n sample of each version, for at most `limit` traces in all.
 
-    Of the smaller version as many as may be, for it is what limits the answer.
+    The smaller version gets as many as possible, since it limits the precision.
     """
     half = limit / 2
 
@@ -387,7 +386,7 @@ def rates(counts: tuple[int, int], limit: int) -> tuple[int, int]:
 
 
 def unknown(version: str) -> NotFound:
-    """Make the error of a version without traces."""
+    """Create the error for a version without traces."""
     return NotFound(
         f"version {version} has no traces here: `vtrack versions list` shows which versions are"
         " known, and where; a wider time range or no --environment may help"

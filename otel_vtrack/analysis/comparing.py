@@ -41,7 +41,7 @@ _READERS: Final = 2
 
 @dataclass(slots=True)
 class _Examined:
-    """One metric in one group, on its way to a verdict."""
+    """One metric in one group, before its verdict."""
 
     units: Units
     strata: Strata | None
@@ -63,7 +63,7 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
             (2, question.candidate_version),
         )
     )
-    # A filter may leave nothing, and so may a sample; a version may make spans but no roots.
+    # A filter or a sample may leave nothing; a version may have spans but no roots.
     if not question.filter and all(each.measured is not Unit.SPAN for each in asked):
         for found in (baseline, candidate):
             nothing = not found.trace_count and not found.in_progress_count
@@ -74,7 +74,7 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
                     " --metric entry_latency, span_latency:NAME or span_error_rate:NAME"
                 )
     rows = traces.finished
-    # The engine reads what the next metrics need while this one is tested.
+    # The engine reads the next metrics while this one is tested.
     with ThreadPoolExecutor(_READERS) as pool:
         coming = [pool.submit(source.units, metric, table) for metric in asked]
         mix = confounding.mixes(source, rows, traces.design)
@@ -84,7 +84,7 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
         for each in coming:
             units, held = each.result(), of_traces
             if units.metric.measured is Unit.SPAN:
-                # Their traces may be others: what began them may have a version of its own.
+                # Their traces may differ: a trace's root may be of another version.
                 own = confounding.mixes(source, units.rows, units.design)
                 held = confounding.chosen(own, question.stratify_by, units.rows)
                 known = {one.dimension for one in mix}
@@ -123,7 +123,7 @@ def _check(question: Question, metrics: Sequence[str]) -> None:
 
 def _sample(traces: Traces, side: int, version: str) -> Sample:
     began = int(np.count_nonzero(traces.rows["side"] == side))
-    # Column by column: whole rows are long.
+    # Column by column, since whole rows are long.
     places = traces.design.places[side - 1]
     failed, start_ns, counts = (
         traces.finished[name][places] for name in ("failed", "start_ns", "adjusted_count")
@@ -151,7 +151,7 @@ def _groups(
     rows: Rows,
     measured: Sequence[tuple[Units, Held]],
 ) -> tuple[list[Group], list[list[_Examined]], int]:
-    """Examine every metric within each group; what groups are by need not be held equal there."""
+    """Examine every metric within each group; the group's dimensions are constant already."""
     if not group_by:
         return [], [], 0
     of_traces = _values(source, group_by, rows)
@@ -188,7 +188,7 @@ def _values(source: Source, names: Sequence[str], rows: Rows) -> np.ndarray:
 
 
 def _adjust(examined: Sequence[_Examined]) -> None:
-    """Adjust the p-values of all tests that decide something, for how many they are."""
+    """Adjust the p-values of all deciding tests for their number."""
     bulks = [each for each in examined if each.found.adjusted_p_value is not None]
     tails = [each for each in examined if each.found.tail is not None]
     raw = [each.found.p_value or 0.0 for each in bulks]
@@ -204,7 +204,7 @@ def _adjust(examined: Sequence[_Examined]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Sayer:
-    """Gives verdicts, and says them."""
+    """Gives verdicts and describes them."""
 
     source: Source
     question: Question
@@ -269,12 +269,12 @@ class _Sayer:
 
 
 def verdict(found: MetricComparison) -> MetricComparison:
-    """Say what follows from the adjusted p-values and the smallest change that matters.
+    """Return a metric with the verdict from its adjusted p-values and the smallest change.
 
-    A finding is a test that shows a difference whose interval is not wholly within the smallest
-    change: what is shown to be too small is none, however sure it is. Both the bulk and the tail
-    may be found to differ: the verdict is by the one that is worse, and of two by the one that
-    is worse by more, or a slow route that few take would pass for the little it does to p50.
+    A finding is a significant difference whose interval is not wholly within the smallest change
+    that matters: one shown to be too small is none, however certain it is. Both bulk and tail may
+    differ: the verdict goes by the worse one or, if both are worse, by the one that is worse by
+    more. Otherwise a slow route that few traces take would pass for its small effect on p50.
     """
     if found.adjusted_p_value is None:
         return replace(found, verdict=Verdict.NOT_ENOUGH_DATA)
@@ -317,7 +317,7 @@ def verdict(found: MetricComparison) -> MetricComparison:
 
 
 def _size(change: Estimate | None, *, up: bool) -> float:
-    """Return how far a change goes one way; what was nothing before goes farther than all."""
+    """Return how far a change goes one way; an unknown one, from zero, ranks above all others."""
     if change is None:
         return math.inf
     return change.value if up else -change.value
@@ -330,7 +330,7 @@ def _is_greater(found: MetricComparison) -> bool | None:
 
 
 def _within(change: Estimate | None, smallest: float) -> bool:
-    """Say whether an interval lies wholly within the smallest change that matters.
+    """Return whether an interval lies wholly within the smallest change that matters.
 
     Two one-sided tests at 2.5 %: D. J. Schuirmann, A comparison of the two one-sided tests
     procedure and the power approach for assessing the equivalence of average bioavailability,

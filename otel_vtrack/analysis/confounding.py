@@ -1,12 +1,11 @@
-"""Finds in what the traces of two versions differ, and what is to be held equal therefore.
+"""Finds dimensions in which two versions' traces differ, and which of them to hold constant.
 
 A version that got more of the slow routes is slower without being worse: E. H. Simpson, The
 interpretation of interaction in contingency tables, Journal of the Royal Statistical Society B 13
-(1951). What differs before a version begins to work may be held equal: the route, who asks,
-where. The model may not, unless asked for: it is the version that chooses it, and what follows
-from that is the version's (P. R. Rosenbaum, The consequences of adjustment for a concomitant
-variable that has been affected by the treatment, Journal of the Royal Statistical Society A 147,
-1984).
+(1951). What differs before a version begins to work may be held constant: the route, the user, the
+place. The model may not, unless requested: the version chooses it, and the consequences are the
+version's (P. R. Rosenbaum, The consequences of adjustment for a concomitant variable that has been
+affected by the treatment, Journal of the Royal Statistical Society A 147, 1984).
 """
 
 from collections.abc import Sequence
@@ -24,13 +23,13 @@ from otel_vtrack.analysis.sample import DIMENSIONS, Source
 from otel_vtrack.analysis.units import Design, Rows
 
 NOTHING: Final = "none"
-"""Asked for: hold nothing equal."""
+"""Request to hold nothing constant."""
 
 _SURE: Final = 0.001
-"""Five dimensions are tested each time, and what is held equal without need costs some power."""
+"""Five dimensions are tested each time, and holding one constant needlessly costs some power."""
 _APART: Final = 0.05
-"""Least of Cramér's V. Below, the mix of no dimension can explain a change worth the name: were one
-of two equal routes twice as slow as the other, it would make 5 % of the mean at V = 0.075."""
+"""Smallest Cramér's V. Below it, no dimension's mix can explain a change worth mentioning: were one
+of two equal routes twice as slow as the other, it would shift the mean by 5 % at V = 0.075."""
 
 _MOST_LEVELS: Final = 50
 _SHOWN_LEVELS: Final = 10
@@ -41,28 +40,28 @@ _SHARED_USERS: Final = 0.5
 
 
 class Held(NamedTuple):
-    """What is to be held equal.
+    """What to hold constant.
 
     Attributes:
-        dimensions: Which.
-        decides: Whether the verdict is by that.
+        dimensions: Which ones.
+        decides: Whether the verdict is based on the stratified test.
     """
 
     dimensions: tuple[str, ...]
     decides: bool
 
     def besides(self, names: Sequence[str]) -> "Held":
-        """Return what is left where some are equal already."""
+        """Return what is left where some dimensions are constant already."""
         return Held(tuple(each for each in self.dimensions if each not in names), self.decides)
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """What traces have in one respect.
+    """The values of traces in one dimension.
 
     Attributes:
-        codes: Of each trace, from 0; what is rare has one together.
-        hashes: Of each code; of what is rare None.
+        codes: The value of each trace, numbered from 0; rare values share one code.
+        hashes: The value of each code; None for the rare ones.
     """
 
     name: str
@@ -72,7 +71,7 @@ class Dimension:
 
 
 def dimension(source: Source, name: str, rows: Rows) -> Dimension:
-    """Number the values that traces have in a dimension, the most frequent first."""
+    """Number the values of traces in a dimension, the most frequent first."""
     hashes, inverse, counts = np.unique(
         source.hashes(name, rows), return_inverse=True, return_counts=True
     )
@@ -90,12 +89,12 @@ def dimension(source: Source, name: str, rows: Rows) -> Dimension:
 
 
 def mixes(source: Source, rows: Rows, design: Design) -> tuple[Mix, ...]:
-    """Return the dimensions of which the versions saw a different mix, the most different first."""
+    """Return the dimensions whose mix differs between versions, the most different first."""
     found: list[Mix] = []
     for name in DIMENSIONS:
         told, of = rows, design
         if name == "model" and not (asked := rows["model"] != 0).all():
-            # A trace that failed before it asked a model says nothing of which one is asked.
+            # A trace that failed before it called a model does not show which one it would have.
             places = np.flatnonzero(asked)
             told, of = rows[places], design.at(places)
         if not of.sides.any() or of.sides.all():
@@ -123,7 +122,7 @@ def mixes(source: Source, rows: Rows, design: Design) -> tuple[Mix, ...]:
 
 
 def _count(adjusted: NDArray[np.float32]) -> int:
-    """Count traces, those that some stand for among them."""
+    """Count traces by how many each stands for."""
     return round(float(adjusted.sum(dtype=np.float64)))
 
 
@@ -151,11 +150,11 @@ def _levels(
 
 
 def chosen(mix: Sequence[Mix], asked: Sequence[str], rows: Rows) -> Held:
-    """Return what to hold equal.
+    """Return what to hold constant.
 
     Args:
-        mix: Of which dimensions the versions saw a different mix.
-        asked: What somebody wants to be held equal; empty lets the mix decide.
+        mix: The dimensions whose mix differs between the versions.
+        asked: What the caller wants to hold constant; empty lets the mix decide.
         rows: The traces.
     """
     if asked:
@@ -168,7 +167,7 @@ def chosen(mix: Sequence[Mix], asked: Sequence[str], rows: Rows) -> Held:
 
 
 def _shared(rows: Rows) -> bool:
-    """Say whether most traces are of users that both versions had: else there is no like user."""
+    """Return whether most traces are of users of both versions: else few users are comparable."""
     sides = rows["side"] == 2
     both = np.intersect1d(rows["user"][sides], rows["user"][~sides])
     both = both[both != 0]
@@ -176,7 +175,7 @@ def _shared(rows: Rows) -> bool:
 
 
 def strata(source: Source, held: Held, rows: Rows) -> Strata | None:
-    """Number what is alike in all that is held equal; None of no dimensions or traces."""
+    """Number the strata of what is held constant; None without dimensions or traces."""
     if not held.dimensions or not len(rows):
         return None
     found = [dimension(source, name, rows) for name in held.dimensions]

@@ -1,4 +1,4 @@
-"""The units of a metric as tests take them, and what may be held equal."""
+"""A metric's units as the tests take them, and the strata to hold constant."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from otel_vtrack.analysis.units import Design, Units
 
 Floats = NDArray[np.float64]
 Labels = Callable[[int], dict[str, str]]
-"""Names what is equal within a stratum."""
+"""Returns the values that the units of a stratum share, by dimension."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strata:
-    """What is to be held equal.
+    """What is held constant.
 
     Attributes:
-        dimensions: Which.
-        codes: Of each unit, from 0.
+        dimensions: Which ones.
+        codes: The stratum of each unit, from 0.
         labels: Names a stratum.
-        decides: Whether the verdict is by this.
+        decides: Whether the verdict is based on the stratified test.
     """
 
     dimensions: tuple[str, ...]
@@ -35,11 +35,11 @@ class Strata:
 
 @dataclass(frozen=True)
 class Data:
-    """The units of a metric as tests take them.
+    """A metric's units as the tests take them.
 
     Attributes:
         values: What was measured.
-        design: Of what.
+        design: The version and cluster of each unit.
     """
 
     values: Floats
@@ -47,27 +47,27 @@ class Data:
 
     @property
     def sides(self) -> NDArray[np.bool_]:
-        """Which are the candidate's."""
+        """Which units are the candidate's."""
         return self.design.sides
 
     @property
     def clusters(self) -> NDArray[np.int64]:
-        """Of which cluster each is."""
+        """The cluster of each unit."""
         return self.design.clusters
 
     @property
     def weights(self) -> Floats | None:
-        """How many of the population each stands for; None where that is one each."""
+        """How many members of the population each unit stands for; None if one each."""
         return self.design.weights
 
     def where(self, chosen: NDArray[Any]) -> "Data":
-        """Return some of them."""
+        """Select units by mask or indices."""
         places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
         return Data(self.values[places], self.design.at(places))
 
     @cached_property
     def by_side(self) -> "tuple[Data, Data]":
-        """The baseline's and the candidate's."""
+        """The baseline's units and the candidate's."""
         first, second = (
             Data(self.values[places], design)
             for places, design in zip(self.design.places, self.design.by_side, strict=True)
@@ -75,12 +75,12 @@ class Data:
         return first, second
 
     def mean(self) -> float:
-        """Return what it is on average in the population."""
+        """Return the mean in the population."""
         return float(np.average(self.values, weights=self.weights))
 
     @property
     def cluster_counts(self) -> tuple[int, int]:
-        """Of the baseline and of the candidate; one with turns of both counts for both."""
+        """The baseline's and the candidate's; a cluster with units of both counts for both."""
         first, second = (
             int(np.count_nonzero(np.bincount(side.clusters))) for side in self.design.by_side
         )
@@ -89,7 +89,7 @@ class Data:
     def test(
         self, how: Callable[..., Tested], strata: NDArray[Any] | None = None, values: Any = None
     ) -> Tested:
-        """Run a test over all; over all of them as they are, once."""
+        """Run a test on all units; without strata or other values, cache the result."""
         if strata is not None or values is not None:
             return self._test(how, strata, values)
         if how not in self._tested:
@@ -107,5 +107,5 @@ class Data:
 
 
 def data_of(units: Units) -> Data:
-    """Return the units of a metric as tests take them."""
+    """Return a metric's units as the tests take them."""
     return Data(np.ascontiguousarray(units.values), units.design)

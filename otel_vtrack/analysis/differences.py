@@ -1,9 +1,9 @@
-"""Finds what tells two versions apart: what is new, what vanished, what became more or less.
+"""Finds what distinguishes two versions: what is new, vanished, more frequent or less frequent.
 
-A thing (an error message, an exception type, the name of a span, a model, a variant of a flag, the
-value of an attribute) is in a trace or not, so that each is a table of two by two: traces with and
-without it, in the baseline and in the candidate. An attribute that was measured, as tokens are, has
-nearly as many values as traces: of it the means are compared.
+A thing (an error message, an exception type, a span's name, a model, a flag's variant, an
+attribute's value) is in a trace or not, so each gives a 2 x 2 table: traces with and without it, in
+the baseline and in the candidate. A measured attribute, such as tokens, has nearly as many values
+as there are traces: its means are compared.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from otel_vtrack.errors import NotFound
 from otel_vtrack.store.client import Store
 
 MAX_TRACES: Final = 10_000
-"""Most traces to look at, half of each version: of a thousand things one that is new in 1 of 250
-traces is then found four times in five."""
+"""Most traces to look at, half of each version: among a thousand things, one that is new in 1 of
+250 traces is then found four times in five."""
 
 
 class Kind(IntEnum):
@@ -44,7 +44,7 @@ class Change(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Averages:
-    """Of what was measured; analysis.proto explains each field."""
+    """Averages of a measured attribute; analysis.proto explains each field."""
 
     baseline_mean: float
     candidate_mean: float
@@ -55,7 +55,7 @@ class Averages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Something that tells two versions apart; analysis.proto explains each field."""
+    """Something that distinguishes two versions; analysis.proto explains each field."""
 
     kind: Kind
     key: str
@@ -75,7 +75,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """All that was found, the surest first; analysis.proto explains each field."""
+    """All differences found, the most significant first; analysis.proto explains each field."""
 
     experiment: str
     baseline_trace_count: int
@@ -86,11 +86,11 @@ class Differences:
 
 
 def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -> Differences:
-    """List what is in a greater share of one version's traces than of the other's.
+    """List what a greater share of one version's traces has than of the other's.
 
     Args:
         store: Where to look.
-        question: Which versions, and by which traces; its metrics do not matter.
+        question: Which versions and traces; its metrics are ignored.
         kinds: What to look for; empty for everything.
 
     Raises:
@@ -98,7 +98,7 @@ def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -
             experiment and none was named.
         NotFound: A version has no traces there.
     """
-    # With numpy, which a server that is not asked this does without.
+    # They import numpy, which a server that never gets this query does without.
     from otel_vtrack.analysis import apart, windows  # noqa: PLC0415
 
     bound = compare.parameters(question)
@@ -145,7 +145,7 @@ def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -
 
 
 def _size(found: Difference) -> float:
-    """Return a difference of shares, or a relative one of means."""
+    """Return the size of a difference of shares, or of a relative one of means."""
     if found.averages is None:
         return abs(found.difference.value)
     change = found.averages.relative_difference
@@ -155,7 +155,7 @@ def _size(found: Difference) -> float:
 def _when(
     store: Store, question: compare.Question, bound: dict[str, Any]
 ) -> tuple[bool, list[dict[str, Any]]]:
-    """Return whether to go by entry spans, and the minutes of both versions.
+    """Return whether to select by entry spans, and both versions' minutes.
 
     Raises:
         NotFound: A version has no traces there.
@@ -172,7 +172,7 @@ def _when(
     for by_root in (True, False):
         rows = store.query("analysis/differences_when", bound | {"by_root": by_root})
         when = {row["is_candidate"]: row for row in rows}
-        # Where most of a version's traces were begun by others, its entry spans say too little.
+        # Where most of a version's traces were begun by others, its entry spans are too few.
         if by_root and any(
             side not in when or 2 * when[side]["ever_count"] < known[side]["trace_count"]
             for side in known

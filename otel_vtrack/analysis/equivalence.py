@@ -1,24 +1,24 @@
-"""Tests whether two samples are as good as equal, and whether the later one is worse.
+"""Tests whether two samples are equivalent, and whether the later one is worse.
 
-Traces of one session are not independent, so samples are those of clusters.
+Traces of a session are not independent, so samples are of clusters.
 
 Sources:
 
 - D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power approach for
   assessing the equivalence of average bioavailability, Journal of Pharmacokinetics and
-  Biopharmaceutics 15 (1987): equal within a margin is what both one-sided tests show.
+  Biopharmaceutics 15 (1987): samples are equivalent if both one-sided tests reject.
 - O. Miettinen and M. Nurminen, Comparative analysis of two rates, Statistics in Medicine 4 (1985);
   C. P. Farrington and G. Manning, Test statistics and sample size formulae for comparative
   binomial trials with null hypothesis of non-zero risk difference or non-unity relative risk,
-  Statistics in Medicine 9 (1990): the score test, whose error is that of rates which differ by the
+  Statistics in Medicine 9 (1990): the score test, whose error is that of rates that differ by the
   margin, and the closed form of these rates.
 - F. Yates, Contingency tables involving small numbers and the chi-squared test, Supplement to the
-  Journal of the Royal Statistical Society 1 (1934): the correction, without which up to 6 % of
-  rates near 0 that differ by the margin are called equal.
+  Journal of the Royal Statistical Society 1 (1934): the continuity correction, without which up to
+  6 % of rates near 0 that differ by the margin are called equivalent.
 - J. N. K. Rao and A. J. Scott, A simple method for the analysis of clustered binary data,
-  Biometrics 48 (1992): as many independent trials as tell as much.
+  Biometrics 48 (1992): the effective number of independent trials.
 - E. L. Korn and B. I. Graubard, Confidence intervals for proportions with small expected number of
-  positive counts estimated from survey data, Survey Methodology 24 (1998): fewer yet of few
+  positive counts estimated from survey data, Survey Methodology 24 (1998): fewer still for few
   clusters.
 - B. L. Welch, The generalization of Student's problem when several different population variances
   are involved, Biometrika 34 (1947).
@@ -32,14 +32,14 @@ from otel_vtrack.analysis.inference.distributions import student_above, student_
 
 
 class Share(NamedTuple):
-    """Successes among trials; of clusters as many independent ones, so that they may be parts."""
+    """Successes among trials; clustered ones as an effective number, which may be fractional."""
 
     successes: float
     trials: float
 
 
 class Mean(NamedTuple):
-    """A mean, the variance of it, and the degrees of freedom of that."""
+    """A mean, its variance, and the variance's degrees of freedom."""
 
     value: float
     variance: float
@@ -48,13 +48,13 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What the tests say of after minus before.
+    """The results of the tests of after minus before.
 
     Attributes:
-        difference: The estimate that the tests go by.
-        equivalence_p_value: How likely a difference as small is, if the true one is the margin
+        difference: The estimate that is tested.
+        equivalence_p_value: Probability of a difference this small if the true one is the margin
             or more; the greater of the two one-sided tests'.
-        worse_p_value: How likely a difference as far above 0 or farther on either side is, if
+        worse_p_value: Probability of a difference at least this far from 0, on either side, if
             there is none. 1 where the difference is not above 0.
     """
 
@@ -70,8 +70,8 @@ def variance_of_mean(
 
     Args:
         clusters: How many.
-        trials: The sum of each one's n.
-        total: The sum of each one's t.
+        trials: The sum of n over clusters.
+        total: The sum of t.
         nn: The sum of n * n.
         nt: The sum of n * t.
         tt: The sum of t * t.
@@ -82,14 +82,14 @@ def variance_of_mean(
 
 
 def design_effect(variance: float, share: Share) -> float | None:
-    """Return how many trials in clusters tell as much as one; None of rates of 0 and 1."""
+    """Return how many clustered trials are worth one independent one; None for rates of 0 and 1."""
     rate = share.successes / share.trials
     independent = rate * (1 - rate) / (share.trials - 1) if share.trials > 1 else 0.0
     return max(variance / independent, 1.0) if independent > 0 else None
 
 
 def independent(share: Share, clusters: int, effect: float) -> Share:
-    """Return as many independent trials as tell as much as these of clusters."""
+    """Return a share of the effective number of independent trials."""
     trials = 1.0
     if clusters > 1:
         few = student_quantile(share.trials - 1) / student_quantile(clusters - 1)
@@ -109,7 +109,7 @@ def proportions(before: Share, after: Share, *, margin: float) -> Tested:
 
 
 def _below(one: Share, other: Share, margin: float) -> float:
-    """Test that the rate of the other is less than the margin above that of the one."""
+    """Return the p-value that the other's rate is less than the margin above the one's."""
     rates = _rates(one, other, margin)
     trials = (one.trials, other.trials)
     both = sum(trials)
@@ -123,7 +123,7 @@ def _below(one: Share, other: Share, margin: float) -> float:
 
 
 def _rates(one: Share, other: Share, margin: float) -> tuple[float, float]:
-    """Return the likeliest rates of which the other's is the margin above the one's.
+    """Return the maximum likelihood rates with the other's the margin above the one's.
 
     By the closed form of the cubic equation in Farrington and Manning (1990), appendix.
     """
@@ -149,7 +149,7 @@ def means(before: Mean, after: Mean, *, margin: float) -> Tested:
         freedom = error**4 / sum(each.variance**2 / each.freedom for each in (before, after))
     difference = after.value - before.value
     if error <= 0:
-        # All values are alike, which leaves nothing to chance.
+        # All values are equal, which leaves nothing to chance.
         return Tested(difference, float(abs(difference) >= margin), float(difference <= 0))
     return Tested(
         difference,

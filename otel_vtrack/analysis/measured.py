@@ -1,8 +1,8 @@
-"""Tells attributes that were measured from those that name something, and tests their means.
+"""Distinguishes measured attributes from those that name something, and tests their means.
 
-Tokens, bytes and scores have nearly as many values as there are spans, none of which says anything
-by itself. So what they are on average in a trace is compared, and traces of one session or window
-of time count as dependent on each other, as everywhere.
+Tokens, bytes and scores have nearly as many values as there are spans, and a single value says
+nothing. So their means per trace are compared; as everywhere, traces of one session or time window
+count as dependent.
 """
 
 import re
@@ -18,8 +18,8 @@ from otel_vtrack.analysis.inference.contrast import FEWEST_CLUSTERS
 from otel_vtrack.analysis.inference.tested import Tested
 
 MOST_VALUES: Final = 20
-"""A numeric attribute of no more values names something with them, as status codes do; the query
-`analysis/differences` counts one further."""
+"""A numeric attribute with at most this many values uses them as names, like status codes; the
+query `analysis/differences` counts up to one more."""
 
 _Numbers = npt.NDArray[np.int64]
 _Reals = npt.NDArray[np.float64]
@@ -28,17 +28,17 @@ _NO_AMOUNT: Final = re.compile(
     r"(?:^|[._])(?:id|pid|port|line|lineno|number|offset|seed|hash|code)$", re.IGNORECASE
 )
 _A_SECOND: Final = 1.0, 1e3, 1e6, 1e9
-"""In the units that times since 1970 are told in."""
+"""Units of times since 1970, as numbers per second."""
 _YEAR: Final = 366 * 86_400
 
 
 def is_measured(row: dict[str, Any]) -> bool:
-    """Say whether a row is an attribute with too many values to tell each."""
+    """Return whether a row is an attribute with too many values to list each."""
     return row["kind"] == "NUMBER" and row["distinct_count"] > MOST_VALUES
 
 
 def is_number(text: str) -> bool:
-    """Say whether a value is one of a numeric attribute's."""
+    """Return whether a value is a number."""
     try:
         float(text)
     except ValueError:
@@ -47,11 +47,11 @@ def is_number(text: str) -> bool:
 
 
 def is_amount(key: str, values: _Reals, minutes: _Numbers) -> bool:
-    """Say whether means of values tell anything: not of ids, and not of times, which only grow.
+    """Return whether means are meaningful: not for ids, nor for times, which only grow.
 
     Args:
         key: Name of the attribute.
-        values: One a trace.
+        values: One per trace.
         minutes: When the traces began, in minutes since 1970.
     """
     if _NO_AMOUNT.search(key):
@@ -62,9 +62,9 @@ def is_amount(key: str, values: _Reals, minutes: _Numbers) -> bool:
 def test(
     values: _Reals, is_candidate: _Numbers, labels: Sequence[_Numbers], weights: _Reals
 ) -> tuple[Tested, _Numbers] | None:
-    """Test the difference of means, by the clusters that leave it the least sure, and say by which.
+    """Test the difference of means with each clustering; return the least certain, and its labels.
 
-    None where there are too few clusters.
+    Return None where there are too few clusters.
     """
     found: list[tuple[Tested, _Numbers]] = []
     for each in labels:
@@ -77,7 +77,7 @@ def test(
 
 
 def averages(values: _Reals, is_candidate: _Numbers, labels: _Numbers, weights: _Reals) -> Averages:
-    """Say what was measured of each version; `labels` are of the clusters tested by."""
+    """Return what was measured of each version; `labels` are the clusters of the test."""
     baseline, candidate = (
         (values[is_candidate == side], weights[is_candidate == side]) for side in (0, 1)
     )
@@ -92,7 +92,7 @@ def averages(values: _Reals, is_candidate: _Numbers, labels: _Numbers, weights: 
 
 
 def _median(values: _Reals, weights: _Reals) -> float:
-    """Return the value with as much weight below as above; between two, their middle."""
+    """Return the value with as much weight below as above, or the midpoint of two."""
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
     half = reached[-1] / 2

@@ -1,4 +1,4 @@
-"""What versions are compared by: the names of metrics, what they measure, and what is better."""
+"""The metrics by which versions are compared: names, what they measure, and what is better."""
 
 import difflib
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Final
 from otel_vtrack.errors import InvalidArgument
 
 DEFAULT: Final = ("latency", "error_rate", "tokens", "cost")
-"""What is compared where nothing is asked for."""
+"""Metrics to compare where none is named."""
 
 SMALLEST_RELATIVE_CHANGE: Final = 0.05
 SMALLEST_POINTS: Final = 0.01
@@ -23,14 +23,14 @@ class Direction(IntEnum):
 
 
 class Shape(Enum):
-    """What values are like, and so how they are tested."""
+    """What values are like, which determines how they are tested."""
 
     DURATION = "duration"
-    """Skewed, and of interest in the tail as well."""
+    """Skewed, with a tail that matters as well."""
     SUM = "sum"
-    """What is paid for: the mean counts, for it makes the bill."""
+    """What is paid for: the mean matters, as it determines the bill."""
     SCORE = "score"
-    """Numbers of which nothing is known."""
+    """Numbers of unknown meaning."""
     SHARE = "share"
     """Yes or no."""
     CATEGORY = "category"
@@ -38,7 +38,7 @@ class Shape(Enum):
 
 
 class Unit(Enum):
-    """What is measured, one value each."""
+    """What yields one value each."""
 
     TRACE = "trace"
     SPAN = "span"
@@ -50,13 +50,13 @@ class Metric:
     """A metric.
 
     Attributes:
-        text: As it is asked for.
-        kind: What stands before the colon, or the whole.
-        name: What stands behind it.
-        shape: Of an assessment only its values tell; SCORE until then.
+        text: As given by the caller.
+        kind: The part before the colon, or the whole.
+        name: The part after it.
+        shape: An assessment's depends on its values; SCORE until they are known.
         direction: Which is better.
         smallest_relative_change: The smallest change that matters, as a share of the baseline's.
-        smallest_absolute_change: The same in the unit. Neither is given: by the shape.
+        smallest_absolute_change: The same in the metric's unit. Without either, the shape decides.
     """
 
     text: str
@@ -82,7 +82,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class MetricQuery:
-    """A metric as somebody asks for it; analysis.proto explains each field."""
+    """A metric as a caller requests it; analysis.proto explains each field."""
 
     metric: str
     direction: Direction = Direction.UNSPECIFIED
@@ -110,11 +110,11 @@ FORMS: Final = (
     "attribute:KEY",
     "assessment:NAME",
 )
-"""How metrics are named."""
+"""The forms of metric names."""
 
 
 def parse(asked: MetricQuery) -> Metric:
-    """Read the name of a metric.
+    """Parse the name of a metric.
 
     Raises:
         InvalidArgument: There is no such metric, or its smallest change makes no sense.

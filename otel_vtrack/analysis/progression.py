@@ -1,15 +1,15 @@
-"""Says how versions went through environments, as from development to production.
+"""Determines how versions move through environments, as from development to production.
 
 The rules, for one service:
 
-- Environments are in the order in which versions enter them. Of two, the one comes first that more
-  versions entered first; of all, the one that comes before more of the others (Copeland's rule).
-  Where that is even, well-known names decide (deployment.environment.name of OpenTelemetry's
-  conventions, and usual ones), then time.
-- A version is *stuck* in the last environment that it entered, if a version that entered that one
-  later has gone on past it, or if it has been there for longer than some time without going on.
-- It *skipped* environments that come before that one, if it entered none of them. Of one that was
-  in a later one when what is known of that one begins, nobody knows: it skipped nothing.
+- Environments are in the order in which versions enter them. Of two, the one that more versions
+  entered first comes first; of all, the one that comes before more of the others (Copeland's rule).
+  Ties are broken by well-known names (deployment.environment.name of OpenTelemetry's conventions,
+  and usual ones), then by time.
+- A version is *stuck* in the last environment it entered if a version that entered that one later
+  has moved past it, or if it has been there for longer than a limit without moving on.
+- It *skipped* the environments before that one that it did not enter. If it was already in a later
+  one when the known history of that one begins, it is unknown whether it skipped any: none counts.
 """
 
 import re
@@ -32,18 +32,18 @@ STUCK_AFTER_NS: Final = 7 * 86_400_000_000_000
 DEFAULT_VERSIONS: Final = 20
 MOST_VERSIONS: Final = 100
 LONGEST_NS: Final = 7 * 86_400_000_000_000
-"""Figures are of so much of the time of a version in an environment, at most: of the last."""
+"""Longest time of a version in an environment that figures are computed from: the latest part."""
 
 _USUAL: Final = tuple(
     re.compile(each)
     for each in (r"^(dev|local|sandbox)", r"^(test|ci|qa)", r"^(stag|uat|pre)", r"^(prod|live)")
 )
-# Of these it only counts if both sides tell.
+# Compared only if both sides report them.
 _IDENTITY: Final = frozenset({"git_commit", "git_dirty", "deployment_id"})
 
 
 class State(IntEnum):
-    """How far a version came; numbers as in timeline.proto."""
+    """How far a version got; numbers as in timeline.proto."""
 
     COMPLETE = 1
     UNDER_WAY = 2
@@ -79,7 +79,7 @@ class Step:
 
 
 class Change(NamedTuple):
-    """What a version had in one environment and not in the next."""
+    """Values of a version that differ between one environment and the next."""
 
     from_environment: str
     to_environment: str
@@ -90,7 +90,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progression:
-    """A version on its way."""
+    """A version's way through environments."""
 
     experiment: str
     service_name: str
@@ -102,7 +102,7 @@ class Progression:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Environments of a service from the first to the last."""
+    """The environments of a service, from first to last."""
 
     experiment: str
     service_name: str
@@ -112,18 +112,18 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Progressions:
-    """Of each service the order, and versions, the one that began last first."""
+    """The order of each service, and versions, the one that began last first."""
 
     orders: list[Order]
     progressions: list[Progression]
 
 
 Entries = Mapping[str, Mapping[str, int]]
-"""When versions entered environments, in nanoseconds since 1970: by version and environment."""
+"""When versions entered environments, in nanoseconds since 1970, by version and environment."""
 
 
 def order(entries: Entries) -> tuple[str, ...]:
-    """Put environments into the order in which versions enter them."""
+    """Sort environments into the order in which versions enter them."""
     names = {name for entered in entries.values() for name in entered}
 
     def before(one: str, other: str) -> int:
@@ -148,15 +148,15 @@ def standing(
     stuck_after_ns: int,
     came: Collection[str],
 ) -> Standing:
-    """Say where a version stands that entered one of these environments or more.
+    """Determine where a version stands that entered at least one of these environments.
 
     Args:
-        version: Which.
+        version: The version.
         entries: Of all versions.
-        environments: From the first to the last.
-        now_ns: Up to when is known.
-        stuck_after_ns: How long is too long.
-        came: Environments of which it is known that it was not there before.
+        environments: From first to last.
+        now_ns: The end of the known history.
+        stuck_after_ns: The limit after which a version is stuck.
+        came: Environments where it is known not to have been before.
     """
     entered = entries[version]
     last = max(at for at, name in enumerate(environments) if name in entered)
@@ -181,7 +181,7 @@ def standing(
 
 
 def changes(steps: Sequence[tuple[str, Mapping[str, frozenset[str]]]]) -> list[Change]:
-    """List what is not the same from one environment to the next."""
+    """List what differs from one environment to the next."""
     found: list[Change] = []
     for (one, before), (other, after) in pairwise(steps):
         for what in sorted({*before, *after}):
@@ -192,7 +192,7 @@ def changes(steps: Sequence[tuple[str, Mapping[str, frozenset[str]]]]) -> list[C
 
 
 class _Live(NamedTuple):
-    """The time of a version in a place."""
+    """A version's time in a place."""
 
     place: Place
     version: str
@@ -204,7 +204,7 @@ class _Live(NamedTuple):
 
     @property
     def came(self) -> bool:
-        """Say whether it is known not to have been there before."""
+        """Whether it is known not to have been there before."""
         return all(each.came for each in self.periods)
 
 
@@ -220,21 +220,21 @@ def tell(
     stuck_after_ns: int | None = None,
     max_versions: int = 0,
 ) -> Progressions:
-    """Say how versions went through environments; what is empty or None does not restrict.
+    """Return how versions moved through environments; empty or None does not restrict.
 
     Args:
         store: Where to look.
-        experiment: What telemetry or people call it.
+        experiment: Its name, from telemetry or given by people.
         service_name: Exact.
         version: Exact.
-        environments: From the first to the last; empty for the order that is found.
-        from_ns: By traces that began then or later.
-        until_ns: By traces that began before.
+        environments: From first to last; empty to derive the order.
+        from_ns: Traces that began then or later.
+        until_ns: Traces that began before.
         stuck_after_ns: None for seven days.
-        max_versions: 0 for as many as usual.
+        max_versions: 0 for the default.
 
     Raises:
-        InvalidArgument: There is too much to tell, or something is out of range.
+        InvalidArgument: The result would be too large, or an argument is out of range.
     """
     if max_versions > MOST_VERSIONS:
         raise InvalidArgument(f"max_versions is {max_versions}: {MOST_VERSIONS} is most")
@@ -302,7 +302,7 @@ def _progressions(
     chosen: Sequence[tuple[Order, Standing, list[_Live]]],
     now_ns: int,
 ) -> list[Progression]:
-    """Ask the store for what the versions did and were, of all of them at once."""
+    """Query what the versions did and were, for all of them at once."""
     lives = [live for _, _, own in chosen for live in own]
     ends = [max(_ended(each, now_ns) for each in live.periods) for live in lives]
     whole = [
@@ -343,7 +343,7 @@ def _progressions(
 
 
 def _count(found: Activities, time: Time) -> int:
-    """Count the traces of a time that are stored, by the buckets that it touches."""
+    """Count the stored traces of a time, by the buckets it overlaps."""
     return sum(
         each.seen_count
         for each in found.places[time.place]

@@ -1,6 +1,6 @@
-"""The timeline of services in environments: what was live when, and what came of rollbacks.
+"""The timeline of services in environments: what was live when, and the effect of rollbacks.
 
-`analysis.timeline` has the rules, `analysis.equivalence` the tests; this asks the store.
+`analysis.timeline` has the rules, `analysis.equivalence` the tests; this module queries the store.
 """
 
 import math
@@ -18,19 +18,19 @@ from otel_vtrack.store.client import Store
 
 ALPHA: Final = 0.05
 ERROR_MARGIN: Final = 0.01
-"""Error rates that differ by less than that are as good as equal."""
+"""Error rates that differ by less are equivalent."""
 LATENCY_MARGIN: Final = 0.05
-"""Durations whose geometric means differ by less than that share are as good as equal."""
+"""Durations whose geometric means differ by a smaller share are equivalent."""
 ENOUGH: Final = 20
-"""Fewest traces before and after from which anything is concluded, as in `analysis.compare`."""
+"""Fewest traces before and after needed for a conclusion, as in `analysis.compare`."""
 MOST_MEASURED: Final = 50
-"""So many of the latest rollbacks are measured."""
+"""How many of the latest rollbacks to measure."""
 LONGEST_NS: Final = 7 * 86_400_000_000_000
-"""Before and after a rollback so much is looked at, at most."""
+"""Longest time before and after a rollback to look at."""
 
 
 class RecoveryVerdict(IntEnum):
-    """Whether a metric returned to what it was; numbers as in timeline.proto."""
+    """Whether a metric returned to its earlier level; numbers as in timeline.proto."""
 
     RETURNED = 1
     NOT_RETURNED = 2
@@ -39,7 +39,7 @@ class RecoveryVerdict(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """Whether a metric returned to what it was before; timeline.proto explains each field."""
+    """Whether a metric returned to its level before; timeline.proto explains each field."""
 
     before: Estimate | None
     during: Estimate | None
@@ -51,7 +51,7 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the traces of a rollback say; timeline.proto explains each field."""
+    """What the traces of a rollback show; timeline.proto explains each field."""
 
     touched: Window
     before_count: int
@@ -62,7 +62,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class PlacedPeriod:
-    """A period, where, and how many instances it had."""
+    """A period, its place, and how many instances it had."""
 
     place: Place
     period: timeline.Period
@@ -71,7 +71,7 @@ class PlacedPeriod:
 
 @dataclass(frozen=True, slots=True)
 class PlacedRollback:
-    """A rollback, where, and what its traces say; None if it was not measured."""
+    """A rollback, its place, and what its traces show; None if it was not measured."""
 
     place: Place
     rollback: timeline.Rollback
@@ -80,7 +80,7 @@ class PlacedRollback:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Periods and rollbacks by place, each in the order of time; and what they are derived from."""
+    """Periods and rollbacks by place, each in time order, and the activity they derive from."""
 
     bucket_width_ns: int
     periods: list[PlacedPeriod]
@@ -90,11 +90,11 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """Below which differences nothing is worse.
+    """The margins below which a difference counts as none.
 
     Attributes:
-        error_rate: Of error rates, absolute.
-        latency: Of geometric means of durations, as a share.
+        error_rate: For error rates, absolute.
+        latency: For geometric means of durations, as a share.
 
     Raises:
         InvalidArgument: One is out of range.
@@ -104,7 +104,7 @@ class Margins:
     latency: float = LATENCY_MARGIN
 
     def __post_init__(self) -> None:
-        """Refuse what makes no test."""
+        """Reject margins that allow no test."""
         if not 0 < self.error_rate < 1:
             raise InvalidArgument("error_rate_margin is not between 0 and 1: 0.01 is a point")
         if not 0 < self.latency < math.inf:
@@ -122,12 +122,12 @@ def tell(
     margins: Margins | None = None,
     measures: bool = True,
 ) -> Timeline:
-    """Say what was live when; see `query.timeline.activity` for the arguments.
+    """Return what was live when; see `query.timeline.activity` for the arguments.
 
-    `margins` say what counts as returned, None for the usual; `measures`, whether to say it at all.
+    `margins` define what counts as returned, None for the defaults; `measures` whether to test it.
 
     Raises:
-        InvalidArgument: There is too much to tell.
+        InvalidArgument: The result would be too large.
     """
     found = activity.activity(
         store,
@@ -138,7 +138,7 @@ def tell(
         until_ns=until_ns,
     )
     declared = declarations(store, experiment, service_name, environment, until_ns=until_ns)
-    # No window reaches beyond what there is.
+    # No window reaches beyond the data.
     until = min(found.last_ns + 1, activity.LATEST_NS if until_ns is None else until_ns)
     periods: list[tuple[Place, timeline.Period]] = []
     rollbacks: list[tuple[Place, timeline.Rollback, list[timeline.Period]]] = []
@@ -171,7 +171,7 @@ def _ended(period: timeline.Period, until_ns: int) -> int:
 def declarations(
     store: Store, experiment: str, service_name: str, environment: str, *, until_ns: int | None
 ) -> dict[Place, list[timeline.Declared]]:
-    """Load what was declared; a deployment that was given up says nothing."""
+    """Load declared deployments; those that were abandoned are left out."""
     found: dict[Place, list[timeline.Declared]] = {}
     for each in activity.declared(
         store,
@@ -190,7 +190,7 @@ def _measured(
     until_ns: int,
     margins: Margins,
 ) -> list[PlacedRollback]:
-    """Measure the latest, all in one question to the store."""
+    """Measure the latest rollbacks with a single query."""
     moments = sorted((each.time_ns for _, each, _ in rollbacks), reverse=True)[:MOST_MEASURED]
     latest = [each for each in rollbacks if each[1].time_ns >= moments[-1]]
     times = [time for each in latest for time in _times(*each, until_ns=until_ns)]
@@ -207,7 +207,7 @@ def _measured(
 def _times(
     place: Place, found: timeline.Rollback, periods: list[timeline.Period], *, until_ns: int
 ) -> list[Time]:
-    """Say which times are before, during and after a rollback."""
+    """Return the times before, during and after a rollback."""
     left = next(
         each
         for each in periods
@@ -235,7 +235,7 @@ def _compared(before: Window, during: Window, after: Window, margins: Margins) -
 
 def _error_rate(before: Window, during: Window, after: Window, margin: float) -> Recovery:
     sides = (before, during, after)
-    # How failures come together is not seen where there are none: there as on the other sides.
+    # Without failures, how they cluster is unknown: then the other sides' effect applies.
     usual = max((_design_effect(each) or 1.0 for each in sides), default=1.0)
     shares = [_share(each, usual) for each in sides]
     tested = None
@@ -245,7 +245,7 @@ def _error_rate(before: Window, during: Window, after: Window, margin: float) ->
 
 
 def error_rate(found: Window) -> Estimate | None:
-    """Estimate the share of traces that fail, by sessions; None of none."""
+    """Estimate the share of traces that fail, clustered by session; None without traces."""
     share = _share(found, 1.0)
     return share and statistics.proportion(*share)
 
@@ -276,7 +276,7 @@ def _design_effect(found: Window) -> float | None:
 
 
 def _stored_share(found: Window) -> Share:
-    """Tell the share that failed, of as many trials as there are traces to tell it by."""
+    """Return the share that failed, with the number of stored traces as trials."""
     if found.stored_count == found.trace_count:
         return Share(found.error_count, found.stored_count)
     return Share(found.error_count / found.trace_count * found.stored_count, found.stored_count)
@@ -291,7 +291,7 @@ def _latency(before: Window, during: Window, after: Window, margin: float) -> Re
 
 
 def _mean(found: Window) -> Mean | None:
-    """Tell the mean of the logarithms of durations; None of less than two clusters."""
+    """Return the mean of the logarithms of durations; None for fewer than two clusters."""
     if found.cluster_count < 2:
         return None
     variance = equivalence.variance_of_mean(
@@ -336,7 +336,7 @@ def _geometric(found: Window) -> Estimate | None:
     logs = statistics.mean(found.log_sum / found.trace_count, deviation, count)
     if logs is None:
         return None
-    # Intervals of a handful of values may be as wide as numbers go.
+    # Intervals of a handful of values can be wide enough to overflow.
     value, lower, upper = (
         None if each is None or each > 700 else math.exp(each)
         for each in (logs.value, logs.lower, logs.upper)

@@ -1,7 +1,7 @@
-"""Takes from the store what is compared: a row for each trace, and a value for each unit.
+"""Reads from the store what is compared: a row for each trace, and a value for each unit.
 
-Everything comes as arrays: texts are hashes until they are shown. A sample is taken by the hash
-of the trace id, by which the table `traces` is sorted, so that the rest is not read.
+Everything is in arrays: texts are hashes until they are shown. Sampling is by the hash of the trace
+id, by which the table `traces` is sorted, so that the rest is not read.
 """
 
 import difflib
@@ -31,13 +31,13 @@ from otel_vtrack.store.client import Store
 DIMENSIONS: Final = ("route", "model", "environment", "service", "user")
 FLAG: Final = "flag:"
 _MOST_TIMES: Final = 20
-"""How many times as many spans to read as there may be traces, before a sparser sample."""
+"""Most spans to read, as a multiple of the most traces, before the sample is made sparser."""
 _GLANCE: Final = 8
-"""How much sparser the first sample is where a filter may leave little."""
+"""How much sparser the first sample is where a filter may leave few traces."""
 _ENOUGH: Final = 2
-"""A sample this much smaller than it may be is not taken again."""
+"""A sample this many times smaller than allowed is not taken again."""
 _AGAIN: Final = 2
-"""How often to take a denser sample where a filter left too little of the one before."""
+"""How often to take a denser sample if the one before left too little."""
 
 _TRACE: Final = np.dtype(
     [
@@ -74,14 +74,14 @@ _ASSESSED: Final = np.dtype(
 _FLAGGED: Final = np.dtype([("trace_hash", "<u8"), ("value_hash", "<u8")])
 
 _ENTRY: Final = (
-    # As the mapping of traces tells roots: bit 9 of the flags says that the parent is in another
-    # process, where the sender knows, which bit 8 says.
+    # As the mapping of traces identifies roots: bit 9 of the flags is set if the parent is in
+    # another process, and bit 8 if the sender knows.
     "(s.parent_span_id = toFixedString('', 8)"
     " OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5)))"
 )
 _NAMED: Final = "s.name = {name:String}"
 _PLACE: Final = "indexOf(s.attributes.keys, {name:String})"
-# Values are most of what there is of a span: keys are read alone first.
+# Values are most of a span's data: keys are read alone first.
 _VALUE: Final = f"toFloat64OrNull(s.attributes.values[{_PLACE}])"
 _NUMBER: Final = (
     "has(s.attributes.keys, {name:String})"
@@ -114,7 +114,7 @@ _OF_SAMPLE: Final = (
     " AND {0}.experiment = {{experiment:String}}"
 )
 _BEGUN: Final = (
-    # As analysis/whole_traces chooses traces unless told.
+    # As analysis/whole_traces selects traces by default.
     "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(b.trace_id) FROM traces AS b"  # noqa: S608
     f" WHERE {_OF_SAMPLE.format('b')}"
     " AND b.root.version IN ({baseline_version:String}, {candidate_version:String})"
@@ -132,9 +132,9 @@ _SEVERAL_ROWS: Final = (
 )
 _THESE: Final = "cityHash64(trace_id) IN {trace_hashes:Array(UInt64)}"
 _FEW: Final = 2_000
-"""So many hashes a query may name; of more it finds out itself which they are."""
+"""Most hashes that a query names; for more the query selects them itself."""
 _SUMS: Final = "_tokens"
-"""In conditions that ask for sums over a trace's tree, which only the view whole_traces has."""
+"""Marks conditions on sums over a trace's tree, which only the view whole_traces has."""
 
 _OF_SPANS: Final = (
     "cityHash64(trace_id) GLOBAL IN (SELECT cityHash64(s.trace_id) FROM spans AS s"
@@ -151,10 +151,10 @@ _OF_SPANS: Final = (
 
 
 def check_dimensions(names: Iterable[str]) -> None:
-    """Refuse what is no dimension.
+    """Reject unknown dimensions.
 
     Raises:
-        InvalidArgument: One is none.
+        InvalidArgument: One is unknown.
     """
     for name in names:
         if name not in DIMENSIONS and not (name.startswith(FLAG) and name != FLAG):
@@ -167,7 +167,7 @@ def check_dimensions(names: Iterable[str]) -> None:
 
 
 class Source:
-    """What there is of two versions, read once for each way to read it."""
+    """The data of two versions, each part read once."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class Source:
         self.usage: Final = Usage(self)
 
     def _count(self) -> tuple[int, int]:
-        """Count what there is in the time asked for, unless that is few in any case."""
+        """Count the traces in the requested time range, unless there are few in any case."""
         everything = sum(self._there.counts) <= self.limit
         asked = self._question.start_time_from_ns, self._question.start_time_until_ns
         if everything or (asked == (None, None) and not self._question.own_times):
@@ -203,7 +203,7 @@ class Source:
         return row["baseline_count"], row["candidate_count"]
 
     def _times(self, what: str) -> dict[str, str]:
-        """Return the part of a query that holds each version to its own time range."""
+        """Return the part of a query that limits each version to its own time range."""
         if not self._question.own_times:
             return {}
         time, baseline = {
@@ -215,11 +215,11 @@ class Source:
         return {"own_times": _OWN_TIMES.format(time, baseline)}
 
     def traces(self) -> Traces:
-        """Return the traces of both versions, those without a finished root among them."""
+        """Return the traces of both versions, including those without a finished root."""
         if self._traces is None:
             one_in = compare.rates(self._counts, self.limit)
             filtered = bool(self._question.filter) and max(one_in) > 1
-            # A glance tells how few a filter leaves.
+            # A sparse first sample shows how few traces a filter leaves.
             glance = _GLANCE if filtered else 1
             found = self._read_traces((one_in[0] * glance, one_in[1] * glance))
             for _ in range(_AGAIN if filtered else 0):
@@ -232,7 +232,7 @@ class Source:
         return self._traces
 
     def _read_traces(self, one_in: tuple[int, int], **more: Any) -> Traces:
-        """Read rows of one row as they are, and put the others together."""
+        """Read traces with one row as they are, and assemble the others."""
         self._densest = min(self._densest, *one_in)
         bound = self.bound | _one_in_of(one_in) | {"any_version": 0} | more
         with ThreadPoolExecutor(1) as pool:
@@ -242,7 +242,7 @@ class Source:
             rows = self.array("analysis/traces", _TRACE, bound, self.parts | self._times("traces"))
             partial = coming.result()["trace_hash"]
         theirs = np.isin(rows["trace_hash"], partial)
-        # Whether a whole matches may not show in any of its rows.
+        # A trace may match although none of its rows does.
         if theirs.any() or (len(partial) and self._compiled.where != TRUE):
             several = self._whole_traces(bound, chosen=_SEVERAL_ROWS)
             rows = np.concatenate([rows[~theirs], several])
@@ -250,7 +250,7 @@ class Source:
         return Traces(rows, one_in, partial)
 
     def _whole_traces(self, bound: Mapping[str, Any], **parts: str) -> Rows:
-        """Put traces together of all their rows."""
+        """Assemble traces from all their rows."""
         chosen = [parts.get("chosen", _BEGUN), *([parts["also"]] if "also" in parts else [])]
         given = _costing(self._asked, *chosen) | self._times("whole") | parts
         return self.array("analysis/whole_traces", _TRACE, bound, given)
@@ -262,19 +262,19 @@ class Source:
         bound: Mapping[str, Any],
         parts: Mapping[str, str] | None = None,
     ) -> Rows:
-        """Read a query's answer as rows, in one order."""
+        """Read a query's result as rows, in a fixed order."""
         data = self.store.binary(name, bound, parts)
         if not data:
             return np.zeros(0, kind)
         rows = np.frombuffer(data, kind)
-        # Always in one order: sums differ in their last digit by that, and with them answers.
+        # Always in the same order: sums depend on it in their last digit, and so do results.
         value = next(
             (each for each in ("value", "value_hash") if each in (rows.dtype.names or ())), ""
         )
         hashes = rows["trace_hash"]
         if value:
             return rows[np.lexsort((rows[value], hashes))]
-        # As the engine reads them, unless from several parts.
+        # The order in which the engine reads them, unless from several parts.
         in_order = bool((hashes[1:] >= hashes[:-1]).all())
         return rows if in_order else rows[np.argsort(hashes, kind="stable")]
 
@@ -282,7 +282,7 @@ class Source:
         """Return what a metric measures.
 
         Raises:
-            NotFound: Nothing has the name that the metric has.
+            NotFound: Nothing has the metric's name.
         """
         if metric.measured is Unit.SPAN:
             return self._spans(metric)
@@ -308,7 +308,7 @@ class Source:
         bound |= {"most": most}
         found = self.array("analysis/spans", _SPAN, bound | _one_in_of(one_in), parts)
         for _ in range(_AGAIN):
-            # Not every trace has one: so take more traces; or fewer, where each has very many.
+            # Not every trace has such a span, so take more; or fewer, if each has very many.
             denser = self.limit / 2 / max(len(found), 1)
             if len(found) < most and (max(one_in) == 1 or denser <= 1):
                 break
@@ -327,7 +327,7 @@ class Source:
     def _traces_of(
         self, hashes: NDArray[np.uint64], metric: Metric, one_in: tuple[int, int]
     ) -> Traces:
-        """Return which traces spans are of, whoever began them: most often the same versions."""
+        """Return the traces of spans, whatever version began them: mostly one of the two."""
         densest = min(one_in)
         known = self._read_traces((densest, densest), any_version=1)
         missing = np.setdiff1d(hashes, known.rows["trace_hash"], assume_unique=True)
@@ -339,7 +339,7 @@ class Source:
             bound["trace_hashes"] = [int(each) for each in missing]
             others = self._whole_traces(bound, chosen=_THESE)
         else:
-            # An attribute is dear to look at, and which traces have none does not matter.
+            # Attributes are expensive to read, and traces without one do no harm here.
             which = TRUE if metric.kind == "attribute" else _SPANS[metric.kind]["which"]
             others = self._whole_traces(bound | _one_in_of(one_in), chosen=_OF_SPANS.format(which))
             others = others[np.isin(others["trace_hash"], missing)]
@@ -347,7 +347,7 @@ class Source:
         return Traces(rows[np.argsort(rows["trace_hash"], kind="stable")], one_in)
 
     def _refuse_spans(self, metric: Metric, bound: Mapping[str, Any]) -> None:
-        """Say what there is instead, where nothing has the name of a metric."""
+        """Reject a metric whose name nothing has, and list similar names."""
         of_attributes = metric.kind == "attribute"
         query = "analysis/attribute_names" if of_attributes else "analysis/span_names"
         near = self.store.query(query, bound)
@@ -408,7 +408,7 @@ class Source:
     # Dimensions
 
     def hashes(self, dimension: str, rows: Rows) -> NDArray[np.uint64]:
-        """Return the value that each trace has in a dimension, as a hash; 0 for none."""
+        """Return each trace's value in a dimension, as a hash; 0 for none."""
         if not dimension.startswith(FLAG):
             return rows[dimension]
         densest = self._densest
@@ -423,11 +423,11 @@ class Source:
         return np.where(there, flagged["value_hash"][at], np.uint64(0))
 
     def texts(self, dimension: str, hashes: NDArray[np.uint64], rows: Rows) -> dict[int, str]:
-        """Return the values behind the hashes of some traces; of none it is empty.
+        """Return the values behind the hashes of some traces; the hash 0 is an empty value.
 
         Args:
-            dimension: Which.
-            hashes: Which.
+            dimension: The dimension's name.
+            hashes: The hashes to look up.
             rows: Traces that have them.
         """
         known = self._texts.setdefault(dimension, {0: ""})
@@ -443,7 +443,7 @@ class Source:
             read = self.store.query("analysis/variants", bound)
             return {row["value_hash"]: row["value"] for row in read}
         if dimension in {"service", "environment"}:
-            # Of spans these are their own, which no trace needs to have.
+            # Spans have their own, which need not be any trace's.
             places = self.store.query("analysis/places", self.bound)
             return {row[f"{dimension}_hash"]: row[dimension] for row in places}
         values = rows[dimension]
@@ -461,7 +461,7 @@ class Source:
 
 
 def _once(spans: Rows) -> Rows:
-    """Leave out spans that are there twice, as they may be until their rows are merged."""
+    """Drop duplicates of spans, which exist until their rows are merged."""
     order = np.lexsort((spans["span"], spans["trace_hash"]))
     spans = spans[order]
     same = (spans["span"][1:] == spans["span"][:-1]) & (
@@ -472,7 +472,7 @@ def _once(spans: Rows) -> Rows:
 
 
 def _thinned(rows: Rows, most: int) -> Rows:
-    """Take no more of a version than so many, by the hash of the trace."""
+    """Cut a version with more than twice `most` rows to about `most`, by the trace's hash."""
     kept = np.ones(len(rows), np.bool_)
     for side in (1, 2):
         own = rows["side"] == side
@@ -489,7 +489,7 @@ def _parts(compiled: CompiledTraces) -> dict[str, str]:
 
 
 def _costing(parts: dict[str, str], *chosen: str) -> dict[str, str]:
-    """Say in parts of a query of which traces the cost is asked for: of those that may be there."""
+    """Insert into a query's parts for which traces to compute the cost: those that may match."""
     if WANTED not in parts.get("whole", ""):
         return parts
     row = parts["row"]

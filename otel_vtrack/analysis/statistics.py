@@ -1,4 +1,4 @@
-"""Intervals and adjustments for which the engine has no function.
+"""Intervals and adjustments that the engine has no function for.
 
 Everything is at 95 % confidence. Sources:
 
@@ -10,7 +10,7 @@ Everything is at 95 % confidence. Sources:
   in Medicine 27 (2008): the same idea for any measure that has an interval of its own.
 - Y. Benjamini and Y. Hochberg, Controlling the false discovery rate, Journal of the Royal
   Statistical Society B 57 (1995).
-- H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed., 7.1: intervals of quantiles.
+- H. A. David and H. N. Nagaraja, Order Statistics, 3rd ed., 7.1: quantile intervals.
 - R. J. Hyndman and Y. Fan, Sample quantiles in statistical packages, The American Statistician
   50 (1996), definition 1.
 """
@@ -25,16 +25,16 @@ import numpy as np
 from otel_vtrack.analysis.inference import distributions, exact
 
 Z: Final = 1.959963984540054
-"""97.5 % of the normal distribution lies below."""
+"""The 97.5 % quantile of the normal distribution."""
 LEVELS: Final = (0.5, 0.95, 0.99)
-"""Of the quantiles; the query `progression/spans` has the same."""
+"""Levels of the quantiles; the query `progression/spans` has the same."""
 EXACT_UP_TO: Final = 1000
-"""Most values of which quantiles are bounded exactly, likewise."""
+"""Most values whose quantiles are bounded exactly; likewise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number and where it may lie; a bound is None where there is too little data for it."""
+    """A number with its interval; a bound is None where there is too little data for it."""
 
     value: float
     lower: float | None = None
@@ -42,21 +42,21 @@ class Estimate:
 
 
 def proportion(successes: float, trials: float) -> Estimate | None:
-    """Estimate a share by Wilson's interval; None of no trials. Counts may be effective ones."""
+    """Estimate a share with Wilson's interval; None for no trials. Counts may be effective ones."""
     if not trials:
         return None
     share = successes / trials
     middle = share + Z * Z / (2 * trials)
     half = Z * math.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
     scale = 1 + Z * Z / trials
-    # Rounding must not put the bound past the share at 0 and 1.
+    # At 0 and 1 rounding must not put a bound on the wrong side of the share.
     lower = 0.0 if successes == 0 else (middle - half) / scale
     upper = 1.0 if successes == trials else (middle + half) / scale
     return Estimate(share, lower, upper)
 
 
 def mean(value: float, deviation: float, count: int) -> Estimate | None:
-    """Estimate a mean by Student's interval; None of no values, and no bounds for one."""
+    """Estimate a mean with a t interval; None for no values, no bounds for one."""
     if not count:
         return None
     if count < 2:
@@ -66,12 +66,12 @@ def mean(value: float, deviation: float, count: int) -> Estimate | None:
 
 
 def quantiles(values: Sequence[float], count: int) -> list[Estimate | None]:
-    """Estimate p50, p95 and p99 by intervals that assume no distribution; None of no values.
+    """Estimate p50, p95 and p99 with distribution-free intervals; None for no values.
 
     Args:
-        values: All, sorted, of up to 1,000; of more the nine that the engine chose: of each
-            quantile its value, lower and upper bound.
-        count: Of all values.
+        values: Up to 1,000: all, sorted. Above that, the nine the engine chose: for each quantile
+            its value, lower and upper bound.
+        count: Number of all values.
     """
     if not count:
         return [None] * len(LEVELS)
@@ -81,7 +81,7 @@ def quantiles(values: Sequence[float], count: int) -> list[Estimate | None]:
 
 
 def _quantile(values: Sequence[float], level: float) -> Estimate:
-    """Bound a quantile by ranks: how many values lie below it is binomial."""
+    """Bound a quantile by ranks: the number of values below it is binomial."""
     n = len(values)
     lower = distributions.binomial_quantile(0.025, n, level)
     upper = distributions.binomial_quantile(0.975, n, level) + 1
@@ -93,10 +93,10 @@ def _quantile(values: Sequence[float], level: float) -> Estimate:
 
 
 def difference(baseline: Estimate | None, candidate: Estimate | None) -> Estimate | None:
-    """Estimate candidate minus baseline, from the intervals of both.
+    """Estimate candidate minus baseline from their intervals.
 
-    Of two proportions this is Newcombe's interval; of other measures Zou and Donner's. It is
-    as free of assumptions on the distribution as the intervals it is made of.
+    For two proportions this is Newcombe's interval, for other measures Zou and Donner's. It makes
+    no assumptions on the distribution beyond those of the two intervals.
     """
     if baseline is None or candidate is None:
         return None
@@ -114,9 +114,9 @@ def difference(baseline: Estimate | None, candidate: Estimate | None) -> Estimat
 
 
 def change(baseline: Estimate | None, candidate: Estimate | None) -> Estimate | None:
-    """Estimate the difference as a share of the baseline; None where that has no meaning.
+    """Estimate the difference as a share of the baseline; None where that is meaningless.
 
-    By `difference` of the logarithms, so a bound is left out where one of its numbers is 0.
+    It uses `difference` of the logarithms, so a bound is omitted where one of its numbers is 0.
     """
     if baseline is None or candidate is None or min(baseline.value, candidate.value) <= 0:
         return None
@@ -135,13 +135,13 @@ def _log(estimate: Estimate) -> Estimate:
 
 
 def expm1(number: float | None) -> float | None:
-    """Return a ratio minus 1 of its logarithm; None where it has none, or is beyond numbers."""
-    # Intervals of a handful of values may be as wide as numbers go.
+    """Return a ratio minus 1 from its logarithm; None for None, or if it would overflow."""
+    # Intervals of a handful of values can be that wide.
     return None if number is None or number > 700 else math.expm1(number)
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number, by Benjamini and Hochberg; in the same order."""
+    """Adjust p-values for multiple testing, by Benjamini and Hochberg; in the same order."""
     count = len(p_values)
     by_size = sorted(range(count), key=lambda index: p_values[index], reverse=True)
     result = [1.0] * count
@@ -153,10 +153,10 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def two_proportions(successes: int, trials: int, others: int, other_trials: int) -> float:
-    """Return the two-sided p-value of two shares that may be the same.
+    """Return the two-sided p-value for two shares being equal.
 
-    By Fisher's exact test, or where no cell of the table is expected below 5 (Cochran's rule) by
-    the z-test with the pooled share. Both trials are above 0.
+    It is from Fisher's exact test or, if no expected count is below 5 (Cochran's rule), from the
+    z-test with the pooled share. Both numbers of trials are above 0.
     """
     total, found = trials + other_trials, successes + others
     least = min(trials, other_trials) * min(found, total - found) / total
@@ -169,7 +169,7 @@ def two_proportions(successes: int, trials: int, others: int, other_trials: int)
 
 
 def cohens_h(baseline: float, candidate: float) -> float:
-    """Return how far apart two shares are, from -pi to pi; 0.2 is small, 0.5 medium, 0.8 large.
+    """Return the distance of two shares, from -pi to pi; 0.2 is small, 0.5 medium, 0.8 large.
 
     J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., 6.2.
     """

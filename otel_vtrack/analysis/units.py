@@ -1,4 +1,4 @@
-"""What is compared, as arrays: traces, and what a metric measures of them."""
+"""What is compared, as arrays: traces, and what a metric measures in them."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,20 +11,20 @@ from otel_vtrack.analysis.inference import contrast
 from otel_vtrack.analysis.metrics import Metric
 
 FINISHED: Final = 2
-"""Ranks of roots below are those of finished traces."""
+"""Roots of finished traces have a lower rank."""
 
 Rows = NDArray[Any]
 
 
-# Without slots, as the next one: what several metrics need is worked out once.
+# No slots, here and below, for the cached properties: several metrics share them.
 @dataclass(frozen=True)
 class Design:
-    """Of which version units are and which depend on each other, whatever was measured of them.
+    """The version of each unit and which units depend on each other, whatever was measured.
 
     Attributes:
-        sides: Which are the candidate's.
-        clusters: Of which cluster each is.
-        weights: How many of the population each stands for; None where that is one each.
+        sides: Which units are the candidate's.
+        clusters: The cluster of each unit.
+        weights: How many members of the population each stands for; None if one each.
     """
 
     sides: NDArray[np.bool_]
@@ -32,8 +32,8 @@ class Design:
     weights: NDArray[np.float64] | None = None
 
     def of(self, strata: NDArray[Any] | None = None) -> contrast.Units:
-        """Return the same as contrasts need it, made once for each array of strata."""
-        # With the array, so that no other one gets its id.
+        """Return the same as contrasts need it, cached per array of strata."""
+        # The array is kept, so that no other one can get its id.
         known = self._made.get(id(strata))
         if known is None:
             made = contrast.units(self.sides, self.clusters, strata, self.weights)
@@ -46,35 +46,35 @@ class Design:
 
     @cached_property
     def places(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Where the baseline's are, and the candidate's."""
-        # Numbers, as all that is taken of some units is: by a mask it takes ten times as long.
+        """Indices of the baseline's units, and of the candidate's."""
+        # Indices, since selecting by a mask takes ten times as long.
         return np.flatnonzero(~self.sides), np.flatnonzero(self.sides)
 
     @cached_property
     def by_side(self) -> "tuple[Design, Design]":
-        """The baseline's and the candidate's."""
+        """The baseline's units and the candidate's."""
         return self.at(self.places[0]), self.at(self.places[1])
 
     def at(self, places: NDArray[Any]) -> "Design":
-        """Return some of them."""
+        """Select units by index."""
         weights = None if self.weights is None else self.weights[places]
         return Design(self.sides[places], self.clusters[places], weights)
 
 
 def design_of(rows: Rows) -> Design:
-    """Number the clusters of traces."""
+    """Return the design of traces."""
     _, clusters = np.unique(rows["cluster"], return_inverse=True)
     return Design(rows["side"] == 2, clusters.astype(np.int64), weights(rows))
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Traces by their hash, sorted.
+    """Traces, sorted by hash.
 
     Attributes:
-        rows: Of the columns of `analysis/traces`.
-        one_in: One of how many was taken of each version.
-        partial: Hashes of those that have several rows in the table, and of others.
+        rows: With the columns of `analysis/traces`.
+        one_in: For each version, the n of its 1-in-n sample.
+        partial: Hashes of traces that have several rows in the table; may include others.
     """
 
     rows: Rows
@@ -83,17 +83,17 @@ class Traces:
 
     @cached_property
     def finished(self) -> Rows:
-        """Those with a finished root."""
+        """Traces with a finished root."""
         finished = self.rows["rank"] < FINISHED
         return self.rows if finished.all() else self.rows[np.flatnonzero(finished)]
 
     @cached_property
     def design(self) -> Design:
-        """Of those with a finished root."""
+        """The design of the finished traces."""
         return design_of(self.finished)
 
     def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return where traces are, and which are there."""
+        """Return the index of each trace, and which traces are present."""
         known = self.rows["trace_hash"]
         if not len(known):
             return np.zeros(len(hashes), np.intp), np.zeros(len(hashes), np.bool_)
@@ -103,16 +103,16 @@ class Traces:
 
 @dataclass(frozen=True)
 class Units:
-    """What is compared by a metric.
+    """What a metric compares.
 
     Attributes:
-        metric: With its true shape.
-        values: Numbers; of shares 0 and 1, of categories their hashes as `codes` has them.
-        rows: Of each value the trace it belongs to; of spans with their own version and place.
-        codes: Of categories, as numbers from 0.
-        categories: Their hashes.
-        unpriced: Traces left out because a model has no price, and these models.
-        known_design: That of `rows`, where others have it as well.
+        metric: With its actual shape.
+        values: Numbers; 0 and 1 for shares, the `codes` of categories.
+        rows: The trace of each value; for spans with their own version, service and environment.
+        codes: Categories, numbered from 0.
+        categories: Hashes of the categories.
+        unpriced: Sides of traces left out because a model has no price, and these models.
+        known_design: The design of `rows`, where it is shared.
     """
 
     metric: Metric
@@ -125,21 +125,21 @@ class Units:
 
     @cached_property
     def design(self) -> Design:
-        """Of which version they are, and what depends on each other."""
+        """The version of each unit and which units depend on each other."""
         return self.known_design or design_of(self.rows)
 
     @property
     def is_candidate(self) -> NDArray[np.bool_]:
-        """Which are the candidate's."""
+        """Which units are the candidate's."""
         return self.rows["side"] == 2
 
     @property
     def weights(self) -> NDArray[np.float64] | None:
-        """How many of the population each stands for; None where that is one each."""
+        """How many members of the population each unit stands for; None if one each."""
         return weights(self.rows)
 
     def where(self, chosen: NDArray[Any]) -> "Units":
-        """Return some of them."""
+        """Select units by mask."""
         chosen = np.flatnonzero(chosen)
         return replace(
             self,
@@ -151,6 +151,6 @@ class Units:
 
 
 def weights(rows: Rows) -> NDArray[np.float64] | None:
-    """Return how many of the population traces stand for; None where that is one each."""
+    """Return how many members of the population traces stand for; None if one each."""
     counts = rows["adjusted_count"].astype(np.float64)
     return None if (counts == 1).all() else counts

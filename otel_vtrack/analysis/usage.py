@@ -1,7 +1,7 @@
-"""Sums what traces used, in tokens and dollars, most of them without a look at their tree.
+"""Sums the tokens and cost of traces, mostly without reading their tree.
 
-Where no span that reports usage is above another one, and none tells a cost, what they report adds
-up as it is, and is priced model by model. `query.tokens` has the rules for all others.
+Where no span that reports usage is above another one, and none reports a cost, their reports add up
+as they are, and are priced by model. For all others `query.tokens` has the rules.
 """
 
 import math
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from otel_vtrack.analysis.sample import Source
 
 _SHARE: Final = 5
-"""Tokens and cost are compared by a fifth of the traces that other metrics are: summing them over
+"""Tokens and cost are compared on a fifth of the traces used for other metrics: summing them over
 a trace's tree costs several times as much, and they vary less."""
 _FEW: Final = 2_000
 _EXACT: Final = float(1 << 53)
-"""Below this sums of whole numbers have no rounding errors."""
+"""Below this, sums of whole numbers have no rounding errors."""
 _TOKENS: Final = np.dtype([("trace_hash", "<u8"), ("tokens", "<f8")])
 _SPAN: Final = np.dtype(
     [("trace_hash", "<u8"), ("at_ns", "<i8")]
@@ -38,7 +38,7 @@ _TRACE: Final = np.dtype(
 
 
 class Usage:
-    """What the traces of a source used; read when it is asked for, and once."""
+    """What the traces of a source used; read on demand, once."""
 
     def __init__(self, source: "Source") -> None:
         self._source = source
@@ -47,12 +47,12 @@ class Usage:
         self._unknown_models: tuple[str, ...] = ()
 
     def tokens(self, metric: Metric, table: Prices, *, with_cost: bool) -> Units:
-        """Return how many tokens traces took.
+        """Return the tokens of traces.
 
         Args:
-            metric: As it is asked for.
-            table: What tokens cost.
-            with_cost: Whether the cost is asked for too: what that is made of has tokens in it.
+            metric: The metric.
+            table: Token prices.
+            with_cost: Whether cost is compared too: the data for it includes tokens.
         """
         if with_cost:
             used, rows = self._used(table)
@@ -64,7 +64,7 @@ class Usage:
         return Units(metric, found["tokens"][there], traces.rows[at[there]])
 
     def costs(self, metric: Metric, table: Prices) -> Units:
-        """Return what traces cost."""
+        """Return the costs of traces."""
         used, rows = self._used(table)
         used, rows = used[used["costed"]], rows[used["costed"]]
         priced = np.isfinite(used["dollars"])
@@ -86,7 +86,7 @@ class Usage:
         }
 
     def _used(self, table: Prices) -> tuple[Rows, Rows]:
-        """Sum it up, once: whoever asks meanwhile waits."""
+        """Return the sums, computed once; concurrent callers wait."""
         with self._reading:
             if self._read is None:
                 self._read = self._sum(table)
@@ -111,7 +111,7 @@ class Usage:
             apart.append(spans)
             spent.append(dollars)
         spans, dollars = np.concatenate(apart), np.concatenate(spent)
-        # Of traces in several rows one row is a part; of theirs nothing counts.
+        # A row of a trace with several is only a part: none of them counts.
         left = np.unique(np.concatenate(others))
         if len(left):
             kept = np.flatnonzero(~np.isin(spans["trace_hash"], left))
@@ -133,7 +133,7 @@ class Usage:
     def _walk(
         self, hashes: NDArray[np.uint64], bound: dict[str, Any], table: Prices
     ) -> tuple[Rows, set[str]]:
-        """Sum the usage of traces of which it takes a look at the tree."""
+        """Sum the usage of traces whose tree has to be read."""
         parts = dict(self._source.parts)
         if len(hashes) <= _FEW:
             parts["these"] = "cityHash64(trace_id) IN {trace_hashes:Array(UInt64)}"
@@ -164,7 +164,7 @@ class Usage:
 
 
 def _spans(reader: Reader) -> Rows:
-    """Read the arrays of a model, an element a span."""
+    """Read a model's arrays, one element per span."""
     columns = [
         np.frombuffer(reader.packed(8), "<i8" if name == "at_ns" else "<u8")
         for name in _SPAN.names or ()
@@ -176,17 +176,17 @@ def _spans(reader: Reader) -> Rows:
 
 
 def _dollars(spans: Rows, model: str, provider: str, table: Prices) -> NDArray[np.float64]:
-    """Say what the spans of a model cost; NaN where that is not known."""
-    # A total alone does not say what it cost.
+    """Return the cost of a model's spans; NaN where it is unknown."""
+    # A total alone does not determine the cost.
     unknown = (spans["total"] > 0) & (spans["input"] == 0) & (spans["output"] == 0)
     if not model:
         return np.full(len(spans), math.nan)
     rate = table.rate(model, provider)
     if rate is not None:
         cached = spans["cache_read"] + spans["cache_creation"]
-        # As `Prices.charge` has it: some tell what a cache gave beside the input.
+        # As in `Prices.charge`: some report cached tokens separately from the input.
         taken = np.where(cached > spans["input"], spans["input"] + cached, spans["input"])
-        # Declared for numbers; what is done with them is arithmetic, which arrays know as well.
+        # Declared for single numbers, but its arithmetic works on arrays as well.
         charge = rate.charge(
             prices.Tokens(taken, spans["output"], spans["cache_read"], spans["cache_creation"])  # pyright: ignore[reportArgumentType]
         )
@@ -202,7 +202,7 @@ def _dollars(spans: Rows, model: str, provider: str, table: Prices) -> NDArray[n
 
 
 def _by_trace(spans: Rows, dollars: NDArray[np.float64]) -> Rows:
-    """Add up spans; in one order, as sums differ in their last digit by that."""
+    """Sum spans by trace, in a fixed order, as the last digit of sums depends on it."""
     totals = spans["total"]
     # Whole numbers add up to the same in any order, and so do equal ones.
     exact = float(totals.sum()) < _EXACT

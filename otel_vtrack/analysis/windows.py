@@ -1,9 +1,9 @@
-"""Chooses windows of time to look at, so that a sample can be read from few places.
+"""Chooses windows of time, so that a sample can be read from few places.
 
-Spans lie in a store by the minute in which they began, and there by trace. A sample of traces from
-all over it is read from everywhere; one of windows only from there. The price is that what happens
-in a window happens to many of the sample at once, so windows count as clusters where the sample is
-used (W. G. Cochran, Sampling Techniques, 3rd ed., 9 and 9A).
+A store orders spans by the minute in which they began, then by trace. A sample of traces from the
+whole time is read from everywhere, one from windows only from there. The price is that an event in
+a window affects many traces of the sample at once, so users of the sample treat windows as clusters
+(W. G. Cochran, Sampling Techniques, 3rd ed., 9 and 9A).
 """
 
 import math
@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 
 WINDOWS: Final = 50
-"""About so many, wherever there are as many: of fewer, a variance between them says little."""
+"""Target number of windows, if there are as many; fewer say little about the variance between."""
 _WIDTHS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440)
 _PASSED_OVER: Final = 30
-"""Most traces of other versions that are passed over for each that is taken."""
+"""Most traces of other versions to skip for each that is taken."""
 _SCATTERED: Final = 7
-"""Of a version that is rarer than that so many times fewer are taken, for each costs a read."""
+"""A rarer version's sample shrinks by up to this factor, since each trace costs a read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Chosen:
     """Windows, and which traces in them.
 
     Attributes:
-        width: Minutes of a window.
+        width: Length of a window in minutes.
         windows: Their numbers: minutes since 1970, divided by `width`.
-        share: Of the traces that began in each minute, how many to take; 1 for all.
+        share: Share of the traces that began in each minute to take; 1 for all.
         is_sample: Whether any trace was left out.
     """
 
@@ -42,19 +42,19 @@ class Chosen:
 def choose(
     minutes: Sequence[int], counts: Sequence[int], totals: Sequence[int], limit: int
 ) -> Chosen:
-    """Choose from the minutes in which a version had traces; the same for the same minutes.
+    """Choose windows among the minutes in which a version had traces; deterministic.
 
-    Each trace is as likely as any other to be in the sample. Versions that were live at the same
-    time and had about as many traces get the same windows.
+    Each trace is equally likely to be in the sample. Versions that were live at the same time and
+    had about as many traces get the same windows.
 
     Args:
-        minutes: Since 1970; those with traces of the version.
-        counts: How many traces of it began in each.
+        minutes: Minutes since 1970 in which the version had traces.
+        counts: How many of its traces began in each.
         totals: How many traces of any version began in each.
-        limit: About as many traces to choose.
+        limit: About how many traces to choose.
     """
     at, count, total = (np.asarray(each, dtype=np.int64) for each in (minutes, counts, totals))
-    # A day is as good as any: all of them are looked at.
+    # Any width will do: all windows are read.
     everything = Chosen(1440, np.unique(at // 1440).tolist(), 1.0, False)
     if count.sum() <= limit:
         return everything
@@ -71,7 +71,7 @@ def choose(
     windows, which = np.unique(at // width, return_inverse=True)
     held = np.bincount(which, weights=count)
     order = np.argsort(_shuffled(windows * width), kind="stable")
-    # Until there are both enough windows and enough traces.
+    # Take windows until there are enough windows and enough traces.
     before = np.concatenate(([0], np.cumsum(held[order])[:-1]))
     taken = order[(before < wanted) | (np.arange(len(order)) < WINDOWS)]
     return Chosen(

@@ -1,4 +1,4 @@
-"""Says what a comparison found, in sentences."""
+"""Describes in sentences what a comparison found."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from otel_vtrack.analysis.compare import MetricComparison, Mix
     from otel_vtrack.v1 import analysis_pb2 as pb
 
-# Of each metric what it is called, and what more and less of it is.
+# For each metric its name, and phrases for more and for less of it.
 _SAID: Final = {
     "latency": ("latency", "is slower than", "is faster than"),
     "error_rate": ("the error rate", "fails more often than", "fails less often than"),
@@ -43,15 +43,15 @@ def summary(
     group: Mapping[str, str] | None = None,
     mix: "Sequence[Mix]" = (),
 ) -> str:
-    """Say which version is better, by how much, and how sure that is.
+    """Describe which version is better, by how much, and how certain that is.
 
     Args:
         found: The metric.
-        baseline: Its version.
-        candidate: Likewise.
-        environment: To which it was restricted.
+        baseline: The baseline's version.
+        candidate: The candidate's version.
+        environment: The environment it was restricted to.
         group: What the traces have in common.
-        mix: In what the versions' traces differ.
+        mix: The dimensions in which the versions' traces differ.
     """
     where = f" in {environment}" if environment else ""
     if group:
@@ -90,14 +90,14 @@ def summary(
 
 
 def phrases(metric: str) -> tuple[str, str, str]:
-    """Return what a metric is called, and what a version with more of it does, and with less."""
+    """Return a metric's name, and phrases for a version with more of it and with less."""
     kind, _, name = metric.partition(":")
     texts = _SAID.get(kind, (metric, "", ""))
     return texts[0].format(name), texts[1].format(name), texts[2].format(name)
 
 
 def _judged(found: "MetricComparison") -> str:
-    """Say whether that is good, where the words do not."""
+    """Write whether that is good, where the phrase does not."""
     if found.verdict == _CHANGED:
         return ""
     return ", which is worse" if found.verdict == _REGRESSED else ", which is better"
@@ -108,7 +108,7 @@ def _of_tail(found: "MetricComparison") -> bool:
 
 
 def _of_tail_alone(found: "MetricComparison") -> bool:
-    """Say whether the verdict is on the tail, and the bulk does not go the same way."""
+    """Return whether the verdict is by the tail, and the bulk does not point the same way."""
     if not _of_tail(found) or found.tail is None:
         return False
     both = len(found.findings) > 1
@@ -135,7 +135,7 @@ def _not_enough(found: "MetricComparison", name: str, counts: str, alike: str) -
 
 
 def _alike(found: "MetricComparison", mix: "Sequence[Mix]") -> str:
-    """Say whether like was compared with like, and what came out without."""
+    """Write whether like was compared with like, and the result without that."""
     like = found.stratified
     if like is None:
         return ""
@@ -160,7 +160,7 @@ def _like_change(found: "MetricComparison") -> str:
 
 
 def _crude(found: "MetricComparison") -> str:
-    """Write what all together would say, where that points the other way or is far from it."""
+    """Write the change of all traces together."""
     shown = next((each for each in found.figures if each.figure == _bulk(found)), None)
     change = None if shown is None else _by(found, shown.difference, shown.change)
     return f" (all together {change})" if change else ""
@@ -176,7 +176,7 @@ def _bulk(found: "MetricComparison") -> str:
 def _figures(found: "MetricComparison") -> str:
     if found.categories:
         return _categories(found)
-    # Where bulk and tail differ, each for itself would tell half of it.
+    # Where bulk and tail differ, either alone would be half the result.
     named = found.findings if len(found.findings) > 1 else (found.deciding_figure,)
     told = ", ".join(filter(None, (_figure(found, each) for each in named)))
     like = found.stratified
@@ -222,7 +222,7 @@ def percent_of(share: Estimate | None) -> str:
 
 
 def _by(found: "MetricComparison", difference: Estimate | None, change: Estimate | None) -> str:
-    """Write a change: of shares in points, for a share of a share says less."""
+    """Write a change; of shares in points, as a share of a share is less clear."""
     if found.unit == "share":
         if difference is None:
             return ""
@@ -291,7 +291,7 @@ def amount(unit: str, value: float) -> str:
 
 
 def estimate(unit: str, found: "pb.Estimate") -> str:
-    """Write a figure of a metric and its confidence interval, `?` for an end that is not known."""
+    """Write a figure of a metric and its confidence interval, with `?` for an unknown bound."""
     if not (found.HasField("lower") or found.HasField("upper")):
         return amount(unit, found.value)
     bounds = [
@@ -302,7 +302,7 @@ def estimate(unit: str, found: "pb.Estimate") -> str:
 
 
 def percent(estimate: Estimate) -> str:
-    """Write a change as signed hundredths, without the sign for them."""
+    """Write a change as a signed percentage, without the percent sign."""
     return _hundredths(estimate.value)
 
 

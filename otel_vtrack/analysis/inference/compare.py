@@ -1,24 +1,24 @@
 """Tests of two sides: ranks, means, ratios, shares, categories, and whether effects differ.
 
-Whoever tests the same units more than once gives them as `of`, in place of the columns that
-`contrast.units` makes it of.
+A caller that runs several tests on the same units passes them as `of`, which replaces the columns
+that `contrast.units` builds it from.
 
 Sources, beyond those of `contrast`:
 
 - A. Vargha and H. D. Delaney, A critique and improvement of the CL common language effect size
   statistics of McGraw and Wong, Journal of Educational and Behavioral Statistics 25 (2000): the
-  measure of `superiority`.
+  effect size of `superiority`.
 - E. Brunner and U. Munzel, The nonparametric Behrens-Fisher problem: asymptotic theory and a
-  small-sample approximation, Biometrical Journal 42 (2000): its test, of independent units.
+  small-sample approximation, Biometrical Journal 42 (2000): its test for independent units.
 - N. A. Obuchowski, Nonparametric analysis of clustered ROC curve data, Biometrics 53 (1997): its
-  error, of clustered ones.
+  standard error for clustered units.
 - P. van Elteren, On the combination of independent two-sample tests of Wilcoxon, Bulletin of the
-  International Statistical Institute 37 (1960): its weights of strata.
+  International Statistical Institute 37 (1960): its stratum weights.
 - A. Deng, U. Knoblich and J. Lu, Applying the delta method in metric analytics, KDD 2018: the
-  error of a relative change.
+  standard error of a relative change.
 - W. G. Cochran, The combination of estimates from different experiments, Biometrics 10 (1954),
-  and B. L. Welch, On the comparison of several mean values, Biometrika 38 (1951): whether
-  differences differ.
+  and B. L. Welch, On the comparison of several mean values, Biometrika 38 (1951): the tests of
+  `heterogeneity`.
 """
 
 import math
@@ -67,16 +67,16 @@ def superiority(
 ) -> Tested:
     """Test whether the candidate's values rank higher, whatever their distribution.
 
-    The estimate is the share of pairs in which the candidate's value is the greater, ties counted
-    half: 0.5 if neither. Its null hypothesis is 0.5, not that the distributions are equal.
+    The estimate is the share of pairs in which the candidate's value is greater, with ties counted
+    as half. The null hypothesis is that it is 0.5, not that the distributions are equal.
     """
     values = np.asarray(values, np.float64)
     of = of or contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
         return UNTESTED
     placed = placements(values, of)
-    # Units have a say of half their stratum's effect each, so that the difference of the sides'
-    # means is the effect: placements of both sides tell the same one twice.
+    # The placements of each side contain the whole effect, so the difference of the sides' means
+    # would count it twice. Subtracting half of each cell's mean leaves it once.
     cells, counts = of.cells, of.cell_counts
     sums = np.bincount(cells, contrasts.counted(placed, of), 2 * of.stratum_count)
     middles = sums / np.where(counts > 0, counts, 1)
@@ -105,7 +105,7 @@ def means(
     *,
     of: Units | None = None,
 ) -> Tested:
-    """Test the difference of means; of strata, with an intercept each (fixed effects)."""
+    """Test the difference of means; with strata, each has its own intercept (fixed effects)."""
     values = np.asarray(values, np.float64)
     of = of or contrasts.units(is_candidate, clusters, strata, weights)
     found = contrasts.contrast(values, of) if contrasts.usable(values) else None
@@ -125,8 +125,9 @@ def ratio_of_means(
 ) -> Tested:
     """Test the candidate's mean relative to the baseline's; the estimate is the ratio minus 1.
 
-    The error, the statistic and the interval before it is made a ratio are of its logarithm. Of
-    strata both means are weighed alike, by n1 n0 / (n1 + n0). Untested unless both are above 0.
+    The error, the statistic and the interval are computed on the log scale; the interval is then
+    transformed back. With strata, both means use stratum weights n1 n0 / (n1 + n0). Untested unless
+    both means are above 0.
     """
     values = np.asarray(values, np.float64)
     if not contrasts.usable(values):
@@ -168,7 +169,7 @@ def interaction(  # noqa: PLR0917 - the columns that all tests take, and one
     strata: _Array | None = None,
     weights: _Array | None = None,
 ) -> Tested:
-    """Test whether the difference of means in the group is another than outside of it.
+    """Test whether the difference of means in the group differs from the one outside it.
 
     The estimate is the difference inside minus the one outside.
     """
@@ -211,10 +212,10 @@ def heterogeneity(
     standard_errors: Sequence[float] | Floats,
     freedoms: Sequence[float | None] | None = None,
 ) -> float | None:
-    """Return the p-value of differences that may all be the same; None of fewer than two.
+    """Return the p-value for all differences being the same; None for fewer than two.
 
-    Cochran's Q, or Welch's test where the degrees of freedom of the errors are given, which holds
-    for strata of few clusters too. Those without an error are left out.
+    The test is Cochran's Q or, if the errors' degrees of freedom are given, Welch's, which also
+    holds for strata with few clusters. Differences without an error are left out.
     """
     given = [None] * len(differences) if freedoms is None else freedoms
     kept = [
@@ -244,7 +245,7 @@ def heterogeneity(
 
 
 def weighed_means(values: Floats, of: Units) -> tuple[float, float]:
-    """Return the candidate's and the baseline's mean, strata weighed by n1 n0 / (n1 + n0)."""
+    """Return the candidate's and baseline's means, with stratum weights n1 n0 / (n1 + n0)."""
     sums = np.bincount(of.cells, contrasts.counted(values, of), 2 * of.stratum_count)
     weights = of.candidates * of.baselines / (of.candidates + of.baselines)
     total = float(weights.sum())
@@ -268,11 +269,11 @@ def _tested(found: Contrast, of: Units, name: str) -> Tested:
 
 
 def _share(share: float, found: Contrast, of: Units) -> Estimate:
-    """Bound a share of pairs by Student's interval of its logit, which stays within 0 and 1."""
+    """Bound a share of pairs by a t interval of its logit, which stays between 0 and 1."""
     if found.error is None or (found.error == 0 and found.value == 0):
         return contrasts.interval(share, found)
     if found.freedom is None or not 0 < share < 1:
-        # Sides that are wholly apart: as Wilson bounds a share that no cluster speaks against.
+        # Complete separation: Wilson's bound for a share of 1 or 0, with clusters as trials.
         far = 1 / (1 + statistics.Z**2 / min(clusters_of(of)))
         return Estimate(share, far, 1.0) if share > 0.5 else Estimate(share, 0.0, 1 - far)
     logit = math.log(share / (1 - share))
@@ -285,7 +286,7 @@ def _expit(logit: float) -> float:
 
 
 def _spread(part: Contrast, clusters: npt.NDArray[np.int64], count: int) -> Contrast:
-    """Number the clusters of a contrast of some units as those of all are numbered."""
+    """Renumber the clusters of a contrast on a subset of units as in the full set."""
     present = np.unique(clusters)
     parts, leverages, working = np.zeros(count), np.zeros(count), np.zeros(count)
     parts[present], leverages[present] = part.parts, part.leverages

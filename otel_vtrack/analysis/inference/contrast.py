@@ -1,26 +1,26 @@
-"""The difference of two sides' means and its error, where units depend on each other in clusters.
+"""The difference of two sides' means and its standard error, for units dependent within clusters.
 
-Most of what is estimated here is such a difference: of values, of successes, of placements among
-the other side's values. It is the coefficient of the side in a regression with one intercept a
-stratum, which weighs strata by n1 n0 / (n1 + n0). Its error allows for any dependence within
-clusters. Sources:
+Most estimates here are such a difference: of values, of successes, of placements among the other
+side's values. It is the coefficient of the side in a regression with one intercept per stratum,
+which weights strata by n1 n0 / (n1 + n0). Its error allows for any dependence within clusters.
+Sources:
 
 - R. M. Bell and D. F. McCaffrey, Bias reduction in standard errors for linear regression with
-  multi-stage samples, Survey Methodology 28 (2002): the sandwich "CR2", which divides each
+  multi-stage samples, Survey Methodology 28 (2002): the "CR2" sandwich, which divides each
   cluster's residuals by the root of 1 minus its leverage, and degrees of freedom by
-  F. E. Satterthwaite's method. Of independent units in one stratum that is Welch's test.
+  F. E. Satterthwaite's method. For independent units in one stratum this is Welch's test.
 - G. W. Imbens and M. Kolesár, Robust standard errors in small samples: some practical advice,
-  Review of Economics and Statistics 98 (2016): that the working model of the degrees of freedom
-  has a variance within clusters and one between, from the data.
+  Review of Economics and Statistics 98 (2016): the working model of the degrees of freedom, with
+  variances within and between clusters estimated from the data.
 
 A cluster's leverage is taken as one number, the Rayleigh quotient of its block of the hat matrix:
 exact for clusters within one side or covering both sides evenly, and close otherwise.
 
-Units may have weights: how many of the population each stands for. Then means are Hájek's, ratios
-of weighted sums, and the sandwich that of weighted least squares, which is Taylor's linearization
-of them: D. A. Binder, On the variances of asymptotically normal estimators from complex surveys,
-International Statistical Review 51 (1983). It holds for units that were sampled independently of
-each other, each with a chance of 1 / weight.
+Units may have weights: how many members of the population each stands for. Means are then Hájek's,
+ratios of weighted sums, and the sandwich is that of weighted least squares, which is their Taylor
+linearization: D. A. Binder, On the variances of asymptotically normal estimators from complex
+surveys, International Statistical Review 51 (1983). It holds for units sampled independently, each
+with probability 1 / weight.
 """
 
 from dataclasses import dataclass, replace
@@ -38,34 +38,34 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 FEWEST_CLUSTERS: Final = 10
-"""Fewest clusters of each side from which no test here is wrong more often than it says.
+"""Fewest clusters per side with which the tests here keep their level.
 
-Of 10 to some 25 of uneven size tests are more cautious than they say, of shares and categories the
-most; from there on 5 % are 3 to 7 %.
+With 10 to about 25 clusters of uneven size tests are conservative, those of shares and categories
+most of all; with more, the actual level of a 5 % test is 3 to 7 %.
 """
 _SKEWNESS_COUNTED: Final = 0.8
-"""Share of the skewness that is allowed for where two sides are compared.
+"""Share of the skewness that is corrected for when two sides are compared.
 
-Of lognormal values, 40 against 600, none of it leaves 8.5 % of false alarms in one direction and
-0.5 % in the other, all of it 0.5 % and 2.9 %, and this share 2 % in both.
+For lognormal values, 40 against 600, no correction gives 8.5 % false positives in one direction and
+0.5 % in the other, full correction 0.5 % and 2.9 %, and this share 2 % in both.
 """
 _NOTHING: Final = 1e-12
-"""Share of the values' range below which a number is a rounding error."""
+"""Numbers below this share of the values' range are rounding errors."""
 _WHOLLY: Final = 1 - 1e-9
-"""A cluster of more leverage has no residual to tell its error by."""
+"""A cluster with higher leverage has no residual to estimate its error from."""
 _LEAST_FREEDOM: Final = 0.99
 _LARGEST: Final = 1e300
 
 
 class Pull(NamedTuple):
-    """How units tell on a contrast, whatever was measured of them.
+    """How units contribute to a contrast, whatever was measured.
 
     Attributes:
-        sides: Of each unit 1 for the candidate and 0 for the baseline, less its stratum's mean.
-        pull: What each unit's value counts.
+        sides: Per unit, 1 for the candidate and 0 for the baseline, minus the stratum's mean.
+        pull: Coefficient of each unit's value.
         weighed: What each unit adds to `information`.
-        information: By which the sum of what values count is divided.
-        leverages: How much of its own residual each cluster explains.
+        information: Divisor of the sum of values times coefficients.
+        leverages: Per cluster, how much of its own residual it explains.
     """
 
     sides: Floats
@@ -75,18 +75,18 @@ class Pull(NamedTuple):
     leverages: Floats
 
 
-# Without slots: what several tests of the same units need is worked out once.
+# No slots, for the cached properties: several tests of the same units share them.
 @dataclass(frozen=True)
 class Units:
-    """What a contrast needs to know of units, whatever was measured of them.
+    """What a contrast needs to know about units, whatever was measured.
 
     Attributes:
-        clusters: From 0 up without gaps.
+        clusters: Numbered from 0 without gaps.
         strata: Likewise.
-        candidates: How many of the candidate each stratum has, by weight.
-        baselines: Likewise.
-        weights: Of which the mean is 1; None where those of a side are all equal.
-        stands_for: How many of the population a unit stands for on average.
+        candidates: Number of the candidate's units in each stratum, by weight.
+        baselines: Likewise for the baseline.
+        weights: Scaled to a mean of 1; None where they are equal within each side.
+        stands_for: How many members of the population a unit stands for on average.
     """
 
     is_candidate: Bools
@@ -107,29 +107,29 @@ class Units:
 
     @cached_property
     def cells(self) -> Ints:
-        """Of each unit its stratum and side, as one number; odd for the candidate."""
+        """Stratum and side of each unit as one number; odd for the candidate."""
         return self.strata * 2 + self.is_candidate
 
     @cached_property
     def cell_counts(self) -> Floats:
-        """How many each cell has, by weight."""
+        """Number of units in each cell, by weight."""
         counts = np.bincount(self.cells, self.weights, 2 * self.stratum_count)
         return counts.astype(np.float64, copy=False)
 
     @cached_property
     def by_side(self) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-        """Where the candidate's are and of which clusters, and where the baseline's are."""
+        """Indices and clusters of the candidate's units, then of the baseline's."""
         places = np.flatnonzero(self.is_candidate), np.flatnonzero(~self.is_candidate)
         return (places[0], self.clusters[places[0]]), (places[1], self.clusters[places[1]])
 
     @cached_property
     def pull(self) -> Pull:
-        """How they tell where strata have no weights beyond n1 n0 / (n1 + n0)."""
+        """Contributions where strata have no weights beyond n1 n0 / (n1 + n0)."""
         return _pull(self, np.ones(self.stratum_count))
 
     @cached_property
     def apart(self) -> "Units":
-        """The same, had each a cluster of its own."""
+        """The same units, each in a cluster of its own."""
         count = len(self.is_candidate)
         return replace(self, clusters=np.arange(count), cluster_count=count, independent=True)
 
@@ -139,12 +139,12 @@ class Contrast:
     """Candidate minus baseline.
 
     Attributes:
-        error: The standard error; 0 where values within each side are alike, None where there
-            are too few clusters to know it.
-        freedom: Of Student's distribution; None where the error is 0 or unknown.
+        error: The standard error; 0 where values within each side are all equal, None where there
+            are too few clusters to estimate it.
+        freedom: Degrees of freedom of Student's t; None where the error is 0 or unknown.
         parts: What each cluster adds to the difference; the error is the root of the sum of
             their squares.
-        leverages: How much of its own residual each cluster explains.
+        leverages: Per cluster, how much of its own residual it explains.
         working: Variances of the parts under the working model.
         skewness: Of the difference's distribution.
         imbalance: The candidate's share of the variance minus the baseline's.
@@ -161,12 +161,12 @@ class Contrast:
 
 
 def compact(codes: npt.NDArray[Any]) -> tuple[Ints, int]:
-    """Number codes from 0 up without gaps."""
+    """Renumber codes from 0 without gaps; return them and how many distinct ones there are."""
     if not len(codes):
         return np.zeros(0, np.int64), 0
     low, high = int(codes.min()), int(codes.max())
     if high - low < 4 * len(codes):
-        # Much faster than sorting, and how most callers number.
+        # Much faster than sorting; most callers' codes are this dense.
         shifted = np.asarray(codes, np.int64) - low
         seen = np.zeros(high - low + 1, np.int64)
         seen[shifted] = 1
@@ -184,7 +184,7 @@ def units(
 ) -> Units:
     """Number clusters and strata, and count the sides of each stratum.
 
-    Weights that are equal for all of a side are as good as none: they cancel out.
+    Weights that are equal within each side are dropped: they cancel out.
     """
     sides = np.asarray(is_candidate, np.bool_)
     numbered, cluster_count = compact(np.asarray(clusters))
@@ -216,11 +216,11 @@ def units(
 def telling(
     weights: npt.NDArray[Any] | None, sides: npt.NDArray[np.bool_] | None = None
 ) -> Floats | None:
-    """Return weights with a mean of 1; None where all of a side have the same.
+    """Return weights scaled to a mean of 1; None if they are equal within each side.
 
     Args:
-        weights: Above 0, one a unit.
-        sides: None is one side of all.
+        weights: Above 0, one per unit.
+        sides: None if there is only one side.
     """
     if weights is None or not len(weights):
         return None
@@ -232,7 +232,7 @@ def telling(
 
 
 def usable(values: Floats) -> bool:
-    """Say whether values can be added up."""
+    """Return whether values can be summed without overflow."""
     return bool((np.abs(values) < _LARGEST).all())
 
 
@@ -242,14 +242,14 @@ def contrast(
     """Estimate candidate minus baseline; None where no stratum has both sides.
 
     Args:
-        values: One a unit, usable.
+        values: One per unit, usable.
         of: The units.
-        weights: Of strata, beyond n1 n0 / (n1 + n0).
-        skewed: Whether to allow for skewness.
+        weights: Of strata, on top of n1 n0 / (n1 + n0).
+        skewed: Whether to correct for skewness.
     """
     if not of.comparable:
         return None
-    # Squares of any size of values stay within what numbers can hold.
+    # Scale, so that squares stay within the range of floats.
     size = float(np.abs(values).max())
     scaled = values / size if size > 0 else values
     scaled = scaled - scaled[0]
@@ -266,11 +266,11 @@ def contrast(
     residuals[np.abs(residuals) <= limit] = 0.0
     pulled = pull * residuals
     parts = _sums(pulled, of)
-    # Pairs that all differ by the same cancel out but for rounding.
+    # Pairs with equal differences cancel out up to rounding.
     parts[np.abs(parts) <= _NOTHING * float(np.abs(pulled).max())] = 0.0
     parts = parts / np.sqrt(1 - leverages) / information
     if of.independent:
-        # A residual's variance is less than its unit's by the leverage.
+        # A residual's variance is its unit's times 1 minus the leverage.
         residuals = residuals / np.sqrt(1 - leverages)[of.clusters]
     working = _working(residuals, pull, of) / (information * information)
     found = summed(value * size, parts * size, leverages, working, known=limit == 0)
@@ -296,13 +296,13 @@ def _pull(of: Units, weights: Floats) -> Pull:
 def summed(
     value: float, parts: Floats, leverages: Floats, working: Floats, *, known: bool = False
 ) -> Contrast:
-    """Sum up what the clusters say; of no error if a cluster has no residual to tell it by.
+    """Combine clusters' parts into a contrast; the error is unknown if a cluster has no residual.
 
     Args:
         value: The difference.
-        parts: Of the clusters.
-        leverages: Of the clusters.
-        working: Of the clusters.
+        parts: One per cluster.
+        leverages: One per cluster.
+        working: One per cluster.
         known: Whether the error is 0 whatever the leverages.
     """
     error, free = None, None
@@ -316,11 +316,11 @@ def summed(
 
 
 def _skewness(pulled: Floats, weighed: Floats, of: Units) -> tuple[float, float]:
-    """Return the skewness of the difference, and by how much the candidate's share is greater.
+    """Return the skewness of the difference, and its `imbalance`.
 
-    Shares of the variance, as they are where both sides' values vary alike: by the numbers of
-    clusters. Both sides' values are taken to be as skewed as all of them. So the skewness of a
-    side of few clusters is known from the other, and sides of as many clusters cancel out.
+    Shares of the variance are those of values that vary alike on both sides: they depend on the
+    numbers of clusters only. Both sides are taken to have the skewness of all values. So a side
+    with few clusters borrows it from the other; with equal numbers of clusters it cancels out.
     """
     halves = of.clusters * 2 + of.is_candidate
     sums = np.bincount(halves, pulled, 2 * of.cluster_count)
@@ -341,11 +341,11 @@ def _skewness(pulled: Floats, weighed: Floats, of: Units) -> tuple[float, float]
 
 
 def freedom(working: Floats, leverages: Floats) -> float | None:
-    """Return Satterthwaite's degrees of freedom; None if below those of two clusters a side.
+    """Return Satterthwaite's degrees of freedom; None if below those of two clusters per side.
 
     Args:
         working: Variances of the clusters' parts under the working model.
-        leverages: Of the clusters; what they take away makes G clusters worth G - 1.
+        leverages: Of the clusters; they lower the result from G to G - 1 for G clusters.
     """
     total = float(working.sum())
     if total <= 0 or leverages.max() > _WHOLLY:
@@ -356,7 +356,7 @@ def freedom(working: Floats, leverages: Floats) -> float | None:
 
 
 def combined(one: Contrast, other: Contrast) -> Contrast:
-    """Return one contrast minus the other; both of the same clusters."""
+    """Return one contrast minus the other; both must number the same clusters."""
     working = one.working + other.working
     total = np.where(working > 0, working, 1.0)
     leverages = (one.leverages * one.working + other.leverages * other.working) / total
@@ -370,12 +370,12 @@ def combined(one: Contrast, other: Contrast) -> Contrast:
 
 
 def interval(value: float, found: Contrast, bend: float | None = None) -> Estimate:
-    """Estimate by Student's interval, skewness allowed for; without bounds of an unknown error.
+    """Estimate with a t interval, corrected for skewness; no bounds if the error is unknown.
 
     Args:
         value: The estimate.
         found: Its error.
-        bend: As `straightened` has it.
+        bend: As in `straightened`.
     """
     if found.error is None:
         return Estimate(value)
@@ -387,16 +387,16 @@ def interval(value: float, found: Contrast, bend: float | None = None) -> Estima
 
 
 def straightened(statistic: float, skewness: float, bend: float | None = None) -> float:
-    """Return what of a statistic's distribution is left when its skewness is taken away.
+    """Transform a statistic to remove its skewness.
 
     P. Hall, On the removal of skewness by transformation, Journal of the Royal Statistical Society
-    B 54 (1992), whose cubic grows everywhere.
+    B 54 (1992), whose cubic increases everywhere.
 
     Args:
-        statistic: An estimate by its standard error.
+        statistic: An estimate divided by its standard error.
         skewness: Of the estimate's distribution.
-        bend: How much the square of the statistic counts; a third of the skewness where the
-            estimate is a sum.
+        bend: Coefficient of the squared statistic; a third of the skewness where the estimate is
+            a sum.
     """
     bend = skewness / 3 if bend is None else bend
     square = statistic * statistic
@@ -404,7 +404,7 @@ def straightened(statistic: float, skewness: float, bend: float | None = None) -
 
 
 def _bent(straight: float, skewness: float, bend: float | None) -> float:
-    """Return the statistic that is straightened to this."""
+    """Return the statistic that `straightened` maps to this value."""
     bend = skewness / 3 if bend is None else bend
     straight -= skewness / 6
     if abs(bend) < 1e-6:
@@ -421,7 +421,7 @@ def _sums(numbers: Floats, of: Units) -> Floats:
 
 
 def counted(numbers: Floats, of: Units) -> Floats:
-    """Return what numbers add to sums over the population."""
+    """Return what units contribute to sums over the population."""
     return numbers if of.weights is None else numbers * of.weights
 
 
@@ -429,7 +429,7 @@ def _explained(sides: Floats, shares: Floats, of: Units) -> Floats:
     """Return how much of each cluster's own residual the intercepts of its strata explain."""
     totals = of.candidates + of.baselines
     if of.independent:
-        # Of one unit the quotient does not depend on its side.
+        # For a single unit the quotient does not depend on its side.
         return _sums(counted(1 / totals[of.strata], of), of) * (shares > 0)
     if of.stratum_count == 1:
         explained = _sums(sides, of) ** 2 / totals[0]
@@ -447,10 +447,10 @@ def _explained(sides: Floats, shares: Floats, of: Units) -> Floats:
 
 
 def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
-    """Return each cluster's variance if units share a variance between and one within clusters.
+    """Return each cluster's variance under a model with variances between and within clusters.
 
-    Of each side separately, as Welch does, and in proportion to what residuals of a stratum's side
-    are; by the method of moments.
+    They are estimated by the method of moments for each side separately, as Welch does, in
+    proportion to the residuals of each stratum and side.
     """
     counts = of.cell_counts
     squares = np.bincount(of.cells, counted(residuals * residuals, of), 2 * of.stratum_count)
@@ -476,17 +476,17 @@ def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
 def share_between(
     residuals: Floats, clusters: Ints, count: int, sums: npt.NDArray[Any] | None = None
 ) -> float:
-    """Return which share of the residuals' variance is between clusters, from 0 to 1.
+    """Return the share of the residuals' variance that lies between clusters, from 0 to 1.
 
     Args:
-        residuals: One a unit.
-        clusters: From 0 up.
-        count: Of clusters.
-        sums: Of the clusters' residuals, where they are known.
+        residuals: One per unit.
+        clusters: Numbered from 0.
+        count: Number of clusters.
+        sums: Sums of the residuals per cluster, if already computed.
     """
     sizes = np.bincount(clusters, minlength=count)
     pairs = float((sizes * sizes).sum()) - len(clusters)
-    # Not `@`: of as many numbers BLAS starts threads, and waits for them longer than it adds up.
+    # Not `@`: for arrays this long BLAS starts threads, and waiting for them takes longer.
     squares = float((residuals * residuals).sum())
     if pairs <= 0 or squares <= 0:
         return 0.0

@@ -1,7 +1,7 @@
-"""Quantiles and tails of distributions: scipy's, which is loaded when the first one is needed.
+"""Quantiles and tail probabilities of distributions, from scipy, imported on first use.
 
-Loading it takes as long as half of the server's start, and many servers never compare. What
-`scipy.stats` has beyond `scipy.special` would take three times that again.
+Importing it takes half as long as starting the server, and many servers never compare. Importing
+`scipy.stats` in addition to `scipy.special` would take three times as long again.
 """
 
 import math
@@ -16,36 +16,36 @@ def special() -> Any:
 
 
 def student_quantile(freedom: float | None, level: float = 0.975) -> float:
-    """Return what `level` of Student's distribution lies below; of the normal one for None."""
+    """Return the `level` quantile of Student's t distribution; of the normal one if None."""
     if freedom is None:
         return float(special().ndtri(level))
     return float(special().stdtrit(freedom, level))
 
 
 def student_above(t: float, freedom: float | None) -> float:
-    """Return which share of Student's distribution lies above `t`; of the normal one for None."""
+    """Return the probability above `t` under Student's t distribution; the normal one if None."""
     return float(special().ndtr(-t) if freedom is None else special().stdtr(freedom, -t))
 
 
 def student_both(t: float, freedom: float | None) -> float:
-    """Return which share lies farther from 0 than `t`: a two-sided p-value."""
+    """Return the probability of being farther from 0 than `t`: a two-sided p-value."""
     return min(1.0, 2 * student_above(abs(t), freedom))
 
 
 def chi_square_above(statistic: float, freedom: float) -> float:
-    """Return which share of the chi-square distribution lies above."""
+    """Return the probability above `statistic` under the chi-square distribution."""
     return float(special().chdtrc(freedom, statistic))
 
 
 def f_above(statistic: float, numerator: float, denominator: float) -> float:
-    """Return which share of the F distribution lies above; an infinite denominator is allowed."""
+    """Return the probability above `statistic` under F; `denominator` may be infinite."""
     if math.isinf(denominator):
         return chi_square_above(statistic * numerator, numerator)
     return float(special().fdtrc(numerator, denominator, statistic))
 
 
 def binomial_quantile(level: float, trials: int, chance: float) -> int:
-    """Return the least count of successes that `level` of the distribution does not exceed."""
+    """Return the `level` quantile: the smallest count whose cumulative probability reaches it."""
     count = max(0, math.ceil(float(special().bdtrik(level, trials, chance)) - 1e-9))
     while count and special().bdtr(count - 1, trials, chance) >= level:
         count -= 1

@@ -1,4 +1,4 @@
-"""Estimates of one side: means, shares and quantiles of units in clusters.
+"""Estimates for one side: means, shares and quantiles of clustered units.
 
 Sources, beyond those of `contrast`:
 
@@ -12,7 +12,7 @@ Sources, beyond those of `contrast`:
 - R. J. Hyndman and Y. Fan, Sample quantiles in statistical packages, The American Statistician
   50 (1996), definition 1.
 - R. Valliant, Poststratification and conditional variance estimation, Journal of the American
-  Statistical Association 88 (1993): what varies is how units differ from those of their stratum.
+  Statistical Association 88 (1993): the variance comes from deviations within strata.
 """
 
 import math
@@ -31,14 +31,14 @@ from otel_vtrack.analysis.inference.shares import wilson
 from otel_vtrack.analysis.statistics import Estimate
 
 _LEAST_SPREAD: Final = 0.01
-"""Share of the variance that may be within strata; less is a guess."""
+"""Lower limit for the share of the variance within strata; a lower estimate is unreliable."""
 _Array = npt.NDArray[Any]
 
 
 def mean(values: _Array, clusters: _Array, weights: _Array | None = None) -> Estimate | None:
-    """Estimate a mean by Student's interval; without bounds of one cluster.
+    """Estimate a mean with a t interval, without bounds if there is only one cluster.
 
-    None of no values, or infinite ones.
+    Return None for no values or infinite ones.
     """
     values = np.asarray(values, np.float64)
     if not len(values) or not contrasts.usable(values):
@@ -51,7 +51,7 @@ def mean(values: _Array, clusters: _Array, weights: _Array | None = None) -> Est
 def proportion(
     successes: _Array, clusters: _Array, weights: _Array | None = None
 ) -> Estimate | None:
-    """Estimate a share by Wilson's interval, of as many independent units as would be as sure."""
+    """Estimate a share with Wilson's interval, using the effective sample size."""
     values = np.asarray(successes, np.float64)
     if not len(values):
         return None
@@ -68,17 +68,17 @@ def quantiles(
     weights: _Array | None = None,
     strata: _Array | None = None,
 ) -> list[Estimate | None]:
-    """Estimate quantiles by ranks, which assumes no distribution; None of no values.
+    """Estimate quantiles by ranks, without assuming a distribution; None for no values.
 
-    How many of n values lie below a quantile is binomial, and of values in clusters as of fewer
-    that are independent. A bound is None where there are too few values beyond.
+    The number of n values below a quantile is binomial; clustered values count as fewer independent
+    ones. A bound is None where too few values lie beyond it.
 
     Args:
         values: What was measured.
-        clusters: Of which cluster.
-        levels: Which quantiles.
-        weights: How many of the population each stands for.
-        strata: What is alike; how much of each there is is taken to be fixed by the weights.
+        clusters: The cluster of each value.
+        levels: The levels of the quantiles.
+        weights: How many members of the population each value stands for.
+        strata: The stratum of each value; the weights are taken to fix the strata's sizes.
     """
     values = np.asarray(values, np.float64)
     total = len(values)
@@ -94,7 +94,7 @@ def quantiles(
         ordered, up_to = values[order], np.cumsum(given[order])
 
     def at(rank: float) -> float:
-        """Return the least value that is not below so many."""
+        """Return the smallest value whose cumulative weight reaches the rank."""
         if up_to is None:
             return float(ordered[max(0, math.ceil(rank - 1e-9) - 1)])
         place = int(np.searchsorted(up_to, rank - 1e-6))
@@ -130,18 +130,18 @@ def mean_of(
     weights: Floats | None = None,
     strata: _Array | None = None,
 ) -> Contrast:
-    """Return a mean as the contrast of one side with nothing.
+    """Return a mean as a contrast with one side only.
 
     Args:
         values: What was measured.
-        clusters: From 0 up without gaps.
-        count: Of clusters.
-        weights: With a mean of 1.
-        strata: What is alike.
+        clusters: Numbered from 0 without gaps.
+        count: Number of clusters.
+        weights: Scaled to a mean of 1.
+        strata: The stratum of each value.
     """
     total = len(values)
     given = np.ones(total) if weights is None else weights
-    # As in a contrast: of any size, and without rounding errors where all are equal.
+    # As in a contrast: squares must not overflow, and equal values must leave no rounding error.
     size = float(np.abs(values).max()) or 1.0
     first = float(values[0]) / size
     scaled = values / size - first
@@ -174,13 +174,13 @@ def mean_of(
 
 
 def effective(successes: Floats, share: float, clusters: Ints, count: int) -> float:
-    """Return of how many independent units a share of clustered ones is as sure.
+    """Return the effective sample size of a share of clustered units.
 
     Args:
         successes: 0 or 1 each.
-        share: Of which variance independent units would have.
-        clusters: From 0 up without gaps.
-        count: Of clusters.
+        share: The share from which the variance of independent units is computed.
+        clusters: Numbered from 0 without gaps.
+        count: Number of clusters.
     """
     return _size(successes, share, clusters, count, given=None, weights=None)
 
@@ -195,10 +195,10 @@ def _size(
     weights: _Array | None,
     strata: _Array | None = None,
 ) -> float:
-    """Return of how many independent units a share of these is as sure.
+    """Return the effective sample size of a share of these units.
 
-    Of weighted ones perhaps of more than there are, as where all that is rare was kept, but of no
-    more than they stand for; and where all are alike, by L. Kish, Survey Sampling (1965), 11.7.
+    With weights it may exceed the number of units, as when every rare one was kept, but not the
+    population they stand for. If all are alike, it is by L. Kish, Survey Sampling (1965), 11.7.
     """
     total = len(successes)
     if count == total and given is None and strata is None:

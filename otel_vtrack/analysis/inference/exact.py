@@ -1,9 +1,9 @@
-"""Fisher's exact test of tables of two by two, and its like over strata.
+"""Fisher's exact test of 2 x 2 tables, and its stratified form.
 
 Source: C. R. Mehta, N. R. Patel and R. Gray, Computing an exact confidence interval for the common
 odds ratio in several 2 x 2 contingency tables, Journal of the American Statistical Association 80
-(1985): given the margins of each stratum, the sum of its successes is a sum of hypergeometric
-numbers.
+(1985): given the margins of each stratum, the total of the successes is a sum of hypergeometric
+variables.
 """
 
 import numpy as np
@@ -15,11 +15,11 @@ _Floats = npt.NDArray[np.float64]
 
 
 def mantel_haenszel(table: _Floats) -> float:
-    """Return the p-value of all outcomes with these margins that are no likelier than this one.
+    """Return the p-value: the probability of outcomes with these margins no likelier than this.
 
     Args:
-        table: Successes and failures of one side, then of the other; a column a stratum. Of one
-            column it is Fisher's test.
+        table: Successes and failures of one side, then of the other; one column per stratum. With
+            one column it is Fisher's test.
     """
     chances = np.ones(1)
     seen = 0
@@ -36,7 +36,7 @@ def mantel_haenszel(table: _Floats) -> float:
         )
         chances = np.convolve(chances, np.exp(log))
         seen += int(successes - least)
-    # The tolerance is for those that are as likely, up to rounding.
+    # The tolerance includes outcomes that are equally likely up to rounding.
     p_value = float(chances[chances <= chances[seen] * (1 + 1e-7)].sum())
     return p_value if p_value < 1 - 1e-9 else 1.0
 

@@ -1,8 +1,7 @@
-"""Tells how much more data would find the smallest change that matters.
+"""Calculates how much more data is needed to detect the smallest change that matters.
 
 Source: J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., 2.4: a test at
-level alpha finds with the wanted power what is z(1 - alpha / 2) + z(power) standard errors from
-nothing.
+level alpha detects a change of z(1 - alpha / 2) + z(power) standard errors with the wanted power.
 """
 
 import math
@@ -29,19 +28,19 @@ def needed(
     alpha: float = ALPHA,
     power: float = POWER,
 ) -> int | None:
-    """Return how many more units of the side with fewer would find a difference of means.
+    """Return how many more units the smaller side needs to detect a difference of means.
 
-    Of shares too (values 0 and 1). None where that can't be told: a side has fewer than two
-    clusters, values are infinite, or no difference is small enough.
+    Values 0 and 1 are shares. None where it cannot be calculated: a side has fewer than two
+    clusters, values are infinite, or `smallest` is 0 or too small.
 
     Args:
         values: What was measured so far.
-        is_candidate: Of which side.
-        clusters: Of which cluster.
-        smallest: The difference to find, in the values' unit; its sign does not matter.
-        weights: How many of the population each stands for.
+        is_candidate: The side of each value.
+        clusters: The cluster of each value.
+        smallest: The difference to detect, in the values' unit; its sign does not matter.
+        weights: How many members of the population each value stands for.
         alpha: The level of the test.
-        power: How often it is to be found.
+        power: The probability of detecting it.
     """
     values = np.asarray(values, np.float64)
     sides = np.asarray(is_candidate, np.bool_)
@@ -64,7 +63,7 @@ def needed(
 
 
 def _least_error(values: npt.NDArray[np.float64]) -> float:
-    """Return the error of values that are all equal: of shares, as if one more were otherwise.
+    """Return the error of values that are all equal; of shares, with a success and a failure added.
 
     A. Agresti and B. Caffo, Simple and effective confidence intervals for proportions and
     differences of proportions, The American Statistician 54 (2000).
@@ -84,10 +83,10 @@ def more(
     alpha: float = ALPHA,
     power: float = POWER,
 ) -> int | None:
-    """Return how many more of the side with fewer are needed, by the errors of both sides' figures.
+    """Return how many more the smaller side needs, given the errors of both sides' estimates.
 
-    Where the other side's error alone is too large, both are taken to grow alike. Counts may be of
-    units or of clusters; the answer is in what they are.
+    Where the other side's error alone is too large, both are assumed to grow alike. Counts may be
+    of units or of clusters; the result is in the same terms.
     """
     if not abs(smallest) > 0 or min(counts) < 1:
         return None

@@ -1,4 +1,4 @@
-"""Placements: how much of the other side lies below each value."""
+"""Placements: the share of the other side that lies below each value."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from otel_vtrack.analysis.inference.contrast import Floats, Units, compact
 
 
 def placements(values: Floats, of: Units) -> Floats:
-    """Return for each value which share of the other side's, in its stratum, lies below it.
+    """Return for each value the share of the other side in its stratum that lies below it.
 
-    Equal ones count half, and each as much as its weight. 0 in strata that have one side only.
+    Ties count half, and each value counts by its weight. 0 in strata with one side only.
     """
     _, codes = np.unique(values, return_inverse=True)
-    # Ordering by stratum, then by value, makes one search of all strata's.
+    # Ordered by stratum, then by value, so that one cumulative sum serves all strata.
     keys = of.strata * (int(codes.max()) + 1) + codes if len(codes) else codes
     keys, count = compact(keys)
     below = np.empty(len(values))
@@ -21,7 +21,7 @@ def placements(values: Floats, of: Units) -> Floats:
     ):
         weights = None if of.weights is None else of.weights[~side]
         counts = np.bincount(keys[~side], weights, count)
-        # Of each key all of the other side up to its middle, less those of earlier strata.
+        # For each key, the other side's weight up to its middle, minus that of earlier strata.
         up_to = np.cumsum(counts) - counts / 2
         before = np.concatenate(([0.0], np.cumsum(others)[:-1]))
         strata = of.strata[side]

@@ -1,19 +1,19 @@
-"""Tests the difference of two shares, of rare and of dependent successes too.
+"""Tests the difference of two shares, including rare and clustered successes.
 
 Sources, beyond those of `contrast`:
 
 - J. N. K. Rao and A. J. Scott, A simple method for the analysis of clustered binary data,
-  Biometrics 48 (1992): counts divided by the design effect are as good as independent ones.
+  Biometrics 48 (1992): counts divided by the design effect can be treated as independent ones.
 - E. L. Korn and B. I. Graubard, Confidence intervals for proportions with small expected number
   of positive counts estimated from survey data, Survey Methodology 24 (1998): the same for
   intervals, with the degrees of freedom of the error.
 - N. Mantel and W. Haenszel, Statistical aspects of the analysis of data from retrospective
-  studies of disease, Journal of the National Cancer Institute 22 (1959): the test over strata;
-  of one it is E. S. Pearson's chi-square with N - 1 (I. Campbell, Statistics in Medicine 26, 2007).
+  studies of disease, Journal of the National Cancer Institute 22 (1959): the stratified test; with
+  one stratum, E. S. Pearson's chi-square with N - 1 (I. Campbell, Statistics in Medicine 26, 2007).
 - R. G. Newcombe, Interval estimation for the difference between independent proportions,
   Statistics in Medicine 17 (1998), method 10.
 - W. G. Cochran, Some methods for strengthening the common chi-square tests, Biometrics 10 (1954):
-  no test by the normal distribution where fewer than 5 are expected.
+  no normal approximation where an expected count is below 5.
 """
 
 import math
@@ -42,7 +42,7 @@ def proportions(
     *,
     of: Units | None = None,
 ) -> Tested:
-    """Test the difference of two shares; of strata, both weighed by n1 n0 / (n1 + n0)."""
+    """Test the difference of two shares; stratum weights are n1 n0 / (n1 + n0)."""
     values = np.asarray(successes, np.float64)
     of = of or contrasts.units(is_candidate, clusters, strata, weights)
     found = contrasts.contrast(values, of, skewed=False)
@@ -59,7 +59,7 @@ def proportions(
     shares = shares / shares.sum()
     pooled = (ones + zeros) / totals
     variances = shares**2 * pooled * (1 - pooled)
-    # By its margins a table varies a little more; weighed ones have none that are counts.
+    # Given its margins, a table varies slightly more; weighted margins are not counts.
     margins = totals / (totals - 1) if of.weights is None else 1.0
     variance = float((variances * (1 / candidates + 1 / baselines) * margins).sum())
     effect, freedom = _design(values, of, found)
@@ -102,10 +102,10 @@ def proportions(
 def _deflated(
     p_value: float, value: float, effect: float, freedom: float | None
 ) -> tuple[float | None, float]:
-    """Return an exact test's p-value as if counts were divided by the design effect.
+    """Return an exact test's statistic and p-value as if counts were divided by the design effect.
 
-    Its normal deviate is divided by the effect's root, as the statistic of a test by the normal
-    distribution would be.
+    The p-value's normal deviate is divided by the root of the design effect, as the statistic of a
+    normal test would be.
     """
     if effect <= 1 and freedom is None:
         return None, p_value
@@ -121,12 +121,12 @@ def _names(stratified: bool, *, exact: bool) -> str:
 
 
 def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float, float | None]:
-    """Return by how much clusters raise the variance, and the freedom of that estimate."""
+    """Return the design effect of clustering and its degrees of freedom."""
     if of.independent:
         return 1.0, None
     alone = contrasts.contrast(values, of.apart, skewed=False)
     if alone is None or not alone.error or not found.error:
-        # Where all succeeded or all failed, they may have done so by the cluster.
+        # All succeeded or all failed: assume the worst, that units of a cluster always agree.
         return len(values) / of.cluster_count, found.freedom
     return max(1.0, (found.error / alone.error) ** 2), found.freedom
 
@@ -134,15 +134,16 @@ def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float
 def _weighted_design(
     of: Units, found: contrasts.Contrast, table: tuple[Floats, Floats, Floats]
 ) -> tuple[float, float | None]:
-    """Return by how much weights and clusters change the variance, and the freedom of that.
+    """Return the design effect of weights and clusters, and its degrees of freedom.
 
-    Below 1 where what is rare was sampled more densely, but never of more units than were sampled
-    from. Where all succeeded or all failed, by L. Kish, Survey Sampling (1965), 11.7.
+    It is below 1 where rare outcomes were sampled more densely, but never so low that the effective
+    sample exceeds the population. If all succeeded or all failed, it is by L. Kish, Survey Sampling
+    (1965), 11.7.
 
     Args:
         of: The units.
         found: Their contrast.
-        table: Successes and sizes, the candidate's first, of each stratum, and the strata's shares.
+        table: Successes and sizes per stratum, the candidate's first, and the strata's shares.
     """
     hits, sizes, shares = table
     rates = hits / sizes
@@ -155,7 +156,7 @@ def _weighted_design(
 
 
 def _effective(shares: Floats, pooled: Floats, counts: Floats) -> float:
-    """Return of how many independent units the weighed share of strata is as sure."""
+    """Return the effective sample size of a stratum-weighted share."""
     variance = float((shares**2 * pooled * (1 - pooled) / counts).sum())
     middle = float(shares @ pooled)
     if variance <= 0:
@@ -176,12 +177,12 @@ def _interval(
 
 
 def wilson(share: float, count: float) -> Estimate:
-    """Estimate a share by Wilson's interval, of a count that need not be whole."""
+    """Estimate a share with Wilson's interval; the count need not be an integer."""
     z = statistics.Z
     middle = share + z * z / (2 * count)
     half = z * math.sqrt(max(0.0, share * (1 - share)) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
-    # Rounding must not put a bound past the share at 0 and 1.
+    # At 0 and 1 rounding must not put a bound on the wrong side of the share.
     return Estimate(
         share,
         0.0 if share <= 0 else max(0.0, (middle - half) / scale),

@@ -7,13 +7,13 @@ Sources:
   contingency tables with cell proportions estimated from survey data, Annals of Statistics 12
   (1984): chi-square divided by the mean design effect, with Satterthwaite's degrees of freedom.
 - W. Bergsma, A bias-correction for Cramér's V and Tschuprow's T, Journal of the Korean
-  Statistical Society 42 (2013): what chance adds. The rest is taken as a share of what is left.
+  Statistical Society 42 (2013): what chance adds. The rest is divided by what chance leaves.
 - J. R. Landis, E. R. Heyman and G. G. Koch, Average partial association in three-way contingency
   tables: a review and discussion of alternative tests, International Statistical Review 46 (1978):
-  the test over strata, Mantel and Haenszel's of more than two categories.
+  the stratified test, Mantel and Haenszel's for more than two categories.
 - D. R. Thomas and J. N. K. Rao, Small-sample comparisons of level and power for simple
   goodness-of-fit statistics under cluster sampling, Journal of the American Statistical
-  Association 82 (1987): its F distribution where units are dependent.
+  Association 82 (1987): its F distribution for dependent units.
 """
 
 import math
@@ -30,20 +30,20 @@ from otel_vtrack.analysis.inference.tested import UNTESTED, Tested, named
 from otel_vtrack.analysis.statistics import Estimate
 
 _LEAST_EXPECTED: Final = 1.0
-"""Levels of which fewer are expected on a side are taken together."""
+"""Levels with a lower expected count on a side are merged."""
 _LEAST_GROUPS: Final = 0.99
 _MOST_LEVELS: Final = 50
-"""Levels that are told apart over strata; the rarest are taken together."""
+"""Most levels in a stratified test; the rarest are merged."""
 _Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How far apart the sides' shares of a dimension's levels are.
+    """How much the sides differ in their shares of a dimension's levels.
 
     Attributes:
         p_value: None if a side is empty.
-        cramers_v: From 0 (no farther apart than by chance) to 1 (nothing in common); None likewise.
+        cramers_v: From 0 (no more than by chance) to 1 (nothing in common); None likewise.
     """
 
     p_value: float | None
@@ -52,14 +52,15 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class _Design:
-    """What clusters do to chi-square.
+    """How clusters affect chi-square.
 
     Attributes:
         effect: The mean design effect.
-        freedom: Satterthwaite's.
-        groups: How many clusters the effect is as sure of as it would be of as many even ones.
-        stretch: By how much chi-square varies less about its mean than its freedom says, as it
-            does where levels have few clusters each; 0 where they have one, which tells nothing.
+        freedom: Satterthwaite's degrees of freedom.
+        groups: The number of equal clusters that would estimate the effect as precisely.
+        stretch: Factor for the deviation of chi-square from its mean. It varies less than its
+            degrees of freedom imply where levels have few clusters each; 0 where they have one,
+            which is uninformative.
     """
 
     effect: float
@@ -76,7 +77,7 @@ def mix(
     *,
     of: contrasts.Units | None = None,
 ) -> Mix:
-    """Test whether both sides saw the same mix of levels (routes, models, users)."""
+    """Test whether both sides have the same mix of levels (routes, models, users)."""
     found = categories(codes, is_candidate, clusters, weights=weights, of=of)
     if found.estimate is None:
         return Mix(None, None)
@@ -94,9 +95,9 @@ def categories(
 ) -> Tested:
     """Test whether shares of categories are the same on both sides.
 
-    The estimate is Cramér's V, without bounds: 0 if no farther apart than chance alone would put
-    them, 1 if they have nothing in common. The statistic is chi-square divided by the design effect
-    of the clusters. Of strata it is that of how far the sides are apart within them, all added up.
+    The estimate is Cramér's V, without bounds: 0 if sides differ no more than by chance, 1 if they
+    have nothing in common. The statistic is chi-square divided by the clusters' design effect; with
+    strata it sums the differences within them.
     """
     of = of or contrasts.units(is_candidate, clusters, strata, weights)
     if not of.comparable:
@@ -144,9 +145,9 @@ def _cramers_v(chi_square: float, effect: float, count: int, total: float) -> fl
 
 
 def _over_strata(levels: Ints, count: int, of: contrasts.Units) -> Tested:
-    """Test over strata: the sums of how far a side's counts are from those expected in its stratum.
+    """Test the sums over strata of observed minus expected counts.
 
-    They and their covariances are of all levels but the last, which follows from the others.
+    They and their covariances omit the last level, which follows from the others.
     """
     both = (of.candidates > 0) & (of.baselines > 0)
     shared = both[of.strata]
@@ -187,7 +188,7 @@ def _over_strata(levels: Ints, count: int, of: contrasts.Units) -> Tested:
         )
     sums = np.zeros((cluster_count, count))
     np.add.at(sums, (clusters, levels), pull)
-    # Less what was expected: a stratum's shares of all pulls that a cluster has in it.
+    # Subtract what was expected: the strata's shares times the cluster's pull in each stratum.
     pulls = np.bincount(clusters * stratum_count + strata, pull, cluster_count * stratum_count)
     sums -= pulls.reshape(cluster_count, stratum_count) @ shares
     sums = sums[:, :-1]
@@ -215,7 +216,7 @@ def _name(of: contrasts.Units) -> str:
 
 
 def _gathered(levels: Ints, count: int, share: float) -> tuple[Ints, int]:
-    """Make one level of those that are too rare, by what is expected of them on the lesser side."""
+    """Merge levels whose expected count on the smaller side is too low."""
     rare = np.bincount(levels, minlength=count) * share < _LEAST_EXPECTED
     if not rare.any():
         return levels, count
@@ -230,7 +231,7 @@ def _design(levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float) 
     squares = np.bincount(of.clusters, contrasts.counted(pull * pull, of), of.cluster_count)
     pull = contrasts.counted(pull, of)
     sums = np.bincount(of.clusters, pull, of.cluster_count)
-    # Of the clusters in the difference of the sides, and in the pooled shares.
+    # Leverages of the clusters: these in the sides' difference, in `scale` in the pooled shares.
     leverages = np.minimum(1 - 1e-12, squares * harmonic)
     parts = squares * harmonic
     if of.weights is not None:
@@ -238,8 +239,8 @@ def _design(levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float) 
         parts = parts / float(parts.sum())
     groups = 1 / float((parts**2 / (1 - leverages)).sum())
     scale = np.sqrt(harmonic / np.maximum(1e-12, 1 - sums * sums / squares / len(levels)))
-    # Residuals are indicators less pooled shares, so that their covariance is that of the
-    # indicators and three terms of rank one. Everything is in units of the pooled shares' roots.
+    # Residuals are indicators minus pooled shares, so their covariance is that of the indicators
+    # plus three rank-one terms. Everything is divided by the roots of the pooled shares.
     roots = np.sqrt(shares)
     matrix = sparse.csr_array(
         (pull * scale[of.clusters] / roots[levels], (of.clusters, levels)),
@@ -261,7 +262,7 @@ def _design(levels: Ints, shares: Floats, of: contrasts.Units, harmonic: float) 
         - 4 * float(by_roots @ cross)
         + 2 * square * float(roots @ by_roots)
     )
-    # A cluster's product with itself says nothing of how all of them may add up.
+    # A cluster's product with itself carries no information on how clusters add up.
     squared -= float((lengths * lengths).sum())
     if trace <= 0 or groups < _LEAST_GROUPS:
         return _Design(1.0, count - 1.0, 0.0, 1.0)

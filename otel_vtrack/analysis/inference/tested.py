@@ -1,4 +1,4 @@
-"""What a test says."""
+"""The result of a test."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from otel_vtrack.analysis.statistics import Estimate
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What a test says of two sides.
+    """The result of a test of two sides.
 
     Attributes:
-        estimate: What differs, with its interval; None if a side is empty (or no stratum has
-            both), without bounds if a side has one cluster.
-        standard_error: Of the estimate, on the scale that the test is on.
-        statistic: The estimate in standard errors, or chi-square; None of exact tests, and where
-            values within each side are alike.
-        p_value: Two-sided; None where there is too little data to know the error.
+        estimate: The effect with its interval; None if a side is empty (or no stratum has both),
+            without bounds if a side has one cluster.
+        standard_error: Of the estimate, on the scale of the test.
+        statistic: The estimate in standard errors, or chi-square; None for exact tests, and where
+            values within each side are all equal.
+        p_value: Two-sided; None where there is too little data to estimate the error.
         freedom: Degrees of freedom of Student's, chi-square's or F's distribution; None for the
             normal one and exact tests.
         test: Its name; "" if nothing was tested.
@@ -39,15 +39,16 @@ UNTESTED = Tested(None, None, None, None, None, "")
 
 
 def named(independent: str, clustered: str, of: Units) -> str:
-    """Return what a test is called of units like these."""
+    """Return the name of a test for units like these."""
     name = independent if of.independent else clustered
     return name if of.weights is None else f"weighted {name}"
 
 
 def apart(of: Units) -> float:
-    """Return how likely chance alone parts the sides wholly, in either direction.
+    """Return the probability that chance alone separates the sides completely, either way.
 
-    Dealing clusters to the sides, or of clusters with units of both, dealing each one's.
+    Clusters are assigned to sides at random; if some have units of both, sides are assigned at
+    random within each cluster.
     """
     candidates, baselines = clusters(of)
     total = of.cluster_count
@@ -70,13 +71,13 @@ def clusters(of: Units) -> tuple[int, int]:
 def student(
     value: float, found: Contrast, of: Sequence[Units], bend: float | None = None
 ) -> tuple[float | None, float | None]:
-    """Return the statistic and the p-value of an estimate that may be 0.
+    """Test that an estimate is 0; return the statistic and the p-value.
 
     Args:
         value: The estimate.
-        found: Its error and that one's degrees of freedom.
-        of: The units, of each contrast that it was made of.
-        bend: As `contrast.straightened` has it.
+        found: Its error and degrees of freedom.
+        of: The units of each contrast that the estimate combines.
+        bend: As in `contrast.straightened`.
     """
     if found.error is None:
         return None, None
