@@ -1,15 +1,15 @@
-"""Tests by which things the traces of two versions are told apart.
+"""Tests which things distinguish the traces of two versions.
 
-Traces of one session are not independent of each other, nor are those of one minute, in which
-something may have been amiss. So the counts of each version are divided by its design effect before
-they are tested (J. N. K. Rao and A. J. Scott, A simple method for the analysis of clustered binary
-data, Biometrics 48 (1992)): by how much more they vary than if traces were independent. How much
-two traces of a cluster have in common is estimated from both versions together, as it is the same
-if they do not differ, and the design effect of each then follows from the sizes of its clusters
-(A. Donald and A. Donner, Adjustments to the Mantel-Haenszel chi-square statistic and odds ratio
-variance estimator when the data are clustered, Statistics in Medicine 6 (1987)).
+Traces of one session are not independent, nor are those of one minute, in which something may have
+gone wrong. So the counts of each version are divided by its design effect before the test: by how
+much more they vary than counts of independent traces (J. N. K. Rao and A. J. Scott, A simple method
+for the analysis of clustered binary data, Biometrics 48 (1992)). The correlation of two traces of a
+cluster is estimated from both versions together, as it is the same if they do not differ; each
+version's design effect then follows from the sizes of its clusters (A. Donald and A. Donner,
+Adjustments to the Mantel-Haenszel chi-square statistic and odds ratio variance estimator when the
+data are clustered, Statistics in Medicine 6 (1987)).
 
-Of what was measured, as tokens are, means are tested in place of shares: see `measured`.
+For measured attributes, such as tokens, means are tested instead of shares: see `measured`.
 """
 
 import math
@@ -29,11 +29,11 @@ from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.query.rowbinary import Reader
 
 ENOUGH_WINDOWS: Final = 20
-"""Fewest windows of each version that count as clusters: of fewer nothing is known of how much
-they vary, and a version that was live for a moment could never be told from another."""
+"""Fewest windows of each version that count as clusters: fewer do not show how much they vary, and
+a version that was live only briefly could never be distinguished from another."""
 _MOSTLY: Final = 0.5
 _FEWEST_TRACES: Final = 3
-"""What is in fewer tells nothing, as in the query."""
+"""Things in fewer traces show nothing; as in the query."""
 
 _Numbers: TypeAlias = npt.NDArray[np.int64]
 _Reals: TypeAlias = npt.NDArray[np.float64]
@@ -44,11 +44,11 @@ class Clusters:
     """Traces that depend on each other.
 
     Attributes:
-        labels: Of each trace the number of its cluster.
-        sizes: Of each cluster the number of its traces.
-        counts: How many clusters each version has.
-        alone: Of each version, by how much its weights make traces vary that depend on nothing.
-        pairs: Of each version, how many others a trace shares its cluster with on average.
+        labels: The cluster number of each trace.
+        sizes: The number of traces in each cluster.
+        counts: The number of clusters of each version.
+        alone: For each version, the design effect of its weights for independent traces.
+        pairs: For each version, with how many others a trace shares its cluster on average.
     """
 
     labels: _Numbers
@@ -58,11 +58,11 @@ class Clusters:
     pairs: _Reals
 
     def design_effects(self, which: "Found", shares: _Reals) -> _Reals:
-        """Return by how much more each thing varies than if traces were independent, at least 1.
+        """Return how much more each thing varies than with independent traces, at least 1.
 
-        One row a thing, one column a version. `shares` are those of both versions together. Where
-        traces have weights w, a share varies by their squares: (Σw² + r (ΣW² - Σw²)) / Σw with W
-        of clusters (L. Kish, Survey Sampling (1965), 11.7).
+        One row per thing, one column per version. `shares` are those of both versions together.
+        Where traces have weights w, the factor is (Σw² + r (ΣW² - Σw²)) / Σw, with W the weights of
+        clusters and r the correlation (L. Kish, Survey Sampling (1965), 11.7).
         """
         count, traces = len(self.sizes), len(self.labels)
         if count == traces:
@@ -74,7 +74,7 @@ class Clusters:
         spread = squares - 2 * shares * crossed + shares**2 * float((self.sizes**2).sum())
         alone = shares * (1 - shares)
         spread *= count / max(1, count - 1)
-        # More than 1 where what varies is mostly in the larger clusters.
+        # Above 1 where the variation is mostly in the larger clusters.
         common = np.divide(
             spread - traces * alone,
             alone * float((self.sizes * (self.sizes - 1)).sum()),
@@ -86,14 +86,14 @@ class Clusters:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Pairs of a thing and a trace that has it, as numbers."""
+    """Pairs of a thing and a trace that has it, by number."""
 
     things: _Numbers
     traces: _Numbers
 
 
 def rows(data: bytes) -> list[dict[str, Any]]:
-    """Read the answer of the query."""
+    """Parse the query's result."""
     reader = Reader(data)
     found: list[dict[str, Any]] = []
     while reader.more:
@@ -115,8 +115,8 @@ def rows(data: bytes) -> list[dict[str, Any]]:
 def things(rows: Sequence[dict[str, Any]], kinds: Collection[Kind]) -> list[dict[str, Any]]:
     """Return the rows that are things of these kinds.
 
-    A measured attribute is one thing and not as many as it has values, and a second one if it is
-    there at all: an ATTRIBUTE without a value.
+    A measured attribute is one thing, not one per value, and a second one for its presence: an
+    ATTRIBUTE without a value.
     """
     many = {row["key"] for row in rows if measured.is_measured(row)}
     kept: list[dict[str, Any]] = []
@@ -132,7 +132,7 @@ def things(rows: Sequence[dict[str, Any]], kinds: Collection[Kind]) -> list[dict
 
 
 def _values(rows: Sequence[dict[str, Any]], many: Collection[str]) -> list[dict[str, Any]]:
-    """Return each value of numeric attributes that have few; one that is text as well is joined."""
+    """Return each value of numeric attributes with few; merge it with an equal text value."""
     texts = {(row["key"], row["value"]): row for row in rows if row["kind"] == "ATTRIBUTE"}
     found: list[dict[str, Any]] = []
     for row in rows:
@@ -150,7 +150,7 @@ def _values(rows: Sequence[dict[str, Any]], many: Collection[str]) -> list[dict[
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A thing that was tested by its shares: where it is, and its design effects."""
+    """A thing tested by its shares: the traces that have it, and its design effects."""
 
     row: dict[str, Any]
     places: _Numbers
@@ -160,7 +160,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A measured attribute that was tested: where it is, its means there, and its clusters."""
+    """A measured attribute that was tested: its traces, their means, and their clusters."""
 
     row: dict[str, Any]
     places: _Numbers
@@ -170,24 +170,24 @@ class Number:
 
     @property
     def p_value(self) -> float:
-        """That of the test."""
+        """The test's p-value."""
         return 1.0 if self.tested.p_value is None else self.tested.p_value
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The traces that were looked at; one that both versions have a part in is two.
+    """The traces looked at; one in which both versions took part counts as two.
 
     Attributes:
-        ids: As the query has them, sorted.
+        ids: As in the query, sorted.
         is_candidate: 1 for the candidate's.
-        totals: How many there are of the baseline and of the candidate.
-        clusters: Sessions, and windows of time where there are enough.
+        totals: Number of the baseline's and of the candidate's traces.
+        clusters: By session, and by time window if there are enough of these.
         routes: Names of entry spans.
-        route: Of each trace the number of its route.
-        minute: Of each trace the minute since 1970 in which it began.
-        weight: Of each trace its adjusted count.
-        names: Of each trace its id as it is.
+        route: The number of each trace's route.
+        minute: The minute since 1970 in which each trace began.
+        weight: The adjusted count of each trace.
+        names: The actual id of each trace.
     """
 
     ids: npt.NDArray[np.uint64]
@@ -202,19 +202,19 @@ class Sample:
 
     @property
     def weights(self) -> _Reals:
-        """How many traces those of the baseline and of the candidate stand for."""
+        """How many traces the baseline's and the candidate's stand for."""
         return np.bincount(self.is_candidate, self.weight, 2).astype(float)
 
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any]], widths: Sequence[int]) -> "Sample | None":
-        """Read what the rows say of traces; None if a version has none."""
+        """Build the sample from the query's rows; None if a version has no traces."""
         whole = next((row["traces"] for row in rows if not row["kind"]), [])
         ids = np.sort(np.asarray(whole, dtype=np.uint64))
         side = (ids & np.uint64(1)).astype(np.int64)
         totals = np.bincount(side, minlength=2)
         if not totals.all():
             return None
-        # A trace without a session is one of its own.
+        # A trace without a session is a session of its own.
         session = -1 - np.arange(len(ids))
         minute = np.zeros(len(ids), dtype=np.int64)
         route = np.zeros(len(ids), dtype=np.int64)
@@ -239,12 +239,12 @@ class Sample:
         return cls(ids, side, totals, clusters, routes, route, minute, weight, names)
 
     def _example(self, places: _Numbers) -> str:
-        """Return the id of one of the traces, of the candidate if it has any."""
+        """Return the id of one of the traces, of a candidate's if there is any."""
         own = places[self.is_candidate[places] == 1]
         return min(self.names[own if len(own) else places].tolist()).hex()
 
     def told_apart(self, rows: Sequence[dict[str, Any]]) -> tuple[int, list[Difference]]:
-        """Test each thing: count those tested, and return by which the versions surely differ."""
+        """Test each thing; return how many were tested, and the significant differences."""
         shares = self._shares([row for row in rows if row["kind"] != "NUMBER"])
         numbers = self._numbers([row for row in rows if row["kind"] == "NUMBER"])
         tested = [*shares, *numbers]
@@ -256,7 +256,7 @@ class Sample:
             for each, p_value in zip(tested, adjusted, strict=True)
             if p_value < compare.ALPHA
         ]
-        # That a measured attribute is there more often follows from what else there is more of.
+        # A measured attribute's greater presence follows from what else is more frequent.
         return len(tested), [
             each
             for each in found
@@ -305,7 +305,7 @@ class Sample:
         side = self.is_candidate[places]
         counts = np.bincount(side, minlength=2)
         gap = number.tested.estimate or Estimate(0.0)
-        # Less their mean, lest a route's part in the difference be that of its traffic.
+        # Minus their mean, so that a route's part in the difference is not that of its traffic.
         middle = np.average(values, weights=self.weight[places])
         route, share, same = self._by_route(places, values - middle, gap.value)
         return Difference(
@@ -326,9 +326,9 @@ class Sample:
         )
 
     def effects(self, found: Found, shares: _Reals) -> tuple[_Reals, _Reals]:
-        """Return of each thing the greatest design effects, and the degrees of freedom.
+        """Return each thing's largest design effects, and the degrees of freedom.
 
-        These are Welch's and Satterthwaite's: a version with few clusters says little of its own.
+        These are Welch's and Satterthwaite's: a version with few clusters carries little weight.
         """
         effects = np.stack([each.design_effects(found, shares) for each in self.clusters])
         errors = effects / self.weights
@@ -377,10 +377,10 @@ class Sample:
     def _by_route(
         self, places: _Numbers, values: _Reals, gap: float
     ) -> tuple[str, float, float | None]:
-        """Say which route holds most of a difference, and what is left of it route by route.
+        """Return the route with most of a difference, its part, and the difference within routes.
 
-        What is left is the difference of Mantel and Haenszel, routes weighted by how many traces
-        of both versions they have (S. Greenland and J. M. Robins, Biometrics 41 (1985)).
+        The latter is Mantel and Haenszel's: routes are weighted by their numbers of traces of both
+        versions (S. Greenland and J. M. Robins, Biometrics 41 (1985)).
         """
         cells = 2 * self.route[places] + self.is_candidate[places]
         traces, found = (
@@ -398,13 +398,13 @@ class Sample:
         share = float(parts[most] / gap) if gap else 0.0
         if share <= _MOSTLY or np.count_nonzero(traces.sum(axis=1)) < 2:
             return "", 0.0, same
-        # More than all of it, where other routes changed the other way.
+        # More than the whole where other routes changed the other way.
         return self.routes[most], min(1.0, share), same
 
 
 def _clusters(labels: _Numbers, side: _Numbers, weight: _Reals) -> Clusters:
-    """Number clusters, each version's for itself."""
-    # One number each, for pairs of them take long to sort.
+    """Number clusters, separately for each version."""
+    # As one number each, since pairs are slow to sort.
     keys, which = np.unique(2 * labels + side, return_inverse=True)
     sides = keys % 2
     total = np.bincount(side, weight, 2)
@@ -418,7 +418,7 @@ def _clusters(labels: _Numbers, side: _Numbers, weight: _Reals) -> Clusters:
 def _known(
     ids: npt.NDArray[np.uint64], given: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.bool_], _Numbers]:
-    """Return which traces are among the ids, and where these are."""
+    """Return which traces are among the ids, and their indices there."""
     places = np.minimum(np.searchsorted(ids, given), len(ids) - 1)
     known = ids[places] == given
     return known, places[known]
@@ -435,11 +435,11 @@ def p_value(
     effects: tuple[float, float],
     freedom: float,
 ) -> float:
-    """Return the two-sided p-value of two shares that may be the same, of clustered traces.
+    """Return the two-sided p-value for two shares of clustered traces being equal.
 
-    Where no cell of the table is expected below 5, counted by independent traces, by the z-test
-    with the pooled share, against Student's distribution with the clusters' degrees of freedom;
-    else by Fisher's exact test of the counts as if they were of independent traces.
+    If no expected count of effectively independent traces is below 5, the z-test with the pooled
+    share, against Student's t with the clusters' degrees of freedom; otherwise Fisher's exact test
+    of those counts.
     """
     some, others = (count / effect for count, effect in zip(counts, effects, strict=True))
     trials, other_trials = (total / effect for total, effect in zip(totals, effects, strict=True))

@@ -1,16 +1,16 @@
-"""Finds the deployments that the watch looks at, and what each of them replaced.
+"""Finds the deployments to watch, and what each of them replaced.
 
 A deployment, in one service and environment, is one of these:
 
-- a version that nothing there told of before, from its first trace on, also as a canary;
+- a version not seen there before, from its first trace on, also as a canary;
 - a version that was there before and takes over again, by the rules of `timeline`;
-- a version that is declared to be put live while it was a canary;
-- the same version anew: another `deployment.id` takes over from the one before, by the same rules,
-  or it is declared once more.
+- a version that is declared live while it was a canary;
+- the same version again: another `deployment.id` takes over from the previous one, by the same
+  rules, or it is declared once more.
 
 So a canary whose traffic comes and goes is one deployment, and so are ids that are live side by
-side. What begins within an hour of another deployment of the version is the same one: whoever
-declares a deployment seldom says so in the second in which its first trace begins.
+side. Whatever begins within an hour of another deployment of the version is the same one: a
+declaration seldom comes in the same second as the first trace.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +25,13 @@ from otel_vtrack.query.watch import DeclaredDeployment, DeploymentActivity, Seen
 from otel_vtrack.store.client import Store
 
 WATCHED_NS: Final = 86_400_000_000_000
-"""So long a deployment is watched, and so far back goes what it is compared with: a day each."""
+"""How long a deployment is watched, and how far back its baseline goes: a day each."""
 MOST_DEPLOYMENTS: Final = 500
-"""Most that are watched at a time, the newest."""
+"""Most deployments watched at a time; the newest are kept."""
 MOST_IDS: Final = 20
-"""Of a version with more deployment ids in two days they are no deployments, but name instances."""
+"""If a version has more deployment ids in two days, they name instances, not deployments."""
 SAME_NS: Final = 3_600_000_000_000
-"""What begins within that of another deployment of the version is the same one."""
+"""A deployment that begins this close to another one of the version is the same one."""
 
 NEW_VERSION: Final = "new_version"
 RETURN: Final = "return"
@@ -47,16 +47,15 @@ class WatchedDeployment:
 
     Attributes:
         kind: `NEW_VERSION`, `RETURN`, `PROMOTION` or `REDEPLOYMENT`.
-        deployment_id: As spans or whoever declared it say; empty if nobody does.
+        deployment_id: From spans or the declaration; empty if neither has one.
         start_time_ns: When its first trace began, or it was declared.
-        until_ns: When it is watched no more: a day later, or when the next one of the version
-            began.
+        until_ns: When the watch ends: a day later, or when the version's next deployment began.
         end_time_ns: When its last trace began; None if it is not gone.
         baseline: What it replaced.
-        candidate: Which traces are its own, of those since it started.
-        trace_count: Its traces so far, by whole buckets of time.
-        place_trace_count: Those of all versions there, of the day before the time at which it was
-            looked, and the day before that.
+        candidate: Which of the traces since its start are its own.
+        trace_count: Its traces so far, in whole buckets of time.
+        place_trace_count: Traces of all versions there, in the two days before the time of the
+            look.
     """
 
     place: Place
@@ -73,18 +72,19 @@ class WatchedDeployment:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What stays the same however late its traces arrive, but for `moment`.
+        """What does not change however late its traces arrive, except for `moments`.
 
-        A version is new in a place once, so no time is in it.
+        A version is new in a place only once, so it includes no time.
         """
         of = (*self.place, self.version)
         return of if self.kind == NEW_VERSION else (*of, self.kind, self.candidate.deployment_id)
 
     @property
     def moments(self) -> tuple[int, ...]:
-        """The half hour in which it began, and those beside it: the start moves with late traces.
+        """The half hour in which it began, and the adjacent ones: late traces move the start.
 
-        Others of the version are an hour away, so none of them is meant. Empty if it needs none.
+        Other deployments of the version are an hour away, so these match no other. Empty if not
+        needed.
         """
         if self.kind == NEW_VERSION:
             return ()
@@ -93,10 +93,10 @@ class WatchedDeployment:
 
 
 class _Begun(NamedTuple):
-    """A deployment of a place, before others of it are known.
+    """A deployment of a place, before it is matched with others there.
 
     Attributes:
-        periods: Of its version or id, those before it and those of the next one among them.
+        periods: All of its version or id, including those before it and of the next one.
         activity: Likewise.
     """
 
@@ -113,11 +113,11 @@ class _Begun(NamedTuple):
 def deployments(store: Store, now_ns: int) -> list[WatchedDeployment]:
     """Find the deployments that began less than a day ago, the newest first.
 
-    One that replaced nothing, as the first in its place, is left out.
+    Those that replaced nothing, such as the first in a place, are left out.
 
     Args:
         store: Where to look.
-        now_ns: What time it is.
+        now_ns: The current time.
 
     Raises:
         InvalidArgument: There are too many.
@@ -160,17 +160,17 @@ def of_place(
     """Find the deployments of one place since a time.
 
     Args:
-        place: Which.
-        seen: The versions that spans tell of.
-        rows: What they did since a day before that time.
-        said: What was declared since then.
+        place: The place.
+        seen: The versions in spans.
+        rows: Their activity since a day before that time.
+        said: The declarations since then.
         since_ns: In nanoseconds since 1970.
     """
     activity = _by_version(rows)
     declared = [Declared(each.start_ns, each.version) for each in said]
     periods, mains = timeline.periods(activity, declared)
     of = {each.version: each for each in seen}
-    # One that began a little earlier may be what another way of telling tells of.
+    # Include earlier ones: one of them may be the same deployment, detected in another way.
     traffic = _Place(activity, periods, mains, of, since_ns - SAME_NS)
     begun = [*traffic.new_versions(), *traffic.changes()]
     by_id: dict[str, list[DeploymentActivity]] = {}
@@ -186,7 +186,7 @@ def of_place(
 
 
 def _by_version(rows: Sequence[DeploymentActivity]) -> list[Activity]:
-    """Put the deployments of each version together."""
+    """Merge the deployments of each version."""
     found: dict[tuple[int, str], Activity] = {}
     for each in rows:
         key = each.bucket_ns, each.version
@@ -215,25 +215,25 @@ class _Place(NamedTuple):
         return version in self.seen and self.seen[version].first_ns >= self.since_ns
 
     def new_versions(self) -> Iterable[_Begun]:
-        """Find versions that nothing told of before."""
+        """Find versions not seen before."""
         for version, seen in self.seen.items():
             own = self.own(version)
             if own and self.is_new(version):
                 yield from self._version(NEW_VERSION, version, own[0].start_time_ns, seen)
 
     def changes(self) -> Iterable[_Begun]:
-        """Find versions that were there before, and took over or were declared to."""
+        """Find versions that were there before, and took over or were declared live."""
         for main in self.mains[1:]:
             own = self.own(main.version)
             period = next(each for each in own if each.main_from_ns == main.from_ns)
             seen = self.seen.get(main.version)
-            # Declared, and not seen yet; or the first time of a new one, which is told above.
+            # Declared but not seen yet; or the first time of a new version, found above.
             if seen is None or (self.is_new(main.version) and period is own[0]):
                 continue
             if period.start_time_ns >= self.since_ns and period.came:
                 yield from self._version(RETURN, main.version, period.start_time_ns, seen)
             elif main.declared and main.from_ns - period.start_time_ns >= WATCHED_NS:
-                # A canary that is younger is under watch as it is.
+                # A younger canary is being watched anyway.
                 yield from self._version(PROMOTION, main.version, main.from_ns, seen)
 
     def _version(
@@ -255,7 +255,7 @@ class _Place(NamedTuple):
     def new_ids(
         self, version: str, rows: Sequence[DeploymentActivity], said: Sequence[DeclaredDeployment]
     ) -> Iterable[_Begun]:
-        """Find deployment ids of a version that took over from others of it."""
+        """Find deployment ids of a version that took over from its other ids."""
         ids = [Activity(each.deployment_id, *each[2:]) for each in rows]
         known = {each.version for each in ids}
         declared = [
@@ -290,9 +290,9 @@ class _Place(NamedTuple):
     def _was_live_with(
         self, version: str, before: str, ids: Sequence[Activity], start_ns: int
     ) -> bool:
-        """Say whether an id was at work in the period of its version that a time is in.
+        """Return whether an id was active in its version's period that contains a time.
 
-        If not, the version itself is new, or came back, and that is the deployment.
+        If not, the version itself is new or came back, and that is the deployment.
         """
         began_ns = max(
             (each.start_time_ns for each in self.own(version) if each.start_time_ns <= start_ns),
@@ -306,7 +306,7 @@ class _Place(NamedTuple):
     def declared_again(
         self, said: Sequence[DeclaredDeployment], by_id: Mapping[str, Sequence[DeploymentActivity]]
     ) -> Iterable[_Begun]:
-        """Find the main version declared once more, under an id that no span has."""
+        """Find the main version declared once more, with an id that no span has."""
         for each in said:
             ids = {row.deployment_id for row in by_id.get(each.version, ())}
             main = next((m for m in reversed(self.mains) if m.from_ns < each.start_ns), None)
@@ -336,11 +336,11 @@ class _Place(NamedTuple):
 def _replaced(
     activity: Sequence[Activity], mains: Sequence[Main], version: str, start_ns: int
 ) -> str:
-    """Return which version was the main one just before a time; empty if there was none."""
+    """Return the version that was the main one just before a time; empty if there was none."""
     before = [main.version for main in mains if main.from_ns < start_ns and main.version != version]
     if before:
         return before[-1]
-    # Where one follows the other within a bucket, it is the one that had most until then.
+    # Within one bucket there is no change of the main version: take the one with most traces.
     had = [each for each in activity if each.first_ns < start_ns and each.version != version]
     return max(had, key=lambda each: (each.trace_count, each.version)).version if had else ""
 
@@ -349,7 +349,7 @@ _KINDS: Final = (NEW_VERSION, RETURN, PROMOTION, REDEPLOYMENT)
 
 
 def _apart(begun: Iterable[_Begun]) -> list[_Begun]:
-    """Leave out what is another's, told in another way."""
+    """Drop duplicates: the same deployment detected in another way."""
     kept: list[_Begun] = []
     for each in sorted(begun, key=lambda each: (_KINDS.index(each.kind), each.start_ns)):
         if not any(
@@ -364,7 +364,7 @@ def _watched(
     place: Place, begun: _Begun, others: Sequence[_Begun], total: int
 ) -> WatchedDeployment:
     start_ns = begun.start_ns
-    # A deployment of the version ends the one before, but one of an id only that id's.
+    # A deployment of the version ends the one before, a deployment of an id only that id's.
     next_ns = min(
         (
             each.start_ns

@@ -1,6 +1,6 @@
-"""Examines one metric of both versions: figures, tests, strata, and what more data it takes.
+"""Examines one metric of both versions: figures, tests, strata, and how much more data it needs.
 
-docs/comparison.md says which test is made of what, and why.
+docs/comparison.md explains which test is used for what, and why.
 """
 
 import math
@@ -28,16 +28,16 @@ from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.analysis.units import Design, Units
 
 ENOUGH_CLUSTERS: Final = FEWEST_CLUSTERS
-"""Fewest sessions, or traces without one, of each version from which anything is concluded.
+"""Fewest sessions, or traces without one, of each version needed for a conclusion.
 
-Of fewer the error that allows for sessions is itself a guess: A. C. Cameron and D. L. Miller, A
-practitioner's guide to cluster-robust inference, Journal of Human Resources 50 (2015), VI.
+With fewer, the error that allows for sessions is itself unreliable: A. C. Cameron and D. L. Miller,
+A practitioner's guide to cluster-robust inference, Journal of Human Resources 50 (2015), VI.
 """
 LEVELS: Final = (0.5, 0.9, 0.95, 0.99)
 QUANTILES: Final = ("p50", "p90", "p95", "p99")
 TAIL: Final = 0.95
 _ENOUGH_IN_TAIL: Final = 5
-"""Fewest values of each version that are to be expected in the tail, as Cochran's rule has it."""
+"""Fewest expected values of each version in the tail, by Cochran's rule."""
 
 _EXAMPLES: Final = 3
 
@@ -61,7 +61,7 @@ _REASONS: Final = {
 
 
 def examine(units: Units, strata: Strata | None) -> MetricComparison:
-    """Compare one metric; neither its verdict nor adjusted p-values are in it yet."""
+    """Compare one metric, without its verdict and adjusted p-values yet."""
     data = data_of(units)
     shape = units.metric.shape
     counts = int(np.count_nonzero(~data.sides)), int(np.count_nonzero(data.sides))
@@ -122,13 +122,13 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
         tail=tail,
         stratified=like,
         more_needed=begin or _needed(data, shape, bulk, relative, absolute),
-        # Not enough to say anything at all is told from not enough to find what matters.
+        # Too little data for any conclusion differs from too little to find what matters.
         adjusted_p_value=None if begin or deciding.p_value is None else 1.0,
     )
 
 
 def _to_begin(counts: Sequence[int], clusters: Sequence[int]) -> int:
-    """Return how many more are needed before anything is concluded."""
+    """Return how many more are needed for any conclusion."""
     missing = max(0, *(ENOUGH - count for count in counts))
     for count, own in zip(counts, clusters, strict=True):
         if own < ENOUGH_CLUSTERS and count:
@@ -215,7 +215,7 @@ def _reason(shape: Shape, tested: Tested, like: Stratified | None) -> str:
 
 
 def _population(data: Data) -> str:
-    """Say how many values there are and what they stand for; empty where all were stored."""
+    """Write how many values there are and what they stand for; empty where all were stored."""
     if data.weights is None:
         return ""
     (first, whole), (second, other) = (
@@ -229,11 +229,11 @@ def _population(data: Data) -> str:
 
 
 def _tail(data: Data, strata: NDArray[Any] | None, p95: Figure, *, relative: bool) -> Tail | None:
-    """Compare how many values lie above p95 of all.
+    """Compare the shares of values above the pooled p95.
 
     The quantile test: R. A. Johnson, S. Verrill and D. H. Moore, Two-sample rank tests for
     detecting changes that occur in a small proportion of the treated population, Biometrics 43
-    (1987), as Mood's median test does for p50.
+    (1987); Mood's median test does the same for p50.
     """
     fewest = min(np.count_nonzero(data.sides), np.count_nonzero(~data.sides))
     if fewest * (1 - TAIL) < _ENOUGH_IN_TAIL:
@@ -267,10 +267,10 @@ def _tail(data: Data, strata: NDArray[Any] | None, p95: Figure, *, relative: boo
 
 
 def _change_of_tail(data: Data, strata: NDArray[Any], *, relative: bool) -> Estimate | None:
-    """Return how far p95 of both sides is apart, had both seen the same mix.
+    """Return how far p95 of the sides is apart, had both had the same mix.
 
-    Each is the quantile of its side's distribution as it would be of the mix that both are weighted
-    to, with Woodruff's interval.
+    Each is the quantile of its side's distribution, weighted to the common mix, with Woodruff's
+    interval.
     """
     weights = alike.weights(data, strata)
     found = [
@@ -307,7 +307,7 @@ def _of_categories(
         test=tested.test,
         test_reason=_reason(Shape.CATEGORY, tested, like) + _population(data),
         p_value=tested.p_value,
-        # Categories have no order: whatever differs points somewhere.
+        # Categories have no order, so a difference has no direction.
         candidate_is_greater=None,
         effect_size=tested.estimate.value if tested.estimate else None,
         stratified=like,
@@ -329,7 +329,7 @@ def _needed(
     values, smallest = data.values, absolute
     if relative is not None:
         if shape is Shape.DURATION and float(values.min()) > 0:
-            # Of logarithms, whose spread is that of the ranks and not of a few slow ones.
+            # On the log scale, where a few slow values do not dominate the spread.
             values, smallest = np.log(values), math.log1p(relative)
         elif bulk.baseline is not None:
             smallest = relative * abs(data.by_side[0].mean())
@@ -339,7 +339,7 @@ def _needed(
 
 
 def _needed_of_shares(data: Data, bulk: Figure, smallest: float) -> int:
-    """Do so by Wilson's intervals: where nothing failed yet, the next may."""
+    """Do the same with Wilson's intervals: without failures so far, the next may be one."""
     errors: list[float] = []
     for share in (bulk.baseline, bulk.candidate):
         if share is None or share.lower is None or share.upper is None:
@@ -350,13 +350,13 @@ def _needed_of_shares(data: Data, bulk: Figure, smallest: float) -> int:
 
 
 def examples(units: Units, *, up: bool | None, strata: Strata | None) -> tuple[str, ...]:
-    """Return traces of the candidate that show a finding: about its p95 or p5, or failed.
+    """Return traces of the candidate that show a finding: near its p95 or p5, or failed.
 
     Args:
         units: What was compared.
-        up: Whether the candidate's values are greater; None of categories, of which the one that
+        up: Whether the candidate's values are greater; None for categories, where the one that
             grew most is shown.
-        strata: Where these decided, they are of the one in which most differs.
+        strata: If they decide, the traces are of the stratum with the largest difference.
     """
     chosen = units.is_candidate
     if units.codes is not None:

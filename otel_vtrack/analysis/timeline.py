@@ -1,20 +1,20 @@
-"""Says which version was the main one when, and which changes were rollbacks; by rules.
+"""Determines by rules which version was the main one when, and which changes were rollbacks.
 
 The rules, for one service in one environment:
 
-- A version is *gone* when so many traces began without it that, at the share that it had, ten of
-  them would have been its own: by chance that happens once in e^10. Without traces nothing is gone,
+- A version is *gone* once so many traces began without it that, at its previous share, ten of them
+  would have been its own: by chance that happens once in e^10. Without traces no version is gone,
   so a night without any ends nothing.
-- A version *takes over* in the first bucket of time of which it has four fifths, if it has as
-  much of the 50 traces that begin there as well: one trace at night says nothing. If the main one
-  is gone, the version with the most traces takes over. Until then the earlier one stays the main
-  one, however long both are live side by side.
-- A declared version is the main one from the declared time on; what was before takes over again
-  only once the declared one had its four fifths, or came and went.
-- A change of the main version to one that was the main one before is a *rollback* (Datadog's rule).
+- A version *takes over* in the first bucket of time in which it has four fifths of the traces, if
+  it also has four fifths of the 50 traces that begin there: one trace at night shows nothing. If
+  the main version is gone, the one with the most traces takes over. Until then the earlier one
+  stays the main version, however long both are live side by side.
+- A declared version is the main one from the declared time on. The one before takes over again only
+  once the declared one has had its four fifths, or has come and gone.
+- A change of the main version back to an earlier main version is a *rollback* (Datadog's rule).
 
-Where traces are sampled, shares are of what they stand for, and how many traces are enough is how
-many are stored.
+Where traces are sampled, shares are of the traces that the stored ones stand for; thresholds on the
+number of traces apply to the stored ones.
 """
 
 from bisect import bisect_left
@@ -25,15 +25,15 @@ from typing import Final, NamedTuple
 from otel_vtrack.query.timeline import Activity
 
 TAKES_OVER: Final = 0.8
-"""Least share of a bucket's traces with which a version becomes the main one."""
+"""Smallest share of a bucket's traces with which a version becomes the main one."""
 ENOUGH: Final = 50
-"""Fewest traces that show a share: of as many at a true half, four fifths come once in 80,000."""
+"""Fewest traces that show a share: with 50 at a true half, four fifths occur once in 80,000."""
 MISSED: Final = 10
-"""A version that would have had so many traces since, and had none, is gone."""
+"""A version that would have had this many traces since, and had none, is gone."""
 
 
 class Declared(NamedTuple):
-    """Someone said that this version is put live then; in nanoseconds since 1970."""
+    """A version declared to be live from a time on; in nanoseconds since 1970."""
 
     start_time_ns: int
     version: str
@@ -45,7 +45,7 @@ class Main:
 
     Attributes:
         until_ns: When another took over; None if none did.
-        declared: Whether it took over because someone said so.
+        declared: Whether it took over because it was declared.
     """
 
     version: str
@@ -61,14 +61,14 @@ class Period:
     Attributes:
         start_time_ns: When its first trace began, or when it was declared if that is earlier.
         end_time_ns: When its last trace began; None if it is not gone.
-        peak_share: The greatest share that it had of a bucket's traces, or of several buckets with
-            50 traces together where there are fewer in one.
+        peak_share: Its greatest share of a bucket's traces, or of several buckets with 50 traces
+            together where one has fewer.
         last_seen_ns: When its last trace began; None if it was declared and had none.
-        came: Whether it is known to have come then, and was not there before what is known.
+        came: Whether it is known to have begun then, rather than before the known history.
         took_over: Whether it became the main version; else it is a canary.
         main_from_ns: When it did; None if it did not.
         main_until_ns: When another version took over; None if none did.
-        declared: Whether it took over because someone said so.
+        declared: Whether it took over because it was declared.
     """
 
     version: str
@@ -86,15 +86,15 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """A change of the main version to one that was it before; times in ns since 1970.
+    """A change of the main version back to an earlier one; times in nanoseconds since 1970.
 
     Attributes:
-        time_ns: When the earlier version was the main one again.
+        time_ns: When the earlier version became the main one again.
         from_main: The version rolled back from, while it was the main one.
-        before: The version rolled back to, when it was the main one last.
-        after: The same, from `time_ns` on.
+        before: The version rolled back to, when it was last the main one.
+        after: The same version from `time_ns` on.
         is_return: Whether it undoes a rollback: the version it goes to had been rolled back from.
-        came_back_ns: When the version rolled back from was the main one again; None if never.
+        came_back_ns: When the version rolled back from became the main one again; None if never.
     """
 
     time_ns: int
@@ -114,7 +114,7 @@ class _Bucket:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Where a version was live, in numbers of buckets, both included."""
+    """Where a version was live, by first and last bucket number, both inclusive."""
 
     first: int
     last: int
@@ -122,7 +122,7 @@ class _Run:
 
 
 class _Traffic:
-    """The buckets in which there was a trace, in order."""
+    """The buckets that have traces, in order."""
 
     def __init__(self, activity: Iterable[Activity]) -> None:
         made: dict[int, _Bucket] = {}
@@ -156,37 +156,37 @@ class _Traffic:
         return self.totals[last + 1] - self.totals[first]
 
     def stored_total(self, first: int, last: int) -> int:
-        """Count those that are stored, each as one."""
+        """Count the stored traces, each as one."""
         return self.stored[last + 1] - self.stored[first]
 
     def ahead(self, first: int, enough: int, end: int) -> int:
-        """Return the bucket up to which there are enough traces, before `end` in any case."""
+        """Return the last bucket needed for enough traces, but one before `end` at the latest."""
         reached = bisect_left(self.stored, self.stored[first] + enough, first + 1)
         return max(first, min(reached, end) - 1)
 
     def behind(self, last: int, enough: int) -> int:
-        """Return the bucket from which there are enough traces, or the first."""
+        """Return the bucket to start from for enough traces, or the first one."""
         first = last
         while first > 0 and self.stored_total(first, last) < enough:
             first -= 1
         return first
 
     def share(self, version: str, number: int) -> float:
-        """Return a version's share of the traces from a bucket on, of `ENOUGH` if there are."""
+        """Return a version's share of the traces from a bucket on, of `ENOUGH` if available."""
         last = self.ahead(number, ENOUGH, len(self.buckets))
-        # Where what is known ends too soon, what came before is looked at too.
+        # Where the known history ends too soon, include earlier buckets.
         first = min(number, self.behind(last, ENOUGH))
         return self.count(version, first, last) / self.total(first, last)
 
     def live(self, version: str, number: int) -> bool:
-        """Say whether a version is not gone in a bucket."""
+        """Return whether a version is live, that is not gone, in a bucket."""
         return any(
             run.first <= number and (number <= run.last or not run.gone)
             for run in self.runs.get(version, ())
         )
 
     def came(self, version: str) -> bool:
-        """Say whether a version is known not to have been there before: see `gone`, in reverse."""
+        """Return whether a version is known not to have been there before: `gone` in reverse."""
         run = self.runs[version][0]
         share = min(
             self.count(version, run.first, run.last) / self.total(run.first, run.last),
@@ -212,11 +212,11 @@ class _Traffic:
 
 
 def mains(activity: Sequence[Activity], declared: Sequence[Declared] = ()) -> list[Main]:
-    """Say which version was the main one when, in the order of time.
+    """Return which version was the main one when, in time order.
 
     Args:
         activity: Of one service in one environment, in any order.
-        declared: Likewise; those before the first bucket say nothing of this time.
+        declared: Likewise; declarations before the first bucket are ignored.
     """
     traffic = _Traffic(activity)
     return _mains(traffic, declared)
@@ -230,7 +230,7 @@ def _mains(traffic: _Traffic, declared: Sequence[Declared]) -> list[Main]:
     for number, bucket in enumerate(traffic.buckets):
         ends = traffic.starts[number + 1] if number + 1 < count else None
         said = [each for each in waiting if ends is None or each.start_time_ns < ends]
-        # What took over in this bucket did so before it was said otherwise.
+        # A version that takes over in this bucket did so before the declaration.
         if not said:
             if held_since >= 0 and _settled(traffic, main, held_since, number):
                 held_since = -1
@@ -257,7 +257,7 @@ def _mains(traffic: _Traffic, declared: Sequence[Declared]) -> list[Main]:
 
 
 def _settled(traffic: _Traffic, main: str, since: int, number: int) -> bool:
-    """Say whether a declared version had its share or came and went."""
+    """Return whether a declared version has had its share, or has come and gone."""
     bucket = traffic.buckets[number]
     found = bucket.of.get(main)
     if found and found.trace_count >= TAKES_OVER * bucket.total:
@@ -267,7 +267,7 @@ def _settled(traffic: _Traffic, main: str, since: int, number: int) -> bool:
 
 
 def _taking_over(traffic: _Traffic, main: str, number: int) -> str:
-    """Return which version takes over in a bucket; empty if none does."""
+    """Return the version that takes over in a bucket; empty if none does."""
     bucket = traffic.buckets[number]
     count = len(traffic.buckets)
     last = traffic.ahead(number, ENOUGH, count)
@@ -281,7 +281,7 @@ def _taking_over(traffic: _Traffic, main: str, number: int) -> str:
                 return version
     if main and traffic.live(main, number):
         return ""
-    # What comes after the main one's return is not of this time.
+    # Ignore what comes after the main version's return.
     back = next((seen for seen in traffic.seen.get(main, ()) if seen > number), count)
     last = traffic.ahead(number, MISSED, back)
     version = max(
@@ -293,10 +293,10 @@ def _taking_over(traffic: _Traffic, main: str, number: int) -> str:
 def periods(
     activity: Sequence[Activity], declared: Sequence[Declared] = ()
 ) -> tuple[list[Period], list[Main]]:
-    """Say when each version was live, in the order of their starts, and which was the main one.
+    """Return when each version was live, ordered by start, and which was the main one when.
 
     See `mains` for the arguments. A version that was gone in between, or was the main one more
-    than once, has a period of each time.
+    than once, has one period for each time.
     """
     traffic = _Traffic(activity)
     main = _mains(traffic, declared)
@@ -308,7 +308,7 @@ def periods(
 
 
 def _periods(traffic: _Traffic, version: str, own: list[Main]) -> Iterable[Period]:
-    """Divide the time of a version where it was gone, and where it became the main one again."""
+    """Split a version's time where it was gone, and where it became the main one again."""
     pieces: list[tuple[list[int], bool, Main | None]] = []
     left = list(own)
     for run in traffic.runs.get(version, ()):
@@ -329,7 +329,7 @@ def _periods(traffic: _Traffic, version: str, own: list[Main]) -> Iterable[Perio
             ]
             numbers = numbers[len(mine) :]
             pieces.append((mine, run.gone or following is not None, each))
-    # Declared, and never seen since.
+    # Declared, and not seen since.
     pieces += [([], each.until_ns is not None, each) for each in left]
     for numbers, gone, each in pieces:
         yield _period(traffic, version, numbers, gone=gone, main=each)
@@ -363,7 +363,7 @@ def _period(
 
 
 def rollbacks(main: Sequence[Main]) -> list[Rollback]:
-    """Find the rollbacks among the changes of the main version, in the order of time."""
+    """Find the rollbacks among the changes of the main version, in time order."""
     found: list[Rollback] = []
     for number, after in enumerate(main):
         earlier = [each for each in main[: max(number - 1, 0)] if each.version == after.version]

@@ -1,4 +1,4 @@
-"""Compares each deployment under watch with what it replaced; `deployed` finds them."""
+"""Compares each watched deployment with what it replaced; `deployed` finds them."""
 
 import hashlib
 import json
@@ -25,25 +25,25 @@ from otel_vtrack.store.client import Store
 REGRESSION: Final = "regression"
 """The one kind of event: a metric got worse by more than its threshold."""
 POOLED_PART: Final = 0.1
-"""So much of the chance of a false alarm is left for looks that take all routes as one: which
-way one looks may change from one look to another, and both ways together have to hold."""
+"""Part of the probability of a false alarm reserved for looks that pool all routes: pooling may
+change from one look to the next, and both kinds of looks together must keep the level."""
 MOST_BEFORE: Final = 50_000
-"""About so many of the baseline's traces before the deployment are read at most."""
+"""About how many of the baseline's traces before the deployment are read at most."""
 MOST_A_PERIOD: Final = 20_000
-"""About so many of each version's traces in each period after that, if traffic does not surge."""
+"""About how many of each version's traces are read in each later period, unless traffic surges."""
 
 _FIRST_PERIOD_NS: Final = 300_000_000_000
-_LARGEST: Final = 700.0  # e to the power of it is still a number
+_LARGEST: Final = 700.0  # e to this power does not overflow
 
 
 class Metric(NamedTuple):
-    """What is watched.
+    """A watched metric.
 
     Attributes:
         name: As in events.
-        binary: Whether a trace has it or not.
+        binary: Whether each trace has a yes or no.
         threshold: By how much it has to be worse.
-        share: The same as a share of the baseline's value; the greater one counts.
+        share: The same as a share of the baseline's value; the greater one applies.
     """
 
     name: str
@@ -57,20 +57,20 @@ METRICS: Final = (
     Metric("latency", binary=False, threshold=0.05),
     Metric("slow_rate", binary=True, threshold=0.01),
 )
-"""In the order in which `watch/sums.sql` has them."""
+"""In the order of the columns in `watch/sums.sql`."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedMetric:
-    """What is known of one metric.
+    """The current result for one metric.
 
     Attributes:
-        baseline: Mean of the baseline's traces, routes held equal: a rate, or a geometric mean in
-            ms.
+        baseline: Mean of the baseline's traces with the routes' mix held constant: a rate, or a
+            geometric mean in ms.
         candidate: The same of the deployment's.
-        difference: Between rates, candidate minus baseline; of latency the relative change. None
-            while there are too few traces for it.
-        threshold: What the lower bound exceeds where it is worse.
+        difference: Candidate minus baseline for rates, the relative change for latency. None
+            while there are too few traces.
+        threshold: It is worse if the lower bound exceeds this.
     """
 
     metric: str
@@ -81,24 +81,24 @@ class WatchedMetric:
 
     @property
     def is_worse(self) -> bool:
-        """Whether it is worse by more than the threshold, whatever looks there were before."""
+        """Whether it is worse by more than the threshold, valid over all looks so far."""
         lower = self.difference.lower if self.difference else None
         return lower is not None and lower > self.threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one look at a deployment saw.
+    """The result of one look at a deployment.
 
     Attributes:
         baseline_count: Traces looked at, which may be a sample.
         candidate_count: The same of the deployment.
-        baseline_cluster_count: Sessions in these on routes that both have, or single traces where
-            no session is told.
+        baseline_cluster_count: Sessions among these on routes that both have, or single traces
+            where the session is unknown.
         candidate_cluster_count: The same of the deployment.
-        routes_pooled: Whether all routes are compared as one, since both share hardly any.
-        metrics: Empty where there is nothing that both have traces of.
-        alarmed: Metrics of which an event is stored.
+        routes_pooled: Whether all routes are compared as one, since the versions share hardly any.
+        metrics: Empty if there is nothing that both have traces of.
+        alarmed: Metrics with a stored event.
     """
 
     deployment: WatchedDeployment
@@ -113,10 +113,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What is under watch.
+    """What is being watched.
 
     Attributes:
-        looked_at_ns: When the watch looked last; None if it never did.
+        looked_at_ns: Time of the last look; None if there was none.
         looks: The last look at each deployment, the newest deployment first.
     """
 
@@ -127,9 +127,9 @@ class Board:
 def look(store: Store, deployment: WatchedDeployment) -> Look:
     """Compare a deployment's traces so far with those of what it replaced.
 
-    Those are the baseline's traces of the day before the deployment, and those since. A sample of
-    them is looked at where there are many; how many of a period is told by the period before, so
-    that what is seen later does not change what was seen earlier.
+    Those are the baseline's traces from the day before the deployment, and since. If there are
+    many, a sample is used; each period's sampling rate depends on the period before, so that later
+    data does not change earlier results.
     """
     pair = _pair(deployment)
     if deployment.trace_count < sequential.FEWEST:
@@ -171,19 +171,19 @@ def _sampling(
     store: Store, deployment: WatchedDeployment, pair: Pair
 ) -> tuple[list[int], list[int]]:
     if 2 * deployment.place_trace_count <= MOST_A_PERIOD:
-        # Whatever the counts are, it is all of them.
+        # Whatever the counts are, all traces are read.
         return [1] * len(pair.since_ns), [1] * len(pair.since_ns)
     return sampling(*watch.counts(store, pair))
 
 
 def sampling(baseline: Sequence[int], candidate: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Say of which part of the traces to look at in each period: one in so many.
+    """Return the n of each period's 1-in-n sample, for both sides.
 
     Args:
         baseline: Traces in each period, the first of which is the day before the deployment.
         candidate: The same of the deployment.
     """
-    # The first minutes are expected to have as many traces as there were before.
+    # The first minutes are expected to have traces at the same rate as before.
     expected = baseline[0] * _FIRST_PERIOD_NS // WATCHED_NS
     first = [_one_in(baseline[0], MOST_BEFORE), _one_in(expected, MOST_A_PERIOD)]
     # A period is twice as long as the one before.
@@ -213,8 +213,8 @@ def _metrics(baseline: SideSums, candidate: SideSums) -> tuple[WatchedMetric, ..
 
 
 def _sums(side: SideSums, number: int, compared_count: int) -> Sums:
-    # Liang and Zeger's variance, a little larger for what was estimated: a level for each route,
-    # and the difference.
+    # Liang and Zeger's variance, slightly increased for the estimated parameters: one level for
+    # each route, and the difference.
     left = max(1, compared_count - side.route_count - 1)
     factor = side.cluster_count / max(1, side.cluster_count - 1) * compared_count / left
     return Sums(
@@ -232,18 +232,18 @@ def _metric(metric: Metric, baseline: Sums, candidate: Sums, *, alpha: float) ->
     means = baseline.mean, candidate.mean
     threshold = max(metric.threshold, metric.share * baseline.mean)
     if not metric.binary:
-        # They are of logarithms.
+        # Means and bounds are of logarithms.
         means = math.exp(means[0]), math.exp(means[1])
         found = found and Bounded(*(math.expm1(min(each, _LARGEST)) for each in found))
     return WatchedMetric(metric.name, *means, Estimate(*found) if found else None, threshold)
 
 
 def events(look: Look, now_ns: int) -> list[WatchEvent]:
-    """Make the events that follow from a look, whether or not they are stored already.
+    """Return the events that follow from a look, whether or not they are already stored.
 
     Args:
-        look: What was seen.
-        now_ns: What time it is.
+        look: The look.
+        now_ns: The current time.
     """
     deployment = look.deployment
     place = deployment.place
@@ -280,12 +280,12 @@ def events(look: Look, now_ns: int) -> list[WatchEvent]:
 
 
 def event_id(deployment: WatchedDeployment, metric: str, kind: str) -> str:
-    """Make the id that an event has whoever finds it, and how often."""
+    """Return the id of an event, the same no matter who finds it and how often."""
     return event_ids(deployment, metric, kind)[0]
 
 
 def event_ids(deployment: WatchedDeployment, metric: str, kind: str) -> tuple[str, ...]:
-    """Make the ids that an event may have been stored under: its own first.
+    """Return the ids that an event may have been stored under, its own first.
 
     The time of its first trace changes when an earlier one arrives late.
     """

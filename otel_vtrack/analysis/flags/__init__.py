@@ -1,1 +1,1 @@
-"""What feature flags do: variants within a version, across versions, and over time."""
+"""The effects of feature flags: variants within a version, across versions, and over time."""

@@ -1,4 +1,4 @@
-"""Finds when the shares of categories change in a sequence, with no word of when that may be."""
+"""Finds changes in the shares of categories in a sequence, at unknown positions."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,9 +14,9 @@ ALPHA: Final = 0.05
 SHORTEST: Final = 20
 """Fewest traces on either side of a change."""
 LEAST: Final = 0.1
-"""A change of shares by less than that is none worth telling, unless a category comes or goes."""
+"""Smallest change of shares to report, unless a category appears or disappears."""
 RARE: Final = 0.01
-"""A category of a smaller share is as good as not there."""
+"""A category with a smaller share counts as absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Break:
 
     Attributes:
         at: Where the new shares begin.
-        p_value: The chance of a change so clear anywhere in its part of the sequence, if nothing
-            changed there.
+        p_value: The probability of a change this clear anywhere in its part of the sequence, if
+            nothing changed there.
     """
 
     at: int
@@ -36,18 +36,18 @@ class Break:
 def find(codes: Numbers, clusters: Numbers, *, tests: int = 1) -> list[Break]:
     """Return the changes in the order of the sequence.
 
-    By binary segmentation: the sequence is divided where that is likeliest (G, the ratio of the
-    likelihoods of two multinomial distributions and of one), if that is more than chance, and each
-    part again (A. J. Scott and M. Knott, A cluster analysis method for grouping means in the
-    analysis of variance, Biometrics 30 (1974)). G is divided by the design effect of clusters
-    (J. N. K. Rao and A. J. Scott, The Annals of Statistics 12 (1984)), and its p-value multiplied
-    by the number of places at which the sequence may be divided (Bonferroni), which is more than
-    enough, for they are not independent.
+    By binary segmentation: the sequence is split at the likeliest place (by G, the likelihood ratio
+    of two multinomial distributions to one) if that is significant, then each part likewise (A. J.
+    Scott and M. Knott, A cluster analysis method for grouping means in the analysis of variance,
+    Biometrics 30 (1974)). G is divided by the design effect of clusters (J. N. K. Rao and A. J.
+    Scott, The Annals of Statistics 12 (1984)), and its p-value multiplied by the number of places
+    where the sequence may be split (Bonferroni), which is conservative, as they are not
+    independent.
 
     Args:
-        codes: The category of each, from 0 up.
-        clusters: Equal numbers depend on each other.
-        tests: How many sequences are looked at, for which p-values are adjusted.
+        codes: The category of each element, numbered from 0.
+        clusters: Elements with equal numbers depend on each other.
+        tests: Number of sequences tested, for which p-values are adjusted.
     """
     found: list[Break] = []
     waiting = [(0, len(codes))]
@@ -63,7 +63,7 @@ def find(codes: Numbers, clusters: Numbers, *, tests: int = 1) -> list[Break]:
 
 
 def _best(codes: Numbers, clusters: Numbers) -> Break | None:
-    """Return where a part is divided best; None if it is too short, or all alike."""
+    """Return the best place to split a part; None if it is too short, or all equal."""
     count = len(codes)
     kinds, inverse = np.unique(codes, return_inverse=True)
     if count < 2 * SHORTEST or len(kinds) < 2:
@@ -82,12 +82,12 @@ def _best(codes: Numbers, clusters: Numbers) -> Break | None:
 
 
 def _fit(counts: Numbers, sizes: Numbers) -> Numbers:
-    """Return the log likelihood of counts at their own shares."""
+    """Return the maximum log likelihood of counts."""
     return special.xlogy(counts, counts).sum(axis=1) - special.xlogy(sizes, sizes)
 
 
 def _worth_telling(codes: Numbers, found: list[Break]) -> list[Break]:
-    """Leave out changes that are too small, the smallest first, for others grow by that."""
+    """Drop changes that are too small, the smallest first, since others grow by that."""
     kept = list(found)
     while kept:
         edges = [0, *(each.at for each in kept), len(codes)]
@@ -104,7 +104,7 @@ def _worth_telling(codes: Numbers, found: list[Break]) -> list[Break]:
 
 
 def _size(before: Numbers, after: Numbers) -> float:
-    """Return the greatest difference of shares; 1 where one that is not rare comes or goes."""
+    """Return the largest difference of shares; 1 if a category that is not rare comes or goes."""
     gap = np.abs(after - before)
     rare = (np.minimum(before, after) == 0) & (np.maximum(before, after) >= RARE)
     return 1.0 if rare.any() else float(gap.max())

@@ -1,8 +1,8 @@
 """Finds when a flag changed: the shares of its variants, or whether it is evaluated at all.
 
-Nobody has to say when to look: `breaks` finds the moments, in each place by itself. Metrics before
-and after a moment are compared, but that something else changed at the same time nobody can rule
-out; what is told is whether another version got more of the traffic then.
+The time need not be given: `breaks` finds it, in each place separately. Metrics before and after it
+are compared, but something else may have changed at the same time; whether another version got more
+of the traffic then is reported.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,12 +25,12 @@ from otel_vtrack.query.flags import Numbers, Sample, Where
 from otel_vtrack.store.client import Store
 
 WINDOW_NS: Final = 3_600_000_000_000
-"""So long before and after a change metrics are compared, unless told."""
+"""How long before and after a change metrics are compared by default."""
 NEAR_NS: Final = 300_000_000_000
-"""A version that gets more of the traffic so close to a change came with it."""
+"""A version that gets more of the traffic this close to a change came with it."""
 MOST_PLACES: Final = 20
 _AROUND: Final = 6
-"""Around a moment so many windows are looked at, for what is before and after what changed."""
+"""How many windows on each side of a given time to look at, to place what changed."""
 
 
 class FlagChangeKind(IntEnum):
@@ -63,7 +63,7 @@ class ChangeMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagChange:
-    """A moment at which a flag changed in a place; flags.proto explains each field."""
+    """A flag's change in a place; flags.proto explains each field."""
 
     flag: str
     kind: FlagChangeKind
@@ -109,17 +109,17 @@ def find(
 
     Args:
         store: Where to look.
-        where: Which traces, of whatever version.
+        where: Which traces, of any version.
         flag: Its key; empty for every flag.
-        time_ns: List what changed around this moment only, the closest first.
-        version: Or around its first trace in each place.
-        window_ns: How close to the moment, and how long before and after metrics are compared.
+        time_ns: Only changes around this time, the closest first.
+        version: Only changes around its first trace in each place.
+        window_ns: How close to that time, and how long before and after metrics are compared.
         metrics: Empty for all.
-        max_traces: 0 for `query.flags.MAX_TRACES`, in each place where a version says when.
+        max_traces: 0 for `query.flags.MAX_TRACES`; for each place if a version is given.
 
     Raises:
-        InvalidArgument: A metric is none, both a time and a version are given, or the version is
-            in too many places.
+        InvalidArgument: A metric is unknown, both a time and a version are given, or the version
+            is in too many places.
         NotFound: The version has no traces there.
     """
     if version and time_ns is not None:
@@ -143,7 +143,7 @@ def find(
         for place, own in _places(sample):
             if moment is not None:
                 moments[place] = moment
-            # Two sequences of each flag: whether it is evaluated, and with which variant.
+            # Two sequences per flag: whether it is evaluated, and with which variant.
             only = sample.only(own)
             columns = measures.of_sample(only, wanted, every=bool(metrics))
             found += _of_place(only, place, columns, tests=2 * tests, window=window)
@@ -164,7 +164,7 @@ def find(
 def _questions(
     store: Store, where: Where, time_ns: int | None, version: str, window: int
 ) -> Iterable[tuple[Where, int | None]]:
-    """Say which traces to look at, and around which moment."""
+    """Return which traces to look at, and around which time."""
     if not version:
         return [(_around(where, time_ns, window), time_ns)]
     firsts = flags.first_traces(store, where, version)
@@ -218,7 +218,7 @@ def _place(found: FlagChange) -> _Place:
 
 
 class _Move(NamedTuple):
-    """A version that gets more of the traffic."""
+    """A version's gain in share of the traffic."""
 
     time_ns: int
     version: str
@@ -267,7 +267,7 @@ def _of_place(
 
 
 class _Moment(NamedTuple):
-    """A break of a sequence: of which traces, where, and between which edges."""
+    """A break of a sequence: its position, the edges of its parts, and the chosen traces."""
 
     kind: FlagChangeKind
     at: int
@@ -291,7 +291,7 @@ def _moments(sample: Sample, codes: Numbers, evaluated: Numbers, tests: int) -> 
 
 
 def _begun_or_ceased(evaluated: Numbers, at: int, edges: tuple[int, int]) -> FlagChangeKind | None:
-    """Say so; None where it is but more or less frequent, as when the traffic is another."""
+    """Return which; None if it only became more or less frequent, as when traffic changes."""
     before, after = evaluated[edges[0] : at].mean(), evaluated[at : edges[1]].mean()
     if before < breaks.RARE <= after:
         return FlagChangeKind.STARTED
@@ -325,9 +325,9 @@ def _compared(
     moves: Sequence[_Move],
     window: int,
 ) -> tuple[int, int]:
-    """Say between which times metrics are compared: what changes at other times is left out.
+    """Return the times between which metrics are compared: other changes are excluded.
 
-    A version that got more of the traffic at another time leaves enough traces in between.
+    A version's gain in traffic bounds them only if enough traces lie in between.
     """
     start, end = max(time - window, neighbours[0]), min(time + window, neighbours[1])
     at = int(np.searchsorted(starts, time))
@@ -345,7 +345,7 @@ def _between(sample: Sample, from_ns: int, until_ns: int) -> Numbers:
 
 
 def _moves(sample: Sample) -> Iterable[_Move]:
-    """Say when which version got more of the traffic of a place."""
+    """Find when versions got more of the traffic of a place."""
     found = breaks.find(sample.group, sample.clusters)
     ends = [0, *(each.at for each in found), len(sample)]
     for number, each in enumerate(found):
@@ -363,7 +363,7 @@ def _closest(moves: Sequence[_Move], time_ns: int) -> _Move | None:
 
 
 def _judged(found: list[FlagChange]) -> list[FlagChange]:
-    """Adjust the p-values of all metrics of all changes, and say what follows."""
+    """Adjust the p-values of all metrics of all changes, and set verdicts and summaries."""
     p_values = [
         each.change.p_value
         for one in found

@@ -1,4 +1,4 @@
-"""Says what share of the traces saw which variant of a flag, over time."""
+"""Estimates the share of the traces that saw each variant of a flag, over time."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +23,7 @@ _WIDTHS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class VariantShare:
-    """A variant in a span of time."""
+    """A variant in a time interval."""
 
     variant: str
     trace_count: int
@@ -32,7 +32,7 @@ class VariantShare:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The traces that began in a span of time; flags.proto explains each field."""
+    """The traces that began in a time interval; flags.proto explains each field."""
 
     start_ns: int
     trace_count: int
@@ -58,7 +58,7 @@ def expose(
         store: Where to look.
         where: Which traces.
         flag: Its key.
-        width_s: Of a bucket, in seconds; 0 for one that gives some 60.
+        width_s: Width of a bucket in seconds; 0 for about 60 buckets.
         max_traces: 0 for `query.flags.MAX_TRACES`.
 
     Raises:
@@ -74,7 +74,7 @@ def expose(
     extent = int(seconds[-1] - seconds[0])
     width = width_s or next(each for each in _WIDTHS if each * _BUCKETS >= extent)
     numbers = seconds // width
-    # In the order of time, so that each bucket is one piece.
+    # Traces are in time order, so each bucket is contiguous.
     starts, firsts = np.unique(numbers, return_index=True)
     if len(starts) > _MOST:
         raise InvalidArgument(
@@ -89,7 +89,7 @@ def expose(
     for number, first, last in zip(starts.tolist(), edges, edges[1:], strict=False):
         codes, weights = seen.codes[first:last], sample.weights[first:last]
         total = float(weights.sum())
-        # The first one is of those that did not evaluate it.
+        # The first count is of those that did not evaluate the flag.
         unevaluated, *counts = np.bincount(codes + 1, weights, len(seen.names) + 1).tolist()
         effect = shares.design_effect(sample.clusters[first:last], weights)
         buckets.append(

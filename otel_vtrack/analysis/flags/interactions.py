@@ -1,13 +1,13 @@
-"""Says how far what changed from one version to another depends on the variant of a flag.
+"""Tests whether what changed from one version to another depends on the variant of a flag.
 
-An interaction is a difference of differences: what changed under a variant, minus what changed
-under the reference. That one of two changes is significant and the other is not does not show it
-(A. Gelman and H. Stern, The difference between "significant" and "not significant" is not itself
-statistically significant, The American Statistician 60 (2006)), so it is tested by itself.
+An interaction is a difference of differences: the change under a variant minus the change under the
+reference. One change being significant and the other not does not show an interaction (A. Gelman
+and H. Stern, The difference between "significant" and "not significant" is not itself statistically
+significant, The American Statistician 60 (2006)), so it has a test of its own.
 
-While a flag is rolled out, a version lacks one of the variants as a rule. Both variants are then
-compared with the same traces of that version, which fall out of the difference: tested are the
-other version's variants against each other.
+While a flag is rolled out, one version usually lacks one of the variants. Both variants are then
+compared with the same traces of that version, which cancel out of the difference: the test is of
+the other version's variants against each other.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ from otel_vtrack.query.prices import BUILT_IN, Prices
 from otel_vtrack.store.client import Store
 
 MOST_VARIANTS: Final = 20
-"""So many variants of a flag are looked at, the most frequent, besides the reference."""
+"""Most variants of a flag to test besides the reference; the most frequent ones."""
 
 
 class InteractionVerdict(IntEnum):
-    """What may be said of an interaction; numbers as in flags.proto."""
+    """What can be concluded about an interaction; numbers as in flags.proto."""
 
     DEPENDS = 1
     NO_EVIDENCE = 2
@@ -41,7 +41,7 @@ class InteractionVerdict(IntEnum):
 
 
 class Basis(IntEnum):
-    """Which version's variants are tested; numbers as in flags.proto."""
+    """The version whose variants are tested; numbers as in flags.proto."""
 
     BOTH = 1
     CANDIDATE = 2
@@ -62,7 +62,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """How far a change depends on a variant; flags.proto explains each field."""
+    """How a change depends on a variant; flags.proto explains each field."""
 
     flag: str
     variant: str
@@ -84,7 +84,7 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """All of them, the surest first."""
+    """All interactions, the most significant first."""
 
     experiment: str
     interactions: list[Interaction]
@@ -105,9 +105,9 @@ def find(
 
     Raises:
         InvalidArgument: A version is missing, both are the same, a metric or the reference is
-            none, or the versions are in more than one experiment and none was named.
-        NotFound: A version has no traces there, those of the candidate did not see the flag, or
-            nothing has the name of a metric.
+            unknown, or the versions are in more than one experiment and none was named.
+        NotFound: A version has no traces there, the candidate's did not see the flag, or nothing
+            has a metric's name.
     """
     if len(set(where.versions)) != 2:
         raise InvalidArgument(
@@ -175,7 +175,7 @@ def _of_flag(
                 elif basis is Basis.CANDIDATE:
                     tested = measured.difference(other[1], own[1], clusters)
                 else:
-                    # A change is the smaller, the more the baseline had.
+                    # The more the baseline had, the smaller is the change.
                     tested = measured.difference(own[0], other[0], clusters)
             found.append(
                 Interaction(
@@ -198,7 +198,7 @@ def _of_flag(
 
 
 class _Sides:
-    """The traces of both versions by the variant of a flag."""
+    """The traces of both versions by variant of a flag."""
 
     def __init__(self, seen: Variants, is_candidate: Numbers, clusters: Numbers) -> None:
         self._seen = seen
@@ -210,8 +210,8 @@ class _Sides:
     def ordered(self, reference: str) -> list[int]:
         """Return the numbers of the variants, the reference first.
 
-        Those that the candidate saw, then others of which the baseline has enough traces. Where
-        no name tells the reference, it is one that the baseline has, if there is any.
+        Then come those that the candidate saw, then others with enough traces of the baseline. If
+        no name identifies the reference, it is one that the baseline has, if there is any.
         """
         names = self._seen.names
         own = Variants(names, np.where(self._is_candidate, self._seen.codes, -1))
@@ -219,14 +219,14 @@ class _Sides:
         if not reference and names[order[0]].lower() not in variants.REFERENCES:
             first = next((code for code in order if self._has_baseline[code]), order[0])
             order = [first, *(code for code in order if code != first)]
-        # Names are in the order of how many traces saw them.
+        # Numbers are in the order of how many traces saw the variants.
         gone = (code for code in range(len(names)) if self._has_baseline[code])
         return order + [code for code in gone if code not in order]
 
     def basis(self, code: int, reference: int) -> tuple[Basis, int | None]:
-        """Say whose variants to test, and of which variant are the traces that stand in.
+        """Return whose variants to test, and the variant whose traces stand in.
 
-        That is of the version that lacks one of the pair; None for all of its traces.
+        They are of the version that lacks one of the pair; None for all of its traces.
         """
         pair = [code, reference]
         basis, has = Basis.CANDIDATE, self._has_baseline
@@ -237,7 +237,7 @@ class _Sides:
         return basis, next((each for each in pair if has[each]), None)
 
     def under(self, code: int, basis: Basis, shared: int | None) -> tuple[Numbers, Numbers]:
-        """Return which traces of the baseline and of the candidate to compare."""
+        """Return which of the baseline's and of the candidate's traces to compare."""
         own = self._seen.codes == code
         stand_in = np.full(len(own), True) if shared is None else self._seen.codes == shared
         before = stand_in if basis is Basis.CANDIDATE else own
@@ -246,7 +246,7 @@ class _Sides:
 
 
 def _enough(seen: Variants, side: Numbers, clusters: Numbers) -> Numbers:
-    """Say of which variants a side has enough traces, and not all of one user or session."""
+    """Return of which variants a side has enough traces, and from several users or sessions."""
     chosen = side & (seen.codes >= 0)
     traces = np.bincount(seen.codes[chosen], minlength=len(seen.names))
     pairs = np.unique(np.stack([seen.codes[chosen], clusters[chosen]]), axis=1)
@@ -269,7 +269,7 @@ def change(measured: Measured, before: Numbers, after: Numbers, clusters: Number
 def _judged(
     found: list[Interaction], metrics: list[str], baseline: str, candidate: str
 ) -> list[Interaction]:
-    """Adjust the p-values of all that was tested, and say what follows."""
+    """Adjust the p-values of all tests, and set verdicts and summaries."""
     tested = [number for number, each in enumerate(found) if each.p_value is not None]
     adjusted = statistics.adjusted([found[number].p_value or 0.0 for number in tested])
     judged = list(found)

@@ -1,7 +1,7 @@
 """Metrics of traces as columns of values, their means, and differences of these.
 
-What every trace has is in the sample of flags; all else is taken as a comparison of versions takes
-it, and belongs to the trace that it is told of.
+Metrics that every trace has are in the sample of flags. All others are read as for a comparison of
+versions, and belong to the trace they were measured in.
 """
 
 from collections.abc import Sequence
@@ -23,22 +23,22 @@ from otel_vtrack.query.prices import Prices
 from otel_vtrack.store.client import Store
 
 METRICS: Final = ("latency", "error_rate", "tokens")
-"""What is compared where nothing is asked for, and of traces of any version."""
+"""Metrics to compare where none is named, and the only ones for traces of any version."""
 ENOUGH: Final = 20
-"""Fewest traces in each group from which anything is concluded, as in `analysis.compare`."""
+"""Fewest traces in each group needed for a conclusion, as in `analysis.compare`."""
 _MOST: Final = 50
 _MOST_NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A metric; one value each of what has it.
+    """A metric's values, one for each unit that has it.
 
     Attributes:
-        metric: With its true shape.
-        values: Numbers; of shares 0 and 1.
-        at: Of each value the number of its trace.
-        weights: How many each stands for, as its trace does.
+        metric: With its actual shape.
+        values: Numbers; 0 and 1 for shares.
+        at: The number of each value's trace.
+        weights: How many each value stands for, as its trace does.
         unpriced_count: Traces left out because a model has no price.
         unpriced_models: These models.
     """
@@ -68,7 +68,7 @@ class Measured:
         return self.weights[chosen[self.at]]
 
     def mean(self, chosen: Numbers, clusters: Numbers) -> Estimate | None:
-        """Estimate the mean, or share, of the chosen ones; None if there are none."""
+        """Estimate the mean, or share, of chosen traces; None if there are no values."""
         values = self.of(chosen)
         if not len(values):
             return None
@@ -78,7 +78,7 @@ class Measured:
     def quantiles(
         self, chosen: Numbers, clusters: Numbers, levels: Sequence[float]
     ) -> list[Estimate | None]:
-        """Estimate quantiles of the chosen ones; None if there are none."""
+        """Estimate quantiles of chosen traces; None if there are no values."""
         values = self.of(chosen)
         if not len(values):
             return [None] * len(levels)
@@ -90,11 +90,11 @@ class Measured:
         return int(chosen[self.at].sum())
 
     def enough(self, *sides: Numbers) -> bool:
-        """Say whether each side has enough to conclude something."""
+        """Return whether each side has enough values for a conclusion."""
         return all(self.count(side) >= ENOUGH for side in sides)
 
     def difference(self, baseline: Numbers, candidate: Numbers, clusters: Numbers) -> Tested | None:
-        """Test the difference of two groups, candidate minus baseline; None of too few."""
+        """Test the difference of two groups, candidate minus baseline; None if too few."""
         if not self.enough(baseline, candidate):
             return None
         both = baseline | candidate
@@ -107,7 +107,7 @@ class Measured:
         )
 
     def ratio(self, baseline: Numbers, candidate: Numbers, clusters: Numbers) -> Estimate | None:
-        """Estimate the relative difference of means; None where there is nothing to divide by."""
+        """Estimate the relative difference of means; None where the baseline's is not above 0."""
         if self.of(baseline).mean() <= 0:
             return None
         both = baseline | candidate
@@ -119,7 +119,7 @@ class Measured:
     def interaction(
         self, candidate: Numbers, group: Numbers, chosen: Numbers, clusters: Numbers
     ) -> Tested:
-        """Test the difference of differences among the chosen ones: in the group minus outside."""
+        """Test the difference of differences among chosen traces: in the group minus outside."""
         return compare.interaction(
             self.of(chosen),
             self._side(candidate, chosen),
@@ -133,10 +133,10 @@ class Measured:
 
 
 def wanted(metrics: Sequence[str]) -> list[Metric]:
-    """Return the metrics that are asked for, those of every trace first; these if none is.
+    """Return the requested metrics, or all of `METRICS` if none; those of every trace first.
 
     Raises:
-        InvalidArgument: There is none of that name, or one is asked for twice.
+        InvalidArgument: There is no such metric, or there are too many.
     """
     asked = [parse(MetricQuery(each)) for each in dict.fromkeys(metrics or METRICS)]
     if len(asked) > _MOST:
@@ -146,10 +146,10 @@ def wanted(metrics: Sequence[str]) -> list[Metric]:
 
 
 def of_any_version(metrics: Sequence[str]) -> list[Metric]:
-    """Return the metrics that are asked for, where versions are not told apart.
+    """Return the requested metrics for traces of any version.
 
     Raises:
-        InvalidArgument: One is known of versions only.
+        InvalidArgument: One is only available within versions.
     """
     asked = wanted(metrics)
     for each in asked:
@@ -162,12 +162,12 @@ def of_any_version(metrics: Sequence[str]) -> list[Metric]:
 
 
 def asks_tokens(metrics: Sequence[Metric]) -> bool:
-    """Say whether the sample of flags needs tokens."""
+    """Return whether the sample of flags needs tokens."""
     return any(each.text == "tokens" for each in metrics)
 
 
 def of_sample(sample: Sample, metrics: Sequence[Metric], *, every: bool) -> list[Measured]:
-    """Return metrics of all traces of a sample; of those that no trace has, only if `every`."""
+    """Return the metrics of a sample's traces; those that no trace has only if `every`."""
     columns = [_measured(sample, metric) for metric in metrics if metric.text in METRICS]
     return [each for each in columns if every or len(each.values)]
 
@@ -192,22 +192,23 @@ def of_versions(
     max_traces: int,
     table: Prices,
 ) -> list[Measured]:
-    """Return the metrics that a comparison of versions knows beyond those of every trace.
+    """Return the metrics that only a comparison of versions provides.
 
-    By the same sample of traces, or a sparser one; of spans and assessments what is told of them.
+    They are of the same sample of traces, or a sparser one; those of spans and assessments are
+    assigned to the traces.
 
     Args:
         store: Where to look.
         where: Which traces; of one version or two.
         sample: These traces.
-        metrics: All that are asked for.
-        experiment: Of the traces.
-        max_traces: 0 for as many as usual.
-        table: What tokens cost.
+        metrics: All requested metrics.
+        experiment: The traces' experiment.
+        max_traces: 0 for the default.
+        table: Token prices.
 
     Raises:
-        InvalidArgument: Values of an assessment are names.
-        NotFound: Nothing has the name that a metric has.
+        InvalidArgument: The values of an assessment are names.
+        NotFound: Nothing has a metric's name.
     """
     further = [each for each in metrics if each.text not in METRICS]
     if not further:
@@ -238,7 +239,7 @@ def _of_units(units: Units, sample: Sample, sides: Numbers) -> Measured:
             " and no; `vtrack compare` takes it, with --group-by flag:KEY"
         )
     at, there = _found(units.rows["trace_hash"], sample.ids)
-    # What a span of another version says of a trace is not told of the trace's version.
+    # Ignore what a span of another version measures in a trace of this version.
     there[there] = units.rows["side"][there] == sides[at[there]]
     sides_unpriced, models = units.unpriced
     return Measured(
@@ -252,7 +253,7 @@ def _of_units(units: Units, sample: Sample, sides: Numbers) -> Measured:
 
 
 def _found(hashes: Numbers, ids: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the numbers of traces, and which of them are in the sample."""
+    """Return the index of each trace, and which traces are in the sample."""
     if not len(ids):
         return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
     order = np.argsort(ids)

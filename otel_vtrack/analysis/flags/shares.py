@@ -1,4 +1,4 @@
-"""Shares of traces, where those of one user or session do not count as independent."""
+"""Shares of traces, where those of one user or session are not independent."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from otel_vtrack.query.flags import Numbers
 
 
 def design_effect(clusters: Numbers, weights: Numbers | None = None) -> float:
-    """Return by how much traces say less than as many independent ones, at worst; from 1 up.
+    """Return how many traces are worth one independent trace at worst; at least 1.
 
-    That is where all traces of a cluster see the same variant: the mean size of a trace's cluster
-    (L. Kish, Survey Sampling (1965), 5.4), where a trace with a weight counts as so many.
+    That is when all traces of a cluster see the same variant: the mean cluster size of a trace (L.
+    Kish, Survey Sampling (1965), 5.4), with a trace counted by its weight.
     """
     if not len(clusters):
         return 1.0
@@ -20,5 +20,5 @@ def design_effect(clusters: Numbers, weights: Numbers | None = None) -> float:
 
 
 def share(count: float, total: float, effect: float) -> Estimate:
-    """Estimate a share by Wilson's interval with the effective number of traces, of some."""
+    """Estimate a share with Wilson's interval and the effective number of traces."""
     return wilson(count / total, total / effect)

@@ -1,4 +1,4 @@
-"""Lists the variants of flags that versions saw, and compares those of one flag in one version."""
+"""Lists the variants of flags that versions saw, and compares one flag's within one version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from otel_vtrack.store.client import Store
 
 MOST_LISTED: Final = 10_000
 REFERENCES: Final = ("control", "off", "false")
-"""Names of variants that others are compared with, the first that there is."""
+"""Names of variants to compare others with; the first that exists is used."""
 _LEVELS: Final = (0.5, 0.95)
 _QUANTILES: Final = ("p50", "p95")
 
@@ -87,7 +87,7 @@ class VariantComparison:
 def usages(
     store: Store, where: Where, *, flag: str = "", max_traces: int = 0
 ) -> tuple[list[Usage], int]:
-    """List which variants each version saw where, and one of how many traces was looked at.
+    """List the variants each version saw in each place; return them and the n of 1-in-n sampling.
 
     Raises:
         InvalidArgument: There are too many.
@@ -141,12 +141,12 @@ def compare_variants(
     max_traces: int = 0,
     table: Prices = BUILT_IN,
 ) -> VariantComparison:
-    """Compare the variants of a flag by the traces of a version, the only one of `where`.
+    """Compare the variants of a flag on the traces of a version, the only one in `where`.
 
     Raises:
-        InvalidArgument: The flag or the version is missing, a metric or the reference is none, or
-            the version is in more than one experiment and none was named.
-        NotFound: No trace of the version saw the flag, or nothing has the name of a metric.
+        InvalidArgument: The flag or the version is missing, a metric or the reference is unknown,
+            or the version is in more than one experiment and none was named.
+        NotFound: No trace of the version saw the flag, or nothing has a metric's name.
     """
     [version] = where.versions or [""]
     if not flag or not version:
@@ -192,7 +192,7 @@ def compare_variants(
 
 
 def one_experiment(sample: Sample) -> str:
-    """Return the experiment of all traces; empty of none.
+    """Return the experiment of all traces; empty without traces.
 
     Raises:
         InvalidArgument: There are several.
@@ -210,7 +210,7 @@ def ordered(seen: Variants, reference: str = "") -> list[int]:
     """Return the numbers of the variants: the reference, then by how many traces saw them.
 
     Raises:
-        InvalidArgument: The reference is none of them.
+        InvalidArgument: The reference is not among them.
     """
     names = seen.names
     if reference and reference not in names:
@@ -257,7 +257,7 @@ def _compared(
         if number:
             figures = [_apart(figure) for figure in figures]
         if tested is not None:
-            # That of means and shares is the test's own.
+            # For means and shares the difference is the test's own.
             figures[0] = replace(
                 figures[0],
                 difference=tested.estimate,
@@ -302,7 +302,7 @@ def _judged(
     version: str,
     reference: str,
 ) -> list[VariantMetric]:
-    """Adjust the p-values of all that was tested, and say what follows."""
+    """Adjust the p-values of all tests, and set verdicts and summaries."""
     tested = [number for number, each in enumerate(found) if each.p_value is not None]
     adjusted = statistics.adjusted([found[number].p_value or 0.0 for number in tested])
     judged = list(found)
@@ -334,7 +334,7 @@ def _unpriced(measured: Measured) -> str:
 def verdict(
     adjusted_p_value: float, difference: float, direction: Direction = Direction.LESS
 ) -> Verdict:
-    """Say what follows, where it is known whether less or more is better."""
+    """Return the verdict, given whether less or more is better."""
     if adjusted_p_value >= ALPHA or not difference:
         return Verdict.NO_EVIDENCE
     if direction is Direction.UNSPECIFIED:

@@ -1,4 +1,4 @@
-"""Says what was found about flags, in sentences."""
+"""Describes findings about flags in sentences."""
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from otel_vtrack.analysis.flags.interactions import Change, Interaction
     from otel_vtrack.analysis.flags.variants import VariantMetric
 
-# As analysis.words says it, but for what reads better of traces of one version.
+# As in analysis.words, except for what reads better of traces of one version.
 _NAMES: Final = {"error_rate": "error rate"}
 _DEPENDS, _NO_EVIDENCE = 1, 2
 _BOTH, _OF_BASELINE = 1, 3
@@ -39,7 +39,7 @@ def gap(unit: str, difference: Estimate | None) -> str:
 
 
 def unpriced(count: int, models: Sequence[str]) -> str:
-    """Say what was left out because a model has no price; empty of nothing."""
+    """Write what was left out because a model has no price; empty if nothing."""
     if not count:
         return ""
     return f"; {count:,} traces without a price left out ({', '.join(models)})"
@@ -51,7 +51,7 @@ def _number(value: float, *, sign: bool = False) -> str:
 
 
 def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) -> str:
-    """Say how a variant differs from the reference."""
+    """Describe how a variant differs from the reference."""
     name = _name(found.metric)
     where = f"{flag} = {found.variant}"
     figure = found.figures[0]
@@ -74,7 +74,7 @@ def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) 
 
 
 def _than(metric: str, up: bool, version: str, other: str) -> str:
-    """Say that a version has more of a metric than another, or less."""
+    """Write that a version has more of a metric than another, or less."""
     name, more, less = phrases(metric)
     if more:
         return f"{version} {more if up else less} {other}"
@@ -82,7 +82,7 @@ def _than(metric: str, up: bool, version: str, other: str) -> str:
 
 
 def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
-    """Say how far a change depends on a variant."""
+    """Describe how a change depends on a variant."""
     name = _name(found.metric)
     own, other = found.change, found.reference_change
     counts = ", ".join(
@@ -139,7 +139,7 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
 
 
 def of_change(found: "FlagChange", *, started: bool, stopped: bool) -> str:
-    """Say when and how a flag changed, and what metrics did."""
+    """Describe when and how a flag changed, and what metrics did."""
     place = " in ".join(each for each in (found.service_name, found.environment) if each)
     time = datetime.fromtimestamp(found.time_ns // 1_000_000_000, timezone.utc)
     shifts = ", ".join(
@@ -186,7 +186,7 @@ def _step(unit: str, before: Estimate | None, after: Estimate | None) -> str:
 
 
 def _direction(change: "Change") -> int:
-    """Return 1 or -1 where a change is more than chance, else 0."""
+    """Return 1 or -1 for the direction of a significant change, else 0."""
     if change.difference is None or change.p_value is None or change.p_value >= ALPHA:
         return 0
     return 1 if change.difference.value > 0 else -1
