@@ -1,1 +1,1 @@
-"""What the numbers say."""
+"""Statistical comparisons of versions, deployments and flags."""

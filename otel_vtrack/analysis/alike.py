@@ -1,4 +1,4 @@
-"""Compares like with like: within strata, and combined over all of them.
+"""Compare like with like: within strata, and combined over all of them.
 
 docs/comparison.md explains how strata are weighted, and why.
 """

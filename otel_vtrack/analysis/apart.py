@@ -1,4 +1,4 @@
-"""Tests which things distinguish the traces of two versions.
+"""Test which things distinguish the traces of two versions.
 
 Traces of one session are not independent, nor are those of one minute, in which something may have
 gone wrong. So the counts of each version are divided by its design effect before the test: by how
@@ -437,9 +437,9 @@ def p_value(
 ) -> float:
     """Return the two-sided p-value for two shares of clustered traces being equal.
 
-    If no expected count of effectively independent traces is below 5, the z-test with the pooled
-    share, against Student's t with the clusters' degrees of freedom; otherwise Fisher's exact test
-    of those counts.
+    If no expected count of effective traces is below 5, it is the z-test's with the pooled share,
+    against Student's t with the clusters' degrees of freedom; otherwise that of Fisher's exact test
+    of the effective counts. For independent traces it is `statistics.two_proportions`.
     """
     some, others = (count / effect for count, effect in zip(counts, effects, strict=True))
     trials, other_trials = (total / effect for total, effect in zip(totals, effects, strict=True))

@@ -1,4 +1,4 @@
-"""Compares two versions, and decides whether a difference is more than chance.
+"""Compare two versions, and decide whether a difference is more than chance.
 
 docs/comparison.md explains what is done and why. This module has the question, the answer, and what
 both need from the store; `analysis.comparing` does the work, with the libraries it needs.

@@ -1,4 +1,4 @@
-"""Compares two versions: takes a sample, tests each metric in each group, and gives verdicts."""
+"""Compare two versions: take a sample, test each metric in each group, and give verdicts."""
 
 import math
 from collections.abc import Sequence
@@ -272,9 +272,9 @@ def verdict(found: MetricComparison) -> MetricComparison:
     """Return a metric with the verdict from its adjusted p-values and the smallest change.
 
     A finding is a significant difference whose interval is not wholly within the smallest change
-    that matters: one shown to be too small is none, however certain it is. Both bulk and tail may
-    differ: the verdict goes by the worse one or, if both are worse, by the one that is worse by
-    more. Otherwise a slow route that few traces take would pass for its small effect on p50.
+    that matters: one shown to be too small does not count, however certain it is. Both bulk and
+    tail may differ: the verdict goes by the worse one or, if both are worse, by the one that is
+    worse by more, or a slow route that few traces take would pass for its small effect on p50.
     """
     if found.adjusted_p_value is None:
         return replace(found, verdict=Verdict.NOT_ENOUGH_DATA)

@@ -1,4 +1,4 @@
-"""Finds dimensions in which two versions' traces differ, and which of them to hold constant.
+"""Find dimensions in which two versions' traces differ, and which of them to hold constant.
 
 A version that got more of the slow routes is slower without being worse: E. H. Simpson, The
 interpretation of interaction in contingency tables, Journal of the Royal Statistical Society B 13
@@ -26,7 +26,7 @@ NOTHING: Final = "none"
 """Request to hold nothing constant."""
 
 _SURE: Final = 0.001
-"""Five dimensions are tested each time, and holding one constant needlessly costs some power."""
+"""Significance level: five dimensions are tested, and holding one constant costs some power."""
 _APART: Final = 0.05
 """Smallest Cramér's V. Below it, no dimension's mix can explain a change worth mentioning: were one
 of two equal routes twice as slow as the other, it would shift the mean by 5 % at V = 0.075."""
@@ -167,7 +167,7 @@ def chosen(mix: Sequence[Mix], asked: Sequence[str], rows: Rows) -> Held:
 
 
 def _shared(rows: Rows) -> bool:
-    """Return whether most traces are of users of both versions: else few users are comparable."""
+    """Return whether most traces are of users of both versions, as needed to compare by user."""
     sides = rows["side"] == 2
     both = np.intersect1d(rows["user"][sides], rows["user"][~sides])
     both = both[both != 0]

@@ -13,7 +13,7 @@ from otel_vtrack.analysis.units import Design, Units
 
 Floats = NDArray[np.float64]
 Labels = Callable[[int], dict[str, str]]
-"""Returns the values that the units of a stratum share, by dimension."""
+"""Names the values that the units of a stratum share, by dimension."""
 
 
 @dataclass(frozen=True, slots=True)

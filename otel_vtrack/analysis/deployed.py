@@ -1,4 +1,4 @@
-"""Finds the deployments to watch, and what each of them replaced.
+"""Find the deployments to watch, and what each of them replaced.
 
 A deployment, in one service and environment, is one of these:
 
@@ -340,7 +340,7 @@ def _replaced(
     before = [main.version for main in mains if main.from_ns < start_ns and main.version != version]
     if before:
         return before[-1]
-    # Within one bucket there is no change of the main version: take the one with most traces.
+    # If both were live in one bucket, it is the one that had the most traces in a bucket so far.
     had = [each for each in activity if each.first_ns < start_ns and each.version != version]
     return max(had, key=lambda each: (each.trace_count, each.version)).version if had else ""
 

@@ -1,4 +1,4 @@
-"""Finds what distinguishes two versions: what is new, vanished, more frequent or less frequent.
+"""Find what distinguishes two versions: what is new, vanished, more frequent or less frequent.
 
 A thing (an error message, an exception type, a span's name, a model, a flag's variant, an
 attribute's value) is in a trace or not, so each gives a 2 x 2 table: traces with and without it, in
@@ -86,7 +86,7 @@ class Differences:
 
 
 def find(store: Store, question: compare.Question, kinds: Sequence[Kind] = ()) -> Differences:
-    """List what a greater share of one version's traces has than of the other's.
+    """List what occurs in a greater share of one version's traces than of the other's.
 
     Args:
         store: Where to look.

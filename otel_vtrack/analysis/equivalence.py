@@ -1,4 +1,4 @@
-"""Tests whether two samples are equivalent, and whether the later one is worse.
+"""Test whether two samples are equivalent, and whether the later one is worse.
 
 Traces of a session are not independent, so samples are of clusters.
 

@@ -1,4 +1,4 @@
-"""Examines one metric of both versions: figures, tests, strata, and how much more data it needs.
+"""Examine one metric of both versions: figures, tests, strata, and how much more data it needs.
 
 docs/comparison.md explains which test is used for what, and why.
 """
@@ -339,7 +339,7 @@ def _needed(
 
 
 def _needed_of_shares(data: Data, bulk: Figure, smallest: float) -> int:
-    """Do the same with Wilson's intervals: without failures so far, the next may be one."""
+    """Return the same for shares, by Wilson's intervals: the first failure may still come."""
     errors: list[float] = []
     for share in (bulk.baseline, bulk.candidate):
         if share is None or share.lower is None or share.upper is None:

@@ -1,4 +1,4 @@
-"""Distinguishes measured attributes from those that name something, and tests their means.
+"""Distinguish measured attributes from those that name something, and test their means.
 
 Tokens, bytes and scores have nearly as many values as there are spans, and a single value says
 nothing. So their means per trace are compared; as everywhere, traces of one session or time window
@@ -28,7 +28,7 @@ _NO_AMOUNT: Final = re.compile(
     r"(?:^|[._])(?:id|pid|port|line|lineno|number|offset|seed|hash|code)$", re.IGNORECASE
 )
 _A_SECOND: Final = 1.0, 1e3, 1e6, 1e9
-"""Units of times since 1970, as numbers per second."""
+"""Units in which times since 1970 are given, as how many a second has."""
 _YEAR: Final = 366 * 86_400
 
 

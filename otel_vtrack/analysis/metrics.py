@@ -30,7 +30,7 @@ class Shape(Enum):
     SUM = "sum"
     """What is paid for: the mean matters, as it determines the bill."""
     SCORE = "score"
-    """Numbers of unknown meaning."""
+    """Numbers of unknown distribution."""
     SHARE = "share"
     """Yes or no."""
     CATEGORY = "category"

@@ -1,4 +1,4 @@
-"""Determines how versions move through environments, as from development to production.
+"""Determine how versions move through environments, as from development to production.
 
 The rules, for one service:
 
@@ -8,8 +8,8 @@ The rules, for one service:
   and usual ones), then by time.
 - A version is *stuck* in the last environment it entered if a version that entered that one later
   has moved past it, or if it has been there for longer than a limit without moving on.
-- It *skipped* the environments before that one that it did not enter. If it was already in a later
-  one when the known history of that one begins, it is unknown whether it skipped any: none counts.
+- It *skipped* each environment before that one that it did not enter, unless it was already in a
+  later environment when the known history of that later one begins.
 """
 
 import re
@@ -302,7 +302,7 @@ def _progressions(
     chosen: Sequence[tuple[Order, Standing, list[_Live]]],
     now_ns: int,
 ) -> list[Progression]:
-    """Query what the versions did and were, for all of them at once."""
+    """Query the activity and the facts of the versions, of all of them at once."""
     lives = [live for _, _, own in chosen for live in own]
     ends = [max(_ended(each, now_ns) for each in live.periods) for live in lives]
     whole = [

@@ -1,4 +1,4 @@
-"""Reads from the store what is compared: a row for each trace, and a value for each unit.
+"""Read from the store what is compared: a row for each trace, and a value for each unit.
 
 Everything is in arrays: texts are hashes until they are shown. Sampling is by the hash of the trace
 id, by which the table `traces` is sorted, so that the rest is not read.

@@ -1,4 +1,4 @@
-"""Compares a version with the one it replaced as data arrives, valid however often one looks.
+"""Compare a version with the one it replaced as data arrives, valid however often one looks.
 
 The difference of two means, divided by its variance, is a Brownian motion with drift in information
 time (1 / variance), even if one sample is complete from the start: Jennison and Turnbull. So a

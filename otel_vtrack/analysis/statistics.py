@@ -29,7 +29,7 @@ Z: Final = 1.959963984540054
 LEVELS: Final = (0.5, 0.95, 0.99)
 """Levels of the quantiles; the query `progression/spans` has the same."""
 EXACT_UP_TO: Final = 1000
-"""Most values whose quantiles are bounded exactly; likewise."""
+"""Most values whose quantiles are bounded exactly; that query has the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def difference(baseline: Estimate | None, candidate: Estimate | None) -> Estimat
     """Estimate candidate minus baseline from their intervals.
 
     For two proportions this is Newcombe's interval, for other measures Zou and Donner's. It makes
-    no assumptions on the distribution beyond those of the two intervals.
+    no assumptions about the distribution beyond those of the two intervals.
     """
     if baseline is None or candidate is None:
         return None

@@ -1,4 +1,4 @@
-"""Determines by rules which version was the main one when, and which changes were rollbacks.
+"""Determine by rules which version was the main one when, and which changes were rollbacks.
 
 The rules, for one service in one environment:
 
@@ -160,7 +160,7 @@ class _Traffic:
         return self.stored[last + 1] - self.stored[first]
 
     def ahead(self, first: int, enough: int, end: int) -> int:
-        """Return the last bucket needed for enough traces, but one before `end` at the latest."""
+        """Return the last bucket needed for enough traces, but none from `end` on."""
         reached = bisect_left(self.stored, self.stored[first] + enough, first + 1)
         return max(first, min(reached, end) - 1)
 
@@ -179,7 +179,7 @@ class _Traffic:
         return self.count(version, first, last) / self.total(first, last)
 
     def live(self, version: str, number: int) -> bool:
-        """Return whether a version is live, that is not gone, in a bucket."""
+        """Return whether a version is live (not gone) in a bucket."""
         return any(
             run.first <= number and (number <= run.last or not run.gone)
             for run in self.runs.get(version, ())

@@ -1,4 +1,4 @@
-"""Sums the tokens and cost of traces, mostly without reading their tree.
+"""Sum the tokens and cost of traces, mostly without reading their tree.
 
 Where no span that reports usage is above another one, and none reports a cost, their reports add up
 as they are, and are priced by model. For all others `query.tokens` has the rules.

@@ -1,4 +1,4 @@
-"""Compares each watched deployment with what it replaced; `deployed` finds them."""
+"""Compare each watched deployment with what it replaced; `deployed` finds them."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from otel_vtrack.query.watch import Pair, SideSums, WatchEvent
 from otel_vtrack.store.client import Store
 
 REGRESSION: Final = "regression"
-"""The one kind of event: a metric got worse by more than its threshold."""
+"""The only kind of event: a metric got worse by more than its threshold."""
 POOLED_PART: Final = 0.1
 """Part of the probability of a false alarm reserved for looks that pool all routes: pooling may
 change from one look to the next, and both kinds of looks together must keep the level."""
@@ -195,7 +195,7 @@ def sampling(baseline: Sequence[int], candidate: Sequence[int]) -> tuple[list[in
 
 
 def _one_in(count: int, most: int) -> int:
-    # Powers of two, so that late traces seldom change it.
+    # Powers of two, so that late traces seldom change the rate.
     return 1 << max(0, math.ceil(math.log2(max(count, 1) / most)))
 
 

@@ -1,4 +1,4 @@
-"""Chooses windows of time, so that a sample can be read from few places.
+"""Choose windows of time, so that a sample can be read from few places.
 
 A store orders spans by the minute in which they began, then by trace. A sample of traces from the
 whole time is read from everywhere, one from windows only from there. The price is that an event in
@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 WINDOWS: Final = 50
-"""Target number of windows, if there are as many; fewer say little about the variance between."""
+"""Target number of windows, if available; fewer say little about the variance between them."""
 _WIDTHS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440)
 _PASSED_OVER: Final = 30
 """Most traces of other versions to skip for each that is taken."""

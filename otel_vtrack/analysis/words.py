@@ -1,4 +1,4 @@
-"""Describes in sentences what a comparison found."""
+"""Describe in sentences what a comparison found."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Finds changes in the shares of categories in a sequence, at unknown positions."""
+"""Find changes in the shares of categories in a sequence, at unknown positions."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Finds when a flag changed: the shares of its variants, or whether it is evaluated at all.
+"""Find when a flag changed: the shares of its variants, or whether it is evaluated at all.
 
 The time need not be given: `breaks` finds it, in each place separately. Metrics before and after it
 are compared, but something else may have changed at the same time; whether another version got more
@@ -291,7 +291,7 @@ def _moments(sample: Sample, codes: Numbers, evaluated: Numbers, tests: int) -> 
 
 
 def _begun_or_ceased(evaluated: Numbers, at: int, edges: tuple[int, int]) -> FlagChangeKind | None:
-    """Return which; None if it only became more or less frequent, as when traffic changes."""
+    """Return the kind; None if it only became more or less frequent, as when traffic changes."""
     before, after = evaluated[edges[0] : at].mean(), evaluated[at : edges[1]].mean()
     if before < breaks.RARE <= after:
         return FlagChangeKind.STARTED

@@ -1,4 +1,4 @@
-"""Estimates the share of the traces that saw each variant of a flag, over time."""
+"""Estimate the share of the traces that saw each variant of a flag, over time."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Tests whether what changed from one version to another depends on the variant of a flag.
+"""Test whether what changed from one version to another depends on the variant of a flag.
 
 An interaction is a difference of differences: the change under a variant minus the change under the
 reference. One change being significant and the other not does not show an interaction (A. Gelman

@@ -37,7 +37,7 @@ class Measured:
     Attributes:
         metric: With its actual shape.
         values: Numbers; 0 and 1 for shares.
-        at: The number of each value's trace.
+        at: The index of each value's trace.
         weights: How many each value stands for, as its trace does.
         unpriced_count: Traces left out because a model has no price.
         unpriced_models: These models.

@@ -10,8 +10,8 @@ from otel_vtrack.query.flags import Numbers
 def design_effect(clusters: Numbers, weights: Numbers | None = None) -> float:
     """Return how many traces are worth one independent trace at worst; at least 1.
 
-    That is when all traces of a cluster see the same variant: the mean cluster size of a trace (L.
-    Kish, Survey Sampling (1965), 5.4), with a trace counted by its weight.
+    At worst all traces of a cluster see the same variant. Then it is the size of a trace's cluster,
+    averaged over traces (L. Kish, Survey Sampling (1965), 5.4), which count by their weights.
     """
     if not len(clusters):
         return 1.0

@@ -1,4 +1,4 @@
-"""Lists the variants of flags that versions saw, and compares one flag's within one version."""
+"""List the variants of flags that versions saw, and compare one flag's within one version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

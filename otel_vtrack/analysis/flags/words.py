@@ -1,4 +1,4 @@
-"""Describes findings about flags in sentences."""
+"""Describe findings about flags in sentences."""
 
 from collections.abc import Sequence
 from datetime import datetime, timezone

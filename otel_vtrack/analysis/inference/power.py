@@ -1,4 +1,4 @@
-"""Calculates how much more data is needed to detect the smallest change that matters.
+"""Calculate how much more data is needed to detect the smallest change that matters.
 
 Source: J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., 2.4: a test at
 level alpha detects a change of z(1 - alpha / 2) + z(power) standard errors with the wanted power.

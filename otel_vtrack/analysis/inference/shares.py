@@ -1,4 +1,4 @@
-"""Tests the difference of two shares, including rare and clustered successes.
+"""Test the difference of two shares, including rare and clustered successes.
 
 Sources, beyond those of `contrast`:
 

@@ -1,4 +1,4 @@
-"""Tests whether two sides have the same shares of categories.
+"""Test whether two sides have the same shares of categories.
 
 Sources:
 

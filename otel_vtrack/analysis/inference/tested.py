@@ -19,11 +19,11 @@ class Tested:
         estimate: The effect with its interval; None if a side is empty (or no stratum has both),
             without bounds if a side has one cluster.
         standard_error: Of the estimate, on the scale of the test.
-        statistic: The estimate in standard errors, or chi-square; None for exact tests, and where
-            values within each side are all equal.
+        statistic: The estimate in standard errors, or chi-square; None for exact tests of
+            independent units, and where values differ only between the sides.
         p_value: Two-sided; None where there is too little data to estimate the error.
         freedom: Degrees of freedom of Student's, chi-square's or F's distribution; None for the
-            normal one and exact tests.
+            normal one and exact tests of independent units.
         test: Its name; "" if nothing was tested.
     """
 
