@@ -57,7 +57,7 @@ METRICS: Final = (
     Metric("latency", binary=False, threshold=0.05),
     Metric("slow_rate", binary=True, threshold=0.01),
 )
-"""In the order of the columns in `watch/sums.sql`."""
+"""In the order in which the arrays of `watch/sums.sql` have them."""
 
 
 @dataclass(frozen=True, slots=True)
