@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_vtrack.body_files import BodyFiles
-from otel_vtrack.errors import StoreUnavailable
+from otel_vtrack.errors import SchemaTooNew, StoreUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS set_aside (
     number INTEGER PRIMARY KEY, payload BLOB NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 """
+
+# Of this layout; a later one has a greater number.
+_VERSION: Final = 1
 
 # Whether entries have their bytes in the database, as they had once.
 _WHOLE: Final = "SELECT 1 FROM pragma_table_info('entries') WHERE name = 'payload'"
@@ -52,6 +55,10 @@ class Journal:
             of the machine may cause, is moved out of the way, with the files that belong to it,
             and said in the log.
         fsync: Whether an append waits for the disk.
+
+    Raises:
+        SchemaTooNew: A newer release has written it.
+        StoreUnavailable: It cannot be opened, or be written.
     """
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
@@ -72,9 +79,11 @@ class Journal:
             self._files.set_aside(aside)
             _log.error("%s cannot be read (%s); it is %s now", path, error, aside)
             self._database = self._open(path, fsync=fsync)
-        [(end,)] = self._database.execute("SELECT coalesce(max(position + size), 0) FROM entries")
-        self._end: int = end
         with _translated():
+            [(end,)] = self._database.execute(
+                "SELECT coalesce(max(position + size), 0) FROM entries"
+            )
+            self._end: int = end
             self._files.begin(end)
             self._take_over()
             self._forget()
@@ -90,11 +99,14 @@ class Journal:
         try:
             # Before anything is read, so that no memory is shared with other processes.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            version = _version(database, path)
             if database.execute(_WHOLE).fetchone():
                 database.execute("ALTER TABLE entries RENAME TO whole_entries")
             database.executescript(_SCHEMA)
+            if version < _VERSION:
+                database.execute(f"PRAGMA user_version = {_VERSION}")
             database.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'OFF'}")
-        except sqlite3.Error:
+        except (sqlite3.Error, SchemaTooNew):
             database.close()
             raise
         return database
@@ -214,6 +226,21 @@ class Journal:
             "SELECT position FROM entries ORDER BY number LIMIT 1"
         ).fetchone()
         self._files.forget(row[0] if row else self._end)
+
+
+def _version(database: sqlite3.Connection, path: Path) -> int:
+    """Return the version of a journal that is whole and not too new."""
+    [(version,)] = database.execute("PRAGMA user_version")
+    if version > _VERSION:
+        raise SchemaTooNew(
+            f"{path} was written by a newer otel-vtrack: upgrade otel-vtrack, or choose another"
+            " store with --store-url"
+        )
+    # Else a broken page is found by the first statement that reads it, which may be much later.
+    [(found,)] = database.execute("PRAGMA quick_check(1)")
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+    return version
 
 
 @contextlib.contextmanager

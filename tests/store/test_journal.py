@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from otel_vtrack.errors import StoreUnavailable
+from otel_vtrack.errors import SchemaTooNew, StoreUnavailable
 from otel_vtrack.store.journal import Journal
 
 
@@ -88,6 +88,34 @@ def test_a_file_that_is_no_journal_is_moved_out_of_the_way(path, caplog):
     assert "cannot be read" in caplog.text
     [aside] = path.parent.glob("journal.unreadable-*")
     assert aside.read_bytes().startswith(b"not a database")
+
+
+def test_a_journal_of_which_a_part_is_broken_is_moved_out_of_the_way(path, caplog):
+    journal = Journal(path)
+    for _ in range(500):
+        journal.append(b"a")
+    journal.close()
+    with path.open("r+b") as file:
+        file.seek(-4096, 2)
+        file.write(b"\xff" * 4096)
+    assert payloads(path) == []
+    assert "cannot be read" in caplog.text
+    assert list(path.parent.glob("journal.unreadable-*"))
+    journal = Journal(path)
+    journal.append(b"b")
+    journal.close()
+    assert payloads(path) == [b"b"]
+
+
+def test_a_journal_of_a_newer_release_is_left_alone(path):
+    journal = Journal(path)
+    journal.append(b"a")
+    journal._database.execute("PRAGMA user_version = 2")
+    journal.close()
+    before = path.read_bytes()
+    with pytest.raises(SchemaTooNew, match="upgrade otel-vtrack"):
+        Journal(path)
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_is_moved_out_of_the_way_takes_its_write_ahead_log_along(path):
