@@ -67,6 +67,11 @@ class OneLine(logging.Formatter):
         return " | ".join(super().format(record).splitlines())
 
 
+def _quotes_nothing(record: logging.LogRecord) -> bool:
+    """Leave out what gRPC quotes of metadata that is not UTF-8, which may be a token."""
+    return not str(record.msg).startswith("Invalid encoding")
+
+
 def configure(level: str) -> None:
     """Send the log of this process to stderr.
 
@@ -81,5 +86,6 @@ def configure(level: str) -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
     # Likewise, and it quotes URLs.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_nothing)
     logging.getLogger("otel_vtrack").setLevel(level.upper())
     logging.captureWarnings(capture=True)

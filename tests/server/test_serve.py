@@ -3,6 +3,7 @@
 import http.client
 import signal
 import socket
+import struct
 import sys
 import time
 from pathlib import Path
@@ -206,12 +207,47 @@ def test_what_is_stored_is_there_after_a_restart(vtrack, reopened, make_spans):
     assert store.select("SELECT count() AS n FROM spans FINAL") == [{"n": 2}]
 
 
+def export_with_bytes_in_the_metadata(served, value):
+    """Export nothing, by hand: clients of gRPC send only text as the value of a text."""
+
+    def frame(kind, flags, stream, payload):
+        return (
+            struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+        )
+
+    fields = (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", f"/{TRACE_SERVICE}/Export".encode()),
+        (b":authority", b"localhost"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+        (b"authorization", value),
+    )
+    # RFC 7541 section 6.2.2: a literal that is not indexed, its name new.
+    head = b"".join(
+        bytes([0, len(name)]) + name + bytes([len(text)]) + text for name, text in fields
+    )
+    host, port = served.grpc.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + frame(4, 0, 0, b"")
+            + frame(1, 4, 1, head)
+            + frame(0, 1, 1, bytes(5))
+        )
+        answered = b""
+        while b"grpc-status" not in answered:
+            answered += connection.recv(65_536)
+
+
 def test_the_log_is_one_line_an_event_and_says_nothing_that_was_sent(vtrack, make_spans):
     served = vtrack("--log-level", "debug")
     secret = "hunter2-in-an-attribute"
     served.export(
         make_spans({"attributes": {"password": secret}}), metadata=[("authorization", secret)]
     )
+    export_with_bytes_in_the_metadata(served, secret.encode() + b"\xff")
     served.ask("/v1/traces", secret.encode(), {"authorization": secret})
     served.ask(
         "/v1/traces",
