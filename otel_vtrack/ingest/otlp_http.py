@@ -92,8 +92,12 @@ async def _payload(request: Request, limit: int, timeout: float, share: Share) -
     chunks = request.stream()
     encoding = request.headers.get("content-encoding", "")
     length = request.headers.get("content-length", "")
+    is_too_large = length.isdecimal() and int(length) > limit
+    if is_too_large and request.headers.get("expect", "").lower() == "100-continue":
+        # It waits to be asked for the body, which reading would do.
+        raise faults.too_large(limit)
     try:
-        if length.isdecimal() and int(length) > limit:
+        if is_too_large:
             raise faults.too_large(limit)
         return await asyncio.wait_for(body.read(chunks, encoding, limit, share), timeout)
     except asyncio.TimeoutError:

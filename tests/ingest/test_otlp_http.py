@@ -173,6 +173,16 @@ def test_a_body_over_the_limit_is_413_and_must_not_be_sent_again(
     assert live.post(small, {"Content-Type": media_type}).status == 200
 
 
+def test_who_asks_before_sending_too_much_is_not_told_to_send_it(serve):
+    live = serve(max_bytes=1 << 20)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf"
+            b"\r\nContent-Length: 2000000\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 413 ")
+
+
 @both
 @pytest.mark.parametrize("empty", ["nothing", "an empty group"])
 def test_an_empty_request_is_a_success(live, media_type, empty):
