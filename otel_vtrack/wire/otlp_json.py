@@ -35,8 +35,13 @@ def read(raw: bytes, message: Message) -> None:
         raise WireError(
             f"the JSON is nested deeper than {_DEEPEST} levels; send flatter values"
         ) from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WireError(f"the body is no JSON: {error}; send OTLP JSON in UTF-8") from None
+    except ValueError:
+        # Python's own limit, of which the sender can know nothing.
+        raise WireError(
+            "a number in the JSON has thousands of digits; send one that fits its field"
+        ) from None
     fill(message, document)
 
 

@@ -280,6 +280,12 @@ def test_what_is_no_json_object_is_refused(given):
         otlp_json.read(given, Span())
 
 
+def test_a_number_of_thousands_of_digits_is_refused_in_words_that_help_its_sender():
+    with pytest.raises(WireError) as caught:
+        otlp_json.read(b'{"name": %s}' % (b"1" * 5_000), Span())
+    assert "set_int_max_str_digits" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
