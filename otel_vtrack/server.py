@@ -198,7 +198,9 @@ class Server:
     ) -> tuple[Entrance, Any]:
         server = grpc.aio.server(
             migration_thread_pool=pool,
-            options=otlp_grpc.server_options(self.settings.max_request_bytes),
+            options=otlp_grpc.server_options(
+                self.settings.max_request_bytes, self.settings.max_connections
+            ),
             interceptors=[access.Interceptor(self._tokens)] if self._tokens else None,
         )
         healthy: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]

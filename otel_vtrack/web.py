@@ -61,6 +61,14 @@ class Protocol(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    @override
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing, where uvicorn's log has two lines of advice for each request.
+
+        Java's client asks for HTTP/2 whenever it speaks in clear, and goes on in HTTP/1.1, as
+        whoever asks does whose wish is passed over (RFC 9110 section 7.8).
+        """
+
     @property
     def _is_asking(self) -> bool:
         cycle: Any = self.cycle

@@ -21,20 +21,30 @@ from otel_vtrack.wire.signals import SIGNALS, Signal
 MAX_MESSAGE_BYTES: Final = 64 << 20
 """Limit of a request, compressed or not, unless a setting says otherwise (OTLP's default)."""
 
+MAX_CONNECTIONS: Final = 1_000
+"""How many there may be at a time, unless a setting says otherwise."""
+
 # Of a connection, whose client holds back what is more; not to be less by RFC 9113 section 6.5.2.
 _MOST_CALLS: Final = 100
+# For what opens a connection; one that says nothing would take a place for two minutes.
+_HANDSHAKE_MS: Final = 10_000
 _STATUS_TRAILER: Final = "grpc-status-details-bin"
 # Python's OTLP exporter looks for the delay here and nowhere else.
 _RETRY_TRAILER: Final = "google.rpc.retryinfo-bin"
 
 
-def server_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> list[tuple[str, int]]:
+def server_options(
+    max_message_bytes: int = MAX_MESSAGE_BYTES, max_connections: int = MAX_CONNECTIONS
+) -> list[tuple[str, int]]:
     """Return the channel arguments for a server that carries OTLP."""
     return [
         # grpcio holds a message to this before and after decompression, and stops inflating
         # once it is over; the client gets RESOURCE_EXHAUSTED without RetryInfo.
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_concurrent_streams", _MOST_CALLS),
+        # One too many is closed, which clients take for UNAVAILABLE.
+        ("grpc.max_allowed_incoming_connections", max_connections),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         # Go clients that keep alive are otherwise sent away for "too_many_pings".
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

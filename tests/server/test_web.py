@@ -1,4 +1,4 @@
-"""What the HTTP port takes of whoever reaches it, asked over real sockets."""
+"""What the ports take of whoever reaches them, asked over real sockets."""
 
 import contextlib
 import http.client
@@ -7,7 +7,9 @@ import shutil
 import socket
 import time
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from otel_vtrack import server, web
 from otel_vtrack.ingest.room import Share
@@ -84,8 +86,8 @@ def test_bodies_that_arrive_have_a_limit_together(served, connect, kind, caplog,
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
     # What was turned away holds nothing, though its sender is not done with it.
     turned_away = connect()
-    turned_away.sendall(f"{head}Content-Length: {8 * MIB}\r\n\r\n".encode() + large)
     before = len(taken)
+    turned_away.sendall(f"{head}Content-Length: {8 * MIB}\r\n\r\n".encode() + large)
     within(10, lambda: len(taken) > before)
     time.sleep(0.2)
     fits = b" " * (MIB - 65_536)
@@ -118,6 +120,38 @@ def test_connections_have_a_limit_and_no_end_of_time(served, connect, monkeypatc
         with contextlib.suppress(ConnectionResetError):
             assert each.recv(1) == b""
     assert ask(served, "/statusz").status == 200
+
+
+def test_connections_over_grpc_have_a_limit_too(served):
+    host, port = served.grpc_address.split(":")
+
+    def closed_at_once(connection):
+        connection.settimeout(0.5)
+        try:
+            return connection.recv(1) == b""
+        except TimeoutError:
+            return False
+
+    with contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            for _ in range(21)
+        ]
+        assert closed_at_once(silent[20])
+        assert not closed_at_once(silent[0])
+    with grpc.insecure_channel(served.grpc_address) as channel:
+        asked = health_pb2.HealthCheckRequest()
+        health_pb2_grpc.HealthStub(channel).Check(asked, wait_for_ready=True, timeout=20)
+
+
+def test_who_offers_another_protocol_is_answered_in_this_one_and_not_logged(served, caplog):
+    upgrade = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2-Settings": "AAMAAABkAAQAAP__",
+    }
+    assert ask(served, OTLP[0], b"", {"Content-Type": OTLP[1]} | upgrade).status == 200
+    assert not caplog.records
 
 
 def test_a_connection_that_asks_is_left_alone(served, connect, monkeypatch):
