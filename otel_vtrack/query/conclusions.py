@@ -36,6 +36,9 @@ _COUNTED: Final = 15
 _MODEL: Final = 16
 _PROVIDER: Final = 17
 _COST: Final = 20
+# Of arrays and maps only the tags of an image say anything.
+_COMPOSED: Final = (5, 6)
+_TAGS: Final = _WEAK_VERSION << 4 | 2
 _KIND: Final = 21
 """From here on it is what a span is."""
 
@@ -83,8 +86,8 @@ def told_by(attributes: Attributes) -> Told:
     """Find what attributes say by their names."""
     codes = _codes()
     told: Told = {}
-    for name, text in zip(attributes.names, attributes.texts, strict=True):
-        if text and (code := codes.get(name)):
+    for name, text, kind in zip(attributes.names, attributes.texts, attributes.kinds, strict=True):
+        if text and (code := codes.get(name)) and (kind not in _COMPOSED or code == _TAGS):
             ranked = code, text
             role = code >> 4
             if role not in told or ranked < told[role]:

@@ -79,21 +79,22 @@ def _asked(store: Store, name: str, trace_id: str, minutes: Sequence[int]) -> Re
 
 def _stored(row: Reader) -> Mapping[bytes, _Stored] | None:
     found: dict[bytes, _Stored] = {}
-    before, pairs = b"", ((), ())
+    before, of_resource = b"", Attributes((), (), b"")
     told: conclusions.Told = {}
     while row.more:
         span_id, *fixed = row.fields(_FIXED)
         rare, data = row.string(), row.string()
         shared = read_shared(data)
-        # Spans of one resource mostly stand together.
-        if not before or not row.repeats(before):
+        kinds = shared.resource_kinds
+        # Spans of one resource are mostly next to each other.
+        if not before or kinds != of_resource.kinds or not row.repeats(before):
             at = row.at
-            pairs = row.pairs()
-            told = conclusions.told_by(Attributes(*pairs, b""))
+            of_resource = Attributes(*row.pairs(), kinds)
+            if len(of_resource.names) != len(kinds):
+                return None
+            told = conclusions.told_by(of_resource)
             before = row.since(at)
-        resource = ResourceRow(
-            Attributes(*pairs, shared.resource_kinds), (), 0, shared.resource_schema_url
-        )
+        resource = ResourceRow(of_resource, (), 0, shared.resource_schema_url)
         attributes = Attributes(*row.pairs(), shared.attribute_kinds)
         stored = _Stored._make((*fixed, rare, shared, resource, told, attributes))
         if found.setdefault(span_id, stored) != stored:

@@ -16,6 +16,7 @@ VERSION: Final = (
 ENVIRONMENT: Final = (
     *("deployment.environment.name", "deployment.environment", "environment", "env"),
 )
+_TAGS: Final = "container.image.tags"
 _EXPERIMENT: Final = ("vtrack.experiment", "service.name", "service.namespace")
 _WANTED: Final = {name.encode(): name for name in (*VERSION, *ENVIRONMENT, *_EXPERIMENT)}
 
@@ -41,7 +42,11 @@ def told(attributes: Iterable[Any]) -> dict[str, str]:
     """Read the attributes that matter here, by name."""
     found: dict[str, str] = {}
     for pair in attributes:
-        if (name := _WANTED.get(pair.key)) and name not in found and (text := _text(pair.value)):
+        if (
+            (name := _WANTED.get(pair.key))
+            and name not in found
+            and (text := _text(name, pair.value))
+        ):
             found[name] = text
     return found
 
@@ -62,12 +67,14 @@ def first(chain: Iterable[str], said: Mapping[str, str]) -> str:
     return next((said[name] for name in chain if name in said), "")
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if value.HasField("int_value"):
         return str(value.int_value)
     if value.HasField("double_value"):
         return str(value.double_value)
     if value.HasField("bool_value"):
         return str(value.bool_value)
-    raw: bytes = value.string_value or value.array_value or value.bytes_value
+    raw: bytes = (
+        value.string_value or value.bytes_value or (value.array_value if name == _TAGS else b"")
+    )
     return raw.decode("utf-8", "replace")

@@ -41,6 +41,10 @@ def test_what_is_concluded_is_what_the_mapping_concludes(store, writer, make_spa
             span.attributes.extend(list(span.attributes)[::-1])
             for pair in span.attributes[: len(span.attributes) // 2]:
                 pair.value.string_value = draw.choice(["a", "z", "3", ""])
+        # Or have a list.
+        for span in request.resource_spans[0].scope_spans[0].spans[50:80]:
+            for pair in span.attributes[:1]:
+                pair.value.array_value.values.add().string_value = "x"
         writer.write_traces(request.SerializeToString())
     concluded = 0
     for span, said in export.whole(store, trace_id(), 0, (1 << 32) - 1):

@@ -197,6 +197,15 @@ def cases():
     # Types.
     yield "a version that is a number", {"service.version": 7}, {}, {"version": "7"}
     yield "a version with a point", {"service.version": 2.5}, {}, {"version": "2.5"}
+    named = {"service.version": "1", "deployment.environment.name": "production", "user.id": "u"}
+    expressed = {"version": "1", "environment": "production", "user_id": "u"}
+    for no_text in (["x", "y"], {"a": "x"}):
+        yield (
+            f"{type(no_text).__name__} where a text is meant",
+            {"version": no_text, "env": no_text, "user.id": no_text},
+            named,
+            expressed,
+        )
     yield "a dirty tree", {"vtrack.vcs.dirty": True}, {}, {"git_dirty": "true"}
     yield "a clean tree", {"vtrack.vcs.dirty": False}, {}, {"git_dirty": "false"}
     for text, count in {

@@ -79,9 +79,10 @@ WITH
         336, 352, 368, 384, 400, 416, 432, 448, 464
     ]::Array(UInt16), 0::UInt16)) AS code_of,
     -- The attributes that have a role and a value, best rank first. As a map from role to text
-    -- (`f` below) a lookup finds the first.
-    ((names, texts) -> arraySort(arrayFilter(
-        p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap(n -> code_of(n), names), texts)))) AS told_by,
+    -- (`f` below) a lookup finds the first. An array or a map says nothing, but for an image's
+    -- tags.
+    ((names, texts, kinds) -> arraySort(arrayFilter(
+        p -> p.1 > 0 AND p.2 != '', arrayZip(arrayMap((n, k) -> code_of(n) * (k NOT IN (5, 6) OR code_of(n) = 34), names, kinds), texts)))) AS told_by,
     -- An image's tags are an array, hence bytes: its first text follows two tags and lengths.
     extract(f[2], '(?s)^(?:\n.\n.)?([^\n]+)') AS weak_version,
     -- "ot=th:c" of a tracestate: hexadecimal digits of which zeros at the end are left out. Here
@@ -101,7 +102,7 @@ SELECT
     s_status.code AS status_code,
     s_status.message AS status_message,
     CAST(mapFromArrays(names, texts), 'Map(LowCardinality(String), String)') AS attributes,
-    CAST(kinds, 'Array(UInt8)') AS attribute_types,
+    kinds AS attribute_types,
     s_dropped_attributes_count AS dropped_attributes_count,
     s_events AS events,
     s_dropped_events_count AS dropped_events_count,
@@ -175,9 +176,9 @@ FROM
         s_dropped_links_count,
         s_status,
         s_attributes.key AS names,
-        s_attributes.value.value AS kinds,
+        CAST(s_attributes.value.value, 'Array(UInt8)') AS kinds,
         arrayMap(v -> text_of(v), s_attributes.value) AS texts,
-        told_by(names, texts) AS told,
+        told_by(names, texts, kinds) AS told,
         -- What the span says wins over what its resource says.
         mapUpdate(resource_facts, mapFromArrays(arrayMap(p -> intDiv(p.1, 16), told), told.2)) AS f,
         scope,
@@ -202,7 +203,7 @@ FROM
             resource.entity_refs AS resource_entity_refs,
             schema_url AS resource_schema_url,
             adjusted_count AS told_count,
-            arrayFilter(p -> p.1 < 336, told_by(rnames, rtexts)) AS rtold,
+            arrayFilter(p -> p.1 < 336, told_by(rnames, rtexts, resource_attribute_types)) AS rtold,
             mapFromArrays(arrayMap(p -> intDiv(p.1, 16), rtold), rtold.2) AS resource_facts,
             rtexts[indexOf(rnames, 'service.name')] AS service,
             rtexts[indexOf(rnames, 'service.namespace')] AS namespace,
