@@ -1,10 +1,35 @@
-"""The addresses of the server: taken, or refused with a reason."""
+"""The addresses of the server: taken, or refused with a reason; how many may connect to them."""
 
+import contextlib
 import errno
 import socket
+from typing import Final
 
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.settings import flag, split_address
+
+try:
+    import resource
+except ImportError:  # pragma: no cover - not POSIX
+    resource = None
+
+_FILES: Final = 65_536
+
+
+def allow_files() -> None:
+    """Let this process have more connections and files open than the 1,024 it is started with.
+
+    That is for programs that call select(2), which has no room for more; others are to ask for
+    more themselves, up to the hard limit. Source: systemd.exec(5), LimitNOFILE.
+    """
+    if resource is None:  # pragma: no cover - not POSIX
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        # macOS allows less than it says.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def listen(name: str, address: str) -> socket.socket:

@@ -6,6 +6,7 @@ written of them is their type and where they were raised.
 
 import logging
 import sqlite3
+import time
 import traceback
 from types import TracebackType
 from typing import Final
@@ -16,6 +17,7 @@ from otel_vtrack.errors import VtrackError
 
 _FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 _INNERMOST_FRAMES: Final = 6
+_LOG_EVERY_SECONDS: Final = 60.0
 
 # What these say is of files and connections, never of what is in a row.
 _HARMLESS: Final = (VtrackError, OSError, sqlite3.Error)
@@ -72,6 +74,24 @@ def _quotes_nothing(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Invalid encoding")
 
 
+class _NowAndThen(logging.Filter):
+    """Lets through what asyncio says of connections there is no file for, once a minute.
+
+    It says so thousands of times a second.
+    """
+
+    _said_at = -_LOG_EVERY_SECONDS
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith("socket.accept() out of system resource"):
+            return True
+        if (now := time.monotonic()) - self._said_at < _LOG_EVERY_SECONDS:
+            return False
+        self._said_at = now
+        return True
+
+
 def configure(level: str) -> None:
     """Send the log of this process to stderr.
 
@@ -87,5 +107,6 @@ def configure(level: str) -> None:
     # Likewise, and it quotes URLs.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_nothing)
+    logging.getLogger("asyncio").addFilter(_NowAndThen())
     logging.getLogger("otel_vtrack").setLevel(level.upper())
     logging.captureWarnings(capture=True)

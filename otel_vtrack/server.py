@@ -36,7 +36,7 @@ from otel_vtrack.entrance import Closed, Entrance
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.ingest import memory, otlp_grpc, otlp_http
 from otel_vtrack.ingest.room import Room
-from otel_vtrack.listening import listen, not_had, require_free
+from otel_vtrack.listening import allow_files, listen, not_had, require_free
 from otel_vtrack.pipeline import Pipeline, signals_taken
 from otel_vtrack.settings import Settings, flag, is_loopback, join_address, split_address
 from otel_vtrack.tokens import Tokens
@@ -336,6 +336,7 @@ async def serve(settings: Settings, ready: Callable[[Server], None]) -> None:
     # First of all, so that a signal during a long migration is not lost.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
+    allow_files()
     if settings.store:
         memory.keep_freed_memory()
     else:

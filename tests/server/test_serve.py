@@ -1,5 +1,6 @@
 """What `vtrack serve` prints, serves and does when it is told to stop."""
 
+import contextlib
 import http.client
 import signal
 import socket
@@ -257,6 +258,31 @@ def test_the_log_is_one_line_an_event_and_says_nothing_that_was_sent(vtrack, mak
     assert served.stop() == 0
     assert secret not in served.log
     assert all(line[:2] == "20" for line in served.log.splitlines())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets limits of another process")
+def test_it_has_files_for_many_connections_and_says_once_that_there_are_no_more(vtrack):
+    import resource  # noqa: PLC0415 - not everywhere
+
+    limit = resource.RLIMIT_NOFILE
+    before, hard = resource.getrlimit(limit)
+    resource.setrlimit(limit, (500, hard))
+    try:
+        served = vtrack("--no-store", "--forward", "http://127.0.0.1:9")
+    finally:
+        resource.setrlimit(limit, (before, hard))
+    pid = served.process.pid
+    allowed, _ = resource.prlimit(pid, limit)
+    assert allowed == min(hard, 65_536)
+    resource.prlimit(pid, limit, (len(list(Path(f"/proc/{pid}/fd").iterdir())) + 5, hard))
+    host, port = served.http.split(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+        time.sleep(0.5)
+    resource.prlimit(pid, limit, (allowed, hard))
+    assert served.ask("/readyz").status == 200
+    assert served.log.count("out of system resource") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
