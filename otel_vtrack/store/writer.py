@@ -96,10 +96,10 @@ class Writer:
     def _write(
         self, inbox: str, message: str, payload: bytes, settings: Mapping[str, Any] = _NONE
     ) -> None:
-        if not (rows := _rows(payload)):
+        if not (found := rows(payload)):
             return
         try:
-            self._insert(inbox, message, rows, settings)
+            self._insert(inbox, message, found, settings)
         except StoreUnavailable:
             raise
         except StoreError:
@@ -107,13 +107,13 @@ class Writer:
             anew = plain.encoded_anew(payload, _MESSAGES[message])
             if anew == payload:
                 raise
-            self._insert(inbox, message, _rows(anew), settings)
+            self._insert(inbox, message, rows(anew), settings)
 
     def _insert(
         self,
         inbox: str,
         message: str,
-        rows: Sequence[bytes | memoryview],
+        parts: Sequence[bytes | memoryview],
         settings: Mapping[str, Any],
     ) -> None:
         settings = {**self._settings, **self._schema, **settings}
@@ -127,7 +127,7 @@ class Writer:
                 self._store.mend()
             with self._store.gate.open(), self._store.written(client), translated(asks=False):
                 # Embedded, they go to the engine one by one, and are not all in memory twice.
-                block = (bytes(row) for row in rows) if self._embedded else b"".join(rows)
+                block = (bytes(part) for part in parts) if self._embedded else b"".join(parts)
                 client.raw_insert(inbox, insert_block=block, fmt="Protobuf", settings=settings)
         finally:
             self._clients.put(client)
@@ -147,21 +147,17 @@ def _set_fsync(store: Store, *, on: bool) -> None:
             )
 
 
-def delimited(payload: bytes) -> bytes:
-    """Turn a request into the stream of its field 1, each message after its length.
+def rows(payload: bytes) -> Sequence[bytes | memoryview]:
+    """Turn a request into the messages of its field 1, each behind its length.
 
-    That is what the engine's format Protobuf reads, a row a message: dropping the tag bytes
-    is all it takes. Other fields of the request (there are none in OTLP 1.11) are left out.
+    Joined they are what the engine's format Protobuf reads, a row a message: to leave out the tags
+    is all it takes, so nothing is copied. Other fields of the request are left out too, which is
+    then a copy (there are none in OTLP 1.11).
 
     Raises:
         WireError: The bytes are not protobuf.
     """
-    return b"".join(_rows(payload))
-
-
-def _rows(payload: bytes) -> Sequence[bytes | memoryview]:
-    """Return the parts of `delimited`, none of them copied if there is nothing to leave out."""
-    rows: list[memoryview] = []
+    found: list[memoryview] = []
     view = memoryview(payload)
     at, end = 0, len(payload)
     while at < end:
@@ -172,8 +168,8 @@ def _rows(payload: bytes) -> Sequence[bytes | memoryview]:
         at += length
         if at > end:
             raise WireError("an OTLP request was cut short: send it whole")
-        rows.append(view[start:at])
-    return rows
+        found.append(view[start:at])
+    return found
 
 
 def evaluated(payload: bytes) -> bytes:

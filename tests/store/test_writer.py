@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_vtrack.errors import SettingsError, StoreError, StoreUnavailable, WireError
 from otel_vtrack.store import migrate, writer
 from otel_vtrack.store.client import Store
-from otel_vtrack.store.writer import Writer, delimited, evaluated
+from otel_vtrack.store.writer import Writer, evaluated, rows
 from otel_vtrack.wire import framing
 
 TABLES = ("spans", "traces", "versions", "log_records")
@@ -25,6 +25,10 @@ def count(store):
 
 
 # What the engine reads
+
+
+def delimited(payload):
+    return b"".join(rows(payload))
 
 
 def delimited_by_hand(request):
