@@ -31,6 +31,16 @@ _EVALUATED: Final = (b"evaluation.name", b"annotation.name")
 # longer, as branches are cheap here. None of them may fail on rows that take another.
 _EAGER: Final[Mapping[str, Any]] = {"short_circuit_function_evaluation": "disable"}
 _NONE: Final[Mapping[str, Any]] = {}
+# Of all memory, for one insert: what is inserted together takes some 0.3 GiB, but attributes or
+# scopes that say nothing have two bytes on the wire, and 64 MiB of them would take 8 to 12 GiB.
+_SHARE: Final = 4
+_LEAST_MEMORY, _MOST_MEMORY = 1 << 30, 4 << 30
+_ALL_MEMORY: Final = (
+    "SELECT toUInt64(value) AS bytes FROM system.server_settings"
+    " WHERE name = 'max_server_memory_usage'"
+)
+# So says the engine when a statement meets its own limit, and not that of all.
+_OWN_LIMIT: Final = "Query memory limit exceeded"
 
 
 class Writer:
@@ -68,6 +78,7 @@ class Writer:
             "compile_sort_description": 0,
         }
         if store.embedded:
+            self._settings["max_memory_usage"] = _most_memory(store)
             self._schema = {"format_schema": sql.view_proto_path()}
         else:
             self._schema = {"format_schema_source": "string", "format_schema": sql.view_proto()}
@@ -82,7 +93,8 @@ class Writer:
         nothing.
 
         Raises:
-            WireError: The bytes are no such request; nothing was written.
+            WireError: The bytes are no such request; nothing was written. Or they would take more
+                memory to write than one request may.
             StoreUnavailable: Not now; the same call may succeed later.
             StoreError: Any other fault of the store.
         """
@@ -100,7 +112,11 @@ class Writer:
             return
         try:
             self._insert(inbox, message, found, settings)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if _OWN_LIMIT in str(error.__cause__):
+                raise WireError(
+                    "it takes too much memory to store: send smaller batches, and fewer attributes"
+                ) from error
             raise
         except StoreError:
             # The engine reads less than protobuf's parsers do, which have found it in order.
@@ -131,6 +147,11 @@ class Writer:
                 client.raw_insert(inbox, insert_block=block, fmt="Protobuf", settings=settings)
         finally:
             self._clients.put(client)
+
+
+def _most_memory(store: Store) -> int:
+    (row,) = store.select(_ALL_MEMORY)
+    return min(max(row["bytes"] // _SHARE, _LEAST_MEMORY), _MOST_MEMORY)
 
 
 def _set_fsync(store: Store, *, on: bool) -> None:

@@ -311,10 +311,26 @@ def test_a_full_disk_is_unavailable_until_there_is_room_again(small_disk, otlp):
         assert count(store) == 399
 
 
+def test_a_request_that_takes_too_much_memory_by_itself_is_refused_for_good(
+    store, writer, make_spans, monkeypatch
+):
+    assert writer._settings["max_memory_usage"] >= 1 << 30
+    small, large = make_spans({"trace": 1}), make_spans({"trace": 2})
+    # Two bytes on the wire, and a hundred times as many in a column or a few.
+    for _ in range(200_000):
+        large.resource_spans[0].scope_spans[0].spans[0].attributes.add()
+    with monkeypatch.context() as patch:
+        patch.setitem(writer._settings, "max_memory_usage", 30 << 20)
+        writer.write_traces(small.SerializeToString())
+        with pytest.raises(WireError, match="send smaller batches"):
+            writer.write_traces(large.SerializeToString())
+    assert [row["n"] for row in store.select("SELECT count() AS n FROM spans FINAL")] == [1]
+
+
 def test_an_insert_for_which_memory_is_too_short_may_succeed_later(writer, make_spans, monkeypatch):
     request = make_spans({}).SerializeToString()
     with monkeypatch.context() as patch:
-        patch.setitem(writer._settings, "max_memory_usage", 100_000)
+        patch.setitem(writer._settings, "max_memory_usage_for_user", 100_000)
         with pytest.raises(StoreUnavailable, match=r"for now: .*memory limit"):
             writer.write_traces(request)
     writer.write_traces(request)
