@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Durability = Literal["process", "fsync"]
 
 _MESSAGES: Final = {"ResourceSpans": ResourceSpans, "ResourceLogs": ResourceLogs}
+# Bytes of one with a span, which has two ids, or with a log record, which may have nothing.
+_LEAST_BYTES: Final = {"ResourceSpans": 32, "ResourceLogs": 4}
 # How ResourceSpans and ResourceLogs lie in a request: field 1, length-delimited.
 _ROW_TAG: Final = 0x0A
 # How every name ends that begins an evaluation; see mapping/assessments_from_otlp.sql.
@@ -108,7 +110,7 @@ class Writer:
     def _write(
         self, inbox: str, message: str, payload: bytes, settings: Mapping[str, Any] = _NONE
     ) -> None:
-        if not (found := rows(payload)):
+        if not (found := rows(payload, _LEAST_BYTES[message])):
             return
         try:
             self._insert(inbox, message, found, settings)
@@ -168,12 +170,17 @@ def _set_fsync(store: Store, *, on: bool) -> None:
             )
 
 
-def rows(payload: bytes) -> Sequence[bytes | memoryview]:
+def rows(payload: bytes, least_bytes: int = 0) -> Sequence[bytes | memoryview]:
     """Turn a request into the messages of its field 1, each behind its length.
 
     Joined they are what the engine's format Protobuf reads, a row a message: to leave out the tags
     is all it takes, so nothing is copied. Other fields of the request are left out too, which is
     then a copy (there are none in OTLP 1.11).
+
+    Args:
+        payload: A request, or more of them, one after the other.
+        least_bytes: Leave out messages that are smaller: of those with nothing in them, two bytes
+            each, there may be millions.
 
     Raises:
         WireError: The bytes are not protobuf.
@@ -183,13 +190,14 @@ def rows(payload: bytes) -> Sequence[bytes | memoryview]:
     at, end = 0, len(payload)
     while at < end:
         if payload[at] != _ROW_TAG:
-            return _without_other_fields(payload)
+            return _without_other_fields(payload, least_bytes)
         start = at + 1
         length, at = framing.read_varint(payload, start)
         at += length
         if at > end:
             raise WireError("an OTLP request was cut short: send it whole")
-        found.append(view[start:at])
+        if length >= least_bytes:
+            found.append(view[start:at])
     return found
 
 
@@ -232,9 +240,9 @@ def _holds(payload: bytes, name: bytes) -> bool:
     return _MEMMEM(payload, len(payload), name, len(name)) is not None
 
 
-def _without_other_fields(payload: bytes) -> Sequence[bytes]:
+def _without_other_fields(payload: bytes, least_bytes: int) -> Sequence[bytes]:
     return [
         framing.varint(end - value) + payload[value:end]
         for number, wire_type, _, value, end in framing.fields(payload)
-        if number == _ROW_TAG >> 3 and wire_type == _ROW_TAG & 7
+        if number == _ROW_TAG >> 3 and wire_type == _ROW_TAG & 7 and end - value >= least_bytes
     ]

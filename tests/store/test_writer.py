@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_vtrack.errors import SettingsError, StoreError, StoreUnavailable, WireError
@@ -142,7 +143,9 @@ BAD = {
     "cut short": lambda good: good + good[:-3],
     "garbage after it": lambda good: good + b"\xff\xff",
     "garbage inside": lambda good: good + framing.length_delimited(1, b"\xff" * 40),
-    "a length beyond its message": lambda good: good + framing.length_delimited(1, b"\x12\x7f\x0a"),
+    "a length beyond its message": lambda good: (
+        good + framing.length_delimited(1, b"\x12\x7f" + b"\x0a" * 40)
+    ),
     "a span id too long": lambda good: (
         good + good.replace(b"\x12\x08" + bytes(7), b"\x12\x09" + bytes(8), 1)
     ),
@@ -309,6 +312,21 @@ def test_a_full_disk_is_unavailable_until_there_is_room_again(small_disk, otlp):
         ballast.unlink()
         writer.write_traces(payload.SerializeToString())
         assert count(store) == 399
+
+
+def test_nothing_is_kept_of_groups_in_which_nothing_is(store, writer):
+    smallest = ExportTraceServiceRequest()
+    smallest.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8)
+    empty = b"\n\0" * 1_000
+    payload = smallest.SerializeToString()
+    writer.write_traces(empty + payload + empty)
+    assert rows(empty + payload + empty, 32) == rows(payload)
+    assert rows(b"\x12\0" + empty + payload, 32) == rows(payload)
+    logs = ExportLogsServiceRequest()
+    logs.resource_logs.add().scope_logs.add().log_records.add()
+    writer.write_logs(empty + logs.SerializeToString())
+    for table in ("spans", "log_records"):
+        assert store.select(f"SELECT count() AS n FROM {table} FINAL") == [{"n": 1}]
 
 
 def test_a_request_that_takes_too_much_memory_by_itself_is_refused_for_good(
