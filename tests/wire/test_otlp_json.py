@@ -1,6 +1,7 @@
 """OTLP JSON's rules, each by name, and the round trip of everything."""
 
 import base64
+import gc
 import json
 import math
 
@@ -278,6 +279,22 @@ def test_json_of_any_depth_is_refused_without_harm():
 def test_what_is_no_json_object_is_refused(given):
     with pytest.raises(WireError):
         otlp_json.read(given, Span())
+
+
+def test_garbage_is_looked_for_again_after_a_body_good_or_bad():
+    many = b'{"name": [%s{}]}' % (b"[]," * 20_000)
+    collections = []
+    gc.callbacks.append(lambda *told: collections.append(told))
+    try:
+        with pytest.raises(WireError):
+            otlp_json.read(many, Span())
+        # One or two may come of what is around it; of its parse there would be some thirty.
+        assert len(collections) < 10
+    finally:
+        gc.callbacks.pop()
+    with pytest.raises(WireError):
+        otlp_json.read(b"{", Span())
+    assert gc.isenabled()
 
 
 def test_a_number_of_thousands_of_digits_is_refused_in_words_that_help_its_sender():
