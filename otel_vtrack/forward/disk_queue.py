@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from otel_vtrack import databases
 from otel_vtrack.body_files import BodyFiles
 from otel_vtrack.errors import SettingsError, StoreUnavailable
 
@@ -278,6 +279,7 @@ class DiskQueue:
         try:
             # Set before any read, so that no memory is shared with other processes.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            databases.require_whole(database)
             if database.execute(_WHOLE).fetchone():
                 database.execute("ALTER TABLE bodies RENAME TO whole_bodies")
             database.executescript(_SCHEMA)

@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from otel_vtrack import databases
 from otel_vtrack.body_files import BodyFiles
 from otel_vtrack.errors import SchemaTooNew, StoreUnavailable
 
@@ -100,6 +101,7 @@ class Journal:
             # Before anything is read, so that no memory is shared with other processes.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             version = _version(database, path)
+            databases.require_whole(database)
             if database.execute(_WHOLE).fetchone():
                 database.execute("ALTER TABLE entries RENAME TO whole_entries")
             database.executescript(_SCHEMA)
@@ -229,17 +231,13 @@ class Journal:
 
 
 def _version(database: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a journal that is whole and not too new."""
+    """Return the version of a journal, which is not too new."""
     [(version,)] = database.execute("PRAGMA user_version")
     if version > _VERSION:
         raise SchemaTooNew(
             f"{path} was written by a newer otel-vtrack: upgrade otel-vtrack, or choose another"
             " store with --store-url"
         )
-    # Else a broken page is found by the first statement that reads it, which may be much later.
-    [(found,)] = database.execute("PRAGMA quick_check(1)")
-    if found != "ok":
-        raise sqlite3.DatabaseError(found)
     return version
 
 

@@ -295,6 +295,23 @@ def test_a_queue_that_cannot_be_read_is_moved_out_of_the_way(
     assert aside.read_bytes().startswith(b"nothing")
 
 
+def test_a_queue_of_which_a_part_is_broken_is_moved_out_of_the_way(
+    forwarder, backend, endpoint, numbered, until, tmp_path
+):
+    forwards = forwarder(endpoint(backend, name="away"))
+    backend.stop()
+    for number in range(500):
+        forwards.append("traces", [(numbered(number), 1, "")])
+    forwards.close(0)
+    path = tmp_path / "queue" / "queue-traces.sqlite"
+    with path.open("r+b") as file:
+        file.seek(-4096, 2)
+        file.write(b"\xff" * 4096)
+    forwards = forwarder(endpoint(backend, name="away"))
+    forwards.append("traces", [(numbered(1), 1, "")])
+    assert list(path.parent.glob("*.unreadable-*"))
+
+
 def test_a_second_process_does_not_share_the_queue(forwarder, backend, endpoint, tmp_path):
     forwarder(endpoint(backend))
     # Nor does any other user look into it.
