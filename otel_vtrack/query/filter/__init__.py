@@ -1,20 +1,20 @@
-"""The search language: MLflow's `filter_string` and more; docs/search.md describes it.
+"""The search language: MLflow's `filter_string` with extensions, documented in docs/search.md.
 
-A filter becomes a condition of SQL and texts to bind; nothing of it gets into SQL in another
-way. Whoever owns a noun puts the condition into a query of its own:
+A filter compiles to an SQL condition and bound texts; no part of it reaches SQL any other way.
+Callers put the condition into their own query:
 
     found = compile_versions("environment = 'production' AND trace_count > 100", ["last_seen DESC"])
     statement = f"SELECT ... WHERE {found.where} ORDER BY {found.order.sql} LIMIT 100"
     store.select(statement, found.parameters)
 
-The columns that a condition names are under an alias: `t` those of the view `whole_traces`, `s`
-those of `spans`, `a` those of the view `current_assessments`, and `v` those of versions, named
-as in their proto: times are DateTime64(9), `flags` is Array(Tuple(flag String, variant String))
-and `aliases` Array(String).
+Conditions refer to columns through an alias: `t` for the view `whole_traces`, `s` for `spans`, `a`
+for the view `current_assessments`, and `v` for versions. Version columns are named as in their
+proto: times are DateTime64(9), `flags` is Array(Tuple(flag String, variant String)) and `aliases`
+is Array(String).
 
-For pages, `order.place` is a column that says where a row stands and `order.after(place,
-parameters)` the condition that a row stands behind it: select `order.place` with each row, put
-that of the last one into the page token, and add `after` of it to the next page's condition.
+To page, select `order.place`, the position of a row in the order, with each row and put the last
+one into the page token. Add `order.after(place, parameters)`, the condition that a row comes after
+that place, to the next page's query.
 """
 
 from collections.abc import Sequence
@@ -59,9 +59,9 @@ class Compiled:
     """A filter and its order, as SQL.
 
     Attributes:
-        where: The condition; `1` if everything is wanted.
-        order: What to sort by; it ends with what tells all rows apart.
-        texts: What to bind; add to it before `parameters` is read.
+        where: The condition; `1` if the filter is empty.
+        order: The sort keys; the last ones make the order total.
+        texts: The values to bind; add further ones before reading `parameters`.
     """
 
     where: str
@@ -70,7 +70,7 @@ class Compiled:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Values of all `{pN:String}` in `where`, and in what `order.after` made with `texts`."""
+        """Values of all `{pN:String}` in `where` and in what `order.after` added to `texts`."""
         return self.texts.bound
 
 
@@ -79,11 +79,11 @@ class CompiledVersions(Compiled):
     """A filter of versions, as SQL.
 
     Attributes:
-        places: The condition on where a version ran, apart from `where`: on rows of one
-            environment and deployment each, `v.environment` and `v.deployment_id`, before they
-            are added up.
-        free: The part of `where` that asks for no cost.
-        by_cost: Whether the filter or the order asks for it.
+        places: The condition on where a version ran, which is not part of `where`. It applies to
+            rows of one environment and deployment each, `v.environment` and `v.deployment_id`,
+            before they are summed.
+        free: The part of `where` that does not need the cost.
+        by_cost: Whether the filter or the order needs the cost.
     """
 
     places: str = field(default="1")
@@ -96,12 +96,11 @@ class CompiledTraces(Compiled):
     """A filter of traces, as SQL.
 
     Attributes:
-        where: What must hold for the whole trace, apart from what `row` decides for good.
-        row: What must hold for the row of `traces` that has the trace's root; other rows of the
-            trace may match as well, or not.
-        row_only: The part of it that does not look into `spans`.
-        of_root: Whether `row` is all there is to hold: whatever the row with the root says is what
-            the trace is.
+        where: The condition on the whole trace, without what `row` already settles.
+        row: The necessary condition on the row of `traces` that holds the trace's root; other rows
+            of the trace may or may not match it.
+        row_only: The part of `row` that does not read `spans`.
+        of_root: Whether `row` alone decides: a trace matches exactly if the row with its root does.
     """
 
     row: str = field(default="1")
@@ -117,18 +116,18 @@ def compile_traces(
     priced: costs.Find | None = None,
     mixed: sources.Mixed | None = None,
 ) -> CompiledTraces:
-    """Compile a filter of traces; the order ends with the one whose root began last first.
+    """Compile a filter of traces; the order falls back to the latest root start first.
 
     Args:
         text: The filter.
-        order_by: Keys, each perhaps with ASC or DESC.
-        experiment: As telemetry calls it; empty for any.
+        order_by: Sort keys, each optionally followed by ASC or DESC.
+        experiment: The experiment's name in telemetry; empty for any.
         priced: Lists the models that have a price; without it there is no key `cost`.
-        mixed: Says whether versions ran with several commits, or likewise, in one place; without
-            it they may have.
+        mixed: Reports whether any version ran with several values of a source column in one place;
+            without it, any version is assumed to.
 
     Raises:
-        InvalidArgument: The filter or the order is none.
+        InvalidArgument: The filter or the order is invalid.
     """
     parameters = Parameters()
     catalogue = traces.catalogue(priced and cache(priced))
@@ -145,7 +144,7 @@ def compile_traces(
         all_of(each.row for each in found if traces.SPAN_BOUNDS not in each.row),
         all(each.row == each.whole for each in found),
     )
-    # Where a cost is asked for, so is of which traces.
+    # Each cost condition repeats the condition on rows, in place of `costs.WANTED`.
     return _fitting(compiled, compiled.row * (1 + compiled.where.count(costs.WANTED)))
 
 
@@ -156,16 +155,16 @@ def compile_spans(
     experiment: str = "",
     priced: costs.Find | None = None,
 ) -> Compiled:
-    """Compile a filter of spans; the order ends with the one that began last first.
+    """Compile a filter of spans; the order falls back to the latest start first.
 
     Args:
         text: The filter.
-        order_by: Keys, each perhaps with ASC or DESC.
-        experiment: As telemetry calls it; empty for any.
+        order_by: Sort keys, each optionally followed by ASC or DESC.
+        experiment: The experiment's name in telemetry; empty for any.
         priced: Lists the models that have a price; without it there is no key `cost`.
 
     Raises:
-        InvalidArgument: The filter or the order is none.
+        InvalidArgument: The filter or the order is invalid.
     """
     parameters = Parameters()
     catalogue = spans.catalogue(priced and cache(priced))
@@ -177,11 +176,11 @@ def compile_spans(
 
 
 def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> CompiledVersions:
-    """Compile a filter of versions; the order ends with the one seen last first.
+    """Compile a filter of versions; the order falls back to the last seen first.
 
     Raises:
-        InvalidArgument: The filter or the order is none; or a condition on environment or
-            deployment is joined to others by OR or NOT.
+        InvalidArgument: The filter or the order is invalid, or OR or NOT combines a condition on
+            environment or deployment with others.
     """
     tree = parser.parse(text)
     parameters = Parameters()
@@ -213,10 +212,10 @@ def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> Compiled
 
 
 def compile_assessments(text: str | None, order_by: Sequence[str] = ()) -> Compiled:
-    """Compile a filter of assessments; the order ends with the one made last first.
+    """Compile a filter of assessments; the order falls back to the latest created first.
 
     Raises:
-        InvalidArgument: The filter or the order is none.
+        InvalidArgument: The filter or the order is invalid.
     """
     parameters = Parameters()
     compiler = Compiler(text or "", assessments.CATALOGUE, parameters)
@@ -226,11 +225,11 @@ def compile_assessments(text: str | None, order_by: Sequence[str] = ()) -> Compi
 
 
 _LONGEST_SQL = 200_000
-"""Less than what the engine reads of a statement."""
+"""Less than the engine's limit on the length of a statement."""
 
 
 def _fitting(found: _Any, *parts: str) -> _Any:
-    """Return what was compiled, if it goes into a statement.
+    """Return the compiled filter if it fits into a statement.
 
     Raises:
         InvalidArgument: It is too long.

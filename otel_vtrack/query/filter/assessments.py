@@ -17,7 +17,7 @@ def _metadata(name: Name, parameters: Parameters) -> Field:
     return Field(kind=Kind.ANY, sql=f"a.metadata[{key}]", present=f"mapContains(a.metadata, {key})")
 
 
-# A text is compared without the quotes that JSON puts around it, and a number as a number.
+# A text is compared without its JSON quotes, and a number as a number.
 _VALUE: Final = Field(
     kind=Kind.ANY,
     sql="if(a.value_type = 'string', JSONExtractString(a.value), a.value)",

@@ -1,4 +1,4 @@
-"""SQL of single comparisons. Every condition is true or false, never NULL."""
+"""Generate the SQL of single comparisons; every condition is true or false, never NULL."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _PATTERNS: Final = frozenset({Operator.LIKE, Operator.ILIKE, Operator.RLIKE, Ope
 _EXACT: Final = 1 << 53
 _LONGEST_WHOLE: Final = 1 << 127
 _MILLISECOND: Final = 1_000_000
-# What Perl has and RE2 does not, because it takes time without bound.
+# Perl features that RE2 lacks because their running time is unbounded.
 _UNBOUNDED: Final = re.compile(r"\(\?(?:<?[=!]|>|P=|\(|[R&|#])|\\[1-9gk]|[*+?}]\+")
 _REPEATS: Final = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
@@ -31,7 +31,7 @@ _MOST_REPEATS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What is compared."""
+    """A comparison to compile."""
 
     text: str
     clause: Clause
@@ -39,7 +39,7 @@ class _About:
     parameters: Parameters
 
     def wrong(self, literal: Literal, wanted: str, instead: str = "") -> InvalidArgument:
-        """Say that a value is of the wrong kind, and perhaps what to write instead."""
+        """Make the error for a value of the wrong kind, with an optional hint."""
         name, word = self.clause.name.written[:60], self.clause.spelled
         message = f"{name} {word} takes {wanted}, and not {literal.sort.value}{instead}"
         return problems.at(self.text, literal.at, message)
@@ -49,13 +49,13 @@ def condition(text: str, clause: Clause, field: Field, parameters: Parameters) -
     """Return the condition that a clause puts on a field.
 
     Args:
-        text: The whole filter, for messages.
-        clause: Its operator was checked to be one of the field's.
-        field: What the key stands for.
-        parameters: Gets the values.
+        text: The whole filter, for error messages.
+        clause: The clause; its operator has already been checked against the field.
+        field: The field that the key refers to.
+        parameters: Receives the values.
 
     Raises:
-        InvalidArgument: A value is of another kind, or a pattern is none.
+        InvalidArgument: A value is of the wrong kind, or a pattern is invalid.
     """
     around = field.around or str
     if clause.operator is Operator.IS_NULL:
@@ -63,7 +63,7 @@ def condition(text: str, clause: Clause, field: Field, parameters: Parameters) -
         return there if clause.negated else f"NOT ({there})"
     compared = _comparison(_About(text, clause, field, parameters))
     if clause.negated and field.kind is Kind.FULL_TEXT:
-        return f"NOT ({around(compared)})"  # No text is like that, and not: one is unlike it.
+        return f"NOT ({around(compared)})"  # Means that no text matches.
     if clause.negated:
         compared = f"NOT ({compared})"
     if field.present and (clause.negated or not _tells_presence(clause)):
@@ -72,7 +72,7 @@ def condition(text: str, clause: Clause, field: Field, parameters: Parameters) -
 
 
 def _tells_presence(clause: Clause) -> bool:
-    """Whether only a value can match: absent ones read as an empty text."""
+    """Whether only a present value can match; an absent one reads as an empty text."""
     return clause.operator in {Operator.EQUAL, Operator.IN} and all(
         each.sort is Sort.TEXT and each.value != "" for each in clause.values
     )
@@ -108,7 +108,7 @@ def _comparison(about: _About) -> str:
 
 def _any_of(about: _About, one: Callable[[Operator, Literal], str]) -> str:
     clause, field = about.clause, about.field
-    # Texts as one set, whatever their number; the rest one by one.
+    # All texts form one IN set; other values are compared one by one.
     together = field.kind in {Kind.TEXT, Kind.ANY} and not field.choices
     texts = [each for each in clause.values if together and each.sort is Sort.TEXT]
     parts = [one(Operator.EQUAL, each) for each in clause.values if each not in texts]
@@ -140,12 +140,12 @@ def _pattern(about: _About) -> str:
 
 
 def _like(pattern: str) -> str:
-    r"""A backslash before anything but `%`, `_` and itself stands for itself."""
+    r"""Escape each backslash that does not precede `%`, `_` or a backslash."""
     return re.sub(r"\\(?![%_\\])|\\([%_\\])", lambda m: m[0] if m[1] else r"\\", pattern)
 
 
 def _check_regex(text: str, literal: Literal, pattern: str) -> None:
-    """Refuse what RE2 refuses; the engine has the last word."""
+    """Reject patterns that RE2 rejects, as far as possible; the engine decides in the end."""
     found = _UNBOUNDED.search(pattern)
     if found:
         raise problems.at(
@@ -178,7 +178,7 @@ def _id(about: _About, operator: Operator, literal: Literal) -> str:
         raise about.wrong(literal, "a text in quotes")
     digits = str(literal.value).removeprefix("tr-").lower()
     if len(digits) != about.field.digits or not set(digits) <= set("0123456789abcdef"):
-        return "0"  # No id is like that.
+        return "0"  # No ID has this form.
     sized = f"toFixedString(unhex({about.parameters.text(digits)}), {about.field.digits // 2})"
     return f"{about.field.sql} {_ORDER[operator]} {sized}"
 
@@ -190,7 +190,7 @@ def _number(about: _About, operator: Operator, literal: Literal) -> str:
 
 
 def _number_of(about: _About, literal: Literal) -> str:
-    """Return a number to compare with; a whole one that no double tells from others as it is."""
+    """Return the SQL of a number; a whole one too large for an exact double stays an integer."""
     assert isinstance(literal.value, Decimal)  # noqa: S101 - the parser's promise
     if _is_whole(literal.value) and _EXACT <= abs(literal.value) < _LONGEST_WHOLE:
         return f"toInt128({about.parameters.text(str(int(literal.value)))})"
@@ -238,7 +238,7 @@ def _from_milliseconds(literal: Literal) -> int:
 
 
 def _milliseconds(sql: str, operator: Operator, literal: Literal, parameters: Parameters) -> str:
-    """Compare with a number of milliseconds; a whole one equals all that begins with it."""
+    """Compare with milliseconds; equality with a whole number matches that entire millisecond."""
     number = _from_milliseconds(literal)
     if operator is Operator.EQUAL and number % _MILLISECOND == 0:
         end = parameters.text(str(values.clamped(number + _MILLISECOND - 1)))
@@ -265,7 +265,7 @@ def _any(about: _About, operator: Operator, literal: Literal) -> str:
         assert isinstance(literal.value, Decimal)  # noqa: S101 - the parser's promise
         whole = _is_whole(literal.value)
         if operator is Operator.EQUAL and whole and abs(literal.value) > _EXACT:
-            # A double does not tell such numbers apart.
+            # A double cannot tell such numbers apart.
             return f"{about.field.sql} = {about.parameters.text(str(int(literal.value)))}"
         number = f"toFloat64({about.parameters.text(_written(literal))})"
         value = about.field.number or f"toFloat64OrNull({about.field.sql})"

@@ -1,4 +1,4 @@
-"""Turns a filter's tree into conditions of SQL."""
+"""Compile a filter's tree into SQL conditions."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ FALSE: Final = "0"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must hold.
+    """A compiled condition.
 
     Attributes:
-        whole: Of what is searched.
-        row: Of a row that knows only a part: never false where `whole` is true.
-        by_id: Whether `row` and `whole` say the same for every row, however partial.
+        whole: The condition on the complete item.
+        row: The condition on a partial row; never false where `whole` is true.
+        by_id: Whether `row` and `whole` have the same result on every row, however partial.
         weak: Whether `row` may be true where `whole` is not, even on the row with the root.
-        row_not: What `row` is for the condition turned round, if that is known.
+        row_not: The `row` of the negated condition, if known.
     """
 
     whole: str
@@ -32,20 +32,20 @@ class Condition:
 
 
 Inside: TypeAlias = Callable[[Exists, "Compiler"], Condition]
-"""Makes the condition of an `exists`."""
+"""Compiles an `exists`."""
 
 Join: TypeAlias = Callable[[Iterable[str]], str]
 Around: TypeAlias = Callable[[str], str]
 
 
 class Compiler:
-    """Compiles one filter.
+    """Compile one filter.
 
     Args:
-        text: The filter, for messages.
-        catalogue: The keys there are.
-        parameters: Gets all values.
-        exists: Makes the condition of `exists`; None where there is no such thing.
+        text: The filter, for error messages.
+        catalogue: The known keys.
+        parameters: Receives all values.
+        exists: Compiles `exists`; None if the noun does not support it.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Compiler:
         self._exists: Final = exists
 
     def compile(self, tree: Expression, *, negate: bool = False) -> Condition:
-        """Return the condition; NOT is carried down to the clauses, so that `row` stays weak.
+        """Compile an expression, pushing NOT down to the clauses so that `row` stays weak.
 
         Raises:
-            InvalidArgument: A key, operator or value is none of this noun.
+            InvalidArgument: A key, operator or value is invalid for this noun.
         """
         match tree:
             case Not(inside):
@@ -90,7 +90,7 @@ class Compiler:
                 return negated(found) if negate else found
 
     def clause(self, clause: Clause) -> Condition:
-        """Return the condition of one clause."""
+        """Compile one clause."""
         found = self.catalogue.find(self.text, clause.name, self.parameters)
         fields.check(self.text, clause, found)
         sql = compare.condition(self.text, clause, found, self.parameters)
@@ -119,7 +119,7 @@ class Compiler:
         return Condition(sql, f"t.trace_id IN ({within})", weak=True)
 
     def conjuncts(self, tree: Expression) -> list[Condition]:
-        """Compile what is joined by AND at the top, each by itself."""
+        """Compile each operand of the top-level AND separately."""
         match tree:
             case And(parts):
                 rest, together = self._together(parts, all_of)
@@ -130,7 +130,7 @@ class Compiler:
     def _together(
         self, parts: Sequence[Expression], join: Join
     ) -> tuple[Sequence[Expression], list[Condition]]:
-        """Make one condition of parts on a value that takes long to find; return the rest first."""
+        """Merge the parts on one costly value into one condition; return the other parts first."""
         rest: list[Expression] = []
         values: list[str] = []
         around: Around = str
@@ -143,11 +143,11 @@ class Compiler:
         return (rest, [Condition(around(join(values)), TRUE)]) if len(values) > 1 else (parts, [])
 
     def _of_value(self, tree: Expression) -> tuple[str, Around] | None:
-        """Return the condition on the value, and what is around it; None if it is another's too."""
+        """Return the condition on a costly value and its wrapper; None if other values occur."""
         match tree:
             case Clause():
                 found = self.catalogue.find(self.text, tree.name, self.parameters)
-                # Nothing may be found of what has no value.
+                # IS NULL must also match where the subquery has no row.
                 if not found.costly or not found.around or _is_null(tree):
                     return None
                 fields.check(self.text, tree, found)
@@ -169,19 +169,19 @@ def _is_null(clause: Clause) -> bool:
 
 
 def negated(condition: Condition) -> Condition:
-    """Turn a single condition round: what a part cannot decide, it cannot decide either way."""
+    """Negate a single condition; where a row could not decide it, it still cannot."""
     row = TRUE if condition.row == TRUE or condition.weak else f"NOT ({condition.row})"
     row = condition.row_not or row
     return Condition(f"NOT ({condition.whole})", row, condition.by_id)
 
 
 def all_of(conditions: Iterable[str]) -> str:
-    """Join by AND."""
+    """Join with AND."""
     return _joined(conditions, " AND ", neutral=TRUE, final=FALSE)
 
 
 def any_of(conditions: Iterable[str]) -> str:
-    """Join by OR."""
+    """Join with OR."""
     return _joined(conditions, " OR ", neutral=FALSE, final=TRUE)
 
 

@@ -1,7 +1,8 @@
-"""What traces and spans cost, in SQL: by the rules of query.tokens, and prices that are bound.
+"""SQL for the cost of traces and spans, by the rules of query.tokens and with bound prices.
 
-The view `trace_charges` has what of a trace costs something, and what is above what. Here that is
-priced, and added up without counting anything twice. A span costs what it says itself.
+The view `trace_charges` has the chargeable items of a trace and their nesting. The SQL here prices
+them and sums them without counting anything twice. A span's cost covers only what the span itself
+reports.
 """
 
 import json
@@ -13,7 +14,7 @@ from otel_vtrack.query.prices import Step
 from otel_vtrack.store import sql
 
 WANTED: Final = "/*costs*/ 1"
-"""Stands where traces `p` are priced, to be replaced by which of them are asked for."""
+"""Placeholder in the query that prices traces `p`, to be replaced by a condition on `p`."""
 
 
 class Priced(NamedTuple):
@@ -25,15 +26,15 @@ class Priced(NamedTuple):
 
 
 Find: TypeAlias = Callable[[], Sequence[Priced]]
-"""Lists the models of the store that have a price; called only if a cost is asked for."""
+"""Lists the store's models that have a price; called only if a filter or order needs a cost."""
 
 
 def field(find: Find, parameters: Parameters) -> Field:
-    """Return the field of what a trace cost; no value if that is not known.
+    """Return the field for a trace's cost; it has no value if the cost is unknown.
 
     Args:
         find: Lists the models that have a price.
-        parameters: Gets the prices.
+        parameters: Receives the prices.
     """
     asked = rows(find(), parameters)
     return Field(
@@ -55,11 +56,11 @@ def field(find: Find, parameters: Parameters) -> Field:
 
 
 def of_span(find: Find, parameters: Parameters) -> Field:
-    """Return the field of what a span cost by what it says itself; no value if that is not known.
+    """Return the field for a span's own cost; it has no value if the cost is unknown.
 
     Args:
         find: Lists the models that have a price.
-        parameters: Gets the prices.
+        parameters: Receives the prices.
     """
     names, steps = _bound(find(), parameters)
     said = sql.part("spans/cost", "cost")
@@ -68,14 +69,14 @@ def of_span(find: Find, parameters: Parameters) -> Field:
         kind=Kind.NUMBER,
         sql="cost",
         present="cost IS NOT NULL",
-        # It is long: so it stands in a condition once.
+        # The expression is long, so a condition contains it only once.
         around=lambda inner: f"arrayExists(cost -> {inner}, [{said}])",
         sorted_by=f"({said})",
     )
 
 
 def rows(models: Sequence[Priced], parameters: Parameters) -> str:
-    """Return the query of `trace_id`, `experiment` and `cost`; of those that `WANTED` says."""
+    """Return the query of `trace_id`, `experiment` and `cost` for the traces chosen by `WANTED`."""
     names, steps = _bound(models, parameters)
     return (
         sql.filled(sql.text("queries", "traces/costs"), {"wanted": WANTED})
@@ -86,8 +87,8 @@ def rows(models: Sequence[Priced], parameters: Parameters) -> str:
 
 
 def _bound(models: Sequence[Priced], parameters: Parameters) -> tuple[str, str]:
-    """Bind models and their prices, each as JSON."""
-    # An empty list finds nothing in the engine either, but is of no type there.
+    """Bind the models and their prices, each as JSON."""
+    # An empty list would find nothing either, but has no type in the engine.
     names = [f"{each.model}\0{each.provider}" for each in models] or ["\0"]
     steps = [[_numbers(step) for step in each.steps] for each in models] or [[]]
     return parameters.text(json.dumps(names)), parameters.text(json.dumps(steps))

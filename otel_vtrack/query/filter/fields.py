@@ -1,4 +1,4 @@
-"""What a key stands for: an expression of SQL, its kind, and the operators that it takes."""
+"""Define what a key refers to: an SQL expression, its kind and its operators."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ NO_ORDER: Final = (
     "no text counts as greater, as '1.9' would be greater than '1.10': list those you mean by IN,"
     " or match them by LIKE"
 )
-"""What to tell whoever asks which text is greater."""
+"""The advice for a caller who compares texts by order."""
 
 
 class Kind(Enum):
-    """What values a key has, and how they are compared."""
+    """The kind of a key's values, which decides how they are compared."""
 
     TEXT = "a text"
     ID = "an id"
@@ -53,52 +53,53 @@ OPERATORS: Final[Mapping[Kind, frozenset[Operator]]] = {
 
 
 class Parameters:
-    """Texts to bind, `p0`, `p1` and so on: nothing of a filter gets into SQL in another way."""
+    """Texts to bind, `p0`, `p1` and so on; the only way for a filter's values to reach SQL."""
 
     def __init__(self, prefix: str = "p") -> None:
         self._prefix = prefix
         self._names: dict[str, str] = {}
 
     def text(self, value: str) -> str:
-        """Return the SQL of a text."""
+        """Bind a text and return its placeholder."""
         name = self._names.setdefault(value, f"{self._prefix}{len(self._names)}")
         return f"{{{name}:String}}"
 
     @property
     def bound(self) -> dict[str, str]:
-        """The texts by their names."""
+        """The bound texts by parameter name."""
         return {name: value for value, name in self._names.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """What a key stands for.
+    """What a key refers to.
 
     Attributes:
         sql: The value.
-        present: Condition that there is a value; empty if there always is one. Where it does
-            not hold no comparison does either, negated or not.
-        choices: The values there are, if they are few.
-        operators: Those that it takes; by `kind` unless told.
-        around: Makes a condition on what is searched of one on the value, as
-            `value -> arrayExists(...)`; None where there is one value.
-        costly: Whether `around` takes long: then conditions that are joined share one, for which
-            there has to be one value at most, and none where it finds nothing.
-        number: The value as a number, NULL if it is none; by reading the text unless told.
-        exists: What IS NOT NULL asks for, if not `present`.
-        on_row: Whether the condition holds for the row of `traces` that has the root just as for
+        present: The condition that there is a value; empty if there always is one. Where it is
+            false, no comparison holds, negated or not.
+        choices: The possible values, if they are few.
+        operators: The allowed operators; None for those of `kind`.
+        around: Turns a condition on the value into one on the item searched, such as `value ->
+            arrayExists(...)`; None if `sql` is the item's only value.
+        costly: Whether `around` is slow. Joined conditions then share one `around`, which is valid
+            only if there is at most one value and no row where there is none.
+        number: The value as a number, NULL if it is not one; empty to parse it from the text.
+        exists: The condition for IS NOT NULL, if it differs from `present`.
+        on_row: Whether the condition has the same result on the row of `traces` with the root as on
             the whole trace.
-        by_id: Whether it holds for any row just as for the whole trace.
-        near: Where `on_row` is not: a subquery of trace ids with `{}` for a condition, and
-            values of which one is the trace's, for a row of each trace that it holds for.
-        near_row: Makes of one on the value the condition on a row that knows the root, which holds
-            wherever that of `around` does.
-        join: A subquery to join for sorting, if `sql` does not say the value; see order.Key.
-        sorted_by: The value for sorting, if `sql` does not say it, of the joined row `{0}` if one
-            is joined; NULL if there is none.
-        sorts_rows: Whether `sorted_by` says it of the row of `traces` that has the root.
-        digits: Of an id.
-        instead: What to ask for, where nothing can be asked of this.
+        by_id: Whether it has the same result on any row as on the whole trace.
+        near: Used if `on_row` is false: a subquery of trace IDs with `{}` in place of a condition,
+            and candidate expressions, one of which has the trace's value on some row of each
+            matching trace.
+        near_row: Turns a condition on the value into one on a row that knows the root; it holds
+            wherever the one made by `around` holds.
+        join: A subquery to join for sorting, if `sql` alone does not give the value; see order.Key.
+        sorted_by: The value to sort by, if not `sql`; it may refer to the joined row as `{0}`. NULL
+            if there is no value.
+        sorts_rows: Whether `sorted_by` works on the row of `traces` that has the root.
+        digits: The number of hexadecimal digits of an ID.
+        instead: What to query instead, if this key cannot be queried.
     """
 
     kind: Kind
@@ -122,17 +123,17 @@ class Field:
 
     @property
     def optional(self) -> bool:
-        """Whether there may be no value."""
+        """Whether the value may be absent."""
         return bool(self.present) or self.around is not None
 
     def takes(self) -> frozenset[Operator]:
-        """List the operators that it takes."""
+        """Return the operators that the key takes."""
         taken = OPERATORS[self.kind] if self.operators is None else self.operators
         return taken | ({Operator.IS_NULL} if self.optional else frozenset())
 
 
 Find: TypeAlias = Callable[[Name, Parameters], Field | None]
-"""Looks up a key behind a prefix, as in `tag.x`; None if there is none of that name."""
+"""Looks up a key behind a prefix, as in `tag.x`; returns None if there is no such key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +141,12 @@ class Catalogue:
     """The keys of a noun.
 
     Attributes:
-        noun: As people call it, in the plural.
-        keys: Those without prefix, each under all its names.
-        families: What follows a prefix, by the prefix.
-        own: Prefixes that mean the keys without one.
-        made: More keys without prefix, each made when it is asked for.
-        inner: The keys of what `exists` looks for, if there is such a thing.
-        shown: How families are shown to people, by the first of their prefixes.
+        noun: The noun as shown to users, in the plural.
+        keys: The keys without a prefix, under each of their names.
+        families: The lookup for each prefix.
+        own: Prefixes that refer to the keys without a prefix.
+        made: More keys without a prefix, each built when it is looked up.
+        inner: The keys of the items that `exists` searches, if any.
     """
 
     noun: str
@@ -159,7 +159,7 @@ class Catalogue:
     inner: "Catalogue | None" = None
 
     def find(self, text: str, name: Name, parameters: Parameters, *, what: str = "filter") -> Field:
-        """Return what a key stands for; `what` says where the key is written, for an error.
+        """Look up a key; `what` names the text that contains it, for error messages.
 
         Raises:
             InvalidArgument: There is no such key.
@@ -191,10 +191,11 @@ class Catalogue:
 
 
 def check(text: str, clause: Clause, field: Field) -> None:
-    """Refuse an operator that a key does not take.
+    """Reject an operator that a key does not take.
 
     Raises:
-        InvalidArgument: It does not; the message says which it takes, or what to ask instead.
+        InvalidArgument: The key does not take the operator; the message lists those it takes, or
+            what to query instead.
     """
     if field.instead:
         raise problems.at(

@@ -1,13 +1,13 @@
-"""Puts clauses together that must hold for the same span, or the same event."""
+"""Group the clauses that must hold for the same span or the same event."""
 
 from otel_vtrack.query.filter.syntax import And, Clause, Exists, Expression, Not, Or
 
 
 def gathered(tree: Expression, what: str, entities: frozenset[str]) -> Expression:
-    """Turn clauses on `entities` that AND or OR joins into one `exists`.
+    """Turn clauses on `entities` that are joined by AND or OR into one `exists`.
 
-    So they hold for the same span, as in MLflow. NOT before such clauses says that there is no
-    span for which they hold.
+    They then hold for the same span, as in MLflow. NOT before such clauses means that no span
+    satisfies them.
     """
     if _pure(tree, what, entities):
         return Exists(what, tree, _place(tree))
@@ -38,7 +38,7 @@ def _pure(tree: Expression, what: str, entities: frozenset[str]) -> bool:
         case And(parts) | Or(parts):
             return bool(parts) and all(_pure(part, what, entities) for part in parts)
         case Exists(inner, _, _):
-            # An event of the span that the clauses beside it are about.
+            # An event belongs to the span that the neighbouring clauses describe.
             return inner == "event" and what == "span"
         case Not():
             return False

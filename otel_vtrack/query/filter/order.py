@@ -1,4 +1,4 @@
-"""Sort keys: what to sort by, and where a page goes on."""
+"""Sort keys, and the place in their order at which the next page starts."""
 
 import re
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ _LONGEST_KEY: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One thing to sort by.
+    """One sort key.
 
     Attributes:
-        name: Under which two keys count as the same.
+        name: Identifies the key; keys of the same name are duplicates.
         sql: The value; NULL where there is none.
-        kind: What it is, which says how a value is bound.
-        on_row: Whether a partial row that has the root knows it.
-        join: A subquery that `sql` needs, as JOIN with what it is joined by.
+        kind: The kind of value, which decides how it is bound.
+        on_row: Whether a partial row with the root is enough to compute it.
+        join: A subquery that `sql` needs, as a complete JOIN clause.
     """
 
     name: str
@@ -39,29 +39,29 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Keys to sort by, the most important first; together they tell all apart.
+    """Sort keys, the most significant first; together they form a total order.
 
-    What has no value for a key comes last, ascending and descending.
+    Items without a value for a key come last, both ascending and descending.
     """
 
     keys: tuple[Key, ...]
 
     @property
     def sql(self) -> str:
-        """What stands behind ORDER BY."""
+        """The expression after ORDER BY."""
         return ", ".join(
             f"{key.sql} {'DESC' if key.descending else 'ASC'} NULLS LAST" for key in self.keys
         )
 
     @property
     def place(self) -> str:
-        """A tuple of the keys' values, as texts that `after` takes: where something stands."""
+        """A tuple of the keys' values as texts, which `after` accepts: the place in the order."""
         values = (f"toString({_value(key)})" for key in self.keys)
         return f"tuple({', '.join(values)})"
 
     @property
     def on_row(self) -> bool:
-        """Whether rows of `traces` can be sorted before they are put together."""
+        """Whether rows of `traces` can be sorted before they are merged."""
         return all(key.on_row for key in self.keys)
 
     @property
@@ -70,7 +70,7 @@ class Order:
         return " ".join(key.join for key in self.keys if key.join)
 
     def behind(self, place: Sequence[Any], other: Sequence[Any]) -> bool:
-        """Say whether something at a place stands behind what is at another."""
+        """Return whether `place` comes after `other`."""
         for key, mine, its in zip(self.keys, place, other, strict=True):
             if mine == its:
                 continue
@@ -81,14 +81,14 @@ class Order:
         return False
 
     def after(self, place: Sequence[Any], parameters: Parameters) -> str:
-        """Return the condition that something stands behind a place.
+        """Return the condition that an item comes after a place.
 
         Args:
-            place: What `place` gave for it, texts or None.
-            parameters: Gets the values.
+            place: The value of the property `place`: texts or None.
+            parameters: Receives the values.
 
         Raises:
-            InvalidArgument: It is no place of this order.
+            InvalidArgument: It is not a place in this order.
         """
         if len(place) != len(self.keys) or not all(
             isinstance(value, str) or (value is None and key.nullable)
@@ -105,10 +105,10 @@ class Order:
 def parse(
     wanted: Sequence[str], catalogue: Catalogue, parameters: Parameters, tail: Sequence[Key]
 ) -> Order:
-    """Read `order_by`, each a key and perhaps ASC or DESC; `tail` follows what it does not name.
+    """Parse `order_by`: keys with an optional ASC or DESC, then those of `tail` not yet named.
 
     Raises:
-        InvalidArgument: A key is unknown, there twice, or none to sort by.
+        InvalidArgument: A key is unknown, duplicated or not sortable.
     """
     if len(wanted) > _MOST_KEYS:
         raise InvalidArgument(f"order_by has {_MOST_KEYS} keys at most")
@@ -139,7 +139,7 @@ def parse(
 
 
 def key_of(field: Field, *, descending: bool, alias: str = "j") -> Key:
-    """Make a sort key of a field; `alias` names what is joined for it."""
+    """Make the sort key of a field; `alias` names its joined subquery."""
     if field.sorted_by:
         sql = field.sorted_by.replace("{0}", alias)
         join = field.join.replace("{0}", alias)
@@ -174,7 +174,7 @@ def _comparable(key: Key, value: str) -> Any:
 
 
 def _against(key: Key, value: str | None, parameters: Parameters) -> tuple[str, str]:
-    """Return that a value stands behind another, and that it is the same."""
+    """Return the conditions that a key comes after a value and that it equals it."""
     if value is None:
         return "0", f"({key.sql} IS NULL)"
     bound = parameters.text(value)
@@ -184,7 +184,7 @@ def _against(key: Key, value: str | None, parameters: Parameters) -> tuple[str, 
         case Kind.ID:
             other = f"unhex({bound})"
         case Kind.NUMBER if _WHOLE.fullmatch(value) and abs(int(value)) >= _EXACT:
-            # A double would be another number, and the next page begin where this one did.
+            # A double would be rounded, and the next page would start at the wrong place.
             other = f"toInt128OrZero({bound})"
         case Kind.NUMBER:
             other = f"toFloat64OrZero({bound})"

@@ -1,4 +1,4 @@
-"""Parses filters and sort keys."""
+"""Parse filters and sort keys."""
 
 import re
 from decimal import Decimal
@@ -52,7 +52,7 @@ _OPERATORS: Final = (
     *("=", "!=", ">", ">=", "<", "<=", "IN", "NOT IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE"),
     *("CONTAINS", "IS NULL", "IS NOT NULL"),
 )
-# What other languages call these.
+# Names for these operators in other languages.
 _FOREIGN: Final = {
     "regexp": "RLIKE",
     "matches": "RLIKE",
@@ -106,14 +106,14 @@ _EXPECTED: Final = {
 
 
 def parse(text: str | None, *, now_ns: int | None = None) -> Expression:
-    """Parse a filter; None and what is blank stand for everything.
+    """Parse a filter; None or a blank text matches everything.
 
     Args:
         text: The filter.
-        now_ns: What `now()` is, in nanoseconds since 1970; the clock's time unless told.
+        now_ns: The value of `now()`, in nanoseconds since 1970; by default the current time.
 
     Raises:
-        InvalidArgument: It is no filter; the message has the place and what would be right.
+        InvalidArgument: The filter is invalid; the message has the position and a correction.
     """
     if text is None or not text.strip():
         return EVERYTHING
@@ -142,7 +142,7 @@ def _lark() -> Lark:
 
 
 def name(written: str, offset: int = 0) -> Name:
-    """Split a key at its first dot outside of quotes, and take the quotes off."""
+    """Split a key at its first dot outside quotes, and remove the quotes."""
     if written.startswith('"'):
         return Name("", values.unquoted(written), written, offset)
     parts = ["".join(found) for found in _SEGMENT.findall(written)]
@@ -151,10 +151,10 @@ def name(written: str, offset: int = 0) -> Name:
 
 
 def sort_key(written: str) -> Name:
-    """Read a key that stands alone.
+    """Parse a single key.
 
     Raises:
-        InvalidArgument: It is none.
+        InvalidArgument: It is not a key.
     """
     if not _KEY.fullmatch(written):
         raise InvalidArgument(
@@ -164,7 +164,7 @@ def sort_key(written: str) -> Name:
 
 
 def _refuse_depth(text: str) -> None:
-    """Before the parser, because it recurses."""
+    """Reject deep nesting before parsing, because the parser recurses."""
     bare = _QUOTED.sub(lambda found: "·" * len(found[0]), text)
     depth = 0
     for offset, letter in enumerate(bare):
@@ -181,7 +181,7 @@ def _refuse_depth(text: str) -> None:
 
 
 def _explained(text: str, error: UnexpectedInput) -> InvalidArgument:
-    """Turn the parser's complaint into one that says what would be right."""
+    """Turn the parser's error into one that says what would be right."""
     if isinstance(error, UnexpectedCharacters):
         offset = error.pos_in_stream or 0
         word = re.match(r"[A-Za-z]+", text[offset:])
@@ -221,7 +221,7 @@ def _explained(text: str, error: UnexpectedInput) -> InvalidArgument:
 
 
 def values_quoted(found: str) -> str:
-    """Show how a bare word is written as a text."""
+    """Return a bare word as it is written as a text."""
     return "'" + found[:40].replace("'", "''") + "'"
 
 
@@ -239,7 +239,7 @@ def _strange(text: str, offset: int) -> str:
 
 @v_args(inline=True)
 class _Builder(Transformer[Any, Any]):
-    """Makes the tree of `syntax`; counts as it goes."""
+    """Builds the tree of `syntax`, enforcing the limits on its size."""
 
     def __init__(self, text: str, now_ns: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Says what is wrong with a filter: where, and what would be right."""
+"""Report what is wrong with a filter, where, and how to correct it."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ _WIDEST: Final = 100
 
 
 def at(text: str, offset: int, message: str, *, what: str = "filter") -> InvalidArgument:
-    """Make the error for a place in a filter: line, column, and a caret below it.
+    """Make the error for a position in a filter, with line, column and a caret below it.
 
     Args:
         text: The whole filter.
-        offset: Characters before the place.
+        offset: Characters before the position.
         message: What is wrong, and what would be right.
-        what: What `text` is, where it is no filter.
+        what: What `text` is, if it is not a filter.
     """
     offset = min(max(offset, 0), len(text))
     line = text.count("\n", 0, offset) + 1
@@ -24,7 +24,7 @@ def at(text: str, offset: int, message: str, *, what: str = "filter") -> Invalid
     ends = text.find("\n", offset)
     shown = text[begins : ends if ends >= 0 else len(text)]
     column = offset - begins
-    # Of a long line what is around the place.
+    # Of a long line, show only the part around the position.
     first = max(0, column - _WIDEST // 2)
     excerpt = shown[first : first + _WIDEST].replace("\t", " ").replace("\r", " ")
     return InvalidArgument(
@@ -34,9 +34,9 @@ def at(text: str, offset: int, message: str, *, what: str = "filter") -> Invalid
 
 
 def meant(given: str, known: Iterable[str]) -> str:
-    """Return `: did you mean x or y?` with what is spelt alike, or nothing."""
+    """Return `: did you mean x or y?` with similar names, or an empty text."""
     by_lower = {name.lower(): name for name in known}
-    # Letters that changed places make a short word look strange to difflib.
+    # difflib rates short words with transposed letters as dissimilar.
     letters = sorted(given.lower())
     near = [name for name in by_lower if sorted(name) == letters]
     near = near or difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.65)
@@ -45,7 +45,7 @@ def meant(given: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str], *, last: str = "or") -> str:
-    """Join names as in `a, b or c`."""
+    """Join names, as in `a, b or c`."""
     every = list(names)
     if len(every) < 2:
         return "".join(every)

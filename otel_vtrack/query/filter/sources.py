@@ -1,7 +1,8 @@
-"""Conditions on where a trace's code came from, narrowed by what versions know.
+"""Conditions on the source of a trace's code, narrowed by what is known of versions.
 
-The spans say it, and there are many. But `version_sources` knows which commits ran as which version
-and where, and between which times: so of most roots it is known without a look at their spans.
+Spans record the source, but there are many of them. `version_sources` records which commits ran as
+which version, where, and between which times. So for most roots the source is known without reading
+their spans.
 """
 
 from collections.abc import Callable
@@ -15,16 +16,17 @@ _OF_TRACE: Final = f"({_PLACE.format('t', 't.root')})"
 _OF_SPAN: Final = _PLACE.format("s", "s")
 
 Mixed: TypeAlias = Callable[[str], bool]
-"""Says whether a version ran with several values of a column of `version_sources` in one place."""
+"""Returns whether any version ran with several values of a `version_sources` column in one place.
+"""
 
 
 def sorting(field: Field, column: str, mixed: Mixed | None) -> Field:
-    """Make the field of a trace sort by what versions know of their places, not by all spans.
+    """Make a trace's field sort by the sources known for its place instead of by all spans.
 
     Args:
-        field: Of `of_root`.
-        column: That it is of.
-        mixed: Without it any version may be.
+        field: A field made by `of_root`.
+        column: The column that the field reads.
+        mixed: Reports whether several values occur in one place; without it, they are assumed to.
     """
     alone = f"min(s.{column}) = max(s.{column})"
     places = f"FROM version_sources AS s GROUP BY {_OF_SPAN} HAVING"
@@ -35,7 +37,7 @@ def sorting(field: Field, column: str, mixed: Mixed | None) -> Field:
     told = f"transform(cityHash64{_OF_TRACE}, {known}.1, {known}.2, '')"
     if mixed is not None and not mixed(column):
         return replace(field, join="", sorted_by=f"nullIf({told}, '')", sorts_rows=True)
-    # Of the rest each root says it, and these spans alone are looked up.
+    # In the remaining places each root has its own value; only these spans are looked up.
     rest = f"(SELECT {_OF_SPAN} {places} NOT ({alone}))"
     join = (
         "LEFT ANY JOIN (SELECT s.trace_id AS trace_id, s.span_id AS span_id,"
@@ -47,11 +49,11 @@ def sorting(field: Field, column: str, mixed: Mixed | None) -> Field:
 
 
 def of_root(field: Field, looked_up: Field) -> Field:
-    """Make the field of a trace of one that spans and `version_sources` have, as `s`.
+    """Make a trace's field from one that both `spans` and `version_sources` have, as `s`.
 
     Args:
-        field: On `s`.
-        looked_up: The same of the root, found in `spans`; sorts.
+        field: The field on `s`.
+        looked_up: The same field of the root, found in `spans`; used for sorting.
     """
     return Field(
         kind=field.kind,
@@ -65,11 +67,11 @@ def of_root(field: Field, looked_up: Field) -> Field:
 
 
 def _perhaps(inner: str) -> str:
-    """Condition on a row with the root that its version has such a source, at that time."""
+    """Return the condition on a root's row that its version had such a source around that time."""
     earliest, latest = _bounds(inner)
     rows = f"FROM version_sources AS s WHERE {inner}"
     return (
-        # A version alone is compared a few times as fast as a place, and its hash twice.
+        # Comparing versions is several times as fast as comparing places, and hashes twice as fast.
         f"(t.root.version IN (SELECT s.version {rows})"
         f" AND cityHash64{_OF_TRACE} IN (SELECT cityHash64({_OF_SPAN}) {rows})"
         f" AND t.root.start_time >= {earliest} AND t.root.start_time <= {latest})"
@@ -77,7 +79,7 @@ def _perhaps(inner: str) -> str:
 
 
 def _exactly(inner: str) -> str:
-    """Condition that the root is such: by its version alone if all that then ran as it was."""
+    """Return the exact condition; it reads spans only where a place had several sources."""
     earliest, latest = _bounds(inner)
     sources = (
         f"FROM version_sources AS s WHERE s.last_seen >= {earliest} AND s.first_seen <= {latest}"
@@ -89,10 +91,10 @@ def _exactly(inner: str) -> str:
         f"(t.root.start_time >= {earliest} AND t.root.start_time <= {latest}"
         f" AND ({_OF_TRACE} IN (SELECT {_OF_SPAN} {sources} AND {every})"
         " OR (t.trace_id, t.root.span_id) IN (SELECT s.trace_id, s.span_id FROM spans AS s"
-        # Known before anything is read: mostly there are none, and then nothing is.
+        # Evaluated before anything is read: usually no place is mixed, and then nothing is read.
         f" WHERE (SELECT count() FROM ({mixed})) > 0 AND ({_OF_SPAN}) IN ({mixed}) AND ({inner})"
         f" AND s.start_time >= {earliest} AND s.start_time <= {latest}"
-        # As the key has it: the engine does not conclude this from the above.
+        # In terms of the table's key: the engine does not derive this from the conditions above.
         f" AND toStartOfMinute(s.start_time) >= toStartOfMinute({earliest})"
         f" AND toStartOfMinute(s.start_time) <= toStartOfMinute({latest}))))"
     )

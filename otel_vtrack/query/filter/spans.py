@@ -12,7 +12,7 @@ from otel_vtrack.query.filter.syntax import Exists, Expression, Name
 from otel_vtrack.semconv import VTRACK_FLAG_PREFIX
 
 STATUSES: Final = ("UNSET", "OK", "ERROR")
-# What was asked and answered, by every convention there is: see query.facts.
+# The inputs and outputs by every supported convention; see query.facts.
 _TEXTS: Final = (
     "attribute_name IN ('mlflow.spanInputs', 'input.value', 'gen_ai.input.messages',"
     " 'gen_ai.tool.call.arguments', 'traceloop.entity.input', 'gen_ai.prompt',"
@@ -43,7 +43,7 @@ def _tokens(column: str, *names: str) -> dict[str, Field]:
 
 
 def attribute(key: str, parameters: Parameters) -> Field:
-    """Return the field of a span's attribute."""
+    """Return the field for a span's attribute."""
     name = parameters.text(key)
     return Field(
         kind=Kind.ANY, sql=f"s.attributes[{name}]", present=f"mapContains(s.attributes, {name})"
@@ -99,7 +99,7 @@ _KIND: Final = (
     " ['INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'], '')"
 )
 _ZEROS: Final = "toFixedString('', 8)"
-# The conventions have no total: most who report tokens leave it to be added up.
+# The conventions define no total, so most instrumentation reports only the two addends.
 _TOTAL: Final = Field(
     kind=Kind.NUMBER,
     sql="ifNull(toInt128(s.total_tokens),"
@@ -156,7 +156,7 @@ PLAIN: Final[dict[str, Field]] = {
 
 
 def _own(name: Name, parameters: Parameters) -> Field | None:
-    """Behind `span.`: an attribute, or a key."""
+    """Look up what follows `span.`: an attribute or a key."""
     prefix, _, rest = name.key.partition(".")
     if prefix in {"attributes", "attribute"} and rest:
         return attribute(rest, parameters)
@@ -180,7 +180,7 @@ CATALOGUE: Final = Catalogue(
 
 
 def catalogue(find: costs.Find | None) -> Catalogue:
-    """Return the keys; without a list of the models that have a price there is no `cost`."""
+    """Return the keys; without a list of the priced models there is no `cost`."""
     if find is None:
         return CATALOGUE
     cost = partial(costs.of_span, find)
@@ -226,14 +226,14 @@ OF_SPANS: Final = frozenset({"span", "spans", "resource", "resource_attributes"}
 
 
 def condition(text: str, tree: Expression, parameters: Parameters, keys: Catalogue) -> str:
-    """Compile what must hold for a span `s`, by the keys of `catalogue`."""
+    """Compile a condition on a span `s`, with the keys of `catalogue`."""
     compiler = Compiler(text, keys, parameters, _exists)
     return compiler.compile(gathered(tree, "event", OF_EVENTS)).whole
 
 
 def _exists(tree: Exists, compiler: Compiler) -> Condition:
     if tree.what == "span":
-        # Inside of a span's conditions it is about that span.
+        # Within the conditions on a span, `exists span` refers to that same span.
         inner = condition(compiler.text, tree.inside, compiler.parameters, compiler.catalogue)
         return Condition(inner, inner)
     events = Compiler(compiler.text, _EVENTS, compiler.parameters)

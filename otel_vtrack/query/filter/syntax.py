@@ -1,4 +1,4 @@
-"""What a filter says, as a tree; and the limits on how much it may say."""
+"""The syntax tree of a filter, and the limits on its size."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,7 +13,7 @@ LONGEST_PATTERN: Final = 1_000
 
 
 class Operator(Enum):
-    """How a clause compares; those with a NOT are these with `Clause.negated`."""
+    """How a clause compares; `Clause.negated` covers the forms with NOT."""
 
     EQUAL = "="
     GREATER = ">"
@@ -30,7 +30,7 @@ class Operator(Enum):
 
 
 class Sort(Enum):
-    """What kind of value was written."""
+    """The kind of a literal."""
 
     TEXT = "a text"
     NUMBER = "a number"
@@ -41,10 +41,10 @@ class Sort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value, and where it stands.
+    """A value and its position.
 
     Attributes:
-        value: Text as it is; a number; a duration or a time in nanoseconds; a boolean.
+        value: The text itself; a number; a duration or time in nanoseconds; a boolean.
     """
 
     sort: Sort
@@ -57,9 +57,9 @@ class Name:
     """A key as written, split at its first dot.
 
     Attributes:
-        entity: Before the first dot; empty if there is none.
-        key: After it, without quotes.
-        written: As it stands in the filter.
+        entity: The part before the first dot; empty if there is none.
+        key: The part after it, without quotes.
+        written: The key as it stands in the filter.
     """
 
     entity: str
@@ -74,7 +74,7 @@ class Clause:
 
     Attributes:
         negated: Whether the operator has a NOT: `!=`, `NOT IN`, `IS NOT NULL` and so on.
-        values: One, or as many as a list has, or two of a range, or none.
+        values: One value, those of a list, the two ends of a range, or none.
     """
 
     name: Name
@@ -85,7 +85,7 @@ class Clause:
 
     @property
     def spelled(self) -> str:
-        """The operator as it is shown to people."""
+        """The operator as shown to users."""
         if not self.negated:
             return self.operator.value
         if self.operator is Operator.EQUAL:
@@ -97,7 +97,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """`exists span (...)` or `exists event (...)`: one for which all that is inside holds."""
+    """`exists span (...)` or `exists event (...)`: some item satisfies everything inside."""
 
     what: str
     inside: "Expression"
@@ -106,21 +106,21 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What is inside does not hold."""
+    """The inner expression does not hold."""
 
     inside: "Expression"
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All parts hold; without parts it holds."""
+    """All parts hold; true if there are none."""
 
     parts: "tuple[Expression, ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """A part holds."""
+    """At least one part holds."""
 
     parts: "tuple[Expression, ...]"
 

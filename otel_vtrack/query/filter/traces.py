@@ -1,6 +1,6 @@
 """The keys of traces.
 
-Conditions are on `t`: a row of `whole_traces`, or a row of `traces` that may know only a part.
+Conditions refer to `t`: a row of `whole_traces`, or a row of `traces`, which may be partial.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ from otel_vtrack.query.filter.syntax import Exists, Name, Operator
 from otel_vtrack.semconv import VTRACK_FLAG_PREFIX
 
 SPAN_BOUNDS: Final = "/*spans*/ 1"
-"""Stands in conditions where spans are looked through, to be replaced by bounds of their time."""
+"""Placeholder in conditions that search spans, to be replaced by bounds on their time."""
 
 STATES: Final = ("OK", "ERROR", "IN_PROGRESS")
 
@@ -33,7 +33,7 @@ def _root(column: str, *names: str) -> dict[str, Field]:
 
 
 def _of_any_row(column: str, *names: str) -> dict[str, Field]:
-    """What the root says, else the greatest that a span says."""
+    """Return the field for the root's value, else the greatest value of any span."""
     sql = f"t.{column}"
     near = (
         "SELECT n.trace_id FROM traces AS n WHERE {}",
@@ -51,14 +51,14 @@ def _number(column: str, *names: str, optional: bool = False) -> dict[str, Field
 
 
 def _cached(column: str) -> dict[str, Field]:
-    """Of the input tokens those of a cache: 0 where spans report tokens, and none of these."""
+    """Return the field for cached input tokens; 0 if spans report tokens but none cached."""
     sql = f"t.{column}"
     present = "t.total_tokens IS NOT NULL"
     return {column: Field(kind=Kind.NUMBER, sql=sql, present=present, on_row=False)}
 
 
 def _of_root(field: Field) -> Field:
-    """A field of the root span, which is looked up in `spans`."""
+    """Return the field of the root span, looked up in `spans`."""
     return Field(
         kind=field.kind,
         sql=field.sql,
@@ -103,11 +103,11 @@ _MIRRORED: Final = {
     "environment": "t.root.environment",
     "deployment_id": "t.root.deployment_id",
 }
-"""Tags that say what columns say, as long as nobody sets them otherwise."""
+"""Tags that repeat columns until a caller sets them."""
 
 
 def tag(key: str, parameters: Parameters) -> Field:
-    """Return the field of a tag."""
+    """Return the field for a tag."""
     bound = parameters.text(key)
     rows = f"FROM trace_tags AS g FINAL WHERE g.key = {bound}"
     column = _MIRRORED.get(key)
@@ -176,7 +176,7 @@ _GIT: Final = {
 
 
 def _shown(field: Field) -> Field:
-    """As the metadata has it, which cuts what is long."""
+    """Truncate the field as the metadata does."""
 
     def cut(sql: str) -> str:
         return f"substringUTF8({sql}, 1, {LONGEST_METADATA})"
@@ -186,14 +186,14 @@ def _shown(field: Field) -> Field:
 
 
 def _source(names: Iterable[str]) -> str:
-    """Return what the root `s` or its resource says, by the first name that has a value."""
+    """Return the value from the root `s` or its resource, by the first name that has one."""
     said = ", ".join(
         f"s.{where}['{name}']" for name in names for where in ("attributes", "resource_attributes")
     )
     return f"arrayFirst(said -> said != '', [{said}])"
 
 
-# query.facts concludes the same of one trace.
+# query.facts derives the same for a single trace.
 _SOURCE_NAME: Final = _source(SOURCE_NAMES)
 _SOURCE_TYPE: Final = (
     f"multiIf({_source([SOURCE_TYPE])} != '', {_source([SOURCE_TYPE])},"
@@ -216,7 +216,7 @@ _USAGE: Final = Field(
         """concat('{"input_tokens": ', toString(ifNull(t.input_tokens, 0)),"""
         """ ', "output_tokens": ', toString(ifNull(t.output_tokens, 0)), ', "total_tokens": ',"""
         """ toString(ifNull(t.total_tokens, 0)),"""
-        # MLflow leaves these out where there are none.
+        # MLflow omits these if they are zero.
         """ if(t.cache_read_input_tokens = 0, '', concat(', "cache_read_input_tokens": ',"""
         """ toString(t.cache_read_input_tokens))),"""
         """ if(t.cache_creation_input_tokens = 0, '', concat(', "cache_creation_input_tokens": ',"""
@@ -252,7 +252,7 @@ def _metadata(name: Name, parameters: Parameters) -> Field | None:
     found = _METADATA.get(name.key)
     if found is not None:
         return found
-    # Of the root: its own attribute, else its resource's.
+    # The root's own attribute, else its resource's.
     key = parameters.text(name.key)
     sql = f"if(s.attributes[{key}] != '', s.attributes[{key}], s.resource_attributes[{key}])"
     return _of_root(Field(kind=Kind.ANY, sql=sql, present=f"{sql} != ''"))
@@ -272,7 +272,7 @@ def _assessed(kind: str) -> Callable[[Name, Parameters], Field | None]:
         )
 
         def around(inner: str) -> str:
-            # What is said of a session is said of each of its traces.
+            # An assessment of a session applies to each of its traces.
             return (
                 f"(t.trace_id IN (SELECT a.trace_key {rows} AND a.session_id = '' AND {inner})"
                 f" OR t.session_id IN (SELECT a.session_id {rows} AND a.session_id != ''"
@@ -296,14 +296,14 @@ def _assessed(kind: str) -> Callable[[Name, Parameters], Field | None]:
 
 
 def _span(name: Name, parameters: Parameters) -> Field | None:
-    """Only for sorting and messages: clauses on spans are gathered before."""
+    """Look up a key of spans, for sorting and messages only; filters gather their clauses first."""
     found = spans.CATALOGUE.families["span"](name, parameters)
-    # There are many, by none of which a trace can be sorted.
+    # A trace has many spans, so it cannot be sorted by their keys.
     return found and replace(found, around=str)
 
 
 def exists(tree: Exists, compiler: Compiler) -> Condition:
-    """Compile `exists span (...)`: traces, by their ids, with such a span."""
+    """Compile `exists span (...)` into a condition on trace IDs."""
     inner = tree.inside if tree.what == "span" else tree
     keys = compiler.catalogue.inner or spans.CATALOGUE
     condition = _in_spans(spans.condition(compiler.text, inner, compiler.parameters, keys))
@@ -385,7 +385,7 @@ _CATALOGUE: Final = Catalogue(
 
 
 def catalogue(find: costs.Find | None) -> Catalogue:
-    """Return the keys; without a list of the models that have a price there is no `cost`."""
+    """Return the keys; without a list of the priced models there is no `cost`."""
     if find is None:
         return _CATALOGUE
     cost = partial(costs.field, find)
@@ -394,7 +394,7 @@ def catalogue(find: costs.Find | None) -> Catalogue:
 
 
 def sorting(catalogue: Catalogue, mixed: sources.Mixed | None) -> Catalogue:
-    """Return the keys as traces are sorted by them."""
+    """Return the keys as used for sorting traces."""
 
     def git(column: str, parameters: Parameters) -> Field:
         del parameters

@@ -1,4 +1,4 @@
-"""Reads values: quoted texts, numbers, durations, moments."""
+"""Parse values: quoted texts, numbers, durations and times."""
 
 import re
 from datetime import datetime, timedelta, timezone
@@ -26,19 +26,19 @@ _LARGEST: Final = (1 << 63) - 1
 
 
 def unquoted(text: str) -> str:
-    """Take the quotes off: a doubled one inside stands for one; a backslash for itself."""
+    """Remove the quotes; a doubled quote inside becomes one, a backslash stays."""
     return text[1:-1].replace(text[0] * 2, text[0])
 
 
 def duration(text: str) -> int:
-    """Read `1h30m`, `-2s`, `0.5ms`, in nanoseconds; cut to 64 bits."""
+    """Parse `1h30m`, `-2s` or `0.5ms` into nanoseconds, clamped to 64 bits."""
     sign = -1 if text.startswith("-") else 1
     parts = _PART.findall(text)
     return clamped(sign * sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in parts))
 
 
 def moment(text: str) -> int | None:
-    """Read ISO 8601, in nanoseconds since 1970; None if it is none. Without zone it is UTC."""
+    """Parse ISO 8601 into nanoseconds since 1970, or None if invalid; the default zone is UTC."""
     found = _MOMENT.fullmatch(text.strip())
     if not found:
         return None
@@ -55,5 +55,5 @@ def moment(text: str) -> int | None:
 
 
 def clamped(nanoseconds: Decimal | int) -> int:
-    """Cut to what the store can hold: 64 bits with a sign."""
+    """Clamp to the range that the store can hold: signed 64 bits."""
     return max(-_LARGEST - 1, min(_LARGEST, int(nanoseconds)))

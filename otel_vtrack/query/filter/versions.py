@@ -27,10 +27,10 @@ def _flag(name: Name, parameters: Parameters) -> Field:
 
 
 PLACES: Final[dict[str, Field]] = _texts("environment") | _texts("deployment_id", "deployment")
-"""Keys of where a version ran: they decide which rows are added up."""
+"""Keys for where a version ran; they select the rows that are summed."""
 
 COST: Final = "v.cost"
-"""In conditions and orders that ask what versions cost."""
+"""Marks conditions and sort keys that need the cost of versions."""
 
 CATALOGUE: Final = Catalogue(
     "versions",
@@ -68,8 +68,8 @@ SORTED_BY: Final = replace(
     CATALOGUE,
     keys={
         **CATALOGUE.keys,
-        # A version may have run in many.
+        # A version may have run in several places.
         **{name: replace(field, around=str) for name, field in PLACES.items()},
     },
 )
-"""What `order_by` looks keys up in."""
+"""The keys that `order_by` accepts."""
