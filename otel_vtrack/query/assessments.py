@@ -1,8 +1,9 @@
-"""Finds what was said of traces and sessions.
+"""Find the assessments of traces and sessions.
 
-The store keeps changes. They are folded twice, by the same rules: by the view
-`current_assessments` (migrations 0012 and 0014) to search among all, and here for those of few
-traces, where the analysis of that view would take longer than all the rest, and for the history.
+The store keeps changes, which are folded in two places by the same rules. The view
+`current_assessments` (migrations 0012 and 0014) serves searches over all of them. The code here
+serves the history, and a few given traces, for which analysing the view would take longer than
+everything else.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,14 +21,14 @@ _NO_SPAN: Final = "0" * 16
 
 
 class AssessmentType(IntEnum):
-    """What an assessment is; numbers as in assessments.proto."""
+    """The type of an assessment; numbers as in assessments.proto."""
 
     FEEDBACK = 1
     EXPECTATION = 2
 
 
 class SourceType(IntEnum):
-    """Who assessed; numbers as in assessments.proto, `UNSPECIFIED` where an event does not tell."""
+    """The kind of assessor; numbers as in assessments.proto, `UNSPECIFIED` if an event has none."""
 
     UNSPECIFIED = 0
     HUMAN = 1
@@ -36,7 +37,7 @@ class SourceType(IntEnum):
 
 
 class Operation(IntEnum):
-    """What was done to an assessment; numbers as in assessments.proto."""
+    """What a change did to an assessment; numbers as in assessments.proto."""
 
     CREATE = 1
     UPDATE = 2
@@ -54,11 +55,11 @@ class AssessmentError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """What was said of a trace, a span of it or a session; assessments.proto explains each field.
+    """An assessment of a trace, a span or a session; assessments.proto explains each field.
 
     Attributes:
-        trace_id: Empty if it is about a session and came with no trace.
-        value: JSON; None where there is an error instead.
+        trace_id: Empty if it assesses a session and names no trace.
+        value: JSON; None if there is an error instead.
         create_time_ns: In nanoseconds since 1970.
     """
 
@@ -83,7 +84,7 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change, and the assessment after it; of a deletion as it was before."""
+    """One change, and the assessment after it; for a deletion, before it."""
 
     change_time_ns: int
     operation: Operation
@@ -92,14 +93,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some assessments, and the token for the next ones; no token after the last."""
+    """A page of assessments and the token for the next page; empty after the last."""
 
     assessments: list[Assessment]
     next_page_token: str
 
 
 def get(store: Store, assessment_id: str) -> Assessment:
-    """Load one.
+    """Load an assessment.
 
     Raises:
         NotFound: There is none, or it was deleted.
@@ -112,7 +113,7 @@ def get(store: Store, assessment_id: str) -> Assessment:
 
 
 def missing(assessment_id: str) -> NotFound:
-    """Make the error for an assessment that is not there."""
+    """Make the error for a missing assessment."""
     return NotFound(
         f"there is no assessment {assessment_id[:250]}, or it was deleted: take its id from the"
         " assessments of its trace"
@@ -120,11 +121,11 @@ def missing(assessment_id: str) -> NotFound:
 
 
 class Changes(NamedTuple):
-    """What was said of some traces and done to it.
+    """The changes to the assessments of some traces.
 
     Attributes:
         rows: One for each change.
-        are_all: Whether nothing was said of anything else, sessions included.
+        are_all: Whether nothing else has assessments, sessions included.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -132,12 +133,12 @@ class Changes(NamedTuple):
 
 
 def changes(store: Store, trace_ids: Collection[str]) -> Changes:
-    """Load what was said of some traces and done to it, for `of_traces`.
+    """Load the changes to the assessments of some traces, for `of_traces`.
 
-    For whoever knows the ids of traces before their sessions, and has no time to wait.
+    For callers that know the trace IDs before the sessions and want to start loading.
     """
     wanted = sorted(set(trace_ids))
-    # That there is nothing at all takes less to find out.
+    # Finding out that there are none at all is cheaper.
     if not wanted or not store.binary("assessments/any"):
         return Changes([], are_all=bool(wanted))
     return Changes(store.query("assessments/of_traces", {"trace_ids": wanted}), are_all=False)
@@ -148,15 +149,15 @@ def of_traces(
     traces: Collection[tuple[str, str]],
     loaded: Changes | None = None,
 ) -> list[list[Assessment]]:
-    """Load those of some traces, each with those of its session.
+    """Load the assessments of some traces, each with those of its session.
 
     Args:
-        store: Where to look.
-        traces: Id and session of each; the session is empty if there is none.
-        loaded: `changes` of these traces, if they are there already.
+        store: The store.
+        traces: ID and session of each trace; the session is empty if there is none.
+        loaded: The `changes` of these traces, if already loaded.
 
     Returns:
-        A list for each trace, in the order given: valid or not, oldest first.
+        One list per trace, in the order given: valid or not, oldest first.
     """
     if not traces:
         return []
@@ -183,9 +184,9 @@ def of_traces(
 
 
 def history(store: Store, assessment_id: str) -> list[Change]:
-    """List every change of one, oldest first, also of a deleted one; empty if there never was one.
+    """List all changes to an assessment, oldest first, even if deleted; empty if it never existed.
 
-    Whether it is valid is said as of each change.
+    `valid` is as of each change.
     """
     beside = _grouped(store.query("assessments/beside", {"assessment_id": assessment_id}))
     own = [rows for (_, found_id), rows in beside.items() if found_id == assessment_id and rows]
@@ -215,20 +216,20 @@ def search(
     page_size: int = 0,
     page_token: str = "",
 ) -> Page:
-    """Find assessments, newest first unless asked otherwise.
+    """Find assessments, newest first by default.
 
-    A page goes on where the last one ended, whatever has arrived since.
+    A page continues where the last one ended, whatever has arrived since.
 
     Args:
-        store: Where to look.
-        filter_: In the search language; empty finds all.
-        order_by: Keys, each perhaps with ASC or DESC.
-        page_size: 0 for as many as usual.
-        page_token: Of the page before; empty for the first.
+        store: The store.
+        filter_: A filter in the search language; empty finds all.
+        order_by: Sort keys, each optionally followed by ASC or DESC.
+        page_size: 0 for the default.
+        page_token: The token from the previous page; empty for the first.
 
     Raises:
-        InvalidArgument: The filter, the order or the size is wrong, or the token is of another
-            question.
+        InvalidArgument: The filter, order or size is invalid, or the token belongs to another
+            query.
     """
     wanted = paging.size(page_size)
     question = {"assessments": filter_, "order_by": list(order_by)}
@@ -239,7 +240,7 @@ def search(
         where = f"({where}) AND {after}"
     store.settle()
     rows = store.select(
-        # Only the keys: what else there is of a page is loaded by them.
+        # Select only the keys; the rest of the page is loaded by them.
         "SELECT a.trace_id AS trace_id, a.assessment_id AS assessment_id,"  # noqa: S608 - compiled
         f" a.session_id AS session_id, {asked.order.place} AS place"
         f" FROM current_assessments AS a WHERE {where}"
@@ -253,7 +254,7 @@ def search(
     ]
     known = {(found.trace_id, found.assessment_id): found for found in _folded(rows_of_page)}
     keys = [(row["trace_id"], row["assessment_id"]) for row in page]
-    # One may have been deleted meanwhile.
+    # Some may have been deleted in the meantime.
     found = [known[key] for key in keys if key in known]
     if len(rows) <= wanted:
         return Page(found, "")
@@ -270,17 +271,17 @@ def _age(found: Assessment) -> tuple[int, str, str]:
 
 
 def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """Group changes by trace and assessment, each once and in the order in which they count."""
+    """Group distinct changes by trace and assessment, in the order in which they apply."""
     grouped: dict[tuple[str, str], dict[Any, Mapping[str, Any]]] = {}
     for row in rows:
         key = (row["trace_id"], row["assessment_id"])
-        # The engine has the second half of a UUID first in its order.
+        # The engine compares the second half of a UUID first.
         half = row["change_id"].bytes[8:], row["change_id"].bytes[:8]
         again = (row["operation"], row["change_time_ns"], half)
         grouped.setdefault(key, {})[again] = row
     ordered: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for key, each in grouped.items():
-        # Whoever came second with an id has created nothing.
+        # A second CREATE with the same ID has no effect.
         created = sorted(
             (again for again in each if again[0] == Operation.CREATE),
             key=lambda again: again[1:],
@@ -293,7 +294,7 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Ma
 
 
 def _folded(rows: Iterable[Mapping[str, Any]]) -> list[Assessment]:
-    """Fold changes into assessments that were not deleted, oldest first."""
+    """Fold changes into the assessments that were not deleted, oldest first."""
     grouped = _grouped(rows)
     overridden = _overridden(grouped)
     return sorted(
@@ -326,7 +327,7 @@ def _overridden(
 
 
 def _state(changes: Sequence[Mapping[str, Any]]) -> Assessment:
-    """Fold the changes of one assessment, its creation first; it is taken for valid."""
+    """Fold the changes of one assessment, its creation first; `valid` is always true."""
     first = changes[0]
     name, outcome, rationale = "", first, ""
     metadata: dict[str, str] = {}

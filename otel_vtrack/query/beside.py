@@ -1,8 +1,8 @@
-"""Runs one part of a question beside another: each spends its time in the engine."""
+"""Run parts of a query in parallel; each spends its time in the engine."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-# Kept, since to start a thread takes as long as a small answer. What runs here never waits for
-# another that does.
+# Kept, because starting a thread takes as long as a small query. No task in this pool may wait for
+# another one in it.
 POOL: Final = ThreadPoolExecutor(8, thread_name_prefix="beside")

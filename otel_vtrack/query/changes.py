@@ -1,4 +1,4 @@
-"""Gives out what people wrote, page by page: the rows of the tables that keep changes."""
+"""Page through user-written data: the rows of the tables that keep changes."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Kind:
 
     Attributes:
         noun: What its rows are about.
-        key: Its columns in their order, and what comes before the first.
-        has_experiment: Whether its rows tell it.
-        about_traces: Whether its rows are about one.
+        key: Its key columns in sort order, each with a value that sorts before the first row.
+        has_experiment: Whether its rows name their experiment.
+        about_traces: Whether its rows are about traces.
     """
 
     noun: str
@@ -52,7 +52,7 @@ KINDS: Final = (
         about_traces=True,
     ),
 )
-"""In the order in which they are given."""
+"""In the order in which they are returned."""
 
 _QUERIES: Final = {
     "experiments": "export/experiments",
@@ -68,12 +68,12 @@ START: Final[list[Any]] = [KINDS[0].noun, *KINDS[0].key.values()]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
-    """What to give of that which is about traces.
+    """Which of the rows about traces to return.
 
     Attributes:
-        from_ns: Only of traces that start then or later; None for any.
-        until_ns: Only of those that start before; None for any.
-        choose: Says which of some trace ids to take; None for all.
+        from_ns: Only traces that start at or after this time; None for any.
+        until_ns: Only traces that start before this time; None for any.
+        choose: Selects from a set of trace IDs; None for all.
     """
 
     from_ns: int | None = None
@@ -82,13 +82,13 @@ class Traces:
 
     @property
     def restricts(self) -> bool:
-        """Whether it leaves anything out."""
+        """Whether it excludes anything."""
         given = (self.from_ns, self.until_ns, self.choose)
         return any(each is not None for each in given)
 
 
 class Page(NamedTuple):
-    """Some rows of one kind, and the place to go on from; None after the last."""
+    """Rows of one kind and the place to continue from; None after the last."""
 
     noun: str
     rows: list[dict[str, Any]]
@@ -96,14 +96,14 @@ class Page(NamedTuple):
 
 
 def page(store: Store, place: list[Any], *, experiment: str, traces: Traces, max_rows: int) -> Page:
-    """Return the rows behind a place, as `Page.place` gave it or START.
+    """Return the rows after a place: a `Page.place` or START.
 
     Args:
-        store: Where to look.
+        store: The store.
         place: A noun and a key.
-        experiment: What telemetry calls it; empty for all.
-        traces: Which.
-        max_rows: At most so many are looked at.
+        experiment: Its name in telemetry; empty for all.
+        traces: Which traces' rows to return.
+        max_rows: The most rows to read, before any are excluded.
     """
     noun, *after = place
     at, kind = next((at, kind) for at, kind in enumerate(KINDS) if kind.noun == noun)
@@ -126,7 +126,7 @@ def page(store: Store, place: list[Any], *, experiment: str, traces: Traces, max
 def _of(
     store: Store, rows: list[dict[str, Any]], kind: Kind, experiment: str, traces: Traces
 ) -> list[dict[str, Any]]:
-    """Leave out what is about other traces."""
+    """Exclude rows about other traces."""
     by_experiment = experiment and not kind.has_experiment
     if not by_experiment and not traces.restricts:
         return rows

@@ -1,8 +1,8 @@
-"""Concludes from the attributes of a span what mapping/spans_from_otlp.sql does.
+"""Derive from a span's attributes what mapping/spans_from_otlp.sql derives.
 
-The table has it in 17 columns, and to read these takes a third of the time of a trace. The names
-and their ranks are those of that file; how they count is said here again. Where a text is not
-plain, nothing is concluded: the engine's columns tell what its functions make of it.
+The table has the results in 17 columns, and reading those takes a third of the time of loading a
+trace. The names and ranks come from that file; the rules that combine them are repeated here. If a
+text is not plain, nothing is derived: the caller reads the engine's columns instead.
 """
 
 import re
@@ -21,7 +21,7 @@ _PLAIN_PAIR: Final = re.compile(_PAIR.encode())
 _PLAIN_PAIRS: Final = re.compile(rf"\{{{_PAIR}(, ?{_PAIR})*\}}".encode())
 _COMMIT_BYTES: Final = 12
 
-# Roles of the mapping, as its comment lists them.
+# Roles of the mapping, as listed in its comment.
 _VERSION: Final = 1
 _WEAK_VERSION: Final = 2
 _ENVIRONMENT: Final = 3
@@ -40,7 +40,7 @@ _COST: Final = 20
 _COMPOSED: Final = (5, 6)
 _TAGS: Final = _WEAK_VERSION << 4 | 2
 _KIND: Final = 21
-"""From here on it is what a span is."""
+"""Roles from here on describe the type of the span."""
 
 _COUNTS: Final = (
     (11, b"input_tokens"),
@@ -51,11 +51,11 @@ _COUNTS: Final = (
 )
 
 Told: TypeAlias = dict[int, tuple[int, bytes]]
-"""By role the best rank, and the least text of that rank."""
+"""By role, the best rank and the least text of that rank."""
 
 
 class Said(NamedTuple):
-    """What the mapping concluded of a span: columns of `spans` that are not OTLP's."""
+    """What the mapping derived for a span: the columns of `spans` that are not from OTLP."""
 
     version: bytes
     environment: bytes
@@ -73,7 +73,7 @@ class Said(NamedTuple):
 
 
 class Concluded(NamedTuple):
-    """What it did, and of that what is told of the root only."""
+    """All derived values, including those reported only for a trace's root."""
 
     said: Said
     git_commit: str
@@ -83,7 +83,7 @@ class Concluded(NamedTuple):
 
 
 def told_by(attributes: Attributes) -> Told:
-    """Find what attributes say by their names."""
+    """Extract what attributes report, by their names."""
     codes = _codes()
     told: Told = {}
     for name, text, kind in zip(attributes.names, attributes.texts, attributes.kinds, strict=True):
@@ -96,14 +96,14 @@ def told_by(attributes: Attributes) -> Told:
 
 
 def of_span(attributes: Attributes, resource: Told) -> Concluded | None:
-    """Conclude.
+    """Derive the values of a span.
 
     Args:
-        attributes: Of the span.
-        resource: What its resource says, of `told_by`; what the span says wins.
+        attributes: The span's attributes.
+        resource: The result of `told_by` for its resource; the span's own attributes win.
 
     Returns:
-        None where a text is not plain.
+        None if a text is not plain.
     """
     told = {**resource, **told_by(attributes)}
     texts = {role: text for role, (_, text) in told.items() if role < _KIND}

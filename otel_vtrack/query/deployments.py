@@ -1,4 +1,4 @@
-"""Finds deployments: those declared, and those that spans tell of."""
+"""Find deployments, whether declared or only seen in spans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _PLACE: Final = ("experiment", "service_name", "environment", "deployment_id")
 
 
 class DeploymentStatus(IntEnum):
-    """How a deployment went; numbers as in deployments.proto, names as in the store."""
+    """The state of a deployment; numbers as in deployments.proto, names as in the store."""
 
     UNSPECIFIED = 0
     IN_PROGRESS = 1
@@ -26,14 +26,14 @@ class Deployment:
     """A version of a service, put live in an environment; deployments.proto explains each field.
 
     Attributes:
-        version: As declared, else what spans saw last.
-        start_time_ns: As declared, else of its first span; in nanoseconds since 1970, as the
-            other times.
+        version: As declared, else the version last seen in spans.
+        start_time_ns: As declared, else the start of its first span. All times are in nanoseconds
+            since 1970.
         end_time_ns: None if not declared.
-        declared: Whether it was declared, and not only told of by spans.
+        declared: Whether it was declared, rather than only seen in spans.
         first_seen_ns: Start of its earliest span; None if it has none.
         last_seen_ns: Start of its latest span; None if it has none.
-        trace_count: Exact up to 65,536 and an estimate above.
+        trace_count: Exact up to 65,536, an estimate above.
     """
 
     experiment: str
@@ -54,7 +54,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some deployments, and the token for the next ones; no token after the last."""
+    """A page of deployments and the token for the next page; empty after the last."""
 
     deployments: list[Deployment]
     next_page_token: str
@@ -70,19 +70,19 @@ def search(
     page_size: int = 0,
     page_token: str = "",
 ) -> Page:
-    """List deployments, the one that started last first; an empty filter does not restrict.
+    """List deployments, the latest started first; an empty argument does not restrict.
 
     Args:
-        store: Where to look.
-        experiment: What telemetry or people call it.
-        service_name: Exact, as the others.
+        store: The store.
+        experiment: Its name in telemetry or its display name.
+        service_name: An exact match, like the other arguments.
         environment: Where it was put live.
         version: What was put live.
-        page_size: 0 for as many as usual.
-        page_token: Where the last page ended.
+        page_size: 0 for the default.
+        page_token: The token from the previous page.
 
     Raises:
-        InvalidArgument: The size is out of range, or the token of another question.
+        InvalidArgument: The size is out of range, or the token belongs to another query.
     """
     wanted = paging.size(page_size)
     where = {
@@ -104,11 +104,11 @@ def search(
 def get(
     store: Store, deployment_id: str, *, service_name: str = "", environment: str = ""
 ) -> Deployment:
-    """Load one deployment; where experiments share it, the one declared, else the latest.
+    """Load a deployment; if several experiments have it, the declared one, else the latest.
 
     Raises:
-        NotFound: Neither a declaration nor a span tells of it.
-        InvalidArgument: The id is empty, or used by several services or environments.
+        NotFound: It was neither declared nor seen in a span.
+        InvalidArgument: The ID is empty, or used by several services or environments.
     """
     found = having_id(store, deployment_id, service_name=service_name, environment=environment)
     if not found:
@@ -119,10 +119,10 @@ def get(
 def having_id(
     store: Store, deployment_id: str, *, service_name: str = "", environment: str = ""
 ) -> list[Deployment]:
-    """Load a deployment as each experiment has it, the one that started last first.
+    """Load a deployment from each experiment that has it, the latest started first.
 
     Raises:
-        InvalidArgument: The id is empty, or used by several services or environments.
+        InvalidArgument: The ID is empty, or used by several services or environments.
     """
     if not deployment_id:
         raise InvalidArgument("deployment_id is empty: say which one")

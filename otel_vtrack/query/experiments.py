@@ -1,4 +1,4 @@
-"""Finds experiments, by what telemetry calls them and by what people do."""
+"""Find experiments by their name in telemetry or their display name."""
 
 import threading
 import time
@@ -16,18 +16,18 @@ _FRESH_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """An experiment as it is now.
+    """The current state of an experiment.
 
     Attributes:
-        experiment: What telemetry calls it; never changes.
-        name: What people call it; unique.
+        experiment: Its name in telemetry; never changes.
+        name: Its display name; unique.
         create_time_ns: When it was created by hand, else the time of its earliest span or log
-            record; in nanoseconds since 1970, as the other times.
+            record. All times are in nanoseconds since 1970.
         last_update_time_ns: When it was last created or changed by hand; None if never.
         first_seen_ns: Start of its earliest span; None if it has none.
         last_seen_ns: Start of its latest span; None if it has none.
-        trace_count: Exact up to 65,536 and an estimate above.
-        service_names: Of spans and log records, sorted.
+        trace_count: Exact up to 65,536, an estimate above.
+        service_names: The services of its spans and log records, sorted.
     """
 
     experiment: str
@@ -44,7 +44,7 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some experiments, and the token for the next ones; no token after the last."""
+    """A page of experiments and the token for the next page; empty after the last."""
 
     experiments: list[Experiment]
     next_page_token: str
@@ -60,15 +60,15 @@ _known: weakref.WeakKeyDictionary[Store, _Renamed] = weakref.WeakKeyDictionary()
 
 
 def resolve(store: Store, text: str, *, fresh: bool = False) -> str:
-    """Return what telemetry calls the experiment that people call `text`.
+    """Return the telemetry name of the experiment whose display name is `text`.
 
-    That is `text` itself unless an experiment was renamed to it. Empty stays empty. What this
-    process renames is known at once, what others rename within two seconds.
+    That is `text` itself unless an experiment was renamed to it. Empty stays empty. Renames by this
+    process take effect at once, those by others within two seconds.
 
     Args:
-        store: Where to look.
-        text: What telemetry or people call it.
-        fresh: Whether what others renamed must be known at once, too.
+        store: The store.
+        text: The name in telemetry or the display name.
+        fresh: Whether renames by others must take effect at once, too.
     """
     if not text:
         return ""
@@ -84,13 +84,13 @@ def resolve(store: Store, text: str, *, fresh: bool = False) -> str:
 
 
 def forget_names(store: Store) -> None:
-    """Make the next `resolve` look: an experiment was renamed or deleted."""
+    """Make the next `resolve` read the store: an experiment was renamed or deleted."""
     with _lock:
         _known.pop(store, None)
 
 
 def get(store: Store, text: str) -> Experiment:
-    """Load the experiment that telemetry or people call `text`.
+    """Load the experiment with the telemetry name or display name `text`.
 
     Raises:
         NotFound: There is none.
@@ -112,14 +112,14 @@ def search(
     """List experiments by name.
 
     Args:
-        store: Where to look.
-        name_contains: Only whose name contains this, whatever its case; empty lists all.
+        store: The store.
+        name_contains: Only those whose name contains this, ignoring case; empty lists all.
         include_archived: Whether to list archived ones too.
-        page_size: 0 for as many as usual.
-        page_token: Where the last page ended.
+        page_size: 0 for the default.
+        page_token: The token from the previous page.
 
     Raises:
-        InvalidArgument: The size is out of range, or the token of another question.
+        InvalidArgument: The size is out of range, or the token belongs to another query.
     """
     wanted = paging.size(page_size)
     question = {"experiments": name_contains, "include_archived": include_archived}

@@ -1,9 +1,9 @@
-"""Gives back the OTLP that came in.
+"""Reconstruct the OTLP that was received.
 
-What OTLP tells apart and the store does not: a field that is absent from one that is present
-and empty (a Resource, a Scope or a Status without content, the value of an attribute), and
-how spans of one resource and scope were spread over messages. The export has one
-ResourceSpans for each resource and in it one ScopeSpans for each scope.
+The store does not keep the difference between an absent field and one that is present but empty (a
+Resource, a Scope or a Status without content, the value of an attribute), nor how the spans of a
+resource and scope were split over messages. The export has one ResourceSpans per resource, with one
+ScopeSpans per scope.
 """
 
 import struct
@@ -28,12 +28,12 @@ _UINT64: Final = 1 << 64
 
 
 def trace_id_from_text(text: str) -> str:
-    """Check a trace id of 32 hex digits and return it in lower case.
+    """Validate a trace ID of 32 hex digits and return it in lower case.
 
-    An id as MLflow writes it, with `tr-` before the digits, is understood.
+    MLflow's form, with `tr-` before the digits, is accepted.
 
     Raises:
-        InvalidArgument: It is none.
+        InvalidArgument: It is not a trace ID.
     """
     digits = text.strip().removeprefix("tr-").lower()
     if len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
@@ -42,15 +42,15 @@ def trace_id_from_text(text: str) -> str:
 
 
 def trace(store: Store, trace_id: str) -> TracesData:
-    """Return every span of a trace, equal to what was sent; earliest first, each span once.
+    """Return every span of a trace as it was sent, once each, earliest first.
 
     Args:
-        store: Where to look.
+        store: The store.
         trace_id: 32 hex digits.
 
     Raises:
-        InvalidArgument: `trace_id` is none.
-        NotFound: No span of it is stored.
+        InvalidArgument: `trace_id` is not a trace ID.
+        NotFound: None of its spans is stored.
     """
     digits = trace_id_from_text(trace_id)
     found = spans(store, digits)
@@ -60,7 +60,7 @@ def trace(store: Store, trace_id: str) -> TracesData:
 
 
 def missing(trace_id: str) -> NotFound:
-    """Say that a trace is not there."""
+    """Make the error for a missing trace."""
     return NotFound(
         f"no trace {trace_id} is stored: look it up with `vtrack traces search`; what was sent a"
         " moment ago may still be on its way"
@@ -68,12 +68,12 @@ def missing(trace_id: str) -> NotFound:
 
 
 def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
-    """Return the spans of a trace, earliest first; none if there are none.
+    """Return the spans of a trace, earliest first; empty if there are none.
 
-    One that was sent more than once may be there more than once.
+    A span that was sent repeatedly may occur repeatedly.
 
     Args:
-        store: Where to look.
+        store: The store.
         trace_id: 32 hex digits in lower case.
     """
     bounds = Reader(store.binary("traces/bounds", {"trace_id": trace_id}))
@@ -84,7 +84,7 @@ def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
         return []
     first, last = (edge // _MINUTE_NS * 60 for edge in (min(times), max(times)))
     if first < 0 or last > _LATEST_MINUTE:
-        # The minutes of the key wrap around or stick outside of these: they may be any.
+        # Outside this range the key's minutes wrap around or saturate, so search them all.
         first, last = 0, (1 << 32) - 1
     minutes = range(first, last + 1, 60)
     found = trace_spans.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
@@ -96,7 +96,7 @@ def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
 def whole(
     store: Store, trace_id: str, first_minute: int, last_minute: int
 ) -> list[tuple[SpanRow, Said]]:
-    """Read all columns of each span at once."""
+    """Read each span with all of its columns at once."""
     rows = Reader(
         store.binary(
             "spans/list",
@@ -122,7 +122,7 @@ def _read_said(row: Reader) -> Said:
 
 
 def traces_data(trace_id: str, spans: Iterable[SpanRow]) -> TracesData:
-    """Build the message of each span once, its groups in order of their first span."""
+    """Build the message, with each span once and groups in the order of their first span."""
     data = TracesData()
     identity = bytes.fromhex(trace_id)
     resources: dict[ResourceRow, ResourceSpans] = {}
@@ -141,12 +141,12 @@ def traces_data(trace_id: str, spans: Iterable[SpanRow]) -> TracesData:
     return data
 
 
-# In the next three, a field that is left alone stays absent; assigning it even its default
-# would make the message it is in present.
+# In the next three functions, a field that is not assigned stays absent; assigning even its default
+# value would make the enclosing message present.
 
 
 def add_resource(groups: Any, row: ResourceRow) -> Any:
-    """Append a ResourceSpans or ResourceLogs, and return it."""
+    """Append a ResourceSpans or ResourceLogs and return it."""
     group = groups.add(schema_url=row.schema_url)
     if row.attributes.names:
         row.attributes.fill(group.resource.attributes)
@@ -158,7 +158,7 @@ def add_resource(groups: Any, row: ResourceRow) -> Any:
 
 
 def add_scope(groups: Any, row: ScopeRow) -> Any:
-    """Append a ScopeSpans or ScopeLogs, and return it."""
+    """Append a ScopeSpans or ScopeLogs and return it."""
     scoped = groups.add(schema_url=row.schema_url)
     if row.name:
         scoped.scope.name = row.name
@@ -182,7 +182,7 @@ def add_span(scoped: ScopeSpans, trace_id: bytes, row: SpanRow) -> None:
         flags=row.flags,
         name=row.name,
         kind=row.kind,  # pyright: ignore[reportArgumentType] - any number is a kind
-        # Unsigned in OTLP, signed in the engine, 64 bits in both.
+        # Unsigned in OTLP, signed in the engine; 64 bits in both.
         start_time_unix_nano=start % _UINT64,
         end_time_unix_nano=(start + row.duration_ns) % _UINT64,
         dropped_attributes_count=row.dropped_attributes_count,

@@ -1,8 +1,8 @@
-"""Puts OTLP together out of what the engine wrote, without parsing any of it.
+"""Assemble OTLP from rows encoded by the engine, without parsing them.
 
-Rows are spans or log records as bytes, and end with a `place` of four numbers; see
-store/sql/otlp_export.proto. What is around them, resource and scope, is read once for each that
-there is: the last two numbers tell them apart. Field numbers are the same for both signals.
+Rows are encoded spans or log records, each ending with a `place` of four numbers; see
+store/sql/otlp_export.proto. The last two numbers identify the row's resource and scope, which are
+read once per group. Field numbers are the same for both signals.
 """
 
 import struct
@@ -18,7 +18,7 @@ from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.wire.framing import varint
 
 _PLACE: Final = struct.Struct("<QQ16s")
-# Tag and length before it.
+# The size of its tag and length.
 _PLACE_HEAD: Final = 3
 _AROUND: Final = struct.Struct("<16sfII")
 _MOST_KNOWN: Final = 1_000
@@ -26,7 +26,7 @@ _LARGEST_KNOWN: Final = 16_384
 
 
 class Batch(NamedTuple):
-    """Telemetry of one experiment, as OTLP, and how many spans each one stands for."""
+    """Telemetry of one experiment as OTLP, and the number of spans that each span represents."""
 
     experiment: str
     otlp: bytes
@@ -39,9 +39,9 @@ class Row(NamedTuple):
 
     Attributes:
         otlp: The message.
-        minute: Of its key, in seconds since 1970.
-        number: Its start, unsigned, or its record id.
-        sits_in: What tells apart in what it sits.
+        minute: The minute in its key, in seconds since 1970.
+        number: Its start, unsigned, or its record ID.
+        sits_in: Identifies its resource and scope.
     """
 
     otlp: bytes
@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
 
 class _Around(NamedTuple):
-    """What rows sit in: fields that come before and behind them, each with its tag."""
+    """What encloses rows: the encoded fields before and after them, with their tags."""
 
     experiment: str
     adjusted_count: float
@@ -62,7 +62,7 @@ class _Around(NamedTuple):
 
 
 def rows(data: bytes, most_bytes: int) -> list[Row]:
-    """Take rows apart, up to one with which there are so many bytes of them."""
+    """Split the data into rows, stopping once these have at least `most_bytes`."""
     found: list[Row] = []
     add, unpack, make = found.append, _PLACE.unpack_from, Row._make
     at, size, taken = 0, len(data), 0
@@ -88,11 +88,11 @@ def rows(data: bytes, most_bytes: int) -> list[Row]:
 
 
 def batches(some: Iterable[Row], ask: Callable[[list[str]], Reader]) -> Iterator[Batch]:
-    """Put rows together, groups in order of their first row.
+    """Combine rows into messages, with groups in the order of their first row.
 
     Args:
-        some: Those of a page.
-        ask: Runs a query for what has these hashes, in hex: `span_groups` or `log_record_groups`.
+        some: The rows of a page.
+        ask: Runs the query `span_groups` or `log_record_groups` for these hashes, in hex.
     """
     groups: dict[bytes, list[bytes]] = {}
     for row in some:
@@ -126,7 +126,7 @@ def batches(some: Iterable[Row], ask: Callable[[list[str]], Reader]) -> Iterator
         yield Batch(experiment, otlp, counts[experiment, adjusted_count], adjusted_count)
 
 
-# By hash, so that it holds for any store.
+# Keyed by a hash of the content, so the entries are valid for any store.
 _known: Final[dict[bytes, _Around]] = {}
 _lock: Final = threading.Lock()
 

@@ -1,8 +1,8 @@
-"""Gives out all telemetry, page by page, in the order in which it is stored.
+"""Export all telemetry page by page, in storage order.
 
-A page goes on behind a key and not behind a number of rows, so that each costs the same, and none
-shifts when more arrives. What arrives behind the place of an export comes with it, what arrives
-before does not.
+A page continues after a key rather than after a number of rows, so every page costs the same and
+new rows do not shift it. Rows that arrive after the export's current place are included, those that
+arrive before it are not.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -29,23 +29,23 @@ _MINUTE_NS: Final = 60_000_000_000
 EARLIEST_NS: Final = -(1 << 63)
 LATEST_NS: Final = (1 << 63) - 1
 _ALL_MINUTES: Final = (1 << 32) - 1
-# Where the engine writes them in a span: the first fields, of fixed length.
+# Where the engine writes them in a span: its first fields, of fixed length.
 _TRACE_ID: Final = slice(2, 18)
 _SPAN_ID: Final = slice(20, 28)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class What:
-    """Which telemetry.
+    """Which telemetry to export.
 
     Attributes:
-        experiment: What telemetry calls it; empty for all.
-        traces: Trace id and experiment of each trace to give; empty for all. Log records are of
-            these traces, in whatever experiment.
-        first_minute: No span of theirs starts before, in seconds since 1970.
-        last_minute: Nor in a minute after this one.
-        from_ns: Starts, or was logged, then or later, in nanoseconds since 1970.
-        last_ns: Not after this.
+        experiment: Its name in telemetry; empty for all.
+        traces: Trace ID and experiment of each trace; empty for all. Log records of these traces
+            are exported from any experiment.
+        first_minute: No span of these traces starts before it, in seconds since 1970.
+        last_minute: None starts in a later minute.
+        from_ns: Only what started or was logged at or after this, in nanoseconds since 1970.
+        last_ns: Only what started or was logged at or before this.
     """
 
     experiment: str = ""
@@ -57,14 +57,14 @@ class What:
 
 
 class Page(NamedTuple):
-    """A page, and the key of the last on it; None if there is nothing behind it."""
+    """A page and the key of its last row; None if there are no more."""
 
     batches: list[Batch]
     place: list[Any] | None
 
 
 class Reads(NamedTuple):
-    """How a kind of telemetry is read.
+    """How to read a kind of telemetry.
 
     Attributes:
         page: `spans` or `log_records`.
@@ -76,13 +76,13 @@ class Reads(NamedTuple):
 
 
 FOUND_START: Final[list[Any]] = [""]
-# Behind the key about how many rows make a page.
+# The key is followed by the approximate number of rows on a page.
 SPANS_START: Final = [0, "0" * 32, EARLIEST_NS, "0" * 16, 16 * _FEWEST_ROWS]
 LOG_RECORDS_START: Final = ["", 0, 0, 16 * _FEWEST_ROWS]
 
 
 def size(asked: int) -> int:
-    """Return how many bytes a page has; `asked` is 0 for as many as usual.
+    """Return the size of a page in bytes; 0 stands for the default.
 
     Raises:
         InvalidArgument: It is out of range.
@@ -93,7 +93,7 @@ def size(asked: int) -> int:
 
 
 def spans(store: Store, what: What, after: list[Any], max_bytes: int) -> Page:
-    """Return the page of spans behind a key, as `Page.place` gave it or SPANS_START."""
+    """Return the page of spans after a key: a `Page.place` or SPANS_START."""
     minute, trace_id, start_ns, span_id, count = after
     parameters: dict[str, Any] = {
         "after_minute": max(minute, what.first_minute),
@@ -107,11 +107,12 @@ def spans(store: Store, what: What, after: list[Any], max_bytes: int) -> Page:
     def around(hashes: list[str]) -> Reader:
         return Reader(store.binary("export/span_groups", parameters | {"hashes": hashes}))
 
-    # Without a last minute the engine looks at the first rows of every part, whatever their time.
+    # Without a last minute, the engine would read the first rows of every part, whatever their
+    # time.
     for window in store.query("export/spans_window", parameters):
         parameters |= window
         read = store.messages("export/spans", parameters, "Span", most_bytes=max_bytes)
-        # None are found if what there was has just been deleted, to the last one.
+        # There are none if every row of the window has just been deleted.
         if found := rows(read, max_bytes):
             last = found[-1]
             place = [
@@ -126,7 +127,7 @@ def spans(store: Store, what: What, after: list[Any], max_bytes: int) -> Page:
 
 
 def _next_count(count: int, found: list[Row], max_bytes: int) -> int:
-    """Return about how many rows are to be on the next page."""
+    """Return the approximate number of rows for the next page."""
     if sum(len(row.otlp) for row in found) >= max_bytes:
         return min(max(len(found), _FEWEST_ROWS), _MOST_ROWS)
     return min(max(2 * len(found), count), _MOST_ROWS)
@@ -137,7 +138,7 @@ def _signed(number: int) -> int:
 
 
 def _each_span(found: Iterable[Row]) -> Iterator[Row]:
-    """Leave out spans that came twice, which stand side by side."""
+    """Drop duplicate spans, which are adjacent."""
     before = (b"", 0)
     for row in found:
         key = (row.otlp[: _SPAN_ID.stop], row.number)
@@ -147,7 +148,7 @@ def _each_span(found: Iterable[Row]) -> Iterator[Row]:
 
 
 def log_records(store: Store, what: What, after: list[Any], max_bytes: int) -> Page:
-    """Return the page of log records behind a key, or LOG_RECORDS_START; see `spans`."""
+    """Return the page of log records after a key, or LOG_RECORDS_START; see `spans`."""
     event_name, minute, record_id, count = after
     parameters: dict[str, Any] = {
         "after_event_name": event_name,
@@ -203,20 +204,20 @@ def found(
     read: Reads,
     table: Prices = BUILT_IN,
 ) -> Page:
-    """Return a page of the traces that a filter finds; see `spans`.
+    """Return a page of the traces that match a filter; see `spans`.
 
     Args:
-        store: Where to look.
-        what: Its times are those of the traces.
-        text: In the search language.
-        place: As `Page.place` gave it; FOUND_START at first.
-        max_bytes: About so many.
-        read: `spans` or `log_records`, with where it starts.
-        table: What tokens cost.
+        store: The store.
+        what: What to export; its times apply to the traces.
+        text: A filter in the search language.
+        place: A `Page.place`; FOUND_START for the first page.
+        max_bytes: The approximate size of the page.
+        read: `spans` or `log_records`, with its first key.
+        table: The prices of tokens.
     """
     token, inner = place[0], place[1:]
     also: list[str] = []
-    # To milliseconds, as the language has it; then to the nanosecond.
+    # The search language has millisecond precision; the exact bounds apply to its result.
     if what.from_ns != EARLIEST_NS:
         also.append(f"timestamp >= {what.from_ns // 1_000_000}")
     if what.last_ns != LATEST_NS:
@@ -251,7 +252,7 @@ def chosen(
     trace_ids: Collection[str],
     table: Prices = BUILT_IN,
 ) -> set[str]:
-    """Return which of some traces a filter finds, by what tokens cost."""
+    """Return which of the given traces match a filter, with the given token prices."""
     taken: set[str] = set()
     ids = sorted(trace_ids)
     for at in range(0, len(ids), _TRACES):
@@ -272,7 +273,7 @@ def chosen(
 
 
 def _both(text: str, also: Sequence[str]) -> str:
-    """Join a filter with conditions; what is wrong with it is told by its own columns."""
+    """Join a filter with conditions; check it first, so that errors refer to its own columns."""
     if not also:
         return text
     compile_traces(text, priced=list)
@@ -280,7 +281,7 @@ def _both(text: str, also: Sequence[str]) -> str:
 
 
 def _bounded(store: Store, what: What) -> What:
-    """Say in which minutes the spans of traces are, so that they are found quickly."""
+    """Add the range of minutes that contains the spans of the traces, to find them quickly."""
     ids = sorted({trace_id for trace_id, _ in what.traces})
     known = store.query("export/starts", {"trace_ids": ids})
     if not known:
@@ -288,6 +289,6 @@ def _bounded(store: Store, what: What) -> What:
     first = min(it["start_ns"] for it in known) // _MINUTE_NS * 60
     last = max(it["end_ns"] for it in known) // _MINUTE_NS * 60
     if first < 0 or last >= _ALL_MINUTES:
-        # The key's minutes wrap around outside of these: they may be any.
+        # Outside this range the key's minutes wrap around, so search them all.
         return what
     return replace(what, first_minute=first, last_minute=last)

@@ -1,4 +1,4 @@
-"""What a trace's spans say that the table `traces` does not keep; its metadata and tags."""
+"""Values in a trace's spans that the table `traces` does not keep; its metadata and tags."""
 
 import json
 import math
@@ -11,8 +11,8 @@ from otel_vtrack.query.tokens import Cost, TokenUsage
 from otel_vtrack.store.client import Store
 from otel_vtrack.wire.attributes import Attributes
 
-# By MLflow, OpenInference, the GenAI conventions, Traceloop, Langfuse and Laminar, in MLflow's
-# order. After them comes what has a number in its name: gen_ai.prompt.N.content, the last one.
+# As named by MLflow, OpenInference, the GenAI conventions, Traceloop, Langfuse and Laminar, in
+# MLflow's order. After them comes the last numbered one, gen_ai.prompt.N.content.
 _ASKED: Final = (
     "mlflow.spanInputs",
     "input.value",
@@ -51,22 +51,22 @@ _MINUTE_NS: Final = 60_000_000_000
 _MOST_MINUTES: Final = 240
 _EARLIEST_NS: Final = -(1 << 63)
 LONGEST_SAID: Final = 200_000
-"""Most bytes of a text that are read for a preview."""
+"""The most bytes of a text that are read for a preview."""
 
 LONGEST_METADATA: Final = 250
-"""Most characters of a value in the metadata, as in MLflow."""
+"""The most characters of a metadata value, as in MLflow."""
 
 LONGEST_TAG: Final = 4_096
-"""Most characters of a tag's value, as in MLflow."""
+"""The most characters of a tag's value, as in MLflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What spans say; texts are empty where they say nothing.
+    """Values found in a trace's spans; an empty text means unknown.
 
     Attributes:
-        asked: Kind and text of the attribute that holds what was asked.
-        answered: Kind and text of the attribute that holds what came back.
+        asked: Kind and text of the attribute with the trace's input.
+        answered: Kind and text of the attribute with its output.
     """
 
     git_commit: str = ""
@@ -81,14 +81,14 @@ class Facts:
 
 
 def of_traces(store: Store, traces: Sequence[Whole]) -> dict[tuple[str, str], Facts]:
-    """Ask the store for a page of traces at once.
+    """Query the facts of a page of traces at once.
 
     Args:
-        store: Where to look.
-        traces: Which.
+        store: The store.
+        traces: The traces.
 
     Returns:
-        One for each, by trace id and experiment.
+        The facts of each trace, by trace ID and experiment.
     """
     found = {(trace.trace_id, trace.experiment): Facts() for trace in traces}
     for row in store.query("traces/root_facts", _where_the_spans_are(traces)):
@@ -102,16 +102,16 @@ def of_traces(store: Store, traces: Sequence[Whole]) -> dict[tuple[str, str], Fa
 
 
 class Span(Protocol):
-    """What is asked of a span that is loaded."""
+    """What this module reads of a loaded span."""
 
     @property
     def span_id(self) -> bytes:
-        """Its id."""
+        """The span's ID."""
         ...
 
     @property
     def start_time_unix_nano(self) -> int:
-        """When it began."""
+        """When it started."""
         ...
 
     @property
@@ -121,47 +121,47 @@ class Span(Protocol):
 
     @property
     def git_commit(self) -> str:
-        """Of the code that ran; as the next three."""
+        """Git commit of the code that ran."""
         ...
 
     @property
     def git_branch(self) -> str:
-        """Likewise."""
+        """Git branch of that code."""
         ...
 
     @property
     def git_dirty(self) -> str:
-        """Likewise."""
+        """Whether that code had uncommitted changes."""
         ...
 
     @property
     def repository_url(self) -> str:
-        """Likewise."""
+        """Repository of that code."""
         ...
 
     @property
     def resource_attributes(self) -> Attributes:
-        """What is known of where it comes from."""
+        """Attributes of its resource."""
         ...
 
     @property
     def resource_names(self) -> Sequence[str]:
-        """Of what is known of where it comes from."""
+        """Names of its resource's attributes."""
         ...
 
     @property
     def attribute_names(self) -> Sequence[str]:
-        """Of its own ones."""
+        """Names of its own attributes."""
         ...
 
     @property
     def attributes(self) -> Attributes:
-        """Its own."""
+        """Its own attributes."""
         ...
 
 
 class _Says(NamedTuple):
-    """Which attributes of a span say something, the one to ask first before the others."""
+    """Positions of the attributes with inputs and outputs, in order of preference."""
 
     asked: tuple[int, ...]
     answered: tuple[int, ...]
@@ -170,16 +170,16 @@ class _Says(NamedTuple):
 _NOTHING: Final = _Says((), ())
 
 Shapes: TypeAlias = dict[tuple[str, ...], _Says]
-"""What was found out of names of attributes, of which many spans have the same."""
+"""The positions found for lists of attribute names; many spans share the same list."""
 
 
 def from_spans(spans: Sequence[Span], root_span_id: bytes, shapes: Shapes | None = None) -> Facts:
-    """Find the same in spans that are loaded.
+    """Derive the same facts from loaded spans.
 
     Args:
-        spans: Earliest first, all of one experiment.
-        root_span_id: Of the one that stands for the trace.
-        shapes: What other traces of the page left, to which this one adds.
+        spans: All spans of one experiment, earliest first.
+        root_span_id: The ID of the trace's root.
+        shapes: The shapes found in other traces of the page; new ones are added.
     """
     root = next((span for span in spans if span.span_id == root_span_id), None)
     if root is None:
@@ -219,7 +219,7 @@ def metadata(
     usage: TokenUsage | None,
     cost: Cost | None,
 ) -> dict[str, str]:
-    """Put together what telemetry tells, under MLflow's names, sorted; unknown is left out."""
+    """Assemble the metadata under MLflow's names, sorted, without unknown values."""
     source_type = facts.source_type
     if not source_type and facts.pipeline_run:
         source_type = "JOB"
@@ -252,14 +252,14 @@ def tags(
     environment: str,
     deployment_id: str,
 ) -> dict[str, str]:
-    """Put together the tags of a trace, sorted; unknown ones are left out.
+    """Assemble the tags of a trace, sorted, without unknown values.
 
     Args:
-        known: Of query.tags; they win over what follows from the rest.
-        name: Of the trace, as the rest.
-        version: Likewise.
-        environment: Likewise.
-        deployment_id: Likewise.
+        known: The result of query.tags; overrides the values derived from the other arguments.
+        name: The trace's name.
+        version: The trace's version.
+        environment: The trace's environment.
+        deployment_id: The trace's deployment.
     """
     concluded = {
         "app_version": version,
@@ -280,14 +280,14 @@ def _as_mlflow_writes_usage(usage: TokenUsage) -> str:
 
 
 def _as_json(numbers: Mapping[str, float]) -> str:
-    """Do what json.dumps does, in less time."""
+    """Encode like json.dumps, but faster."""
     if not all(map(math.isfinite, numbers.values())):
         return json.dumps(numbers)
     return "{" + ", ".join([f'"{name}": {number!r}' for name, number in numbers.items()]) + "}"
 
 
 def _where_the_spans_are(traces: Sequence[Whole]) -> dict[str, Any]:
-    """List the minutes in which each trace has spans; of a very long one the first and last."""
+    """List the minutes that contain each trace's spans; only the first and last of a long one."""
     minutes: list[int] = []
     ids: list[str] = []
     half = _MOST_MINUTES // 2
@@ -337,7 +337,7 @@ def _first_text(own: Attributes, resource: Attributes, names: Sequence[str]) -> 
 
 
 def _says(names: tuple[str, ...]) -> _Says:
-    # Most spans say nothing, which is to be found out fast.
+    # Most spans have neither, so check that quickly.
     together = "\n".join(names)
     if (
         _SAYING.isdisjoint(names)
@@ -360,8 +360,8 @@ def _is_content(name: str, numbered: str) -> bool:
 
 
 def _first_said(root: Span, saying: Sequence[tuple[Span, tuple[int, ...]]]) -> tuple[int, bytes]:
-    """Return kind and text of the first attribute that says something, the root's before others."""
-    # Most roots say nothing.
+    """Return kind and text of the first attribute that is not empty, the root's first."""
+    # Most roots have none.
     if any(span is root for span, _ in saying):
         saying = sorted(saying, key=lambda found: found[0] is not root)
     for span, places in saying:

@@ -1,7 +1,7 @@
-"""Reads which traces saw which variants of feature flags, and how they went: columns of numbers.
+"""Read which traces saw which feature flag variants, and their outcomes, as numeric columns.
 
-Traces are told apart by the same hash of their ids that chooses a sample of them. A trace counts
-for the variant that it saw first, as its tag `vtrack.flag.<flag>` tells; people may set that tag.
+Traces are identified by the hash of their IDs that also selects samples. A trace counts for the
+variant that it saw first, according to its tag `vtrack.flag.<flag>`, which users may set.
 """
 
 import math
@@ -18,23 +18,24 @@ from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.store.client import Store
 
 MAX_TRACES: Final = 50_000
-"""Most traces to look at, unless told; of more a sample is taken."""
+"""The default limit on the number of traces; above it, a sample is read."""
 EARLIEST_NS: Final = -(1 << 63)
 LATEST_NS: Final = (1 << 63) - 1
 
 MANY_USERS: Final = 20
-"""From so many users on, traces belong together by them; else by sessions."""
+"""With at least this many users, traces are clustered by user, otherwise by session."""
 
 _DAY_NS: Final = 86_400_000_000_000
 _TOKENS_SHARE: Final = 5
-"""Of tokens a fifth is looked at, as in `analysis.compare`: to sum them costs several times as
-much as all else."""
+"""Tokens are read for a fifth of the limit, as in `analysis.compare`: summing them costs several
+times as much as everything else.
+"""
 
 Numbers = npt.NDArray[Any]
 
 
 class Group(NamedTuple):
-    """What traces have in common: where, and in which version, their root was."""
+    """What traces have in common: where, and in which version, their root ran."""
 
     experiment: str
     service_name: str
@@ -44,12 +45,12 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """Which traces, by their root; what is empty or None does not restrict.
+    """Which traces to read, by their root; empty or None does not restrict.
 
     Attributes:
-        experiment: What telemetry or people call it.
-        from_ns: Traces that began then or later, in nanoseconds since 1970.
-        until_ns: Traces that began before.
+        experiment: Its name in telemetry or its display name.
+        from_ns: Only traces that started at or after this time, in nanoseconds since 1970.
+        until_ns: Only traces that started before this time.
     """
 
     experiment: str = ""
@@ -65,8 +66,8 @@ class Variants:
     """The variants of a flag.
 
     Attributes:
-        names: The most frequent first.
-        codes: Of each trace the number of the variant that it saw, -1 if none.
+        names: The variants, most frequent first.
+        codes: For each trace the index of the variant that it saw, -1 if none.
     """
 
     names: list[str]
@@ -75,24 +76,24 @@ class Variants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Finished traces in the order of time; of each column one number a trace.
+    """Finished traces in the order of time; each column has one number per trace.
 
     Attributes:
-        groups: What `group` numbers.
-        starts_ns: When the root began, in nanoseconds since 1970.
+        groups: The groups that `group` refers to by index.
+        starts_ns: When the root started, in nanoseconds since 1970.
         latencies: In milliseconds.
         failures: Whether the root failed.
-        tokens: NaN where none are reported, nobody asked, or the trace is not among those of
-            which they are looked at.
-        clusters: The same number for traces that depend on each other. Variants are dealt to
-            users as a rule, so those of one user do, if there are `MANY_USERS`; where there are
-            fewer, or a trace names none, those of one session.
-        flags: By name; none that no trace saw.
-        switched: Whether a trace saw more than one variant of the flag that was asked for; all
-            false where nobody asked.
-        ids: Of each trace the hash of its id.
-        weights: How many traces each stands for: its adjusted count.
-        one_in: One of so many traces is in here, by the hash of its id.
+        tokens: NaN if none were reported or requested, or if the trace is not in the smaller sample
+            for tokens.
+        clusters: The same number for traces that depend on each other. Variants are usually
+            assigned to users, so traces of the same user do, if there are `MANY_USERS`. If there
+            are fewer, or a trace names no user, traces of the same session do.
+        flags: By name; only flags that some trace saw.
+        switched: Whether a trace saw more than one variant of the requested flag; all false if this
+            was not requested.
+        ids: The hash of each trace's ID.
+        weights: How many traces each one represents: its adjusted count.
+        one_in: The sampling ratio: one in so many traces is included, by the hash of its ID.
     """
 
     groups: list[Group]
@@ -131,11 +132,11 @@ class Sample:
         )
 
     def count(self, chosen: Numbers) -> int:
-        """Count the traces that some stand for, which were sampled where they were stored."""
+        """Count the traces that the chosen ones represent, by their sampling weights."""
         return round(float(self.weights[chosen].sum()))
 
     def of_version(self, version: str) -> Numbers:
-        """Say of each trace whether it is of a version."""
+        """Return for each trace whether it is of a version."""
         return np.isin(
             self.group, [at for at, each in enumerate(self.groups) if each.version == version]
         )
@@ -150,13 +151,13 @@ def sample(
     switches: bool = False,
     max_traces: int = 0,
 ) -> Sample:
-    """Read traces, or a sample where there are more than `max_traces`.
+    """Read traces, or a sample if there are more than `max_traces`.
 
     Args:
-        store: Where to look.
+        store: The store.
         where: Which traces.
-        flag: Variants of this flag alone; empty for every flag.
-        tokens: Whether they are wanted, too.
+        flag: Read the variants of this flag alone; empty for every flag.
+        tokens: Whether to read tokens, too.
         switches: Whether to look for traces that saw more than one variant of the flag.
         max_traces: 0 for `MAX_TRACES`.
     """
@@ -166,7 +167,7 @@ def sample(
     one_in = max(1, math.ceil(row["trace_count"] / limit))
     bound["one_in"] = one_in
     sparser = max(1, math.ceil(row["trace_count"] * _TOKENS_SHARE / limit))
-    # Side by side, for each keeps but one core busy for most of its time.
+    # In parallel: each query keeps only one core busy for most of its time.
     with ThreadPoolExecutor(2) as pool:
         variants = pool.submit(store.binary, "flags/variants", {**bound, "flag": flag})
         used = (
@@ -190,7 +191,7 @@ def sample(
 
 
 def first_traces(store: Store, where: Where, version: str) -> dict[Group, int]:
-    """Say when the first trace of a version began in each place, in nanoseconds since 1970."""
+    """Return when a version's first trace started in each place, in nanoseconds since 1970."""
     rows = store.query("flags/first", {**_bound(store, where), "version": version})
     return {
         Group(row["experiment"], row["service_name"], row["environment"], version): row["first_ns"]
@@ -207,7 +208,7 @@ def _bound(store: Store, where: Where) -> dict[str, Any]:
         "versions": list(where.versions),
         "from_ns": EARLIEST_NS if start is None else start,
         "until_ns": LATEST_NS if until is None else max(until - 1, EARLIEST_NS),
-        # Days are how the table is divided; a trace may have rows in the next one.
+        # The table is partitioned by day; a trace may have rows in the next partition.
         "rows_from_ns": EARLIEST_NS if start is None else max(EARLIEST_NS, start - _DAY_NS),
         "rows_until_ns": LATEST_NS if until is None else min(LATEST_NS, until + _DAY_NS),
     }
@@ -265,8 +266,8 @@ def _joined(
     variants: Iterable[tuple[str, str, Numbers]],
     one_in: int,
 ) -> Sample:
-    """Put what is told of traces by their ids beside the traces."""
-    # A trace that crosses experiments is there more than once.
+    """Join the values found by trace ID to the traces."""
+    # A trace that spans several experiments occurs more than once.
     known, at = np.unique(columns.ids, return_inverse=True)
     flags: dict[str, Variants] = {}
     for flag, variant, ids in variants:
@@ -283,7 +284,7 @@ def _joined(
     together = columns.sessions
     if len(np.unique(columns.users[columns.users != 0])) >= MANY_USERS:
         together = np.where(columns.users != 0, columns.users, together)
-    # Small numbers instead of hashes, which may be past what is signed.
+    # Small numbers instead of hashes, which may exceed a signed integer.
     clusters = np.unique(together, return_inverse=True)[1]
     return Sample(
         groups=columns.groups,
@@ -302,7 +303,7 @@ def _joined(
 
 
 def _places(known: Numbers, ids: Numbers) -> tuple[Numbers, Numbers]:
-    """Return where ids are among sorted ones, and which of them are."""
+    """Return the positions of IDs in a sorted array, and which of the IDs are in it."""
     if not len(known):
         return np.zeros(0, np.int64), np.zeros(0, bool)
     places = np.minimum(np.searchsorted(known, ids), len(known) - 1)

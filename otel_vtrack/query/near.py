@@ -1,7 +1,8 @@
-"""Loads a page of traces from their spans.
+"""Load a page of traces from their spans.
 
-Spans of one time lie side by side, whereas `traces` has its rows by a hash: each of a hundred
-is in another place, and to read one there takes as long as to read a thousand.
+Spans of the same time are adjacent, whereas the rows of `traces` are ordered by a hash: each of a
+hundred traces is in a different place, and reading one row there takes as long as reading a
+thousand.
 """
 
 import struct
@@ -24,10 +25,10 @@ _MINUTE_NS: Final = 60_000_000_000
 _LAST_MINUTE: Final = ((1 << 32) - 1) // 60
 _MOST_MINUTES: Final = 240
 _MOST_SPANS: Final = 20_000
-"""More than these are put together by the engine."""
+"""Above this number, the engine merges them instead."""
 
 _MANY_MINUTES: Final = 8
-"""Of as many, to read the rows takes longer than to plan it, and both halves are read at once."""
+"""From this many minutes on, reading takes longer than planning, so two halves run in parallel."""
 
 _BOUNDS: Final = struct.Struct("<16sqq")
 _STRING: Final = b"\1"
@@ -36,13 +37,13 @@ _BYTES: Final = (
     *("service_name", "version", "environment", "deployment_id", "session_id", "user_id"),
     *("resource_texts", "attribute_texts"),
 )
-"""Columns of traces/near that may hold what is no text."""
+"""Columns of traces/near that may hold invalid text."""
 
 Key: TypeAlias = tuple[str, str]
-"""A trace's id and experiment."""
+"""A trace's ID and experiment."""
 
 Bounds: TypeAlias = dict[str, tuple[int, int]]
-"""By a trace's id when its first span began, and when its last one ended."""
+"""By trace ID, when its first span started and when its last one ended."""
 
 
 class _Span(NamedTuple):
@@ -81,13 +82,13 @@ class _Span(NamedTuple):
 
     @property
     def attributes(self) -> Attributes:
-        """Its own."""
+        """Its own attributes."""
         kinds = self.shared.attribute_kinds
         return Attributes(tuple(self.attribute_names), tuple(self.attribute_texts), kinds)
 
     @property
     def resource_attributes(self) -> Attributes:
-        """Those of its resource, all taken for strings."""
+        """The attributes of its resource, all treated as strings."""
         names = tuple(self.resource_names)
         return Attributes(names, tuple(self.resource_texts), _STRING * len(names))
 
@@ -95,17 +96,17 @@ class _Span(NamedTuple):
 def load(
     store: Store, places: Sequence[tuple[int, str]], bounds: Callable[[], Bounds]
 ) -> dict[Key, tuple[Whole, Facts]]:
-    """Load traces in each experiment that they cross; those that are not stored are left out.
+    """Load traces in each experiment that they span; those not stored are left out.
 
     Args:
-        store: Where to look.
-        places: Of each trace when its root began, or another of its spans, and its id.
-        bounds: Waits for what `bounds` found of these traces, which is asked side by side: most
-            traces lie in the minute in which their root began.
+        store: The store.
+        places: For each trace the start of its root, or of another of its spans, and its ID.
+        bounds: Waits for the result of `bounds` for these traces, which is queried in parallel:
+            most traces lie within the minute in which their root started.
     """
     looked = {(start_ns // _MINUTE_NS, trace_id) for start_ns, trace_id in places}
     spans = _spans(store, looked)
-    # Whether there are more is not known yet, as that takes as long.
+    # Built while the query for the bounds is still running, as it takes as long.
     found = _wholes(spans or ())
     where = bounds()
     rest: set[tuple[int, str]] = set()
@@ -134,12 +135,12 @@ def load(
 
 
 def bounds(store: Store, ids: Sequence[str]) -> Bounds:
-    """Say when the first span of each trace began, and when the last one ended."""
+    """Return when the first span of each trace started and when the last one ended."""
     rows = store.binary("traces/extents", {"trace_ids": Plain.joined(ids)})
     wanted = set(ids)
     found: dict[str, tuple[int, int]] = {}
     for identity, start_ns, end_ns in _BOUNDS.iter_unpack(rows):
-        # Another one may have the same hash.
+        # Another trace may have the same hash.
         if (trace_id := identity.hex()) in wanted:
             first, last = found.get(trace_id, (start_ns, end_ns))
             found[trace_id] = min(first, start_ns), max(last, end_ns)
@@ -147,18 +148,18 @@ def bounds(store: Store, ids: Sequence[str]) -> Bounds:
 
 
 def _spans(store: Store, looked: set[tuple[int, str]]) -> list[_Span] | None:
-    """Read the spans of traces in minutes.
+    """Read the spans of traces within the given minutes.
 
     Returns:
-        None if there are too many, they are too large, or attributes and their kinds differ in
-        number.
+        None if there are too many spans, if they are too large, or if the number of attributes
+        differs from that of their kinds.
     """
     places = sorted(place for place in looked if 0 <= place[0] < _LAST_MINUTE)
     if not places:
         return []
     if len({minute for minute, _ in places}) < _MANY_MINUTES:
         return _read(store, places)
-    # In the order of the table: what one half reads the other does not.
+    # In the table's order, so that the halves read different rows.
     half = len(places) // 2
     other = beside.POOL.submit(_read, store, places[:half])
     last, first = _read(store, places[half:]), other.result()

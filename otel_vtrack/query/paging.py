@@ -1,4 +1,4 @@
-"""Cursors: where a page ended, as a token that fits one question only."""
+"""Page tokens: encode where a page ended, valid for one query only."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ _CHECK_BYTES: Final = 12
 
 
 def size(asked: int) -> int:
-    """Return how many items a page has; `asked` is 0 for as many as usual.
+    """Return the number of items on a page; 0 stands for the default.
 
     Raises:
         InvalidArgument: It is out of range.
@@ -26,21 +26,21 @@ def size(asked: int) -> int:
 
 
 def token(place: Sequence[Any], question: Mapping[str, Any]) -> str:
-    """Write where a page ended, as JSON values.
+    """Encode the place at which a page ended, given as JSON values.
 
     Args:
         place: The sort key of its last item.
-        question: What the page answers; the token is refused with any other.
+        question: The query's parameters; the token is rejected with any others.
     """
     body = json.dumps(list(place), separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_check(body, question) + body).decode().rstrip("=")
 
 
 def place(text: str, question: Mapping[str, Any]) -> list[Any]:
-    """Read what `token` wrote.
+    """Decode a token made by `token`.
 
     Raises:
-        InvalidArgument: It wrote no such thing, or for another question.
+        InvalidArgument: It is not such a token, or belongs to another query.
     """
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -56,6 +56,6 @@ def place(text: str, question: Mapping[str, Any]) -> list[Any]:
 
 
 def _check(body: bytes, question: Mapping[str, Any]) -> bytes:
-    # Against mistakes, not against malice: a forged place shows nothing that a filter would not.
+    # Guards against mistakes, not malice: a forged place reveals nothing that a filter would not.
     asked = json.dumps(question, sort_keys=True).encode()
     return blake2b(body + b"\0" + asked, digest_size=_CHECK_BYTES, person=b"vtrack page").digest()

@@ -1,8 +1,7 @@
-"""Puts the partial rows of `traces` together, by the rules of the table's columns.
+"""Merge the partial rows of `traces`, by the rules of the table's columns.
 
-The engine can do that as well, in GROUP BY, but takes longer to analyse such a statement than
-to read the rows of a trace. And where the spans of a trace are loaded, they say the same, by the
-rules of mapping/traces_from_spans.sql.
+The engine could do this with GROUP BY, but analysing such a statement takes longer than reading the
+rows of a trace. Loaded spans yield the same result, by the rules of mapping/traces_from_spans.sql.
 """
 
 import struct
@@ -33,7 +32,7 @@ FAILED: Final = Status.STATUS_CODE_ERROR
 
 
 class Root(NamedTuple):
-    """The span that stands for a trace: the least by these fields, in this order."""
+    """The root span of a trace: the least by these fields, in this order."""
 
     rank: int
     start_time_ns: int
@@ -50,16 +49,16 @@ class Root(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Whole:
-    """A trace in one experiment, whole.
+    """A complete trace in one experiment.
 
     Attributes:
-        session_id: The greatest that a span has.
+        session_id: The greatest of any span.
         user_id: Likewise.
-        edges: One number a span, its short id above its parent's.
-        errors: Short ids of failed spans.
-        usage: Short id and input, output and total tokens of each span that reports any.
-        billing: What their tokens are priced by, and of those that tell a cost.
-        adjusted_count: How many traces it stands for.
+        edges: One number per span: its short ID in the upper half, its parent's in the lower.
+        errors: Short IDs of failed spans.
+        usage: Short ID and input, output and total tokens of each span that reports any.
+        billing: What the tokens of these spans are priced by, and the spans that report a cost.
+        adjusted_count: How many traces it represents.
     """
 
     trace_id: str
@@ -77,7 +76,7 @@ class Whole:
 
 
 def traces(store: Store, trace_ids: Sequence[str]) -> list[Whole]:
-    """Load traces in each experiment that they cross, in no order; unknown ones are left out."""
+    """Load traces in each experiment that they span, unordered; unknown ones are left out."""
     reader = Reader(store.binary("traces/describe", {"trace_ids": list(trace_ids)}))
     found: dict[tuple[str, str], Whole] = {}
     while reader.more:
@@ -102,20 +101,20 @@ def whole(
     billing: Iterable[Bill],
     adjusted_counts: Iterable[float],
 ) -> Whole:
-    """Tell of a trace what its spans in an experiment do, of which there is one at least.
+    """Build a trace in one experiment from its spans, of which there is at least one.
 
     Args:
-        trace_id: Of the trace.
-        experiment: In which it is told.
-        roots: Spans that may stand for it: those of the least rank are enough.
-        times: When each span began, and how long it took.
-        session_ids: Of each.
-        user_ids: Likewise.
-        edges: As in `Whole`, as all of the rest.
-        errors: Of those that failed.
-        usage: Of those that report any.
-        billing: Of those that report usage or tell a cost.
-        adjusted_counts: Of each.
+        trace_id: The trace's ID.
+        experiment: The experiment of the spans.
+        roots: Candidates for the root; those of the lowest rank suffice.
+        times: Start and duration of each span.
+        session_ids: Of each span.
+        user_ids: Of each span.
+        edges: As in `Whole`, as are the rest.
+        errors: Of failed spans.
+        usage: Of spans that report any.
+        billing: Of spans that report usage or a cost.
+        adjusted_counts: Of each span.
     """
     bounds = [
         (start_ns, start_ns + duration_ns if duration_ns > 0 else start_ns)
@@ -138,11 +137,11 @@ def whole(
 
 
 _Told: TypeAlias = tuple[SpanRow, Said, int, "tuple[int, int, int, int] | None"]
-"""A span, with what is concluded of it, its short id and its usage."""
+"""A span, its derived values, its short ID and its usage."""
 
 
 def from_spans(trace_id: str, spans: Iterable[tuple[SpanRow, Said]]) -> list[Whole]:
-    """Tell a trace in each experiment that it crosses, from all of its spans."""
+    """Build a trace in each experiment that it spans, from all of its spans."""
     found: dict[str, list[_Told]] = {}
     for span, said in spans:
         short = short_id(span.span_id)
@@ -186,7 +185,7 @@ def _root(span: SpanRow, said: Said) -> Root:
 def usage_of(
     short: int, taken: int | None, given: int | None, both: int | None
 ) -> tuple[int, int, int, int] | None:
-    """Make what stands in the column `usage` of the tokens that a span reports, if it does."""
+    """Make the value of the column `usage` from the tokens of a span; None if it has none."""
     if both is None:
         if taken is None and given is None:
             return None
@@ -200,7 +199,7 @@ def _bill_of(said: Said, short: int) -> Bill:
 
 
 def rank(parent_span_id: bytes, flags: int, kind: int) -> int:
-    """Say how good a root a span is: 0 has no parent, 1 has it in another process, 2 here."""
+    """Rank a span as a root: 0 has no parent, 1 a parent in another process, 2 one in this."""
     if parent_span_id == NO_PARENT:
         return 0
     if flags & _KNOWS_PARENT:
@@ -211,7 +210,7 @@ def rank(parent_span_id: bytes, flags: int, kind: int) -> int:
 def short_id(span_id: bytes) -> int:
     """Return the engine's xxHash32 of 8 bytes.
 
-    See "Description of xxHash" in the documentation of xxHash, of inputs under 16 bytes.
+    See "Description of xxHash" in the documentation of xxHash, for inputs under 16 bytes.
     """
     accumulator = 374761393 + 8
     for lane in _TWO_UINT32.unpack(span_id):
@@ -244,12 +243,12 @@ def _row(reader: Reader) -> Whole:
 
 
 def usage(reader: Reader) -> set[tuple[int, int, int, int]]:
-    """Read the column of that name."""
+    """Read the column `usage`."""
     return {reader.fields(_USAGE) for _ in range(reader.length())}  # pyright: ignore[reportReturnType]
 
 
 def billing(reader: Reader) -> set[Bill]:
-    """Read the column of that name."""
+    """Read the column `billing`."""
     return {_bill(reader) for _ in range(reader.length())}
 
 

@@ -1,4 +1,4 @@
-"""The few words of a request or a response that a list of traces has room for."""
+"""Shorten requests and responses to fit a list of traces."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from otel_vtrack.wire import anyvalue
 
 LONGEST: Final = 1_000
-"""Most characters of a preview, as in MLflow."""
+"""The most characters of a preview, as in MLflow."""
 
 _ASKING: Final = frozenset({"user", "human"})
 _ANSWERING: Final = frozenset({"assistant", "ai", "model"})
@@ -19,20 +19,20 @@ _ARRAY, _KVLIST = 5, 6
 
 
 def request(kind: int, text: bytes) -> str:
-    """Shorten what was asked.
+    """Shorten a request.
 
-    The last message of the user where it is a conversation, as OpenAI's API and the GenAI
-    conventions write one; else the text as it is.
+    The last user message if it is a conversation in the form of OpenAI's API or the GenAI
+    conventions, else the text as it is.
 
     Args:
-        kind: Of AnyValue, by its field number.
-        text: What it holds, as the store has it; it may be cut where it is text.
+        kind: The field number in AnyValue.
+        text: The value as stored; if it is text, it may be truncated.
     """
     return _preview(kind, text, _ASKING)
 
 
 def response(kind: int, text: bytes) -> str:
-    """Shorten what came back, by the last message of the assistant; else as `request` does."""
+    """Shorten a response to the last assistant message; otherwise like `request`."""
     return _preview(kind, text, _ANSWERING)
 
 
@@ -44,7 +44,7 @@ def _preview(kind: int, text: bytes, roles: frozenset[str]) -> str:
     else:
         shown = text.decode(errors="ignore")
         if shown[:1] in {"[", "{"}:
-            # It may not be JSON after all, or be cut.
+            # It may not be JSON after all, or be truncated.
             with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(shown)
     shown = _last_said(value, roles) or shown
@@ -66,11 +66,11 @@ def _structure(kind: int, raw: bytes) -> anyvalue.Value:
 
 
 def _last_said(value: Any, roles: frozenset[str]) -> str:
-    """Return the text of the last message by one of `roles`; empty when there is none."""
+    """Return the text of the last message by one of `roles`; empty if there is none."""
     for message in reversed(_messages(value)):
         if isinstance(message, dict):
             fields = cast("dict[str, Any]", message)
-            # The answers of OpenAI's API hold the message one level down.
+            # In responses of OpenAI's API the message is nested one level deeper.
             inner = fields.get("message")
             if isinstance(inner, dict):
                 fields = cast("dict[str, Any]", inner)
@@ -93,7 +93,7 @@ def _messages(value: Any) -> Sequence[Any]:
 
 
 def _text(content: Any) -> str:
-    """Join the text of a message's content: a string, or parts that may be text or not."""
+    """Join the text of a message's content: a string or a list of parts, some without text."""
     if isinstance(content, str):
         return content
     parts: list[str] = []

@@ -1,4 +1,4 @@
-"""Which models of the store have a price."""
+"""The stored models that have a price."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _MOST: Final = 2_000
 
 
 def models(store: Store, table: Prices) -> list[Priced]:
-    """List the models that spans name and a table knows.
+    """List the models named in spans that have a price in the table.
 
     Raises:
         InvalidArgument: There are too many to bind.

@@ -1,6 +1,7 @@
-"""What tokens cost: by the table of genai-prices, or by a file of the user's own.
+"""Token prices, from genai-prices or from a file of the user's own.
 
-The table comes with the package and asks nobody: it knows the prices of the day it was released.
+The genai-prices table is part of its package and needs no network: it has the prices as of the day
+of its release.
 """
 
 import json
@@ -28,7 +29,7 @@ _NAMES: Final = ("model", "provider", "input", "output", "cache_read", "cache_cr
 
 
 class Tokens(NamedTuple):
-    """What one call of a model took and gave; what a cache gave is in `input` as well."""
+    """The tokens of one model call; `input` includes cached tokens."""
 
     input: int
     output: int
@@ -44,12 +45,12 @@ class Charge(NamedTuple):
 
 
 _Price = Callable[[Tokens, int], Charge]
-"""Charges for tokens that were used at a time, in nanoseconds since 1970."""
+"""Charges for tokens used at a time, in nanoseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Dollars for a million tokens; what a cache gave or took costs as the rest if not told."""
+    """Dollars per million tokens; cached tokens cost as much as other input unless given."""
 
     input: float
     output: float
@@ -67,13 +68,13 @@ class Rate:
 
 
 class Step(NamedTuple):
-    """What a model costs on some conditions.
+    """A rate with the conditions under which it applies.
 
     Attributes:
-        since_ns: From when on, in nanoseconds since 1970.
-        day_from_ns: From when on in each day.
-        day_until_ns: Until when; a day's length for its end.
-        above: If a prompt has more tokens than that.
+        since_ns: From this time on, in nanoseconds since 1970.
+        day_from_ns: From this time of day on.
+        day_until_ns: Until this time of day; the length of a day for its end.
+        above: Only for prompts with more tokens than this.
     """
 
     since_ns: int
@@ -83,7 +84,7 @@ class Step(NamedTuple):
     rate: Rate
 
     def holds(self, tokens: Tokens, at_ns: int) -> bool:
-        """Say whether the conditions are met."""
+        """Return whether the conditions hold."""
         return (
             at_ns >= self.since_ns
             and self.day_from_ns <= at_ns % DAY_NS < self.day_until_ns
@@ -93,10 +94,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What a model costs where that depends on the time, or on how much is asked at once.
+    """The price of a model if it depends on the time or on the size of the prompt.
 
     Attributes:
-        steps: The last one of those that hold counts. The first always holds.
+        steps: The last step whose conditions hold applies. Those of the first always hold.
     """
 
     steps: tuple[Step, ...]
@@ -112,24 +113,24 @@ class Prices:
     """A table of prices. Thread-safe.
 
     Args:
-        find: Gives the price of a model of a provider, which may be empty; None if the table
-            does not know it.
+        find: Returns the price of a model of a provider, which may be empty; None if the table does
+            not know the model.
     """
 
     def __init__(self, find: Callable[[str, str], _Price | None]) -> None:
         self._find = lru_cache(_KNOWN)(find)
 
     def rate(self, model: str, provider: str) -> "Rate | None":
-        """Return what a model costs whenever and however much of it is used, if that is so."""
-        # Bound methods know whose they are.
+        """Return the rate of a model if it depends on neither the time nor the prompt's size."""
+        # A bound method refers to its owner, a Rate or a Schedule.
         rate = getattr(self._find(model, provider), "__self__", None)
         return rate if isinstance(rate, Rate) else None
 
     def steps(self, model: str, provider: str) -> tuple[Step, ...]:
-        """Return what a model costs, whenever and however much of it is used.
+        """Return the price of a model in full.
 
         Returns:
-            As in `Schedule`; nothing of a model that the table does not know.
+            As in `Schedule`; empty if the table does not know the model.
         """
         price = self._find(model, provider)
         owner = getattr(price, "__self__", None)
@@ -138,14 +139,14 @@ class Prices:
         return owner.steps if isinstance(owner, Schedule) else ()
 
     def charge(self, model: str, provider: str, tokens: Tokens, at_ns: int) -> Charge | None:
-        """Say what a call of a model cost; None if the table does not know the model.
+        """Return the charge for a model call; None if the table does not know the model.
 
         Args:
-            model: As telemetry calls it.
-            provider: Likewise; empty if it does not tell.
-            tokens: What was used. Some tell what a cache gave beside the input and not in it:
-                of more than there was input, that is taken to be so.
-            at_ns: When, in nanoseconds since 1970, as prices change.
+            model: The name in telemetry.
+            provider: Likewise; empty if telemetry names none.
+            tokens: The tokens used. Some instrumentation reports cached tokens beside the input
+                instead of within it; if they exceed the input, this is assumed.
+            at_ns: The time of the call in nanoseconds since 1970, because prices change.
         """
         price = self._find(model, provider)
         if price is None:
@@ -161,10 +162,10 @@ def _always(rate: Rate) -> Step:
 
 
 def load(file: Path | None) -> Prices:
-    """Read a table of prices; None is the one of genai-prices.
+    """Load a table of prices; None for that of genai-prices.
 
     Raises:
-        SettingsError: The file is not there or makes no sense; the message says where.
+        SettingsError: The file is missing or invalid; the message says where.
     """
     if file is None:
         return Prices(_built_in)
@@ -248,13 +249,13 @@ def _rule(number: int, entry: Any) -> _Rule:
 
 
 def _built_in(model: str, provider: str) -> _Price | None:
-    """Look a model up; an unknown provider does not make its model unknown."""
+    """Look up a model; an unknown provider does not make its model unknown."""
     head, slash, tail = model.partition("/")
     tries: list[tuple[str, str | None]] = [(model, provider or None)]
     if provider:
         tries.append((model, None))
     if slash:
-        # As gateways call it: openai/gpt-4o.
+        # The form that gateways use: openai/gpt-4o.
         tries += [(tail, head), (tail, None)]
     for name, whose in tries:
         found = _look_up(name, whose)
@@ -264,7 +265,7 @@ def _built_in(model: str, provider: str) -> _Price | None:
 
 
 def _look_up(model: str, provider: str | None) -> _Price | None:
-    # 0.2 s and 30 MB, for those who ask what something cost.
+    # Takes 0.2 s and 30 MB, so only load it when a price is needed.
     from genai_prices import Usage, calc_price  # noqa: PLC0415
 
     try:
@@ -272,13 +273,13 @@ def _look_up(model: str, provider: str | None) -> _Price | None:
     except (LookupError, ValueError):
         return None
     if sample.model_price.input_mtok is None and sample.model_price.output_mtok is None:
-        # It is paid for by something else than tokens.
+        # It is not charged by the token.
         return None
     known = sample.model.prices
     if not isinstance(known, list):
         steps = _tiers(known, 0, 0, DAY_NS)
     else:
-        # Where no condition is met the first holds.
+        # Where no condition holds, the first price applies.
         steps = _tiers(known[0].prices, 0, 0, DAY_NS)
         for each in known:
             for when in _times(each.constraint):
@@ -287,7 +288,7 @@ def _look_up(model: str, provider: str | None) -> _Price | None:
 
 
 def _tiers(price: Any, since_ns: int, day_from_ns: int, day_until_ns: int) -> list[Step]:
-    """Return what holds at a time, for prompts of any size: for larger ones what comes later."""
+    """Return the steps at a time; the later ones are for larger prompts."""
     found = [
         getattr(price, f"{name}_mtok", None)
         for name in ("input", "output", "cache_read", "cache_write")
@@ -311,7 +312,7 @@ def _rates(prices: Sequence[Any], above: int) -> tuple[float, float, float | Non
 
 
 def _times(constraint: Any) -> list[tuple[int, int, int]]:
-    """Return since when something holds, and when in a day; in UTC, as the table has it."""
+    """Return from when on a price applies, and at which times of day; in UTC, as in the table."""
     if constraint is None:
         return [(0, 0, DAY_NS)]
     if (day := getattr(constraint, "start_date", None)) is not None:
@@ -330,12 +331,12 @@ def _of_day(moment: time) -> int:
 
 
 def told(text: str) -> tuple[float, float, float] | None:
-    """Read a cost that telemetry tells: dollars of the prompt, of the completion, and in total.
+    """Parse a reported cost into dollars for the prompt, for the completion and in total.
 
     Args:
-        text: A JSON object with MLflow's keys `input_cost`, `output_cost` and `total_cost`, or
-            a number, which is the total. None if it is neither. `filter.costs` reads it in SQL,
-            so what is odd is read as the engine reads it.
+        text: A JSON object with MLflow's keys `input_cost`, `output_cost` and `total_cost`, or a
+            number, which is the total. If it is neither, the result is None. `filter.costs` parses
+            it in SQL, so irregular JSON is parsed as the engine does.
     """
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""Reads what versions were and did in environments."""
+"""Read the properties and outcomes of versions in their environments."""
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,40 +10,40 @@ from otel_vtrack.query.timeline import Place, Time, Window
 from otel_vtrack.store.client import Store
 
 MOST_TRACES: Final = 5_000
-"""Traces of a time that are looked at one by one; of more a sample is taken."""
+"""The most traces examined per time range; above it, a sample is read."""
 FEWEST_TRACES: Final = 1_000
-"""So many are in any case, of however many times."""
+"""At least so many are examined per time range, however many ranges there are."""
 ALL_TRACES: Final = 50_000
-"""Of all times together, about as many as that."""
+"""The approximate limit for all time ranges together."""
 _LIKE_BITS: Final = 3
-"""Alike are samples within that power of two: to plan one more question costs, too."""
+"""Samples within this power of two share a query, because planning another one has a cost."""
 _AT_ONCE: Final = 3
-"""Questions to the store; one of its readers is left to others."""
+"""Concurrent queries; one of the store's readers stays free for others."""
 
 _SUMS: Final = ("stored_count", "trace_count", "error_count", "cluster_count", "nn", "nf", "ff")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a version in a place; values by what they say, as `model` or `flag:KEY`."""
+    """What is known of a version in a place; values by name, such as `model` or `flag:KEY`."""
 
     values: dict[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Traces of a version in a time.
+    """Traces of a version in a time range.
 
     Attributes:
-        one_in: How many are stored for each that was looked at.
-        trace_count: How many were looked at.
-        window: What came of them, without durations, sessions and users.
+        one_in: How many traces are stored for each one examined.
+        trace_count: How many were examined.
+        window: Their sums, without durations, sessions and users.
         durations: Of entry spans in ms, as `analysis.statistics.quantiles` takes them.
-        is_weighed: Whether traces stand for different numbers, and `durations` are those that the
-            engine chose of however many.
+        is_weighed: Whether adjusted counts differ, so that `durations` has only the quantiles
+            chosen by the engine.
         token_trace_count: How many traces report usage.
-        token_mean: Of their tokens.
-        token_deviation: Likewise.
+        token_mean: The mean of their tokens.
+        token_deviation: The deviation of their tokens.
     """
 
     one_in: int = 1
@@ -58,7 +58,7 @@ class Sample:
 
 
 def facts(store: Store, places: Collection[tuple[Place, str]]) -> dict[tuple[Place, str], Facts]:
-    """Say what is known of versions in places."""
+    """Return what is known of versions in places."""
     if not places:
         return {}
     rows = store.query(
@@ -86,14 +86,14 @@ def facts(store: Store, places: Collection[tuple[Place, str]]) -> dict[tuple[Pla
 
 
 def samples(store: Store, times: Sequence[Time], trace_counts: Sequence[int]) -> list[Sample]:
-    """Look at traces of some times, of each about as many as `MOST_TRACES` at most.
+    """Examine traces in some time ranges, about `MOST_TRACES` in each at most.
 
-    Fewer of each where there are many times, down to `FEWEST_TRACES`.
+    With many ranges it is fewer in each, down to `FEWEST_TRACES`.
 
     Args:
-        store: Where to look.
-        times: Which.
-        trace_counts: How many traces each has at most.
+        store: The store.
+        times: The time ranges.
+        trace_counts: The most traces that each may have.
     """
     if not times:
         return []
@@ -105,9 +105,9 @@ def samples(store: Store, times: Sequence[Time], trace_counts: Sequence[int]) ->
         rows = store.query(name, {**asked, "ones_in": [ones_in[at] for at in some]})
         return {some[row["number"] - 1]: row for row in rows}
 
-    # Spans are in the order of time, so that all are asked at once. Traces are in that of their
-    # samples, and what is not in the largest of a question need not be read for it: those of
-    # like samples are asked together.
+    # Spans are in the order of time, so one query covers all ranges. Traces are in the order of
+    # their samples, and a query need not read those outside its largest sample: ranges with similar
+    # samples share a query.
     alike: dict[int, list[int]] = {}
     for at, one_in in enumerate(ones_in):
         alike.setdefault(one_in.bit_length() // _LIKE_BITS, []).append(at)

@@ -1,7 +1,7 @@
-"""Looks traces with rare spans up once, so that a search knows them instead of looking again.
+"""Look up traces with rare spans once, so that a search need not repeat the lookup.
 
-A condition on spans that the index answers leaves few granules of millions of spans. What they
-hold is read here, and takes the condition's place in all statements of the search.
+A condition on spans that the index can answer leaves few granules of millions of spans. Their
+traces are read here and replace the condition in all statements of the search.
 """
 
 import json
@@ -18,10 +18,10 @@ from otel_vtrack.query.filter.traces import SPAN_BOUNDS
 from otel_vtrack.store.client import Store
 
 _MOST_SPANS: Final = 1_500_000
-"""Of more than these, as many as take no time, none is looked at: the index leaves too many."""
+"""The most spans to read, which takes hardly any time; if the index leaves more, none is read."""
 
 _MOST_FOUND: Final = 2_000
-"""What more spans match is not rare, whatever their number."""
+"""A condition that matches more spans is not rare, whatever the number of spans."""
 
 _OF_SPANS: Final = re.escape("(t.trace_id, t.experiment) IN (SELECT ")
 _LOOKED_THROUGH: Final = re.compile(
@@ -32,7 +32,7 @@ _LOOKED_THROUGH: Final = re.compile(
 
 
 class Place(NamedTuple):
-    """Of a trace: when a span of it that matches began, to the minute."""
+    """A trace, and when a matching span of it started, to the minute."""
 
     start_ns: int
     trace_id: str
@@ -41,12 +41,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A filter after the look.
+    """A filter after the lookup.
 
     Attributes:
-        compiled: The filter, with what is known put in.
-        frequent: Whether conditions are left that many spans match, or may.
-        only: The traces that match, if the filter says no more than what was looked up.
+        compiled: The filter, with the results put in.
+        frequent: Whether it still has conditions that many spans match or may match.
+        only: The matching traces, if the filter consists only of what was looked up.
     """
 
     compiled: CompiledTraces
@@ -55,12 +55,12 @@ class Looked:
 
 
 def look(store: Store, compiled: CompiledTraces, experiment: str = "") -> Looked:
-    """Replace the conditions of a filter that few spans match by the traces of these.
+    """Replace each condition that few spans match with the traces of those spans.
 
     Args:
-        store: Where to look.
+        store: The store.
         compiled: The filter.
-        experiment: That it was compiled for.
+        experiment: The experiment that it was compiled for.
     """
     conditions = {found[0]: found[1] for found in _LOOKED_THROUGH.finditer(compiled.row)}
     if not conditions:
@@ -82,7 +82,7 @@ def look(store: Store, compiled: CompiledTraces, experiment: str = "") -> Looked
 
 
 def _places(store: Store, condition: str, compiled: CompiledTraces) -> list[Place] | None:
-    """Find traces by a condition on spans, each once; None if they may be too many."""
+    """Find traces by a condition on spans, each once; None if there may be too many."""
     try:
         rows = store.query(
             "spans/places",
@@ -98,7 +98,7 @@ def _places(store: Store, condition: str, compiled: CompiledTraces) -> list[Plac
 
 
 def _known(places: Sequence[Place], texts: Parameters) -> str:
-    """Return the condition that a trace `t` is one of these, in the order of `traces`."""
+    """Return the condition that a trace `t` is one of these, in the sort order of `traces`."""
     if not places:
         return FALSE
     ids = texts.text("".join(each.trace_id for each in places))

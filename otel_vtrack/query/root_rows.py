@@ -1,4 +1,4 @@
-"""Reads rows of `trace_roots`, each of which says what its insert knew of a trace's root."""
+"""Read rows of `trace_roots`, each with what one insert knew of a trace's root."""
 
 from collections.abc import Mapping, Sequence
 from functools import cmp_to_key
@@ -12,7 +12,7 @@ from otel_vtrack.query.rowbinary import as_text
 from otel_vtrack.store.client import Store
 
 WHOLE_ROOT: Final = "t.root.span_id"
-"""What `trace_roots` does not have."""
+"""A column that `trace_roots` lacks."""
 
 _OF_SPANS: Final = "FROM spans AS s"
 
@@ -21,8 +21,8 @@ class Row(NamedTuple):
     """A row of `trace_roots`.
 
     Attributes:
-        said: What it says of the root.
-        place: Where it stands in the order.
+        said: Its values of the root.
+        place: Its place in the order.
     """
 
     trace_id: str
@@ -33,13 +33,13 @@ class Row(NamedTuple):
 
 
 def said(root: Root) -> tuple[int | str, ...]:
-    """What a row of `trace_roots` says of a root."""
+    """Return the values that a row of `trace_roots` has for a root."""
     texts = (root.name, root.service_name, root.version, root.environment, root.deployment_id)
     return (root.rank, *(as_text(text) for text in texts), root.status_code)
 
 
 class Rows:
-    """Where rows that know a part are read: the smaller table, if it has all that is asked."""
+    """Reads partial rows, from the smaller table if it has all that the query needs."""
 
     def __init__(self, compiled: CompiledTraces, after: str) -> None:
         order = compiled.order
@@ -52,7 +52,7 @@ class Rows:
         self.whole_root = any(WHOLE_ROOT in each for each in asked)
 
     def parts(self, row: str) -> dict[str, str]:
-        """Return what to fill in for a condition on rows."""
+        """Return the parts of a query for a condition on rows."""
         filled = {
             "row": row,
             "row_after": self._after,
@@ -64,7 +64,7 @@ class Rows:
         return narrow(filled)
 
     def sorting(self, row: str) -> dict[str, str]:
-        """Return what traces/roots takes beside: rows of equal start need no order at first."""
+        """Return further parts of traces/roots, which leaves rows of equal start unordered."""
         here = {} if _OF_SPANS in row else {"threads": "1", "where": "PREWHERE"}
         places = {"row_place": "0"} if self._as_usual else {}
         behind = "" if self._after == TRUE else f"AND {self._after}"
@@ -73,9 +73,10 @@ class Rows:
     def read(
         self, store: Store, parameters: Mapping[str, Any], parts: Mapping[str, str], most: int
     ) -> list[Row]:
-        """Read the first rows in order, by what `parts` and `sorting` return."""
-        # One more: if it began at another time than the one before, none is missing that began
-        # with that. To be told of all in any case, the engine would read many times as much.
+        """Read the first rows in order, with the parts from `parts` and `sorting`."""
+        # One more: if its start differs from that of the row before it, no row with that earlier
+        # start is missing. Reading all such rows in any case would cost the engine many times as
+        # much.
         asked = {**parameters, "candidates": most + 1}
         rows = self._read(store, asked, {**parts, "row_ties": ""})
         if not self._by_start:
@@ -102,5 +103,5 @@ class Rows:
 
 
 def narrow(parts: Mapping[str, str]) -> dict[str, str]:
-    """Name columns as `trace_roots` does."""
+    """Rename columns to those of `trace_roots`."""
     return {name: each.replace("t.root.start_time", "t.start_time") for name, each in parts.items()}

@@ -1,4 +1,4 @@
-"""Reads the engine's RowBinary form of rows: bytes that are not text stay what they are."""
+"""Read rows in the engine's RowBinary format, keeping bytes that are not text."""
 
 import struct
 from typing import Any, Final
@@ -11,10 +11,10 @@ _SCALARS: Final = struct.Struct("<?qd")
 
 
 def as_text(data: bytes) -> str:
-    """Decode UTF-8; what is none is shown as hex, as in the rows of `Store.query`.
+    """Decode UTF-8; return invalid bytes as hex, as in the rows of `Store.query`.
 
-    That is what becomes of a column made of an attribute, `service.name` for one, whose value
-    is an array or bytes.
+    That happens to a column made from an attribute, such as `service.name`, whose value is an array
+    or bytes.
     """
     try:
         return data.decode()
@@ -23,10 +23,10 @@ def as_text(data: bytes) -> str:
 
 
 class Reader:
-    """Reads one value after the other; the caller knows the columns' types.
+    """Reads values in sequence; the caller knows the columns' types.
 
-    See the engine's documentation of RowBinary: numbers are little-endian, and before strings,
-    arrays and maps stands their length as a varint.
+    See the engine's documentation of RowBinary: numbers are little-endian, and strings, arrays and
+    maps are preceded by their length as a varint.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -35,20 +35,20 @@ class Reader:
 
     @property
     def more(self) -> bool:
-        """Whether anything is left."""
+        """Whether any data is left."""
         return self._at < len(self._data)
 
     @property
     def at(self) -> int:
-        """How many bytes are read."""
+        """The number of bytes read so far."""
         return self._at
 
     def since(self, at: int) -> bytes:
-        """Return what was read since `at` was so."""
+        """Return the bytes read since the position `at`."""
         return self._data[at : self._at]
 
     def repeats(self, values: bytes) -> bool:
-        """Skip values if they come next, as they stand in `values`; say whether they did."""
+        """Skip `values` if these bytes come next; return whether they did."""
         if not self._data.startswith(values, self._at):
             return False
         self._at += len(values)
@@ -75,7 +75,7 @@ class Reader:
         return taken
 
     def fields(self, of: struct.Struct) -> tuple[Any, ...]:
-        """Read several values of fixed size that stand side by side."""
+        """Read several adjacent values of fixed size."""
         at = self._at
         self._at += of.size
         return of.unpack_from(self._data, at)
@@ -111,7 +111,7 @@ class Reader:
         return data[at + 1 : end]
 
     def text(self) -> str:
-        """Read a String that ought to hold text; see `as_text`."""
+        """Read a String that should hold text; see `as_text`."""
         data = self.string()
         return as_text(data) if data else ""
 
@@ -120,11 +120,11 @@ class Reader:
         return [self.string() for _ in range(self.length())]
 
     def numbers(self, code: str) -> tuple[int, ...]:
-        """Read an Array of numbers, whose type is given as a code of `struct`."""
+        """Read an Array of numbers with the type code `code` of `struct`."""
         return self.fields(struct.Struct(f"<{self.length()}{code}"))
 
     def packed(self, size: int) -> bytes:
-        """Read an Array of numbers of so many bytes each, without a look at them."""
+        """Read an Array of numbers of `size` bytes each, without decoding them."""
         return self._take(self.length() * size)
 
     def attributes(self) -> Attributes:
@@ -133,7 +133,7 @@ class Reader:
         return Attributes(names, texts, self._take(self.length()))
 
     def pairs(self) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-        """Read a Map(String, String): its keys, and its values."""
+        """Read a Map(String, String) as its keys and its values."""
         names: list[str] = []
         texts: list[bytes] = []
         for _ in range(self.length()):
@@ -142,7 +142,7 @@ class Reader:
         return tuple(names), tuple(texts)
 
     def key_values(self) -> Attributes:
-        """Read an array of OTLP's KeyValue as the inbox has them: all members, one of them set."""
+        """Read OTLP KeyValues in the inbox's form: every member is present, one of them is set."""
         names: list[str] = []
         texts: list[bytes] = []
         kinds = bytearray()

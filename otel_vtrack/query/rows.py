@@ -1,4 +1,4 @@
-"""Spans as the store has them, and how their columns are read."""
+"""Spans as stored, and how to read their columns."""
 
 import struct
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ _DROPPED: Final = struct.Struct("<IIIII")
 
 
 class ResourceRow(NamedTuple):
-    """What the spans of one ResourceSpans have in common."""
+    """What the spans of a ResourceSpans have in common."""
 
     attributes: Attributes
     entity_refs: tuple[bytes, ...]
@@ -20,7 +20,7 @@ class ResourceRow(NamedTuple):
 
 
 class ScopeRow(NamedTuple):
-    """What the spans of one ScopeSpans have in common; each attribute is a KeyValue's bytes."""
+    """What the spans of a ScopeSpans have in common; each attribute is an encoded KeyValue."""
 
     name: str
     version: str
@@ -39,17 +39,17 @@ class Event(NamedTuple):
 
 
 class SpanRow(NamedTuple):
-    """A span as the store has it, in one experiment.
+    """A span as stored, in one experiment.
 
     Attributes:
-        parent_span_id: All zero: it has none.
-        start_time_unix_nano: Signed, other than in OTLP.
-        resource: Where it comes from.
-        scope: What made it.
-        attributes: Its own.
+        parent_span_id: All zero if it has none.
+        start_time_unix_nano: Signed, unlike in OTLP.
+        resource: Its resource.
+        scope: Its instrumentation scope.
+        attributes: Its own attributes.
         events: In the order sent.
-        links: Each the bytes of a Span.Link.
-        adjusted_count: How many spans it stands for.
+        links: Each an encoded Span.Link.
+        adjusted_count: How many spans it represents.
     """
 
     span_id: bytes
@@ -79,22 +79,22 @@ class SpanRow(NamedTuple):
 
     @property
     def resource_attributes(self) -> Attributes:
-        """What is known of where it comes from."""
+        """Attributes of its resource."""
         return self.resource.attributes
 
     @property
     def resource_names(self) -> tuple[str, ...]:
-        """Of what is known of where it comes from."""
+        """Names of its resource's attributes."""
         return self.resource.attributes.names
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
-        """Of its own attributes."""
+        """Names of its own attributes."""
         return self.attributes.names
 
 
 def read_span(row: Reader) -> SpanRow:
-    """Read what was sent of a row of `spans/list`."""
+    """Read the OTLP part of a row of `spans/list`."""
     *fixed, adjusted_count = row.fields(_FIXED)
     texts = [row.text() for _ in range(6)]
     resource_attributes, resource_schema_url = row.attributes(), row.text()
@@ -125,14 +125,14 @@ def read_span(row: Reader) -> SpanRow:
 
 
 def read_events(row: Reader) -> list[Event]:
-    """Read the column of that name."""
+    """Read the column `events`."""
     return [
         Event(row.uint64(), row.text(), row.key_values(), row.uint32()) for _ in range(row.length())
     ]
 
 
 class Rare(NamedTuple):
-    """What few spans have; see the column of that name."""
+    """What few spans have; see the column `rare`."""
 
     dropped: tuple[int, ...] = (0, 0, 0, 0, 0)
     trace_state: str = ""
@@ -146,10 +146,10 @@ _NOTHING_RARE: Final = Rare()
 
 
 def read_rare(data: bytes) -> Rare:
-    """Read what stands in the column of that name."""
+    """Decode a value of the column `rare`."""
     if not data:
         return _NOTHING_RARE
-    # Some rows were stored without a newline at their end; to the others it is a byte too many.
+    # Some rows were stored without a newline at the end; for the others, it is an extra byte.
     row = Reader(data + b"\n")
     lists = row.fields(_DROPPED), row.text(), row.text()
     return Rare(*lists, *(tuple(row.strings()) for _ in range(3)))

@@ -1,4 +1,4 @@
-"""Reads what a span has in common with many: the column `shared` of the table `spans`."""
+"""Decode what a span shares with many others: the column `shared` of the table `spans`."""
 
 import struct
 from functools import lru_cache
@@ -13,13 +13,13 @@ _LONGEST_KEPT: Final = 1_024
 
 
 class Shared(NamedTuple):
-    """What the column says.
+    """A value of the column.
 
     Attributes:
         event_count: How many events the span has.
-        name_bytes: What `name` was made of, which may be no text.
+        name_bytes: The bytes that `name` was made from, which may be invalid text.
         attribute_kinds: One byte for each of its attributes.
-        resource_kinds: Likewise.
+        resource_kinds: One byte for each of its resource's attributes.
     """
 
     flags: int
@@ -37,7 +37,7 @@ class Shared(NamedTuple):
 
 
 def read_shared(data: bytes) -> Shared:
-    """Read a value of the column; the last ones that were read are remembered."""
+    """Decode a value of the column; the last values are cached."""
     return _known(data) if len(data) <= _LONGEST_KEPT else _read(data)
 
 

@@ -1,4 +1,4 @@
-"""Finds spans by the search language."""
+"""Find spans with the search language."""
 
 import struct
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ _MINUTE: Final = "toStartOfMinute"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A span, and what it says of its version; spans.proto explains each field.
+    """A span and its version; spans.proto explains each field.
 
     Attributes:
         parent_span_id: Empty for a root.
         start_time_ns: In nanoseconds since 1970.
-        duration_ns: Negative if it ended before it began.
-        otlp: A serialized TracesData with this span alone; empty if it was left out.
+        duration_ns: Negative if it ended before it started.
+        otlp: A serialized TracesData with this span alone; empty if omitted.
     """
 
     trace_id: str
@@ -52,7 +52,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some spans, and the token for the next ones; no token after the last."""
+    """A page of spans and the token for the next page; empty after the last."""
 
     spans: list[Span]
     next_page_token: str
@@ -69,22 +69,23 @@ def search(
     omit_otlp: bool = False,
     table: Prices = BUILT_IN,
 ) -> Page:
-    """Find spans, newest first by their start unless asked otherwise; each once.
+    """Find spans, each once; by default the latest start comes first.
 
-    A page goes on where the last one ended, whatever has arrived since.
+    A page continues where the last one ended, whatever has arrived since.
 
     Args:
-        store: Where to look.
-        experiment: As telemetry calls it; empty for any.
+        store: The store.
+        experiment: Its name in telemetry; empty for any.
         text: The filter.
-        order_by: Keys to sort by, each perhaps with ASC or DESC.
-        page_size: 0 for as many as usual.
-        page_token: Of the page before.
-        omit_otlp: Whether to leave out what was sent.
-        table: What tokens cost.
+        order_by: Sort keys, each optionally followed by ASC or DESC.
+        page_size: 0 for the default.
+        page_token: The token from the previous page.
+        omit_otlp: Whether to leave out the OTLP.
+        table: The prices of tokens.
 
     Raises:
-        InvalidArgument: The filter, order or size is none, or the token is of another question.
+        InvalidArgument: The filter, order or size is invalid, or the token belongs to another
+            query.
     """
     wanted = paging.size(page_size)
     question = {
@@ -125,7 +126,7 @@ def _by_time(compiled: Compiled) -> Key | None:
 
 
 def _first(compiled: Compiled) -> str:
-    """Sort by the minute before the time: it changes nothing, but the table lies that way."""
+    """Sort by minute before time: the order is the same, and it is that of the table."""
     first = _by_time(compiled)
     if first is None:
         return ""
@@ -133,7 +134,7 @@ def _first(compiled: Compiled) -> str:
 
 
 def _minutes(compiled: Compiled, start: str | None) -> str:
-    """Say of minutes what a place says of times: the engine does not conclude it."""
+    """Repeat a place's bound on time for minutes: the engine does not derive it."""
     first = _by_time(compiled)
     if first is None or start is None:
         return ""
@@ -144,7 +145,7 @@ def _minutes(compiled: Compiled, start: str | None) -> str:
 
 
 def _fetch(store: Store, places: Sequence[tuple[int, str, str]], *, omit_otlp: bool) -> list[Span]:
-    """Load spans, in the order given."""
+    """Load spans in the given order."""
     if not places:
         return []
     starts, trace_ids, span_ids = zip(*places, strict=True)

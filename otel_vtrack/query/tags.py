@@ -1,4 +1,4 @@
-"""Finds the tags of traces: what telemetry says of them and what people set."""
+"""Find the tags of traces, whether from telemetry or set by users."""
 
 import struct
 from collections.abc import Sequence
@@ -15,21 +15,22 @@ SPANS_LOCATION: Final = "mlflow.trace.spansLocation"
 ARCHIVE_LOCATION: Final = "mlflow.trace.archiveLocation"
 ARCHIVAL_FAILURE: Final = "mlflow.trace.archivalFailure"
 OF_ONE: Final = {"which": "trace_id = unhex({trace_id:String})"}
-"""Parts of `tags/of_traces` for one trace, which take less to analyse than a list."""
+"""Parts of `tags/of_traces` for a single trace, which are faster to analyse than a list."""
 
 NOT_TOLD: Final = frozenset({ARTIFACT_LOCATION, SPANS_LOCATION, ARCHIVE_LOCATION, ARCHIVAL_FAILURE})
-"""Tags by which MLflow keeps track of its own files: never taken from telemetry."""
+"""Tags in which MLflow tracks its own files; never taken from telemetry."""
 
 
 def of_traces(store: Store, trace_ids: Sequence[str]) -> dict[str, dict[str, str | None]]:
-    """Ask for the tags of traces at once.
+    """Query the tags of several traces at once.
 
     Args:
-        store: Where to look.
-        trace_ids: 32 hex digits in lower case each.
+        store: The store.
+        trace_ids: Each is 32 hex digits in lower case.
 
     Returns:
-        By trace id and key; None where people deleted the tag. Traces without any are left out.
+        Values by trace ID and key; None if a user deleted the tag. Traces without tags are left
+        out.
     """
     if not trace_ids:
         return {}
@@ -51,5 +52,5 @@ def of_traces(store: Store, trace_ids: Sequence[str]) -> dict[str, dict[str, str
 
 
 def has_trace(store: Store, trace_id: str) -> bool:
-    """Say whether a span of a trace is stored; the id is 32 hex digits in lower case."""
+    """Return whether any span of a trace is stored; the ID is 32 hex digits in lower case."""
     return bool(store.query("tags/knows_trace", {"trace_id": trace_id}))

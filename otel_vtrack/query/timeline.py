@@ -1,4 +1,4 @@
-"""Reads which versions were at work when, and what came of it."""
+"""Read which versions were active when, and the outcomes of their traces."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from otel_vtrack.query import experiments
 from otel_vtrack.store.client import Store
 
 MOST_BUCKETS: Final = 500
-"""Into so many buckets a range is divided at most."""
+"""The most buckets that a range is divided into."""
 MOST_BY_SECONDS: Final = 50_000
-"""Of more traces there are enough in a minute for its shares to be told, and too many to count."""
+"""Above this many traces, minutes hold enough of them, and counting by seconds costs too much."""
 EARLIEST_NS: Final = -(1 << 63)
 LATEST_NS: Final = (1 << 63) - 1
 
 _MOST_ROWS: Final = 100_000
 _MOST_DAYS: Final = 4_000
-# A server takes parameters by its address, which may not be longer than a megabyte.
+# A server receives parameters in its URL, which is limited to a megabyte.
 _MOST_TIMES: Final = 500
 _LIKELY_HOURS: Final = 3
 _ALL_HOURS: Final = 20_000
@@ -26,7 +26,7 @@ _SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60 * _SECOND_NS
 _HOUR_NS: Final = 60 * _MINUTE_NS
 _DAY_NS: Final = 86_400 * _SECOND_NS
-# Parts of `activity`: to join what is counted once more takes as long as to count it.
+# Parts of `activity`: joining a second set of counts takes as long as counting.
 _UNWEIGHED: Final = {
     "traces": "uniqMerge(u.traces)",
     "counted": "c.traces AS trace_count, 0 AS next_count",
@@ -41,7 +41,7 @@ _WIDTHS: Final = tuple(
 
 
 class Place(NamedTuple):
-    """Where something is live: a service in an environment, of an experiment."""
+    """Where a version is live: a service in an environment of an experiment."""
 
     experiment: str
     service_name: str
@@ -49,16 +49,16 @@ class Place(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """What a version began in a bucket of time; times in ns since 1970.
+    """The traces that a version started in a time bucket; times in ns since 1970.
 
     Attributes:
-        bucket_ns: Where the bucket begins.
-        trace_count: Traces with an entry span of it, each as many as it stands for; exact up to
-            65,536 and an estimate above.
-        first_ns: When the earliest of these spans began.
-        last_ns: When the latest did.
-        instance_count: Instances that they came from; 0 where nothing tells.
-        stored_count: Traces that are stored; 0 where they are as many as they stand for.
+        bucket_ns: Where the bucket starts.
+        trace_count: Traces with an entry span of the version, each counted as many times as it
+            represents; exact up to 65,536, an estimate above.
+        first_ns: Start of the earliest of these spans.
+        last_ns: Start of the latest.
+        instance_count: Instances that they came from; 0 if unknown.
+        stored_count: Traces stored; 0 if that equals `trace_count`.
     """
 
     version: str
@@ -71,17 +71,17 @@ class Activity(NamedTuple):
 
     @property
     def seen_count(self) -> int:
-        """Return how many traces there are to tell something by."""
+        """Return the number of stored traces."""
         return self.stored_count or self.trace_count
 
 
 @dataclass(frozen=True, slots=True)
 class Activities:
-    """What was at work, by place; of each in the order of time.
+    """The activity of versions by place, each in the order of time.
 
     Attributes:
-        width_ns: Of the buckets.
-        last_ns: When the latest of all began; 0 of none.
+        width_ns: The width of a bucket.
+        last_ns: The latest start of all; 0 if there is none.
     """
 
     width_ns: int
@@ -90,7 +90,7 @@ class Activities:
 
 
 class Time(NamedTuple):
-    """The time of a version in a place, from one moment until before another."""
+    """A time range of a version in a place; its end is exclusive."""
 
     place: Place
     version: str
@@ -99,7 +99,7 @@ class Time(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """Someone said that a version is put live in a place; in nanoseconds since 1970."""
+    """A declaration that a version is put live in a place; in nanoseconds since 1970."""
 
     place: Place
     version: str
@@ -107,7 +107,7 @@ class Declaration(NamedTuple):
 
 
 class Instances(NamedTuple):
-    """How many instances of a service ran a version: in all, and at most in one minute."""
+    """How many instances of a service ran a version: in total, and at most in one minute."""
 
     instance_count: int = 0
     peak_instance_count: int = 0
@@ -115,21 +115,21 @@ class Instances(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The traces of a version in a time; a cluster is a session, else a trace.
+    """The traces of a version in a time range; a cluster is a session, else a trace.
 
-    A trace counts for as many as it stands for, in sums as well.
+    A trace counts as many times as it represents, in sums as well.
 
     Attributes:
-        stored_count: How many there are, each as one.
-        error_count: Those whose entry span failed.
-        session_count: Different sessions that they name.
-        user_count: Different users that they name.
+        stored_count: The number of stored traces, each counted once.
+        error_count: Traces whose entry span failed.
+        session_count: Distinct sessions that they name.
+        user_count: Distinct users that they name.
         log_sum: Sum of the natural logarithms of the entry spans' durations in ms.
         nn: Sum over clusters of the square of their traces.
-        nf: Of traces times failures.
-        ff: Of the square of failures.
-        nl: Of traces times the cluster's part of `log_sum`.
-        ll: Of the square of that part.
+        nf: Sum of traces times failures.
+        ff: Sum of the square of failures.
+        nl: Sum of traces times the cluster's part of `log_sum`.
+        ll: Sum of the square of that part.
     """
 
     stored_count: int = 0
@@ -155,21 +155,21 @@ def activity(
     from_ns: int | None = None,
     until_ns: int | None = None,
 ) -> Activities:
-    """Count traces by version and time; what is empty or None does not restrict.
+    """Count traces by version and time; empty or None does not restrict.
 
-    By the entry spans of services; those that tell no version are left out. Where buckets are
-    whole minutes, those at the ends of the range are counted whole.
+    Counts the entry spans of services, without those that name no version. Where buckets are whole
+    minutes, the minutes at the ends of the range are counted in full.
 
     Args:
-        store: Where to look.
-        experiment: What telemetry or people call it.
-        service_name: Of the entry span.
-        environment: Of the entry span.
-        from_ns: Spans that began then or later.
-        until_ns: Spans that began before.
+        store: The store.
+        experiment: Its name in telemetry or its display name.
+        service_name: The entry span's service.
+        environment: The entry span's environment.
+        from_ns: Spans that started at or after this time.
+        until_ns: Spans that started before this time.
 
     Raises:
-        InvalidArgument: There is too much to tell.
+        InvalidArgument: There are too many rows.
     """
     where: dict[str, Any] = {
         "experiment": experiments.resolve(store, experiment),
@@ -218,9 +218,9 @@ def declared(
     environment: str = "",
     until_ns: int | None = None,
 ) -> list[Declaration]:
-    """List what was declared, in the order of time; see `activity` for the arguments.
+    """List declarations in the order of time; see `activity` for the arguments.
 
-    A deployment that failed says nothing.
+    Failed deployments are left out.
     """
     if not store.query("timeline/was_declared"):
         return []
@@ -242,10 +242,10 @@ def declared(
 
 
 def instances(store: Store, times: Sequence[Time]) -> list[Instances]:
-    """Count the instances that each of some times saw, by whole minutes.
+    """Count the instances seen in each of some time ranges, by whole minutes.
 
-    Hours say how many there were in all, and bound how many there were in a minute: only the
-    minutes of the hours with most instances are read, unless those leave it open.
+    Hourly counts give the total and bound the number per minute: only the minutes of the hours with
+    the most instances are read, unless they leave the peak open.
     """
     counts = [Instances()] * len(times)
     open_: list[int] = []
@@ -256,7 +256,7 @@ def instances(store: Store, times: Sequence[Time]) -> list[Instances]:
             open_.append(at)
             continue
         hours = [(count, hour * _HOUR_NS) for count, hour in row["hours"]]
-        # One, or none that is known, was there in some minute, too.
+        # At most one known instance in any hour: the peak per minute is the same.
         counts[at] = Instances(row["instance_count"], min(hours[0][0], 1))
         if hours[0][0] > 1:
             *asked, (bounds[at], _) = hours if len(hours) > _LIKELY_HOURS else [*hours, (0, 0)]
@@ -275,7 +275,7 @@ def instances(store: Store, times: Sequence[Time]) -> list[Instances]:
 
 
 def _asked(store: Store, name: str, times: Sequence[Time]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Ask of some times at a time; yield which of them each row is of, from 0, and the row."""
+    """Query times in chunks; yield each row with the index of its time, from 0."""
     for start in range(0, len(times), _MOST_TIMES):
         some = times[start : start + _MOST_TIMES]
         asked = bound(some)
@@ -286,7 +286,7 @@ def _asked(store: Store, name: str, times: Sequence[Time]) -> Iterator[tuple[int
 
 
 def windows(store: Store, times: Sequence[Time]) -> list[Window]:
-    """Say what came of the work of each of some times, in one question to the store."""
+    """Sum up the traces of each time range, in one query."""
     found = [Window()] * len(times)
     if times:
         for row in store.query("timeline/windows", bound(times)):
@@ -296,7 +296,7 @@ def windows(store: Store, times: Sequence[Time]) -> list[Window]:
 
 
 def bound(times: Sequence[Time]) -> dict[str, Any]:
-    """Return the parameters by which queries know some times: arrays, and the days to read."""
+    """Return the query parameters for some times: arrays, and the days to read."""
     return {
         "experiments": [each.place.experiment for each in times],
         "service_names": [each.place.service_name for each in times],
@@ -309,11 +309,11 @@ def bound(times: Sequence[Time]) -> dict[str, Any]:
 
 
 def _range(from_ns: int, to_ns: int, *, by_hours: bool) -> dict[str, int]:
-    """Return the parameters by which queries know a range, both ends included: whole minutes.
+    """Return the query parameters for a range in whole minutes, both ends included.
 
-    Of these, hours are what is read by the hour: those that the range has whole, or none.
+    The hours are those to read by the hour: all that lie fully in the range, or none.
     """
-    # The engine divides towards zero.
+    # The engine's division rounds towards zero.
     first, last = (abs(each) // _MINUTE_NS * (1 if each > 0 else -1) for each in (from_ns, to_ns))
     hours = (-(-first // 60), (last + 1) // 60) if by_hours else (0, 0)
     return {
@@ -325,7 +325,7 @@ def _range(from_ns: int, to_ns: int, *, by_hours: bool) -> dict[str, int]:
 
 
 def _hours(times: Sequence[Time]) -> list[int]:
-    """List the hours that the times are; none where they are not such, which is all."""
+    """List the hours that the times are; empty, which means all, if any is not a whole hour."""
     hours = {each.from_ns // _HOUR_NS for each in times}
     whole = all(
         each.from_ns % _HOUR_NS == 0 and each.until_ns - each.from_ns == _HOUR_NS for each in times
@@ -334,7 +334,7 @@ def _hours(times: Sequence[Time]) -> list[int]:
 
 
 def _days(times: Sequence[Time]) -> list[str]:
-    """List the days that the times touch; none where there are too many to list, which is all."""
+    """List the days that the times touch; empty, which means all, if there are too many."""
     days: set[int] = set()
     for each in times:
         first, last = each.from_ns // _DAY_NS, (each.until_ns - 1) // _DAY_NS
@@ -346,12 +346,12 @@ def _days(times: Sequence[Time]) -> list[str]:
 
 
 def _width(length_ns: int, hours: Sequence[int]) -> int:
-    """Choose how wide buckets are, so that there are not too many in which something began.
+    """Choose the bucket width, so that not too many buckets have activity.
 
-    Few hours far apart have few: one trace of a clock that is wrong by years, or a long rest,
-    makes no bucket wider.
+    A few distant hours need few buckets: one trace from a clock that is wrong by years, or a long
+    pause, does not widen the buckets.
     """
-    # One bucket more than fits may be begun at either end.
+    # A range may touch one bucket more, because both ends may lie within a bucket.
     most = MOST_BUCKETS - 1
     for width in _WIDTHS:
         if length_ns <= width * most:

@@ -1,8 +1,8 @@
-"""Sums a trace's token usage, and what it cost, without counting anything twice.
+"""Sum a trace's token usage and cost without counting anything twice.
 
-A span that reports usage stands for all below it: agents report the total of the calls they
-made, which report their own. So a span is left out if any of its ancestors reports usage,
-however far above and whatever lies between. That is MLflow's rule.
+A span that reports usage covers everything below it: agents report the total of their calls, which
+report their own. So a span is left out if any ancestor reports usage, however far above and
+whatever lies between. That is MLflow's rule.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,15 +12,15 @@ from otel_vtrack.query import prices
 from otel_vtrack.query.prices import Prices
 
 NO_MODEL: Final = "(no model)"
-"""Stands among unknown models for usage of which nobody told the model."""
+"""Listed among unknown models for usage without a reported model."""
 
 
 MOST: Final = (1 << 63) - 1
-"""Tokens that are told of: the greatest integer of OTLP, and of tables."""
+"""The most tokens returned: the largest integer in OTLP and in tables."""
 
 
 class TokenUsage(NamedTuple):
-    """Tokens of prompts, of completions, and in total; and what of the prompts a cache had."""
+    """Tokens of prompts, of completions and in total, and those of the prompts in a cache."""
 
     input_tokens: int
     output_tokens: int
@@ -30,7 +30,7 @@ class TokenUsage(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Dollars. With unknown models the cost as a whole is unknown, and these are of the rest."""
+    """Dollars. If there are unknown models, the total cost is unknown and these cover the rest."""
 
     input_cost: float
     output_cost: float
@@ -44,7 +44,7 @@ _NO_TOKENS: Final = (0, 0, 0)
 
 
 class Bill(NamedTuple):
-    """What `traces.billing` holds of a span: what its tokens are priced by."""
+    """What `traces.billing` holds for a span: what its tokens are priced by."""
 
     span: int
     model: str
@@ -59,15 +59,15 @@ def usage(
     edges: Iterable[int],
     billing: Iterable[Bill] = (),
 ) -> TokenUsage | None:
-    """Sum what a trace's spans report; None if none does.
+    """Sum the usage that a trace's spans report; None if none does.
 
-    A span whose parent is missing or is itself has no ancestors, and neither has one whose
-    ancestry runs in a circle. The query `analysis/tokens` has the same rules in SQL.
+    A span whose parent is missing or is itself has no ancestors, nor has one whose ancestry is a
+    cycle. The query `analysis/tokens` has the same rules in SQL.
 
     Args:
-        reported: What `traces.usage` holds: one for each span that reports.
-        edges: What `traces.edges` holds: one for each span, its short id above its parent's.
-        billing: What `traces.billing` holds.
+        reported: The value of `traces.usage`: one entry for each span that reports.
+        edges: The value of `traces.edges`: one for each span, its short ID above its parent's.
+        billing: The value of `traces.billing`.
     """
     found = list(reported)
     return _usage(found, _above({each[0] for each in found}, edges), billing) if found else None
@@ -80,7 +80,7 @@ def usage_and_cost(
     table: Prices,
     at_ns: int,
 ) -> tuple[TokenUsage | None, Cost | None]:
-    """Say both, in little more time than one of them takes; see `usage` and `cost`."""
+    """Return both, in little more time than either alone; see `usage` and `cost`."""
     found = sorted(reported)
     bills = {bill.span: bill for bill in sorted(billing)}
     reporting = {each[0] for each in found}
@@ -112,7 +112,7 @@ def _usage(
 
 
 def fitting(count: int) -> int:
-    """Return a sum of what spans say, or `MOST`: they may say anything."""
+    """Limit a sum of reported numbers to `MOST`: spans may report anything."""
     return min(count, MOST)
 
 
@@ -123,18 +123,18 @@ def cost(
     table: Prices,
     at_ns: int,
 ) -> Cost | None:
-    """Say what a trace cost; None if no span reports usage or cost.
+    """Return what a trace cost; None if no span reports usage or cost.
 
-    The cost that a span tells stands; else its tokens are priced by its model. Either stands for
-    all below it, unless spans below report just as many tokens, for they know their models
-    better. Where a span tells neither cost nor model, those below it are asked.
+    A cost reported by a span stands; otherwise its tokens are priced by its model. Either covers
+    everything below it, unless the spans below report just as many tokens, because they know their
+    models better. Where a span has neither cost nor model, those below it count.
 
     Args:
         reported: As in `usage`.
         edges: Likewise.
         billing: Likewise.
-        table: What tokens cost.
-        at_ns: When, in nanoseconds since 1970.
+        table: The prices of tokens.
+        at_ns: The time of use, in nanoseconds since 1970.
     """
     found = sorted(reported)
     bills = {bill.span: bill for bill in sorted(billing)}
@@ -190,18 +190,18 @@ def _cost(
     for span in counted:
         if span in by_parts:
             counted.extend(below[span])
-    # In one order, as sums differ in their last digit by that: filter.costs has the same.
+    # In a fixed order, since it affects the last digit of a sum; filter.costs uses the same.
     return total([own[span] for span in sorted(set(counted) - by_parts)])
 
 
 def _same(span: int, inner: Sequence[int], used: Mapping[int, tuple[int, ...]]) -> bool:
-    """Say whether spans report as many tokens as the one above them."""
+    """Return whether spans report as many tokens as the one above them."""
     parts = [used.get(each, _NO_TOKENS) for each in inner]
     return tuple(map(sum, zip(*parts, strict=True)))[:2] == used.get(span, _NO_TOKENS)[:2]
 
 
 def _priced(used: tuple[int, ...], bill: Bill | None, table: Prices, at_ns: int) -> Cost | None:
-    """Say what a span cost by what it says itself; None if it tells neither cost nor model."""
+    """Return what a span cost by its own report; None if it has neither cost nor model."""
     if bill is None:
         return None
     told = prices.told(bill.told) if bill.told else None
@@ -210,7 +210,7 @@ def _priced(used: tuple[int, ...], bill: Bill | None, table: Prices, at_ns: int)
     if not bill.model:
         return None
     taken, given, both = used
-    # A total alone does not say what it cost.
+    # A total alone does not determine the cost.
     if both and not taken and not given:
         return Cost(0, 0, 0, (bill.model,))
     counts = prices.Tokens(taken, given, bill.cache_read, bill.cache_creation)
@@ -221,7 +221,7 @@ def _priced(used: tuple[int, ...], bill: Bill | None, table: Prices, at_ns: int)
 
 
 def total(costs: Sequence[Cost]) -> Cost:
-    """Add costs up; of none it is nothing."""
+    """Add up costs; zero if there are none."""
     if len(costs) == 1:
         return costs[0]
     taken = given = both = 0.0
@@ -238,13 +238,13 @@ def _parents(edges: Iterable[int]) -> dict[int, int]:
     edges = list(edges)
     parents = {edge >> 32: edge & 0xFFFFFFFF for edge in edges}
     if len(parents) < len(edges):
-        # Sorted, so that of a span with two parents the same one wins here and in SQL.
+        # Sorted, so that for a span with two parents the same one wins here and in SQL.
         parents = {edge >> 32: edge & 0xFFFFFFFF for edge in sorted(edges)}
     return parents
 
 
 def _tree(nodes: set[int], above: Mapping[int, int]) -> tuple[dict[int, list[int]], list[int]]:
-    """Return what of `nodes` hangs right below each of them, and those that hang below none."""
+    """Return the nodes directly below each node, and the nodes below none."""
     below: dict[int, list[int]] = {}
     tops: list[int] = []
     for span in sorted(nodes):
@@ -256,11 +256,11 @@ def _tree(nodes: set[int], above: Mapping[int, int]) -> tuple[dict[int, list[int
 
 
 def _above(nodes: set[int], edges: Iterable[int]) -> dict[int, int]:
-    """Return which of `nodes` is the next one above each of them that has one."""
+    """Map each of `nodes` to the next of them above it, if there is one."""
     if len(nodes) < 2:
         return {}
     parents = _parents(edges)
-    # Of each span walked over, once: the next node above, or one of these.
+    # For each span visited: the next node above it, or one of these markers.
     none, circle = 0, -1
     known: dict[int, int] = {}
     for span in nodes:

@@ -1,4 +1,4 @@
-"""Finds and counts traces by the search language."""
+"""Find and count traces with the search language."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,32 +19,32 @@ from otel_vtrack.store.client import Store
 MOST_BUCKETS: Final = 10_000
 _FIRST_LOOK: Final = 2
 _SECOND_LOOK: Final = 64
-"""How many candidates are put together at first, and then, for each trace wanted."""
+"""How many candidates per wanted trace to merge, in the first and second attempt."""
 
 _WINDOWS: Final = (1_000, 32_000)
-"""Among how many of the last traces a search through spans looks first, and then."""
+"""Among how many of the latest traces to search spans, in the first and second attempt."""
 
 _LAST_MINUTE_NS: Final = ((1 << 32) - 60) * 1_000_000_000
 _CANDIDATES: Final = (
     "(cityHash64(p.trace_id), p.trace_id) IN"
     " (SELECT cityHash64(each.1), each.1 FROM (SELECT arrayJoin(looked.1) AS each))"
 )
-"""Those that traces/find puts together."""
+"""The traces that traces/find merges."""
 
 _ROWS: Final = (1, 8)
-"""How many rows are read for each trace wanted: at first, and then, to go through them."""
+"""How many rows to read per wanted trace, in the first and second attempt."""
 
 _CHARGES: Final = "FROM trace_charges AS p"
-"""Where the costs of few traces are made of."""
+"""Where the costs of a few traces are read from."""
 
 _MOST_COSTS: Final = 3
-"""How often a part may ask for costs of very many traces: each time is a long text."""
+"""How often a part may query the costs of very many traces: each time is a long text."""
 
 _SINCE: Final = "t.root.start_time >= fromUnixTimestamp64Nano({since_ns:Int64}, 'UTC')"
 _WITHIN: Final = (
     "s.start_time >= fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC')"
     " AND s.start_time <= fromUnixTimestamp64Nano({latest_ns:Int64}, 'UTC')"
-    # As the key has it: the engine does not conclude this from the above.
+    # In terms of the table's key: the engine does not derive this from the conditions above.
     " AND toStartOfMinute(s.start_time)"
     " >= toStartOfMinute(fromUnixTimestamp64Nano({earliest_ns:Int64}, 'UTC'))"
     " AND toStartOfMinute(s.start_time)"
@@ -53,12 +53,12 @@ _WITHIN: Final = (
 
 
 _Key: TypeAlias = tuple[str, str]
-"""A trace's id and experiment."""
+"""A trace's ID and experiment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some traces, and the token for the next ones; no token after the last."""
+    """A page of traces and the token for the next page; empty after the last."""
 
     traces: list[TraceInfo]
     next_page_token: str
@@ -66,10 +66,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The traces whose root began in a span of time.
+    """The traces whose root started in a time bucket.
 
     Attributes:
-        start_s: When it begins, in seconds since 1970: a multiple of the width.
+        start_s: Start of the bucket in seconds since 1970: a multiple of the width.
     """
 
     start_s: int
@@ -79,10 +79,10 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Traces by time, the earliest bucket first, without empty ones.
+    """Traces by time, the earliest bucket first, without empty buckets.
 
     Attributes:
-        width_s: Of a bucket, in seconds.
+        width_s: The width of a bucket in seconds.
     """
 
     width_s: int
@@ -91,7 +91,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where a trace is, and where it stands in the order."""
+    """A trace and its place in the order."""
 
     trace_id: str
     experiment: str
@@ -101,7 +101,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A trace, and where it stands in the order; no trace if it went while it was looked for."""
+    """A loaded trace and its place in the order; no trace if it was deleted during the search."""
 
     info: TraceInfo | None
     place: Sequence[str | None]
@@ -117,21 +117,22 @@ def search(
     page_token: str = "",
     table: Prices = BUILT_IN,
 ) -> Page:
-    """Find traces, newest first by the start of their root unless asked otherwise.
+    """Find traces; by default the latest start of the root comes first.
 
-    A page goes on where the last one ended, whatever has arrived since.
+    A page continues where the last one ended, whatever has arrived since.
 
     Args:
-        store: Where to look.
-        experiment: As telemetry calls it; empty for any.
+        store: The store.
+        experiment: Its name in telemetry; empty for any.
         text: The filter.
-        order_by: Keys to sort by, each perhaps with ASC or DESC.
-        page_size: 0 for as many as usual.
-        page_token: Of the page before.
-        table: What tokens cost.
+        order_by: Sort keys, each optionally followed by ASC or DESC.
+        page_size: 0 for the default.
+        page_token: The token from the previous page.
+        table: The prices of tokens.
 
     Raises:
-        InvalidArgument: The filter, order or size is none, or the token is of another question.
+        InvalidArgument: The filter, order or size is invalid, or the token belongs to another
+            query.
     """
     wanted = paging.size(page_size)
     question = {
@@ -159,16 +160,16 @@ def search(
 
 
 def count(store: Store, *, experiment: str = "", text: str = "", table: Prices = BUILT_IN) -> int:
-    """Count the traces that match, without loading them; one that crosses experiments in each.
+    """Count the matching traces without loading them, once per experiment that they span.
 
     Args:
-        store: Where to look.
-        experiment: As telemetry calls it; empty for any.
+        store: The store.
+        experiment: Its name in telemetry; empty for any.
         text: The filter.
-        table: What tokens cost.
+        table: The prices of tokens.
 
     Raises:
-        InvalidArgument: The filter is none.
+        InvalidArgument: The filter is invalid.
     """
     compiled = compile_traces(
         text, experiment=experiment, priced=lambda: priced.models(store, table)
@@ -186,17 +187,17 @@ def histogram(
     width_s: int = 0,
     table: Prices = BUILT_IN,
 ) -> Histogram:
-    """Count the traces that match by the time at which their root began.
+    """Count the matching traces by the start of their root.
 
     Args:
-        store: Where to look.
-        experiment: As telemetry calls it; empty for any.
+        store: The store.
+        experiment: Its name in telemetry; empty for any.
         text: The filter.
-        width_s: Of a bucket, in seconds; 0 chooses a round one that makes some 60 of them.
-        table: What tokens cost.
+        width_s: The width of a bucket in seconds; 0 chooses a round one for about 60 buckets.
+        table: The prices of tokens.
 
     Raises:
-        InvalidArgument: The filter is none, or there would be too many buckets.
+        InvalidArgument: The filter is invalid, or there would be too many buckets.
     """
     compiled = compile_traces(
         text, experiment=experiment, priced=lambda: priced.models(store, table)
@@ -223,14 +224,14 @@ def _mixed(store: Store, column: str, experiment: str) -> bool:
 def _parts(compiled: CompiledTraces) -> dict[str, str]:
     parts = {"row": compiled.row, "whole": compiled.where}
     if compiled.row == TRUE:
-        return parts | {"some": TRUE}  # A set of all there are would only cost time.
+        return parts | {"some": TRUE}  # A set of all traces would only cost time.
     if root_rows.WHOLE_ROOT in compiled.row:
         return parts | {"table": "traces", "row_of_roots": compiled.row}
     return parts | {"row_of_roots": root_rows.narrow({"row": compiled.row})["row"]}
 
 
 def _counting(compiled: CompiledTraces) -> dict[str, str]:
-    """Return what counts take: where the root decides, no more of traces than that."""
+    """Return the parts for counting; where the root decides, only the root is read."""
     parts = _parts(compiled)
     if not compiled.of_root or SPAN_BOUNDS in compiled.row or root_rows.WHOLE_ROOT in compiled.row:
         return _of_many(parts)
@@ -238,12 +239,12 @@ def _counting(compiled: CompiledTraces) -> dict[str, str]:
 
 
 def _of_many(parts: Mapping[str, str]) -> dict[str, str]:
-    """Let parts of a query tell very many traces, and what these cost: all that may match."""
+    """Make parts suit very many traces and their costs, by reading all that may match."""
     merged = {"merged": f"({_part('traces/merged', parts)})"}
     charges = f"FROM ({_part('traces/charges', merged)}) AS p"
     told = dict(parts)
     for name, part in parts.items():
-        # Beyond, the statement would be longer than the engine takes: then they are grouped.
+        # With more, the statement would exceed the engine's limit, so they stay grouped.
         if part.count(WANTED) <= _MOST_COSTS:
             told[name] = part.replace(_CHARGES, charges)
     wanted = parts.get("some") or (
@@ -255,12 +256,12 @@ def _of_many(parts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _part(name: str, parts: Mapping[str, str]) -> str:
-    """Return a query that is a part of another."""
+    """Return a query for use as part of another."""
     return sql.filled(sql.text("queries", name), parts).strip().removesuffix(";")
 
 
 class _Search:
-    """One page to find, and to load."""
+    """Finds and loads one page."""
 
     def __init__(
         self, store: Store, looked: rare.Looked, after: str, wanted: int, table: Prices
@@ -275,14 +276,14 @@ class _Search:
         self._known: dict[_Key, Described | None] = {}
 
     def find(self) -> "list[_Shown]":
-        """Return as many as are wanted, or all there are."""
+        """Return as many traces as wanted, or all there are."""
         shown = self._few()
         if shown is None:
             shown = self._among_the_last()
         order, row = self._compiled.order, self._compiled.row
         if shown is None and order.on_row:
             shown = self._by_rows(row, self._parameters)
-            # To look through spans again takes longer than to sort all traces found.
+            # Searching spans again takes longer than sorting all matching traces.
             for look in (_FIRST_LOOK, _SECOND_LOOK)[: 1 if SPAN_BOUNDS in row else 2]:
                 if shown is None:
                     candidates = look * self._wanted
@@ -300,10 +301,10 @@ class _Search:
         )
 
     def _few(self) -> "list[_Shown] | None":
-        """Load the traces that are known to match, where these are not many.
+        """Load the traces known to match, if they are few.
 
         Returns:
-            None if they are, or have to be sorted by what is not known of them.
+            None if there are too many, or if their order depends on values not known here.
         """
         only = self._looked.only
         if only is None or len(only) > self._wanted or self._after != TRUE:
@@ -320,10 +321,10 @@ class _Search:
         return shown
 
     def _among_the_last(self) -> "list[_Shown] | None":
-        """Find what matches among the last traces, looking through no spans but theirs.
+        """Find matches among the latest traces, searching only their spans.
 
         Returns:
-            None if that is nothing to hope for, or there are too few.
+            None if this is not promising, or if there are too few matches.
         """
         compiled = self._compiled
         if SPAN_BOUNDS not in compiled.row or compiled.order.keys[0] != TAIL[0]:
@@ -349,7 +350,7 @@ class _Search:
         return None
 
     def _shown(self, found: "Sequence[_Found]") -> "list[_Shown]":
-        """Load what was found."""
+        """Load the traces found."""
         places = [(each.root_start_ns, each.trace_id, each.experiment) for each in found]
         described = traces.describe(self._store, places, self._table)
         return [
@@ -358,31 +359,31 @@ class _Search:
         ]
 
     def _by_rows(self, row: str, parameters: Mapping[str, Any]) -> "list[_Shown] | None":
-        """Find traces by rows of `trace_roots` alone, where these say all that is asked.
+        """Find traces by rows of `trace_roots` alone, if these have all that is needed.
 
-        A row stands for its trace if the trace has just the root that the row tells of; other
-        rows are of inserts that knew another. So the rows are gone through in order, and as many
-        of their traces loaded as are wanted. Where each trace came at once, that is a row each.
+        A row represents its trace if the trace has exactly the root in the row; other rows come
+        from inserts that knew a different one. So the rows are visited in order, loading as many of
+        their traces as are wanted. Where each trace arrived at once, that is one row each.
 
         Returns:
-            None if too few of the rows stand for their traces, or nobody can tell.
+            None if too few of the rows represent their traces, or if that cannot be decided.
         """
         if not (self._compiled.of_root and self._compiled.order.on_row) or self._rows_of.whole_root:
             return None
         parts = self._rows_of.parts(row) | self._rows_of.sorting(row)
-        # To look through spans again takes longer than to read more rows.
+        # Searching spans again takes longer than reading more rows.
         for look in _ROWS[1 if SPAN_BOUNDS in self._compiled.row else 0 :]:
             candidates = look * self._wanted
             rows = self._rows_of.read(self._store, parameters, parts, candidates)
             if "since_ns" in parameters and len(rows) < self._wanted:
-                return []  # There are too few, whether they stand for their traces or not.
+                return []  # There are too few, whether or not they represent their traces.
             shown = self._standing(rows)
             if shown is None or len(shown) >= self._wanted or len(rows) < candidates:
                 return shown
         return None
 
     def _standing(self, rows: Sequence[Row]) -> "list[_Shown] | None":
-        """Return the first traces that rows stand for; None if nobody can tell."""
+        """Return the first traces that rows represent; None if that cannot be decided."""
         stand: dict[_Key, _Shown] = {}
         doubtful: set[_Key] = set()
         for at, row in enumerate(rows):
@@ -397,11 +398,11 @@ class _Search:
                     stand.setdefault(key, _Shown(trace.info, row.place))
                 else:
                     doubtful.add(key)
-        # Of two spans that began at once, the table may have kept the other one's row.
+        # If two spans started at the same time, the table may have kept the other one's row.
         return None if doubtful - stand.keys() else list(stand.values())
 
     def _load(self, rows: Sequence[Row], most: int) -> None:
-        """Load the first traces that are not yet."""
+        """Load the first traces that are not loaded yet."""
         starts = {(row.trace_id, row.experiment): row.root_start_ns for row in reversed(rows)}
         keys = dict.fromkeys((row.trace_id, row.experiment) for row in rows)
         fresh = [key for key in keys if key not in self._known][:most]
@@ -413,13 +414,13 @@ class _Search:
 def _look(
     store: Store, compiled: CompiledTraces, parameters: dict[str, Any], parts: dict[str, str]
 ) -> tuple[list[_Found], bool]:
-    """Put the first candidates together; say whether there are no more."""
+    """Merge the first candidates; also return whether there are no more."""
     parts = parts | {"whole": parts["whole"].replace(WANTED, _CANDIDATES)}
     [row] = store.query("traces/find", parameters, parts)
     found = [_Found(*each) for each in row["found"]]
     if row["looked_at"] < parameters["candidates"]:
         return found, True
-    # What lies behind the last candidate may have others before it.
+    # Traces after the last candidate may be preceded by ones that were not candidates.
     last = row["last_place"]
     return [each for each in found if not compiled.order.behind(each.place, last)], False
 
@@ -427,10 +428,10 @@ def _look(
 def _window(
     store: Store, parameters: Mapping[str, Any], compiled: CompiledTraces, rows_of: Rows
 ) -> dict[str, int] | None:
-    """Say since when the last traces began, and between which times their spans lie.
+    """Return since when the latest traces started, and the time range of their spans.
 
     Returns:
-        None if those are all there are.
+        None if there are no other traces.
     """
     [window] = store.query("traces/window", parameters, rows_of.parts(compiled.row_only))
     if window["looked_at"] < parameters["candidates"]:

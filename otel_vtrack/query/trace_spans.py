@@ -1,8 +1,8 @@
-"""Reads the spans of a trace by as few columns as tell them.
+"""Read the spans of a trace from as few columns as possible.
 
-A trace is read in a few milliseconds, of which each column takes its part: of those that can be
-concluded from others none is read, of those that many spans share one for all, and the events
-only of a trace that has any.
+Reading a trace takes a few milliseconds, and each column adds to that. So columns that can be
+derived from others are not read, those that many spans share are read as one, and events are read
+only if the trace has any.
 """
 
 import struct
@@ -21,16 +21,16 @@ _FIXED: Final = struct.Struct("<8s8sqq")
 _SPAN_ID_BYTES: Final = 8
 
 OF_ONE_MINUTE: Final = {"in": "= {minute:UInt32}"}
-"""Parts of the queries for a trace of one minute, as most are: less to plan than a list."""
+"""Parts of the queries for a trace within one minute, as most are: faster to plan than a list."""
 
 
 class _Stored(NamedTuple):
     """A row of spans/of_trace.
 
     Attributes:
-        parent_span_id: All zero: it has none.
-        rare: Bytes of the column of that name.
-        told: What the resource says of the span.
+        parent_span_id: All zero if it has none.
+        rare: Bytes of the column `rare`.
+        told: What the resource reports, as in `conclusions.told_by`.
     """
 
     parent_span_id: bytes
@@ -44,16 +44,16 @@ class _Stored(NamedTuple):
 
 
 def read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[SpanRow, Said]] | None:
-    """Read each span of a trace once, in no order.
+    """Read each span of a trace once, unordered.
 
     Args:
-        store: Where to look.
+        store: The store.
         trace_id: 32 hex digits in lower case.
-        minutes: In which the spans started, in seconds since 1970; few.
+        minutes: The minutes in which the spans started, in seconds since 1970; only a few.
 
     Returns:
-        None where a span was sent twice and changed, rows came or went meanwhile, or it takes the
-        engine to conclude something.
+        None if a span was sent twice with different content, if rows came or went meanwhile, or if
+        only the engine can derive some value.
     """
     stored = _stored(_asked(store, "spans/of_trace", trace_id, minutes))
     if stored is None:
@@ -86,7 +86,7 @@ def _stored(row: Reader) -> Mapping[bytes, _Stored] | None:
         rare, data = row.string(), row.string()
         shared = read_shared(data)
         kinds = shared.resource_kinds
-        # Spans of one resource are mostly next to each other.
+        # Spans of the same resource are mostly adjacent.
         if not before or kinds != of_resource.kinds or not row.repeats(before):
             at = row.at
             of_resource = Attributes(*row.pairs(), kinds)

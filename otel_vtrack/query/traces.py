@@ -1,4 +1,4 @@
-"""Loads traces."""
+"""Load traces."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,11 +26,11 @@ from otel_vtrack.store.client import Store
 _EARLIEST_NS: Final = -(1 << 63)
 _LATEST_NS: Final = (1 << 63) - 1
 _MISSING: Final = 2
-"""`rank` of a root that stands in for one which has not arrived."""
+"""The `rank` of a root that stands in for one that has not arrived."""
 
 
 class TraceState(IntEnum):
-    """How a trace went; numbers as in traces.proto."""
+    """The outcome of a trace; numbers as in traces.proto."""
 
     OK = 1
     ERROR = 2
@@ -51,8 +51,8 @@ class TraceInfo:
         execution_duration_ns: Never negative.
         token_usage: None if no span reports any.
         cost: None if no span reports usage or cost.
-        adjusted_count: How many traces it stands for; 1 where nothing was sampled.
-        assessments: Valid or not, oldest first; those of its session are among them.
+        adjusted_count: How many traces it represents; 1 if nothing was sampled.
+        assessments: Valid or not, oldest first, including those of its session.
     """
 
     trace_id: str
@@ -81,7 +81,7 @@ class TraceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A whole trace: what it was in each experiment, earliest first, and its spans."""
+    """A whole trace: its information in each experiment, earliest first, and its spans."""
 
     infos: list[TraceInfo]
     otlp: TracesData
@@ -89,27 +89,27 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A trace as lists show it, and the span that stands for it."""
+    """A trace as lists show it, and its root span."""
 
     info: TraceInfo
     root: partial.Root
 
 
 Place: TypeAlias = tuple[int, str, str]
-"""When a trace's root began, its id and its experiment."""
+"""Start of a trace's root, its ID and its experiment."""
 
 
 def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> Trace:
     """Load a trace.
 
     Args:
-        store: Where to look.
-        trace_id: Of the trace.
-        table: What tokens cost.
+        store: The store.
+        trace_id: The trace's ID.
+        table: The prices of tokens.
 
     Raises:
         InvalidArgument: `trace_id` is not 32 hexadecimal digits.
-        NotFound: No span of it is stored.
+        NotFound: None of its spans is stored.
     """
     digits = export.trace_id_from_text(trace_id)
     other = beside.POOL.submit(_said_of, store, digits)
@@ -135,7 +135,7 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
 
 
 def _said_of(store: Store, trace_id: str) -> tuple[dict[str, str | None], assessments.Changes]:
-    """Load tags and assessments, one after the other: it takes as long as to find the spans."""
+    """Load tags, then assessments: together they take as long as finding the spans."""
     known = tags.of_traces(store, [trace_id]).get(trace_id, {})
     return known, assessments.changes(store, [trace_id])
 
@@ -145,12 +145,12 @@ def describe(
     places: Sequence[Place],
     table: prices.Prices = prices.BUILT_IN,
 ) -> list[Described | None]:
-    """Load what is known of traces, in the order given; None of one that is not there.
+    """Load what is known of traces, in the order given; None for a missing one.
 
     Args:
-        store: Where to look.
-        places: Of each trace the start of its root, its id and its experiment.
-        table: What tokens cost.
+        store: The store.
+        places: Start of the root, ID and experiment of each trace.
+        table: The prices of tokens.
     """
     if not places:
         return []
@@ -173,7 +173,7 @@ def describe(
 def _beside_spans(
     store: Store, trace_ids: Sequence[str]
 ) -> tuple[dict[str, dict[str, str | None]], assessments.Changes, near.Bounds]:
-    """Load what else is asked of a page, one after the other: the spans take as long."""
+    """Load, one by one, what a page needs besides the spans; these take as long."""
     known = tags.of_traces(store, trace_ids)
     return known, assessments.changes(store, trace_ids), near.bounds(store, trace_ids)
 
@@ -181,7 +181,7 @@ def _beside_spans(
 def _assessed(
     store: Store, infos: Sequence[TraceInfo], loaded: assessments.Changes
 ) -> list[TraceInfo]:
-    """Add the assessments, of which those of the traces themselves are loaded already."""
+    """Add the assessments; those of the traces themselves are already loaded."""
     places = [(info.trace_id, info.session_id) for info in infos]
     found = assessments.of_traces(store, places, loaded)
     return [
@@ -212,7 +212,7 @@ def _info(
         state=_IN_PROGRESS if root.rank == _MISSING else state,
         name=name,
         request_time_ns=trace.start_time_ns,
-        # A clock that is wrong by centuries can wrap the end around to before the start.
+        # A clock that is wrong by centuries can make the end wrap around to before the start.
         execution_duration_ns=max(0, trace.end_time_ns - trace.start_time_ns),
         request_preview=preview.request(*said.asked),
         response_preview=preview.response(*said.answered),

@@ -1,4 +1,4 @@
-"""Adds up what versions used: tokens and cost of the traces whose root they made."""
+"""Sum the tokens and cost of the traces whose root belongs to a version."""
 
 import math
 import struct
@@ -13,12 +13,12 @@ from otel_vtrack.query.tokens import Cost, TokenUsage
 from otel_vtrack.store.client import Store
 
 MOST_TRACES: Final = 10_000
-"""Traces that are added up one by one; of more a sample is taken."""
+"""The most traces to sum one by one; above it, a sample is read."""
 
 _HEAD: Final = struct.Struct("<Id?")
-"""Number of the version, as how many its traces count, and whether spans add up as they are."""
+"""Index of the version, weight of its traces, and whether spans can be summed as they are."""
 _SUMS: Final = struct.Struct("<?6Q")
-"""Whether it is not known what they cost; input, output, total, cached, and what was taken."""
+"""Whether the cost is unknown; input, output, total, cache reads and writes, and full input."""
 _AT: Final = struct.Struct("<q")
 _DAY_NS: Final = 86_400_000_000_000
 _EARLIEST_NS: Final = -(1 << 63)
@@ -27,13 +27,13 @@ _LATEST_NS: Final = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a version used.
+    """The usage of a version.
 
     Attributes:
-        tokens: Each counted once, however often spans above report them again.
-        cost: By the price table, and by what telemetry tells.
-        sampled_one_in: 1 if this is the sum over all stored traces; n if over one in n of them,
-            taken by the hash of their ids, and multiplied by n.
+        tokens: Each token counted once, however often ancestor spans report it again.
+        cost: By the price table, and by costs that telemetry reports.
+        sampled_one_in: 1 if this is the sum over all stored traces; n if it is the sum over one in
+            n of them, chosen by the hash of their IDs, multiplied by n.
     """
 
     tokens: TokenUsage
@@ -42,10 +42,10 @@ class Usage:
 
 
 class Asked(NamedTuple):
-    """A version of which to add up what it used.
+    """A version whose usage to sum.
 
     Attributes:
-        stored_count: Traces that are stored and that it took part in.
+        stored_count: Stored traces that it took part in.
         first_seen_ns: Start of its earliest span, in nanoseconds since 1970.
         last_seen_ns: Start of its latest span.
     """
@@ -59,7 +59,7 @@ class Asked(NamedTuple):
 
 
 class _Sum:
-    """What traces used, each times as many as it stands for."""
+    """The usage of traces, each counted as many times as it represents."""
 
     def __init__(self) -> None:
         self._used: list[float] = []
@@ -67,10 +67,10 @@ class _Sum:
         self._unknown: set[str] = set()
 
     def add(self, weight: float, used: TokenUsage | None, cost: Cost | None) -> None:
-        """Add what a trace used, where it tells."""
+        """Add what a trace used, as far as reported."""
         if used is not None:
             so_far = self._used or [0] * len(used)
-            # A double does not tell all whole numbers apart.
+            # A double cannot hold every whole number.
             times = int(weight) if weight.is_integer() else weight
             self._used = [all_ + times * each for all_, each in zip(so_far, used, strict=True)]
         if cost is not None:
@@ -81,11 +81,11 @@ class _Sum:
             self._unknown.update(cost.unknown_models)
 
     def add_spans(self, weight: float, spans: "_Spans", table: Prices) -> None:
-        """Add spans of one model, of which none stands for another."""
+        """Add spans of one model, none of which covers another."""
         self.add(weight, spans.used, _cost(spans, table))
 
     def usage(self, one_in: int) -> Usage | None:
-        """Return the sum, or None of nothing."""
+        """Return the sum; None if nothing was added."""
         if not self._used and not self._costs:
             return None
         return Usage(
@@ -107,20 +107,20 @@ def of_versions(
     places: str = "1",
     parameters: Mapping[str, str] | None = None,
 ) -> list[Usage | None]:
-    """Add up what each of some versions used; None if none of its traces reports anything.
+    """Sum the usage of each version; None if none of its traces reports any.
 
     Args:
-        store: Where to look.
-        versions: Which.
-        table: What tokens cost.
-        most: Traces of each to add up one by one.
+        store: The store.
+        versions: The versions.
+        table: The prices of tokens.
+        most: How many traces of each version to sum one by one.
         places: The condition on environment and deployment of a compiled filter.
-        parameters: What is bound in it.
+        parameters: The values bound in it.
     """
     ones_in = [max(1, -(-each.stored_count // most)) for each in versions]
     sums = [_Sum() for _ in versions]
-    # What is not in the largest sample of a question need not be read for it: those of like
-    # samples are asked together.
+    # A query need not read traces outside its largest sample, so versions with similar samples
+    # share a query.
     for size in {one_in.bit_length() for one_in in ones_in}:
         alike = [at for at, one_in in enumerate(ones_in) if one_in.bit_length() == size]
         some = [versions[at] for at in alike]
@@ -153,10 +153,10 @@ class _Spans(NamedTuple):
     """Spans of one model.
 
     Attributes:
-        dark: Whether they tell totals alone, which do not say what they cost.
+        dark: Whether they report totals alone, which do not determine a cost.
         used: The sum of what they report.
-        taken: Likewise, and what caches gave beside the input in it.
-        columns: When each began, and its input, output, and what a cache gave and took.
+        taken: The sum of their input, including cached tokens reported beside it.
+        columns: Start, input, output, cache reads and cache writes of each span.
     """
 
     model: str
@@ -176,7 +176,7 @@ def _spans(rows: Reader) -> _Spans:
 
 
 def _cost(spans: _Spans, table: Prices) -> Cost:
-    """Say what spans cost: by their sums, if their model costs the same whenever it is used."""
+    """Return the cost of spans, from their sums if the model's price never varies."""
     if not spans.model:
         return Cost(0, 0, 0, (tokens.NO_MODEL,))
     unknown = Cost(0, 0, 0, (spans.model,))

@@ -1,4 +1,4 @@
-"""Finds versions: what telemetry tells of them, and what people say."""
+"""Find versions, with data from telemetry and from users."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ from otel_vtrack.store import sql
 from otel_vtrack.store.client import Store
 
 ALIAS_SIGN: Final = "@"
-"""Before an alias, wherever a version is named."""
+"""Precedes an alias wherever a version is named."""
 
 _FEWEST_TRACES: Final = 500
 _PLACES: Final = "versions/places"
 _TOLD: Final = "versions/told"
 _WEIGHED: Final = "versions/weighed"
 _OF_TOLD: Final = ("v.flags", "v.aliases", "v.note")
-"""In conditions and orders that ask for what is told of versions."""
+"""Columns of `versions/told`, as in conditions and sort keys."""
 
 _BESIDE: Final = {"place", "stored_count", "weights", "weighed_places"}
-"""Columns that are no field of `Version`."""
+"""Columns that are not fields of `Version`."""
 
 MOST_PRICED: Final = 1_000
-"""Versions of which a search by cost adds up what they cost."""
+"""The most versions whose cost a search by cost sums."""
 
 _COUNTS: Final = ("trace_count", "error_trace_count")
-"""Columns that count each trace as many as it stands for."""
+"""Columns in which each trace counts as many times as it represents."""
 
 _KEY: Final = "concat(a.experiment, '\\0', a.service_name, '\\0', a.version)"
 _KEYS: Final = "JSONExtract({cost_keys:String}, 'Array(String)')"
@@ -42,7 +42,7 @@ _COST: Final = (
 
 
 class Place(NamedTuple):
-    """A version in one environment and deployment; see `Version` for the figures."""
+    """A version in one environment and deployment; see `Version` for the numbers."""
 
     environment: str
     deployment_id: str
@@ -63,17 +63,17 @@ class Flag(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A version of a service; texts are empty where no span tells.
+    """A version of a service; texts are empty if no span reports them.
 
     Attributes:
-        places: Where it ran, the place seen last first.
+        places: Where it ran, the place last seen first.
         first_seen_ns: Start of its earliest span, in nanoseconds since 1970.
         last_seen_ns: Start of its latest span.
-        trace_count: Each trace as many as it stands for; as the other counts, exact up to 65,536
-            and an estimate above.
-        flags: Those that it saw, sorted; a hundred at most.
+        trace_count: Each trace counts as many times as it represents. Like the other counts, exact
+            up to 65,536, an estimate above.
+        flags: The variants that it saw, sorted; at most a hundred.
         aliases: Sorted, without `@`.
-        usage: Only where asked for, and None if none of its traces reports any.
+        usage: Only if requested, and None if none of its traces reports any.
     """
 
     experiment: str
@@ -97,7 +97,7 @@ class Version:
 
 
 class Named(NamedTuple):
-    """What tells a version from all others."""
+    """Identifies a version."""
 
     experiment: str
     service_name: str
@@ -106,7 +106,7 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some versions, and the token for the next ones; no token after the last."""
+    """A page of versions and the token for the next page; empty after the last."""
 
     versions: list[Version]
     next_page_token: str
@@ -123,15 +123,15 @@ def get(
     """Load one version.
 
     Args:
-        store: Where to look.
+        store: The store.
         text: The version, or `@` and an alias.
-        experiment: What telemetry or people call its experiment; empty for any.
+        experiment: Its experiment's telemetry name or display name; empty for any.
         service_name: Its service; empty for any.
-        usage_by: What tokens cost, if usage is to be added up.
+        usage_by: The prices of tokens, if usage is to be summed.
 
     Raises:
         NotFound: There is none.
-        InvalidArgument: There are several, in other experiments or services.
+        InvalidArgument: There are several, in different experiments or services.
     """
     named = Named(experiments.resolve(store, experiment), service_name, text)
     if text.startswith(ALIAS_SIGN):
@@ -147,13 +147,13 @@ def get(
 
 
 def named_by(store: Store, text: str, *, experiment: str = "", service_name: str = "") -> Named:
-    """Return which version `text` names, without looking whether there is such a version.
+    """Return the version that `text` names, without checking that it exists.
 
-    What it does not say stays as it was given.
+    Without an alias, the arguments stay as given.
 
     Raises:
-        NotFound: It is an alias that stands for none.
-        InvalidArgument: It is an alias that stands for several, in other experiments or services.
+        NotFound: The alias refers to no version.
+        InvalidArgument: The alias refers to several, in different experiments or services.
     """
     named = Named(experiments.resolve(store, experiment), service_name, text)
     return _aliased(store, named) if text.startswith(ALIAS_SIGN) else named
@@ -162,7 +162,7 @@ def named_by(store: Store, text: str, *, experiment: str = "", service_name: str
 def holders(
     store: Store, alias: str, *, experiment: str = "", service_name: str = ""
 ) -> list[Named]:
-    """List the versions that an alias, given without `@`, stands for: one a service at most."""
+    """List the versions that an alias, given without `@`, refers to: at most one per service."""
     rows = store.query(
         "versions/aliased",
         {
@@ -185,22 +185,22 @@ def search(
     usage_by: Prices | None = None,
     table: Prices = BUILT_IN,
 ) -> Page:
-    """Find versions, the one seen last first unless asked otherwise.
+    """Find versions, the last seen first by default.
 
     Args:
-        store: Where to look.
-        experiment: What telemetry or people call it; empty for any.
-        filter_: In the search language; conditions on environment and deployment say which
-            places count, in every figure.
-        order_by: Keys of the search language.
-        page_size: 0 for as many as usual.
-        page_token: Where the last page ended.
-        usage_by: What tokens cost, if usage is to be added up.
-        table: What tokens cost, for a filter or an order by cost.
+        store: The store.
+        experiment: Its name in telemetry or its display name; empty for any.
+        filter_: A filter in the search language; conditions on environment and deployment select
+            the places that count, for every number.
+        order_by: Sort keys of the search language.
+        page_size: 0 for the default.
+        page_token: The token from the previous page.
+        usage_by: The prices of tokens, if usage is to be summed.
+        table: The prices of tokens for a filter or order by cost.
 
     Raises:
-        InvalidArgument: The filter or the order is none, the size is out of range, the token is
-            of another question, or too many versions would have to be added up.
+        InvalidArgument: The filter, order or size is invalid, the token belongs to another query,
+            or too many versions would have to be summed.
     """
     wanted = paging.size(page_size)
     asked = compile_versions(filter_, order_by)
@@ -232,7 +232,7 @@ def _rows(
         rows = _found(store, bound, asked, wanted=wanted, after=after, usage=usage)
         places, told = (each.result() for each in beside)
     if any(_key(row) not in places for row in rows):
-        # Of one that came in between.
+        # A version has arrived in the meantime.
         places = _read(store, _PLACES, bound, parts)
     nothing = {"flags": [], "aliases": [], "note": ""}
     return [_reweighed(row | places[_key(row)]) | told.get(_key(row), nothing) for row in rows]
@@ -274,7 +274,7 @@ def _found(
 
 
 def _reweighed(row: dict[str, Any]) -> dict[str, Any]:
-    """Put what is known of places of which traces stand for several counts into these places."""
+    """Replace the counts of those places for which weighted ones are known."""
     known = {(at, deployment): counts for at, deployment, *counts in row.get("weighed_places", ())}
     places = (_values(place) for place in row["places"])
     return row | {
@@ -285,7 +285,7 @@ def _reweighed(row: dict[str, Any]) -> dict[str, Any]:
 def _usage(
     store: Store, named: Named, asked: CompiledVersions, table: Prices
 ) -> dict[Named, Usage | None]:
-    """Add up what each version used that may match.
+    """Sum the usage of each version that may match.
 
     Raises:
         InvalidArgument: There are too many.
@@ -303,14 +303,14 @@ def _usage(
 
 
 def _costs(usage: Mapping[Named, Usage | None]) -> dict[str, str]:
-    """Bind what versions cost; nothing of those of which that is not known as a whole."""
+    """Bind the costs of versions, leaving out those not fully known."""
     known = {
         "\0".join(key): used.cost.total_cost
         for key, used in usage.items()
         if used is not None and not used.cost.unknown_models
     }
     return {
-        # An empty list is of no type in the engine.
+        # An empty list has no type in the engine.
         "cost_keys": json.dumps(list(known) or [""]),
         "costs": json.dumps(list(known.values()) or [None]),
     }
@@ -338,7 +338,7 @@ def _used(
     if table is None:
         return found
     if usage is not None:
-        # Of one that came in between nothing was added up.
+        # A version that arrived in the meantime has not been summed.
         used = [usage.get(_key(row)) for row in rows]
     else:
         used = _added_up(store, rows, asked, table)
@@ -353,7 +353,7 @@ def _added_up(
         store,
         [Asked(*_key(row), *(row[name] for name in names)) for row in rows],
         table,
-        # Of a long page, less of each.
+        # Fewer of each on a long page.
         most=max(_FEWEST_TRACES, 2 * MOST_TRACES // max(len(rows), 2)),
         places=asked.places,
         parameters=asked.parameters,
@@ -369,7 +369,7 @@ def _version(row: dict[str, Any]) -> Version:
 
 
 def _values(fields: Any) -> Sequence[Any]:
-    # The driver gives a tuple whose fields have names as a dict.
+    # The driver returns a tuple with named fields as a dict.
     return tuple(fields.values()) if isinstance(fields, dict) else fields
 
 
@@ -398,7 +398,7 @@ def _missing(named: Named) -> NotFound:
 
 
 def several(text: str, found: Sequence[Named]) -> InvalidArgument:
-    """Say that `text` names more than one version."""
+    """Make the error for a `text` that names several versions."""
     seen = ", ".join(f"{each.service_name or '(none)'} in {each.experiment}" for each in found)
     return InvalidArgument(
         f"{text or '(none)'} is a version of {seen}: say which by experiment and service_name"

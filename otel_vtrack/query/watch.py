@@ -1,4 +1,4 @@
-"""Reads what the watch of deployments looks at, and what it found."""
+"""Read what the deployment watch examines, and what it found."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,9 +10,9 @@ from otel_vtrack.query.timeline import EARLIEST_NS, LATEST_NS, Place
 from otel_vtrack.store.client import Store
 
 MOST_ROUTES: Final = 50
-"""So many routes are told apart, the most frequent of the baseline; the others are one."""
+"""How many routes are distinguished, the baseline's most frequent; all others count as one."""
 FEWEST_SHARED: Final = 0.05
-"""Where less of the candidate's traces is on routes that the baseline has, all routes are one."""
+"""With a smaller share of the candidate's traces on the baseline's routes, all count as one."""
 
 _DAY_NS: Final = 86_400_000_000_000
 _WIDTH_NS: Final = 300_000_000_000
@@ -20,12 +20,12 @@ _MOST_ROWS: Final = 200_000
 
 
 class SeenVersion(NamedTuple):
-    """A version that some span told of lately, in any kind of span.
+    """A version recently reported by spans of any kind.
 
     Attributes:
-        first_ns: When the first one began, ever; in nanoseconds since 1970.
-        deployment_id: The last one of it; empty if none was told.
-        deployment_count: Different ones of it, lately.
+        first_ns: Start of its first span ever, in nanoseconds since 1970.
+        deployment_id: Its last deployment; empty if none was reported.
+        deployment_count: The number of its recent deployments.
     """
 
     place: Place
@@ -36,7 +36,7 @@ class SeenVersion(NamedTuple):
 
 
 class DeclaredDeployment(NamedTuple):
-    """Someone said that this version is put live then; in nanoseconds since 1970."""
+    """A declaration that a version is put live at a time; in nanoseconds since 1970."""
 
     place: Place
     deployment_id: str
@@ -45,10 +45,10 @@ class DeclaredDeployment(NamedTuple):
 
 
 class DeploymentActivity(NamedTuple):
-    """What a deployment of a version began in a bucket of time; see `Activity`.
+    """What a deployment of a version started in a time bucket; see `Activity`.
 
     Attributes:
-        deployment_id: Empty where it is not told, or was not asked for.
+        deployment_id: Empty if unknown or not requested.
     """
 
     version: str
@@ -60,10 +60,10 @@ class DeploymentActivity(NamedTuple):
 
 
 class Side(NamedTuple):
-    """Which traces are compared: of a version, or of one deployment of it.
+    """Which traces to compare: those of a version, or of one deployment of it.
 
     Attributes:
-        deployment_id: Empty for all of the version's.
+        deployment_id: Empty for all deployments of the version.
     """
 
     version: str
@@ -72,14 +72,14 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two sides in one place, and the traces by which to compare them; times in ns since 1970.
+    """Two sides in one place, and which of their traces to compare; times in ns since 1970.
 
     Attributes:
-        candidate: Its traces since `start_ns`; those before are the baseline's if it has them.
+        candidate: Its traces since `start_ns`; earlier ones are the baseline's if it matches them.
         start_ns: When the candidate was put live.
-        from_ns: Traces that began then or later.
-        until_ns: Traces that began before.
-        since_ns: When each period begins into which that time is divided; the first at `from_ns`.
+        from_ns: Traces that started at or after this time.
+        until_ns: Traces that started before this time.
+        since_ns: The start of each period of that time range; the first is `from_ns`.
     """
 
     place: Place
@@ -93,16 +93,16 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideSums:
-    """One side's traces, routes held equal; of each metric in the order of the query.
+    """Sums for one side's traces, adjusted for routes; metrics are in the order of the query.
 
     Attributes:
         trace_count: All of its traces.
         cluster_count: Clusters with a trace on a route that both versions have.
         compared_count: Traces on such routes.
         route_count: How many such routes there are.
-        routes_pooled: Whether all routes count as one, since hardly any is of both sides.
-        effective_count: Of how many traces a plain mean would vary as much as the weighted one.
-        means: With the weights of routes.
+        routes_pooled: Whether all routes count as one because the sides share hardly any.
+        effective_count: How many traces would give a plain mean the variance of the weighted one.
+        means: Weighted by route.
         squares: Sums of the squares of the clusters' scores.
     """
 
@@ -118,7 +118,7 @@ class SideSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchEvent:
-    """Something that was found of a deployment; watch.proto explains each field."""
+    """A finding about a deployment; watch.proto explains each field."""
 
     event_id: str
     event_time_ns: int
@@ -147,24 +147,24 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some events, and the token for the next ones; no token after the last."""
+    """A page of events and the token for the next page; empty after the last."""
 
     events: list[WatchEvent]
     next_page_token: str
 
 
 def versions(store: Store, places: Sequence[Place], since_ns: int, most: int) -> list[SeenVersion]:
-    """List the versions of the places where something may have been put live since a time.
+    """List the versions in places where something may have been put live since a time.
 
-    Those are places of several versions or deployments, and the ones given. The places in which
-    something was new last come first.
+    Those are places with several versions or deployments, and the given ones. The places with the
+    newest version come first.
     """
     bound = _placed(places) | {"since_ns": since_ns, "most": most}
     return [SeenVersion(_place(row), **row) for row in store.query("watch/versions", bound)]
 
 
 def declared(store: Store, from_ns: int, until_ns: int, most: int) -> list[DeclaredDeployment]:
-    """List the deployments declared to begin in a time, the latest first; none that failed."""
+    """List deployments declared to start in a time range, latest first, without failed ones."""
     bound = {"from_ns": from_ns, "until_ns": until_ns, "most": most}
     return [DeclaredDeployment(_place(row), **row) for row in store.query("watch/declared", bound)]
 
@@ -175,16 +175,16 @@ def activity(
     from_ns: int,
     told: Sequence[tuple[Place, str]] = (),
 ) -> dict[Place, list[DeploymentActivity]]:
-    """Count the traces of each version since a time, by place; of each in the order of time.
+    """Count the traces of each version since a time, by place, each in the order of time.
 
     Args:
-        store: Where to look.
-        places: Which.
-        from_ns: Traces that began then or later, in nanoseconds since 1970.
-        told: Versions in their places of which deployments are told apart.
+        store: The store.
+        places: The places.
+        from_ns: Traces that started at or after this time, in nanoseconds since 1970.
+        told: Versions in places whose deployments are counted separately.
 
     Raises:
-        InvalidArgument: There is too much to tell.
+        InvalidArgument: There are too many rows.
     """
     rows = store.query(
         "watch/activity",
@@ -193,7 +193,7 @@ def activity(
             **{f"told_{k}": v for k, v in _placed([place for place, _ in told]).items()},
             "told_versions": [version for _, version in told],
             "from_ns": from_ns,
-            # So that there are not more rows where there are more places.
+            # Wider for more places, to limit the number of rows.
             "width_ns": _WIDTH_NS * -(-len(places) // 50),
         },
     )
@@ -206,7 +206,7 @@ def activity(
 
 
 def _place(row: dict[str, Any]) -> Place:
-    """Take the place out of a row."""
+    """Remove the place from a row and return it."""
     return Place(*(row.pop(name) for name in Place._fields))
 
 
@@ -219,7 +219,7 @@ def _placed(places: Sequence[Place]) -> dict[str, list[str]]:
 
 
 def counts(store: Store, pair: Pair) -> tuple[list[int], list[int]]:
-    """Count the traces of the baseline and of the candidate in each period."""
+    """Count the traces of the baseline and the candidate in each period."""
     found = ([0] * len(pair.since_ns), [0] * len(pair.since_ns))
     for row in store.query("watch/counts", _bound(pair)):
         found[row["of_candidate"]][row["period"] - 1] = row["trace_count"]
@@ -229,7 +229,7 @@ def counts(store: Store, pair: Pair) -> tuple[list[int], list[int]]:
 def sums(
     store: Store, pair: Pair, baseline_one_in: Sequence[int], candidate_one_in: Sequence[int]
 ) -> tuple[SideSums | None, SideSums | None]:
-    """Add up the traces of the baseline and of the candidate: of each period one in so many.
+    """Sum the traces of the baseline and the candidate, sampling each period at its own rate.
 
     Returns:
         None for a side without traces.
@@ -242,7 +242,7 @@ def sums(
             "candidate_one_in": list(candidate_one_in),
             "most_routes": MOST_ROUTES,
             "fewest_shared": FEWEST_SHARED,
-            # Days are how the table is divided; a trace may have rows in the next one.
+            # The table is partitioned by day; a trace may have rows in the next partition.
             "rows_from_ns": max(pair.from_ns - _DAY_NS, EARLIEST_NS),
             "rows_until_ns": min(pair.until_ns + _DAY_NS, LATEST_NS),
         },
@@ -270,7 +270,7 @@ def _bound(pair: Pair) -> dict[str, Any]:
 
 
 def known(store: Store, event_ids: Iterable[str]) -> set[str]:
-    """Say which of these events are stored."""
+    """Return which of these events are stored."""
     asked = list(event_ids)
     if not asked:
         return set()
@@ -289,21 +289,21 @@ def search(
     page_size: int = 0,
     page_token: str = "",
 ) -> Page:
-    """List events, the last one first; what is empty or None does not restrict.
+    """List events, the latest first; empty or None does not restrict.
 
     Args:
-        store: Where to look.
-        experiment: What telemetry or people call it.
-        service_name: Exact, as the others.
+        store: The store.
+        experiment: Its name in telemetry or its display name.
+        service_name: An exact match, like the other arguments.
         environment: Where the version was put live.
         version: What was put live.
-        from_ns: Events of then or later.
-        until_ns: Events before.
-        page_size: 0 for as many as usual.
-        page_token: Where the last page ended.
+        from_ns: Events at or after this time.
+        until_ns: Events before this time.
+        page_size: 0 for the default.
+        page_token: The token from the previous page.
 
     Raises:
-        InvalidArgument: The size is out of range, or the token of another question.
+        InvalidArgument: The size is out of range, or the token belongs to another query.
     """
     wanted = paging.size(page_size)
     where = {
@@ -324,7 +324,7 @@ def search(
 
 
 def undelivered(store: Store, channel: str, from_ns: int, most: int) -> list[WatchEvent]:
-    """List the events since a time of which a channel knows no end, the last one first."""
+    """List events since a time whose delivery by a channel is still open, latest first."""
     where = {"undelivered_by": channel, "from_ns": from_ns, "until_ns": LATEST_NS}
     return _list(store, where, wanted=most)
 
@@ -349,5 +349,5 @@ def _list(
 
 
 def columns(event: WatchEvent) -> dict[str, Any]:
-    """Return an event as its table has it: times without the unit in their name."""
+    """Return an event as its table's columns, whose times have no unit in their names."""
     return {name.removesuffix("_ns"): value for name, value in asdict(event).items()}
