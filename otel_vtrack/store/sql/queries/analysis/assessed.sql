@@ -1,5 +1,5 @@
--- What feedback have traces got by one name? One row an assessment that is valid; columns have
--- one width. Numbers are NaN where the value is none, and neither true, false, yes nor no.
+-- Return the feedback of a given name on traces, one row per valid assessment; columns have a fixed
+-- width. Numbers are NaN if the value is neither a number nor true, false, yes or no.
 
 SELECT
     cityHash64(a.trace_key) AS trace_hash,

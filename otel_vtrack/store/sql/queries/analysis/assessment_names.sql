@@ -1,4 +1,4 @@
--- By which names is there feedback on traces, and how much? One row a name.
+-- Count the feedback on traces by name, one row per name.
 
 SELECT
     a.assessment_name AS name,

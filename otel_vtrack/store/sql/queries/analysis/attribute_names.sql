@@ -1,4 +1,4 @@
--- Which numbers have the spans of two versions as attributes? Some, of a sample of the spans.
+-- List some numeric attributes of the spans of two versions, from a sample of the spans.
 
 SELECT arrayJoin(arrayMap(a -> a.1, arrayFilter(a -> a.2 IN (3, 4), arrayZip(mapKeys(s.attributes), s.attribute_types)))) AS name
 FROM

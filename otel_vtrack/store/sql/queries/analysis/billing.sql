@@ -1,7 +1,8 @@
--- What do traces of two versions say they used? One row a trace that reports any; columns as
--- query.tokens takes them. analysis/used is faster, and has those that need no look at their tree.
+-- Return the usage reported by traces of two versions, one row per trace that reports any, with
+-- columns as query.tokens takes them. analysis/used is faster, and has the traces that can be
+-- summed without their tree.
 --
--- Where no span that reports has another below it, nobody asks which is above which.
+-- If no reporting span has another below it, edges are not needed and are left out.
 
 SELECT
     c.hash AS trace_hash,
@@ -32,7 +33,7 @@ FROM
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND experiment = {experiment:String}
             AND /*?these*/ 1 /*these?*/
-            -- Only traces with a row that may be such a root: the rest need not be put together.
+            -- Only traces with a row that may have such a root; the others need not be merged.
             AND /*?chosen*/ cityHash64(trace_id) GLOBAL IN
             (
                 SELECT cityHash64(trace_id)

@@ -1,4 +1,4 @@
--- Which values does feedback by one name have, in letters?
+-- Return the text of some values of the feedback of a given name, which are given as hashes.
 
 SELECT
     cityHash64(a.value) AS value_hash,

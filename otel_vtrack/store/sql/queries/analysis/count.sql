@@ -1,7 +1,6 @@
--- About how many traces has each of two versions in a time range?
+-- Estimate the number of traces of each of two versions in a time range.
 --
--- Counts what is known of roots, which are traces once that is merged: good enough to decide on a
--- sample.
+-- Counts rows of roots, which equal traces once they are merged: good enough to decide on a sample.
 
 SELECT
     countIf(root.version = {baseline_version:String}) AS baseline_count,

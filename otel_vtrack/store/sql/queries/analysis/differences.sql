@@ -1,21 +1,22 @@
--- What is found in the spans of two versions, and in which of their traces? One row a thing, with
--- the traces of each version that have it as numbers: a hash of the id, odd for the candidate.
+-- Return the features found in the spans of two versions, and which of their traces have them. One
+-- row per feature, with the traces as numbers: a hash of the ID, odd for the candidate.
 --
--- Five kinds of rows are no things but say of what the traces are: '' has all of them, ROUTE those
--- whose entry span has a name, and SESSION, MINUTE and WEIGHT a number of each: a hash of its
--- session, the minute since 1970 in which it began, and its adjusted count.
+-- Five kinds of rows are not features but describe the traces: '' has all of them, ROUTE those
+-- whose entry span has a name, and SESSION, MINUTE and WEIGHT have a number for each: a hash of its
+-- session, the minute since 1970 in which it started, and its adjusted count.
 --
--- By the traces of some windows of time, and there by a share of those that began in each minute,
--- those with the least ids: so only the places of `spans` where they are need be read, minutes
--- being how it is sorted, and then ids. A trace is read for as long as what began in its first
--- minute lasts and ten seconds more, and for no more than an hour.
+-- Traces are taken from some time windows, and there as a share of those that started in each
+-- minute, those with the least IDs. So only the corresponding places of `spans` are read, which is
+-- sorted by minute and then by ID. A trace is read for as long as the spans that started in its
+-- first minute last, plus ten seconds, but at most for an hour.
 --
--- Of each kind, and of each attribute, the hundred most frequent: what has more values than that
--- is an identity and tells nothing. Nor does what is in one trace or two, and there is much of it.
+-- Limited to the hundred most frequent values of each kind and of each attribute: one that has more
+-- is an identity and reveals nothing. Nor does what occurs in one or two traces, of which there is
+-- much.
 --
--- NUMBER is an attribute that holds numbers: with each of them, the trace it is in, and how many
--- different ones there are, counted up to 21. Where these are few, each is a thing of its own.
--- `ids` has of WEIGHT the ids of the traces beside their numbers.
+-- NUMBER is an attribute with numeric values: each value, its trace, and how many distinct values
+-- there are, counted up to 21. If these are few, each is a feature of its own. For WEIGHT, `ids`
+-- has the IDs of the traces along with their numbers.
 
 WITH
     (m -> substringUTF8(replaceRegexpAll(m, '[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*', '#'), 1, 200)) AS without_numbers,
@@ -83,7 +84,7 @@ WITH
     places AS
     (
         SELECT
-            -- A version that is called may have begun the minute before.
+            -- The trace of a version that is called by others may have started the minute before.
             toDateTime(arrayJoin(range(toInt64(min(p.minute)) - if({by_root:Bool}, 0, 60), toInt64(max(p.until)) + 1, 60)), 'UTC') AS minute,
             p.trace_id AS trace_id
         FROM
@@ -117,7 +118,7 @@ WITH
             AND ({service_name:String} = '' OR s.service_name = {service_name:String})
             AND ({environment:String} = '' OR s.environment = {environment:String})
             AND (toStartOfMinute(s.start_time), s.trace_id) IN (SELECT minute, trace_id FROM places)
-        -- A span may be there twice until its rows are merged, and counts once in a mean.
+        -- Until its rows are merged, a span may occur twice, but counts once in a mean.
         LIMIT 1 BY s.trace_id, s.span_id
     )
 SELECT
@@ -147,18 +148,18 @@ FROM
                 arrayFilter(e -> e.name = 'exception', s.events)),
             arrayMap(
                 a -> if(
-                    -- What a Float64 tells apart from others.
+                    -- Numbers that a Float64 can tell apart.
                     a.3 IN (3, 4) AND abs(toFloat64OrZero(a.2)) < 9007199254740992,
                     ('NUMBER', toString(a.1), '', toFloat64OrZero(a.2)),
                     ('ATTRIBUTE', toString(a.1), substringUTF8(a.2, 1, 200), 0.)),
                 arrayFilter(
-                    -- No bytes, nothing that only says which version it is or who asked, and
-                    -- neither models nor flags, which are kinds of their own.
+                    -- No bytes, nothing that only identifies the version or the user, and neither
+                    -- models nor flags, which are kinds of their own.
                     a -> a.3 < 5 AND NOT match(a.1, '^(?:service|deployment|vcs|vtrack|git|session|user|enduser|feature_flag|mlflow\\.(?:source|trace)|mlflow\\.traceTag)\\.|^(?:app_)?version$|^gen_ai\\.(?:request|response)\\.model$'),
                     arrayZip(mapKeys(s.attributes), mapValues(s.attributes), s.attribute_types)))))) AS fact
     FROM sampled AS s
     UNION ALL
-    -- What is of a trace is of both versions, for it is not known here which of them are in it.
+    -- A trace's values are listed for both versions, as it is not known here which of them it has.
     SELECT
         bitOr(bitAnd(cityHash64(c.trace_id), 0xFFFFFFFFFFFFFFFE), toUInt64(arrayJoin([0, 1]))),
         c.trace_id,
@@ -177,5 +178,5 @@ GROUP BY kind, key, value
 HAVING length(traces) > 2 OR kind IN ('', 'SESSION', 'MINUTE', 'ROUTE', 'WEIGHT')
 ORDER BY length(traces) DESC, kind, key, value
 LIMIT 100 BY kind, key, if(kind = 'ROUTE', value, '')
--- Not in blocks of some hundred spans, as attributes take much room.
+-- Not in blocks of a few hundred spans, the default here because attributes are large.
 SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, preferred_block_size_bytes = 16000000;

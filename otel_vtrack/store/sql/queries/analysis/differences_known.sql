@@ -1,5 +1,5 @@
--- How many traces have spans of two versions of an experiment, and between which times? One row a
--- version, from a table of few rows.
+-- Return the number of traces with spans of two versions in an experiment, and their time bounds.
+-- One row per version, from a table of few rows.
 
 SELECT
     v.version = {candidate_version:String} AS is_candidate,

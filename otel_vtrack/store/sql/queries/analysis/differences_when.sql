@@ -1,9 +1,9 @@
--- When did traces of two versions begin? One row a version, with its minutes since 1970 and, of
--- each minute, how many traces of the version and how many of all versions began in it.
+-- Return when traces of two versions started. One row per version, with its minutes since 1970 and,
+-- for each, how many traces of the version and how many of any version started in it.
 --
--- By the entry spans of the version, which are an eighth of the rows and all in one small table;
--- else by its spans, for a version whose service is called and never asked first. Rows outside of
--- the time in which either version was live are not read.
+-- Uses the version's entry spans, which are an eighth of the rows and all in one small table; or
+-- its spans, for a version of a service that is only called by others. Rows outside the time in
+-- which either version was live are not read.
 
 SELECT
     t.side = 2 AS is_candidate,

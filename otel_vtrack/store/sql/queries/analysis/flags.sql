@@ -1,4 +1,5 @@
--- Which variant of a feature flag did traces see? One row a trace; columns have one width.
+-- Return the variant of a feature flag that each trace saw, one row per trace; columns have a fixed
+-- width.
 
 SELECT
     cityHash64(g.trace_id) AS trace_hash,

@@ -1,8 +1,8 @@
--- How many traces have spans of two versions, when, and in which experiments? One row a version
--- and experiment.
+-- Return the number, time bounds and experiments of traces with spans of two versions, one row per
+-- version and experiment.
 --
--- An upper bound on the traces whose root has the version, from a table of few rows: to share them
--- out takes longer than to read them.
+-- An upper bound on the traces whose root has the version, from a table of few rows: distributing
+-- them takes longer than reading them.
 
 SELECT
     version,

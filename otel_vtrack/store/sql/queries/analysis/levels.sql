@@ -1,4 +1,5 @@
--- What are these traces like, in letters? One row a trace; hashes as analysis/traces has them.
+-- Return the properties of these traces as text, one row per trace, with hashes as in
+-- analysis/traces.
 
 SELECT
     trace_hash,
@@ -15,7 +16,7 @@ FROM
         max(user_id) AS other_user,
         arrayFilter(m -> m != '', arrayCompact(arraySort(groupArrayArray(billing.model)))) AS models
     FROM traces
-    -- By `has` and by the hash: only so does the engine find the place in the key.
+    -- With `has` and the hash, because only then does the engine use the key.
     WHERE has({trace_hashes:Array(UInt64)}, cityHash64(trace_id))
         AND experiment = {experiment:String}
     GROUP BY trace_id

@@ -1,4 +1,4 @@
--- Which traces have more than one row? Their hashes, by which the table is sorted.
+-- List the traces with more than one row, as hashes, by which the table is sorted.
 
 SELECT cityHash64(t.trace_id) AS trace_hash
 FROM traces AS t

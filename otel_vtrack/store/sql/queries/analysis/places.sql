@@ -1,4 +1,4 @@
--- In which services and environments are spans of two versions? One row of each pair.
+-- List the services and environments with spans of two versions, one row per pair.
 
 SELECT DISTINCT
     service_name AS service,

@@ -1,4 +1,4 @@
--- Which names have the spans of two versions that are like one that none has? The most like first.
+-- List the span names of two versions that resemble an unknown name, the most similar first.
 
 SELECT s.name AS name
 FROM spans AS s

@@ -1,8 +1,8 @@
--- What do spans of two versions measure? One row a span; columns have one width.
+-- Return a measurement of the spans of two versions, one row per span; columns have a fixed width.
 --
--- The parts say which spans are meant and what is measured of them. A span may be there twice
--- until its rows are merged. Columns of few bytes are read faster at once than one after the
--- other, large ones only where the others say so.
+-- The parts define the spans and the value to measure. Until its rows are merged, a span may occur
+-- twice. Small columns are read faster all at once than one after the other, large ones only where
+-- the others match.
 
 SELECT
     cityHash64(s.trace_id) AS trace_hash,

@@ -1,17 +1,16 @@
--- How many tokens did traces of two versions take? One row a trace; those that report none are
--- left out.
+-- Return the tokens of traces of two versions, one row per trace, without those that report none.
 --
--- A span that reports usage stands for all below it, so spans with an ancestor that reports
--- usage are left out, however far above it is. The walk goes up from all spans of a trace at
--- once and doubles its stride each time: after log2(spans) strides every ancestry has ended, or
--- runs in a circle. Spans whose ancestry does count as if they had no ancestors, and so do
--- those whose parent is missing or is themselves. query.tokens has the same rules in Python.
+-- A span that reports usage covers everything below it, so spans with an ancestor that reports
+-- usage are left out, however far above it is. The walk goes up from all spans of a trace at once
+-- and doubles its stride each time: after log2(spans) strides every ancestry has ended or is a
+-- cycle. Spans whose ancestry is a cycle count as if they had no ancestors, and so do those whose
+-- parent is missing or is themselves. query.tokens has the same rules in Python.
 
 WITH
     0xFFFFFFFF AS low,
     0x3FFFFFFF AS place,
-    -- Sorted together, as id, kind, place: each span (0) comes before its usage (1) and before
-    -- those that name it as their parent (2).
+    -- Sorted together by ID, kind and place: each span (0) comes before its usage (1) and before
+    -- the spans that name it as their parent (2).
     (x -> bitAnd(bitShiftRight(x, 30), 3)) AS kind_of,
     (x -> bitShiftRight(x, 32)) AS id_of
 SELECT
@@ -30,7 +29,8 @@ SELECT
     (
         SELECT
             *,
-            -- Of each span: where its parent is, or 0; and in bit 32 whether that reports usage.
+            -- For each span, its parent's position, or 0, with bit 32 set if that parent reports
+            -- usage.
             arrayFold(
                 (reached, stride) -> arrayMap(x -> bitOr(reached[bitAnd(x, low)], bitAnd(x, 0x100000000)), reached),
                 range(if(length(walk) = 0, 0, toUInt8(ceil(log2(length(walk)))) + 1)),
@@ -65,7 +65,7 @@ SELECT
                     (
         SELECT
             cityHash64(trace_id) AS hash,
-            -- The least tuple is the root's, so what follows its first three fields is, too.
+            -- The least tuple is the root's, so the values after its first three fields are, too.
             min((
                 root.rank,
                 root.start_time,
@@ -76,7 +76,7 @@ SELECT
                     root.version = {baseline_version:String}, 1,
                     root.version = {candidate_version:String}, 2,
                     0))) AS r,
-            -- Sorting is a third of the cost of a set for each trace.
+            -- Sorting costs a third of what a set per trace would.
             arrayCompact(arraySort(groupArrayArray(usage))) AS reported,
             if(length(reported) < 2, [], arrayCompact(arraySort(groupArrayArray(edges)))) AS walk
         FROM traces
@@ -84,7 +84,7 @@ SELECT
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND experiment = {experiment:String}
-            -- Only traces with a row that may be such a root: the rest need not be put together.
+            -- Only traces with a row that may have such a root; the others need not be merged.
             AND /*?chosen*/ cityHash64(trace_id) GLOBAL IN
             (
                 SELECT cityHash64(trace_id)

@@ -1,12 +1,12 @@
--- The traces of two versions that have one row in the table, as nearly all do once their rows are
--- merged: of which version, what it was like, how long it took.
+-- Return the traces of two versions that have one row in the table, as nearly all do once their
+-- rows are merged: their version, properties and duration.
 --
--- Of a trace with more rows each that may be its root's is here as if it were all: which these
--- are tells analysis/partial_traces, and what they are analysis/whole_traces. With `any_version`
--- the root may be anywhere. Columns have one width, so that the bytes of the answer are an array:
--- texts are their hashes, 0 for none, which analysis/levels spells out.
+-- For a trace with more rows, each that may be its root's is returned as if it were the only one:
+-- analysis/partial_traces lists these traces, and analysis/whole_traces has their values. With
+-- `any_version` the root may be anywhere. Columns have a fixed width, so that the bytes of the
+-- result are an array: texts are hashes, 0 for none, which analysis/levels resolves.
 --
--- By its own measures the engine would read blocks of some thousand rows, on one thread.
+-- By its defaults the engine would read blocks of a few thousand rows, on one thread.
 
 SELECT
     t.trace_id,
@@ -31,14 +31,14 @@ FROM
         if(t.root.version = {baseline_version:String}, 1, 2)::UInt8 AS side,
         t.root.status_code = 2 AS failed,
         toUnixTimestamp64Nano(t.root.start_time) AS start_ns,
-        -- What lies in one session is not independent; a trace without one stands for itself.
+        -- Traces of one session are not independent; one without a session stands for itself.
         multiIf(t.root.session_id != '', cityHash64(t.root.session_id), t.session_id != '', cityHash64(t.session_id), trace_hash) AS cluster,
         if(t.root.name = '', 0, cityHash64(t.root.name)) AS route,
         if(t.root.service_name = '', 0, cityHash64(t.root.service_name)) AS service,
         if(t.root.environment = '', 0, cityHash64(t.root.environment)) AS environment,
         if(empty(arrayFilter(m -> m != '', t.billing.model)), 0, cityHash64(arrayStringConcat(arrayFilter(m -> m != '', arrayCompact(arraySort(t.billing.model))), ', '))) AS model,
         multiIf(t.root.user_id != '', cityHash64(t.root.user_id), t.user_id != '', cityHash64(t.user_id), 0) AS user,
-        -- What a condition may ask of whole_traces, but for sums of tokens.
+        -- The columns of whole_traces that a condition may use, except for sums of tokens.
         t.trace_id AS trace_id,
         t.experiment AS experiment,
         t.root AS root,

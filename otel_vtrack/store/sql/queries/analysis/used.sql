@@ -1,8 +1,8 @@
--- What do traces of two versions say they used, model by model? One row a model; columns as
--- arrays, an element each span that reports.
+-- Return the usage reported by traces of two versions, one row per model, with columns as arrays
+-- that have an element per reporting span.
 --
--- `alone` are those of which no span that reports is above another, and none tells a cost: these
--- add up as they are. Of the others analysis/billing says more.
+-- `alone` are the traces in which no reporting span is above another and none reports a cost: these
+-- can be summed as they are. For the others see analysis/billing.
 
 SELECT
     u.alone,
@@ -50,7 +50,7 @@ FROM
             AND ({environment:String} = '' OR t.root.environment = {environment:String})
             AND /*?row*/ 1 /*row?*/
     ) AS t
-    -- What is not alone has no need to be aligned: it is only named.
+    -- Traces that are not `alone` need not be aligned, as they are only named.
     ARRAY JOIN
         if(t.alone, t.usage, arrayResize([(0, 0, 0, 0)]::Array(Tuple(span UInt32, input_tokens UInt64, output_tokens UInt64, total_tokens UInt64)), least(1, length(t.usage) + length(t.billing)))) AS used,
         if(t.alone, t.billing, arrayResize([(0, '', '', 0, 0, '')]::Array(Tuple(span UInt32, model String, provider String, cache_read_input_tokens UInt64, cache_creation_input_tokens UInt64, cost String)), least(1, length(t.usage) + length(t.billing)))) AS bill

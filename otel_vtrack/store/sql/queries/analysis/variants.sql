@@ -1,4 +1,4 @@
--- Which values does a tag have, in letters?
+-- Return the text of some values of a tag, which are given as hashes.
 
 SELECT DISTINCT
     cityHash64(g.value) AS value_hash,

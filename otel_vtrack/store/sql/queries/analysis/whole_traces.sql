@@ -1,12 +1,12 @@
--- The traces of two versions, one row each: of which version, what it was like, how long it took.
+-- Return the traces of two versions, one row each: their version, properties and duration.
 --
--- As analysis/traces says it of those that have one row in the table, which is faster: this one
--- holds for all. Versions are told by the root, so rows of a trace are put together before they are chosen. Rows
--- outside of a day around the time range are not read: no trace lasts that long. Columns have one
--- width, so that the bytes of the answer are an array: texts are their hashes, 0 for none, which
--- analysis/levels spells out. With `any_version` the root may have any, and be anywhere. What the
--- traces must match is put in at the marked places, as in traces/find; `also` is a further
--- condition on rows, and `chosen` says otherwise which traces these may be.
+-- analysis/traces is faster, but returns only the traces that have one row in the table; this one
+-- returns all. The version is that of the root, so the rows of a trace are merged before traces are
+-- selected. Rows more than a day outside the time range are not read: no trace lasts that long.
+-- Columns have a fixed width, so that the bytes of the result are an array: texts are hashes, 0 for
+-- none, which analysis/levels resolves. With `any_version` the root may have any version and be
+-- anywhere. The conditions on traces are inserted at the marked places, as in traces/find; `also`
+-- is a further condition on rows, and `chosen` selects the possible traces in another way.
 
 SELECT
     c.id AS trace_id,
@@ -16,7 +16,7 @@ SELECT
     c.r.5 AS failed,
     toUnixTimestamp64Nano(c.r.2) AS start_ns,
     c.ms AS ms,
-    -- What lies in one session is not independent; a trace without one stands for itself.
+    -- Traces of one session are not independent; one without a session stands for itself.
     multiIf(c.r.9 != 0, c.r.9, c.session_id != '', cityHash64(c.session_id), trace_hash) AS cluster,
     c.r.6 AS route,
     c.r.7 AS service,
@@ -28,7 +28,7 @@ FROM
 (
         SELECT
             trace_id AS id,
-            -- The least tuple is the root's, so what follows its first three fields is, too.
+            -- The least tuple is the root's, so the values after its first three fields are, too.
             min((
                 root.rank,
                 root.start_time,
@@ -56,7 +56,7 @@ FROM
             AND start_time >= fromUnixTimestamp64Nano({rows_from_ns:Int64}, 'UTC')
             AND start_time <= fromUnixTimestamp64Nano({rows_until_ns:Int64}, 'UTC')
             AND experiment = {experiment:String}
-            -- Only traces with a row that may be such a root: the rest need not be put together.
+            -- Only traces with a row that may have such a root; the others need not be merged.
             AND /*?chosen*/ cityHash64(trace_id) GLOBAL IN
             (
                 SELECT cityHash64(trace_id)

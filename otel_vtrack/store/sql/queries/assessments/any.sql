@@ -1,4 +1,4 @@
--- Was anything said of any trace or session? One row if so.
+-- Return one row if any trace or session has an assessment.
 
 SELECT 1 AS found
 FROM assessments

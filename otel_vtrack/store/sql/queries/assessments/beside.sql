@@ -1,5 +1,5 @@
--- What was said, and done to it, beside a given assessment: of the same trace and session, that one
--- included? Its overriding ones are among these.
+-- List the changes of all assessments of the same trace and session as a given one, itself
+-- included. Those that override it are among them.
 
 SELECT
     lower(hex(c.trace_id)) AS trace_id,

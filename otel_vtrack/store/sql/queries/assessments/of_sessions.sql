@@ -1,4 +1,4 @@
--- What was said of these sessions, and done to it?
+-- List the changes of the assessments of these sessions.
 
 SELECT
     lower(hex(c.trace_id)) AS trace_id,

@@ -1,4 +1,4 @@
--- What was said of these traces, and done to it?
+-- List the changes of the assessments of these traces.
 
 SELECT
     lower(hex(c.trace_id)) AS trace_id,

@@ -1,6 +1,6 @@
--- What must be known before a trace is assessed: in which experiments was it, the one of its root
--- first; who has the id asked for; and what is there of the one to be overridden: its session and
--- whether it was deleted?
+-- Return what is needed before assessing a trace: its experiments, that of its root first; the
+-- holder of the requested ID; and of the assessment to be overridden, its session and whether it
+-- was deleted.
 
 SELECT
     (

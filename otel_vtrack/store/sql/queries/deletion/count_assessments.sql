@@ -1,4 +1,4 @@
--- How many assessments would go with an experiment?
+-- Count the assessments that would be deleted with an experiment.
 
 SELECT count() AS assessment_count
 FROM

@@ -1,5 +1,5 @@
--- How many traces have a root that began before a time, and how many log records are older? And how
--- many traces have any part from before it?
+-- Count the traces whose root started before a time, the log records older than it, and the traces
+-- with any part from before it.
 
 SELECT
     countIf(c.root_time < fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')) AS trace_count,

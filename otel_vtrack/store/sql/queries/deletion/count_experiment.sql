@@ -1,4 +1,4 @@
--- What would go with an experiment?
+-- Count what would be deleted with an experiment.
 
 SELECT
     (SELECT uniqExact(t.trace_id) FROM traces AS t WHERE t.experiment = {experiment:String}) AS trace_count,

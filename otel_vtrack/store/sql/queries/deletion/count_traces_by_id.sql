@@ -1,4 +1,4 @@
--- How many of these traces are there?
+-- Count how many of these traces exist.
 
 SELECT uniqExact(t.trace_id) AS trace_count
 FROM traces AS t

@@ -1,4 +1,4 @@
--- How many traces of an experiment have a root that began before a time?
+-- Count the traces of an experiment whose root started before a time.
 
 SELECT count() AS trace_count
 FROM

@@ -1,4 +1,4 @@
--- What has a deletion doomed?
+-- Summarize the traces that a deletion has marked as doomed.
 
 SELECT
     count() AS row_count,

@@ -1,4 +1,4 @@
--- Of which days before a time is something left, of which table?
+-- Count the rows left from each day before a time, by table.
 
 SELECT 'spans' AS table, toString(toDate(s.start_time)) AS day, count() AS rows
 FROM spans AS s

@@ -1,4 +1,4 @@
--- Of which days before one are there files, of which table?
+-- List the days before a given one that still have files, by table.
 
 SELECT DISTINCT p.table AS table, p.partition AS day
 FROM system.parts AS p

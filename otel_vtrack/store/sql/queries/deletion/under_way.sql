@@ -1,4 +1,4 @@
--- Which deletions of rows are not done, and why?
+-- List the tables whose deletions of rows are not done, with the reason of the last failure.
 
 SELECT m.table AS table, any(m.latest_fail_reason) AS reason
 FROM system.mutations AS m

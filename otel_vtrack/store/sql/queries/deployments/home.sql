@@ -1,4 +1,4 @@
--- In which experiment was a service seen last?
+-- Return the experiment in which a service was last seen.
 
 SELECT h.experiment AS experiment
 FROM

@@ -1,4 +1,4 @@
--- Which deployments are there, the one that started last first, after a given one?
+-- List the deployments after a given one, the latest started first.
 
 SELECT
     d.experiment AS experiment,

@@ -1,4 +1,4 @@
--- What does telemetry say of these experiments? None that it does not know.
+-- Return what telemetry reports of these experiments; no row for those it does not know.
 
 SELECT
     a.experiment AS experiment,
@@ -8,8 +8,8 @@ SELECT
     arraySort(groupUniqArrayArray(a.services)) AS service_names
 FROM
 (
-    -- Traces count as many as they stand for: the greatest count, where services of one keep
-    -- different shares of them, as in versions/weighed.
+    -- Traces count as many times as they represent: the greatest count, if services sample the same
+    -- trace at different rates, as in versions/weighed.
     SELECT
         w.experiment AS experiment,
         w.first AS first,

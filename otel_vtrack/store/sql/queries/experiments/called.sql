@@ -1,4 +1,4 @@
--- Which experiments but one are called so, by telemetry or by people?
+-- List the other experiments that have this telemetry name or display name.
 
 SELECT e.experiment AS experiment
 FROM experiments AS e

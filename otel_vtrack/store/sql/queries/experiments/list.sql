@@ -1,4 +1,4 @@
--- Which experiments are there, by name, after a given one; or what is one?
+-- List the experiments by name after a given one, or return a single one.
 
 SELECT
     e.experiment AS experiment,

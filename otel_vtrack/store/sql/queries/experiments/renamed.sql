@@ -1,4 +1,4 @@
--- Which experiments do people call other than telemetry does?
+-- List the experiments whose display name differs from their telemetry name.
 
 SELECT e.name AS name, e.experiment AS experiment
 FROM experiments AS e

@@ -1,4 +1,4 @@
--- Was any experiment ever renamed? Cheaper to ask than which.
+-- Return one row if any experiment was ever given a name; cheaper than listing renamed ones.
 
 SELECT 1 AS found
 FROM experiment_changes AS c

@@ -1,4 +1,4 @@
--- Which changes of assessments come after one of them, by trace? Those of telemetry too.
+-- List the changes of assessments after a given one, by trace, including those from telemetry.
 
 SELECT
     lower(hex(c.trace_id)) AS trace_id,

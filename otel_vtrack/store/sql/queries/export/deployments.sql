@@ -1,4 +1,4 @@
--- Which changes of deployments come after one of them?
+-- List the changes of deployments after a given one.
 
 SELECT
     c.experiment AS experiment,

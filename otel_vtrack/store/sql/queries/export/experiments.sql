@@ -1,4 +1,4 @@
--- Which changes of experiments come after one of them?
+-- List the changes of experiments after a given one.
 
 SELECT
     c.experiment AS experiment,

@@ -1,5 +1,5 @@
--- What do log records sit in that have these hashes? One row for each, of those that
--- export/log_records gave. Columns are those of span_groups; nothing counts log records.
+-- Return the experiment, resource and scope for each of these hashes from export/log_records.
+-- Columns are those of span_groups; log records have no adjusted count.
 
 WITH
     sipHash128(r.experiment, r.resource_attributes, r.resource_attribute_types, r.resource_dropped_attributes_count, r.resource_entity_refs, r.resource_schema_url, r.scope_name, r.scope_version, r.scope_attributes, r.scope_dropped_attributes_count, r.scope_schema_url) AS sits_in

@@ -1,11 +1,12 @@
--- Which log records come after a key, up to an event and a minute, as OTLP? In the order of their key,
--- and in the shape of `LogRecord` in otlp_export.proto; a retried one may come twice. See export/spans.
+-- Return the log records after a key, up to an event name and minute, as OTLP. In the order of
+-- their key and in the form of `LogRecord` in otlp_export.proto; a retried one may occur twice. See
+-- export/spans.
 --
--- `place` is minute and record of the key, and two halves of a hash of what the record sits in: its
--- experiment, resource and scope, which export/log_record_groups has.
+-- `place` has the minute and record ID of the key, and the two halves of a hash of the record's
+-- experiment, resource and scope, which export/log_record_groups returns.
 
 WITH
-    -- A number as protobuf has it: seven bits a byte, the lowest first.
+    -- A protobuf varint: seven bits a byte, the lowest first.
     (n -> multiIf(
         n < 128, char(n),
         n < 16384, char(bitOr(n, 128), bitShiftRight(n, 7)),
@@ -14,8 +15,8 @@ WITH
             at -> char(bitOr(bitShiftRight(n, 7 * at), if(bitShiftRight(bitShiftRight(n, 7 * at), 7) = 0, 0, 128))),
             arrayFilter(at -> at = 0 OR bitShiftRight(n, 7 * at) > 0, range(10)))))) AS varint,
     ((key, value) -> concat('\n', varint(length(key)), toString(key), '\x12', varint(length(value)), value)) AS pair,
-    -- AnyValue out of its kind and text: the tag of its field, and what it holds. Each mention of
-    -- varint costs a millisecond before the first row.
+    -- An AnyValue from its kind and text: the field's tag and its content. Each use of varint costs
+    -- a millisecond before the first row.
     ((kind, text) -> concat(
         substring('\n\x10\x18!*2:', kind, 1),
         multiIf(

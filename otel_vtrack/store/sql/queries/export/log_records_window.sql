@@ -1,5 +1,5 @@
--- Of which events and minutes are the next log records? Up to which ones `max_rows` of them are; none
--- if nothing is left. They come after a key: event, minute, record. See spans_window.
+-- Return the event name and minute up to which the next `max_rows` log records extend; no row if
+-- none is left. They come after a key: event name, minute, record ID. See spans_window.
 
 SELECT
     max((k.event_name, k.minute)) AS last,

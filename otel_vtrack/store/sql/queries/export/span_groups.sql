@@ -1,4 +1,5 @@
--- What do spans sit in that have these hashes? One row for each, of spans that export/spans gave.
+-- Return the experiment, adjusted count, resource and scope for each of these hashes from
+-- export/spans.
 
 WITH
     sipHash128(s.experiment, s.adjusted_count, s.resource_attributes, s.resource_attribute_types, s.resource_dropped_attributes_count, s.resource_entity_refs, s.resource_schema_url, s.scope_name, s.scope_version, s.scope_attributes, s.scope_dropped_attributes_count, s.scope_schema_url) AS sits_in

@@ -1,11 +1,11 @@
--- Which spans come after a key, up to a minute, as OTLP? In the order of their key, and in the shape of
--- `Span` in otlp_export.proto, by which the engine writes them; a retried one may come twice.
+-- Return the spans after a key, up to a minute, as OTLP. In the order of their key and in the form
+-- of `Span` in otlp_export.proto, in which the engine encodes them; a retried one may occur twice.
 --
--- `place` is the minute of the key, the start, and two halves of a hash of what the span sits in: its
--- experiment, adjusted count, resource and scope, which export/span_groups has.
+-- `place` has the minute of the key, the start, and the two halves of a hash of the span's
+-- experiment, adjusted count, resource and scope, which export/span_groups returns.
 
 WITH
-    -- A number as protobuf has it: seven bits a byte, the lowest first.
+    -- A protobuf varint: seven bits a byte, the lowest first.
     (n -> multiIf(
         n < 128, char(n),
         n < 16384, char(bitOr(n, 128), bitShiftRight(n, 7)),
@@ -14,8 +14,8 @@ WITH
             at -> char(bitOr(bitShiftRight(n, 7 * at), if(bitShiftRight(bitShiftRight(n, 7 * at), 7) = 0, 0, 128))),
             arrayFilter(at -> at = 0 OR bitShiftRight(n, 7 * at) > 0, range(10)))))) AS varint,
     ((key, value) -> concat('\n', varint(length(key)), toString(key), '\x12', varint(length(value)), value)) AS pair,
-    -- AnyValue out of its kind and text: the tag of its field, and what it holds. Each mention of
-    -- varint costs a millisecond before the first row.
+    -- An AnyValue from its kind and text: the field's tag and its content. Each use of varint costs
+    -- a millisecond before the first row.
     ((kind, text) -> concat(
         substring('\n\x10\x18!*2:', kind, 1),
         multiIf(
@@ -24,7 +24,7 @@ WITH
             kind = 0, '',
             varint(if(kind = 3, reinterpretAsUInt64(toInt64(text)), length(text)))),
         if(kind IN (1, 5, 6, 7), text, ''))) AS value_of,
-    -- As the inbox has it, one of its members is set and the others are empty.
+    -- The inbox's form: one of its members is set, the others are empty.
     (any -> concat(
         substring('\n\x10\x18!*2:', toUInt8(any.value), 1),
         multiIf(

@@ -1,8 +1,7 @@
--- In which minutes are the next spans? Up to which one `max_rows` of them are; none if nothing is
--- left.
+-- Return the minute up to which the next `max_rows` spans extend; no row if none is left.
 --
--- They come after a key: minute, trace, start, span. This reads the key alone, and so that what
--- reads the rest need not look at the first rows of every part.
+-- They come after a key: minute, trace, start, span. This query reads only the key, and spares the
+-- one that reads the rest from reading the first rows of every part.
 
 SELECT toUInt32(max(k.minute)) AS last_minute
 FROM

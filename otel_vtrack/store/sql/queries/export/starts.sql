@@ -1,4 +1,4 @@
--- When did some traces start and end, and in which experiments are they?
+-- Return the start, end and experiments of some traces.
 
 SELECT
     lower(hex(t.trace_id)) AS trace_id,

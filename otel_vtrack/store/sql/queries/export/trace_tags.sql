@@ -1,4 +1,4 @@
--- What did people last do to tags, after one of them? Not what telemetry says.
+-- List the last change by users to each tag after a given one, without tags from telemetry.
 
 SELECT
     c.key AS key,

@@ -1,4 +1,4 @@
--- Which changes of aliases come after one of them?
+-- List the changes of aliases after a given one.
 
 SELECT
     c.experiment AS experiment,

@@ -1,4 +1,4 @@
--- Which changes of versions come after one of them?
+-- List the changes of versions after a given one.
 
 SELECT
     c.experiment AS experiment,

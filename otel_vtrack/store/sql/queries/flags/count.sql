@@ -1,6 +1,6 @@
--- About how many traces are to be looked at?
+-- Estimate the number of traces to read.
 --
--- Counts rows, which are traces once they are merged: good enough to decide on a sample.
+-- Counts rows, which equal traces once they are merged: good enough to decide on a sample.
 
 SELECT count() AS trace_count
 FROM traces AS t

@@ -1,4 +1,4 @@
--- When did the first trace of a version begin, and where? One row a place.
+-- Return when and where the first trace of a version started, one row per place.
 
 SELECT
     toString(t.experiment) AS experiment,

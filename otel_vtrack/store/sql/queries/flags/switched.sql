@@ -1,8 +1,7 @@
--- Which traces saw more than one variant of a flag? One row: their ids.
+-- Return the IDs of traces that saw more than one variant of a flag, in one row.
 --
--- By what telemetry tells of each evaluation, as in trace_tags_from_spans and
--- trace_tags_from_log_records; the tag of a trace keeps the first. Which traces is an upper bound
--- of what flags/traces finds.
+-- Uses each evaluation in telemetry, as in trace_tags_from_spans and trace_tags_from_log_records,
+-- because a trace's tag keeps only the first. The traces are a superset of those in flags/traces.
 
 SELECT groupArray(f.id) AS ids
 FROM
@@ -22,7 +21,7 @@ FROM
         (
             SELECT p.trace_id AS trace_id, p.events AS events
             FROM spans AS p
-            -- Few spans have such events, and the rest of them is not read where there is none.
+            -- Few spans have such events, and for the others nothing else is read.
             PREWHERE hasAny(p.events.name, ['feature_flag.evaluation', 'feature_flag'])
             WHERE cityHash64(p.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, {one_in:UInt64})
                 AND ({experiment:String} = '' OR p.experiment = {experiment:String})

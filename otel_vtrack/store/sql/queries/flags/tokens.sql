@@ -1,6 +1,6 @@
--- How many tokens did traces use? One row: ids of the traces that report any, and how many.
+-- Return the IDs of traces that report tokens, and their numbers of tokens, in one row.
 --
--- Which traces is an upper bound of what flags/traces finds: by rows, and these are partial.
+-- The traces are a superset of those in flags/traces, because partial rows select them.
 
 SELECT
     groupArray(cityHash64(t.trace_id)) AS ids,

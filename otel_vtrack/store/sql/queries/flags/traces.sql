@@ -1,9 +1,9 @@
--- Which traces are there to look at, and how did they go? One row a place and version, with a
--- column of numbers for each thing that is told of its traces.
+-- Return the traces and their outcomes, one row per place and version, with a numeric column for
+-- each value of its traces.
 --
--- Rows of a trace are put together before they are chosen, for they are partial. Rows outside of a
--- day around the time range are not read: no trace lasts that long. Sessions and users are hashes
--- of them; where there is no session it is the trace itself, and where there is no user 0.
+-- The rows of a trace are partial, so they are merged before traces are selected. Rows more than a
+-- day outside the time range are not read: no trace lasts that long. Sessions and users are hashes;
+-- without a session it is the trace's own, without a user it is 0.
 
 SELECT
     toString(f.experiment) AS experiment,
@@ -22,7 +22,7 @@ FROM
     SELECT
         t.experiment AS experiment,
         cityHash64(t.trace_id) AS id,
-        -- The least tuple is the root's, so what follows its first three fields is, too.
+        -- The least tuple is the root's, so the values after its first three fields are, too.
         min((t.root.rank, t.root.start_time, t.root.span_id, t.root.service_name, t.root.environment, t.root.version, t.root.status_code = 2, t.root.session_id, t.root.user_id)) AS r,
         r.4 AS service_name,
         r.5 AS environment,

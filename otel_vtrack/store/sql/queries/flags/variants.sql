@@ -1,8 +1,9 @@
--- Which variants of feature flags did traces see? One row a flag and variant, with their ids.
+-- Return the feature flag variants that traces saw, one row per flag and variant with the traces'
+-- IDs.
 --
--- Of several evaluations of a flag in a trace its tag tells the earliest. Of each flag the hundred
--- most frequent variants, for a flag may have any value. Which traces is an upper bound of what
--- flags/traces finds: by rows, and these are partial.
+-- If a trace has several evaluations of a flag, its tag has the earliest. Limited to the hundred
+-- most frequent variants of each flag, because a flag may have any value. The traces are a superset
+-- of those in flags/traces, because partial rows select them.
 
 SELECT
     substring(toString(g.key), 13) AS flag,

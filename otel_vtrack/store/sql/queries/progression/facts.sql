@@ -1,4 +1,4 @@
--- What is known of some versions of services in each environment?
+-- Return what is known of some versions of services in each environment.
 
 SELECT
     v.experiment AS experiment,

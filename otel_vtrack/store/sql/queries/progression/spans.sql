@@ -1,11 +1,11 @@
--- How long did entry spans of versions take that began in some times, how many failed, and which
--- models did their spans ask? A row for each time in which there are any, by its number from 1.
+-- Return durations, failures and models of versions' entry spans that started in some time ranges.
+-- One row for each range that has any, by its number from 1.
 --
--- Of one in so many traces of each time, chosen by their ids. No version of a place has two times.
--- Spans, clusters and what is summed up over them are as in timeline/windows.
+-- Samples one in so many traces of each range, by their IDs. No version of a place has two ranges.
+-- Spans, clusters and the sums over them are as in timeline/windows.
 
 WITH
-    -- What quantiles need, for analysis.statistics, which has the same levels.
+    -- The values needed for quantiles; analysis.statistics has the same levels.
     (sorted -> if(length(sorted) <= 1000, sorted, arrayFlatten(arrayMap(p -> [
         sorted[toInt64(ceil(round(length(sorted) * p, 6)))],
         sorted[toInt64(floor(length(sorted) * p - 1.959964 * sqrt(length(sorted) * p * (1 - p))))],
@@ -15,11 +15,12 @@ WITH
         (experiment, service_name, environment, version) -> cityHash64(experiment, service_name, environment, version),
         {experiments:Array(String)}, {service_names:Array(String)}, {environments:Array(String)}, {versions:Array(String)}) AS keys,
     arrayMap(one_in -> intDiv(0xFFFFFFFFFFFFFFFF, one_in), {ones_in:Array(UInt64)}) AS chosen,
-    -- Of each version the most that are taken in any of its places.
+    -- For each version, the largest share sampled in any of its places.
     arrayMap(v -> arrayMax(arrayMap((other, most) -> if(other = v, most, 0), {versions:Array(String)}, chosen)), {versions:Array(String)}) AS chosen_anywhere,
     arraySort(groupArrayArray(c.durations)) AS pairs,
     arrayCumSum(pairs.2) AS sums,
-    -- As many traces as tell as much if each stands for as many (Kish, Survey Sampling, 1965).
+    -- The number of traces of equal weight that would be as informative (Kish, Survey Sampling,
+    -- 1965).
     sums[-1] * sums[-1] / arraySum(w -> w * w, pairs.2) AS effective_count
 SELECT
     c.number AS number,
@@ -63,7 +64,8 @@ FROM
                 transform(cityHash64(s.experiment, s.service_name, s.environment, s.version), keys, arrayEnumerate(keys), 0)::UInt32 AS number,
                 s.trace_id AS trace_id,
                 (s.parent_span_id = toFixedString('', 8) OR if(bitTest(s.flags, 8), bitTest(s.flags, 9), s.kind IN (2, 5))) AS is_entry,
-                -- Of those that begin at once the one with the least id; a number is compared sooner than a tuple.
+                -- Among those that start at once, the least ID; a number is compared faster than a
+                -- tuple.
                 bitShiftLeft(toInt128(toUnixTimestamp64Nano(s.start_time)), 64) + reinterpretAsUInt64(reverse(s.span_id)) AS place,
                 s.duration_ns AS duration_ns,
                 s.status_code AS status_code,

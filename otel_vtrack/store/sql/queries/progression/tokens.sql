@@ -1,10 +1,11 @@
--- How many tokens did traces take whose root versions began in some times? A row for each time in
--- which any reports usage, by its number from 1.
+-- Return the mean and deviation of tokens per trace for versions whose roots started in some time
+-- ranges. One row for each range in which any trace reports usage, by its number from 1.
 --
--- Of one in so many traces of each time, chosen by their ids. No version of a place has two times.
--- Rows of a trace are put together before they are chosen; those of other days are not read. How
--- usage of spans below others is left out is as in analysis/tokens. A trace counts for as many as
--- it stands for: the deviation is such that divided by the root of the count it is the mean's error.
+-- Samples one in so many traces of each range, by their IDs. No version of a place has two ranges.
+-- The rows of a trace are merged before traces are selected; rows of other days are not read. Usage
+-- of spans below others is excluded as in analysis/tokens. A trace counts as many times as it
+-- represents: the deviation divided by the square root of the count is the standard error of the
+-- mean.
 
 WITH
     0xFFFFFFFF AS low,
@@ -40,7 +41,8 @@ FROM
         (
             SELECT
                 *,
-                -- Of each span: where its parent is, or 0; and in bit 32 whether that reports usage.
+                -- For each span, its parent's position, or 0, with bit 32 set if that parent
+                -- reports usage.
                 arrayFold(
                     (reached, stride) -> arrayMap(x -> bitOr(reached[bitAnd(x, low)], bitAnd(x, 0x100000000)), reached),
                     range(if(length(walk) = 0, 0, toUInt8(ceil(log2(length(walk)))) + 1)),
@@ -74,7 +76,8 @@ FROM
                         FROM
                         (
                             SELECT
-                                -- The least tuple is the root's, so what follows its first three fields is, too.
+                                -- The least tuple is the root's, so the values after its first
+                                -- three fields are, too.
                                 min((
                                     p.root.rank,
                                     p.root.start_time,
@@ -92,7 +95,8 @@ FROM
                                 -- No trace lasts longer than a day.
                                 AND p.start_time >= fromUnixTimestamp64Nano(arrayMin({froms_ns:Array(Int64)}), 'UTC') - INTERVAL 1 DAY
                                 AND p.start_time <= fromUnixTimestamp64Nano(arrayMax({untils_ns:Array(Int64)}), 'UTC') + INTERVAL 1 DAY
-                                -- Only traces with a row that may be such a root: the rest need not be put together.
+                                -- Only traces with a row that may have such a root; the others need
+                                -- not be merged.
                                 AND p.trace_id IN
                                 (
                                     SELECT q.trace_id

@@ -1,9 +1,9 @@
--- What did spans cost, each by what it says itself? NULL where that is not known, or nothing tells.
+-- Return the cost of spans, each by its own report; NULL if it is unknown or nothing was reported.
 --
--- What a span tells stands; else its tokens are priced by its model, as traces/costs does it for
--- whole traces: see there for `names` and `steps`. What is below a span does not matter.
+-- A reported cost stands; otherwise the tokens are priced by the model, as in traces/costs for
+-- whole traces, which explains `names` and `steps`. Spans below a span do not matter.
 --
--- Not run by itself: query.filter takes the expression out of it.
+-- Not run by itself: query.filter extracts the expression.
 
 SELECT
     s.trace_id,
@@ -18,7 +18,7 @@ SELECT
             NOT isNaN(told[1]), told[1],
             NOT isNaN(told[2]), told[2],
             empty(steps) OR (s.input_tokens IS NULL AND s.output_tokens IS NULL AND s.total_tokens IS NULL), NULL,
-            -- A total alone does not say what it cost.
+            -- A total alone does not determine the cost.
             ifNull(s.total_tokens, 0) != 0 AND ifNull(s.input_tokens, 0) = 0 AND ifNull(s.output_tokens, 0) = 0, NULL,
             arrayMap(
                 rate -> (
@@ -37,7 +37,7 @@ SELECT
                 nan),
             ['input_cost', 'output_cost', 'total_cost']))],
         [if(s.cost != '' AND JSONType(s.cost) IN ('Int64', 'UInt64', 'Double') AND JSONExtractFloat(s.cost) >= 0, JSONExtractFloat(s.cost), nan)],
-        -- Some tell what a cache gave beside the input.
+        -- Some instrumentation reports cached tokens beside the input.
         arrayMap(
             c -> (c.1 + if(c.3 + c.4 > c.1, c.3 + c.4, 0), c.2, c.3, c.4),
             [(ifNull(s.input_tokens, 0), ifNull(s.output_tokens, 0), ifNull(s.cache_read_input_tokens, 0), ifNull(s.cache_creation_input_tokens, 0))]),

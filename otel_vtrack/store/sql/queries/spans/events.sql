@@ -1,6 +1,7 @@
--- Which events have the spans of a trace? In no order; a retried one may come twice.
+-- Return the events of a trace's spans, unordered; those of a retried span may occur twice.
 --
--- They are eighteen streams of the table's files, and few spans have any.
+-- They are read separately because they are eighteen streams in the table's files, and few spans
+-- have any.
 
 SELECT
     span_id,

@@ -1,7 +1,7 @@
--- What does the store have of these spans, every field of OTLP included? In no order.
+-- Return some spans with every field of OTLP, unordered.
 --
--- After what identifies and describes a span come the columns of spans/list, in its order, for
--- query.export to decode. The three lists are in step; the minutes are what finds the spans.
+-- After the columns that identify and describe a span come those of spans/list, in its order, for
+-- query.export to decode. The three lists are parallel; the minutes serve to find the spans.
 
 SELECT
     s.trace_id,

@@ -1,9 +1,9 @@
--- Which spans has a trace, every field of OTLP included? In no order; a retried one may come twice.
+-- Return the spans of a trace with every field of OTLP, unordered; a retried one may occur twice.
 --
--- Columns as they are, for query.export to decode: each function costs more to analyse than a
--- column to read. First what was concluded of a span, then what was sent; `rare` has what few
--- spans have. The minutes, in seconds since 1970, are what finds the spans quickly, as parts
--- are sorted by them.
+-- Columns are returned as stored, for query.export to decode: a function costs more to analyse than
+-- a column to read. Derived values come first, then what was sent; `rare` has what few spans have.
+-- The minutes, in seconds since 1970, serve to find the spans quickly, because parts are sorted by
+-- them.
 
 SELECT
     version,
@@ -47,5 +47,5 @@ FROM spans
 PREWHERE trace_id = toFixedString(unhex({trace_id:String}), 16)
     AND toStartOfMinute(start_time) >= toDateTime({first_minute:UInt32}, 'UTC')
     AND toStartOfMinute(start_time) <= toDateTime({last_minute:UInt32}, 'UTC')
--- For a few rows a second thread, and a search for a better plan, cost more than they gain.
+-- For a few rows, a second thread and plan optimization cost more than they gain.
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0;

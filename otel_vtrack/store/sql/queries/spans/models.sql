@@ -1,4 +1,4 @@
--- Which models do spans name, and of which providers?
+-- List the models and their providers named in spans.
 
 SELECT DISTINCT
     toString(s.model) AS model,

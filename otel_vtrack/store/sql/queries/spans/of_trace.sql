@@ -1,9 +1,9 @@
--- Which spans has a trace? In no order; a retried one may come twice.
+-- Return the spans of a trace, unordered; a retried one may occur twice.
 --
--- The columns by which query.trace_spans tells a span, each as it is: a function costs more to
--- analyse than a column to read. The resource stands where it can be seen to be the same as before,
--- next to last. The minutes, in seconds since 1970, are only what finds the rows quickly, as parts
--- are sorted by them: nothing else is compared with them.
+-- The columns from which query.trace_spans builds a span, as stored: a function costs more to
+-- analyse than a column to read. The resource is next to last, where it is easily compared with the
+-- previous one. The minutes, in seconds since 1970, serve only to find the rows quickly, because
+-- parts are sorted by them; rows are not compared with them.
 
 SELECT
     span_id,
@@ -17,7 +17,7 @@ SELECT
 FROM spans
 PREWHERE trace_id = unhex({trace_id:String})
     AND indexHint(toStartOfMinute(start_time) /*?in*/ IN {minutes:Array(UInt32)} /*in?*/)
--- For a few rows a second thread, a search for a better plan, and to remember where these are not,
--- cost more than they gain.
+-- For a few rows, a second thread, plan optimization and remembering where there are none cost more
+-- than they gain.
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0,
     use_query_condition_cache = 0;

@@ -1,5 +1,5 @@
--- In which traces are spans that match, and in which minute? At most `most`, and none where more
--- than `most_spans` would have to be read: known before any is, for the index says it.
+-- List the traces and minutes of matching spans: at most `most`, and an error if more than
+-- `most_spans` spans would be read, which the index tells before any is.
 --
 -- Places marked `/*?name*/` take conditions of the search language.
 

@@ -1,6 +1,6 @@
--- Which spans match, the first in order that stand behind a place? Each once, however often sent.
+-- Find the first matching spans after a place in the order, each once, however often it was sent.
 --
--- `first` sorts by the key's minute before anything else where that changes nothing, so that the
+-- Where it makes no difference, `first` sorts by the key's minute before anything else, so that the
 -- engine reads the newest parts first and stops when it has enough.
 
 SELECT

@@ -1,4 +1,4 @@
--- Is a span of this trace stored? One row if so.
+-- Return one row if any span of this trace is stored.
 
 SELECT 1 AS known
 FROM traces

@@ -1,9 +1,10 @@
--- How many traces of each version began in each bucket of time, and how many instances had them?
+-- Count the traces of each version that started in each time bucket, and their instances.
 --
--- Buckets are whole minutes; those at the ends of the range are counted whole. Hours of which all
--- belongs to one bucket are read as such: those from `first_hour` until before `end_hour`, which
--- may be none. A trace counts for as many as it stands for: once, as in versions/weighed, the
--- greatest of what its spans say. Where all that is read stands for as many, the parts are simpler.
+-- Buckets are whole minutes; those at the ends of the range are counted in full. Hours that lie
+-- fully within one bucket are read from the hourly table: from `first_hour` until before
+-- `end_hour`, which may be none. A trace counts once with the number of traces it represents: as in
+-- versions/weighed, the greatest that its spans report. If that number is the same for everything
+-- read, the parts are simpler.
 
 SELECT
     w.experiment AS experiment,

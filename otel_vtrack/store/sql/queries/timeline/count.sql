@@ -1,4 +1,4 @@
--- About how many traces began in a short time? Those of each version and minute added up.
+-- Estimate the number of traces that started in a short time, by adding up versions and minutes.
 
 SELECT sum(finalizeAggregation(a.traces)) AS trace_count
 FROM activity_minutes AS a

@@ -1,6 +1,6 @@
--- Which versions were declared to be put live when? Those that were given up are left out.
+-- List when versions were declared to be put live, without failed or withdrawn deployments.
 --
--- What a declaration leaves open spans tell, as in `deployments`.
+-- Values missing from a declaration come from spans, as in `deployments`.
 
 SELECT
     d.experiment AS experiment,

@@ -1,7 +1,7 @@
--- Between which times was a version at work, and in which hours? NULL: in none. All hours are told
--- if there are fewer than 20,000. And do stored traces stand for different numbers?
+-- Return the time bounds of the activity of versions, and its hours. NULL if there was none. The
+-- hours are complete if there are fewer than 20,000. Also return whether adjusted counts differ.
 --
--- By hours where the range has them whole, by minutes at its ends.
+-- Reads whole hours within the range from the hourly table, and its ends by the minute.
 
 SELECT
     toUnixTimestamp64Nano(minOrNull(u.first_seen)) AS first_ns,

@@ -1,8 +1,8 @@
--- How many instances was a version at work with, in each of some times, and in which hours with
--- the most? By the number of the time, from 1; none of a time is no row.
+-- Count the instances of a version in each of some time ranges, and list the hours with the most,
+-- by the range's number from 1. A range without any has no row.
 --
--- `is_cut`: it was at work in an hour both inside and outside of the time, so that hours do not
--- tell. Of `hours`, which come with their instances, no other has more than the last of them.
+-- `is_cut`: some hour has activity both inside and outside of the range, so hours are not exact.
+-- `hours` come with their numbers of instances; no other hour has more than the last of them.
 
 SELECT
     c.number AS number,

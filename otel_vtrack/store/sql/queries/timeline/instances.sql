@@ -1,7 +1,7 @@
--- How many instances was a version at work with, in each of some times, and how many at most in a
--- minute? By the number of the time, from 1, and by whole minutes; none of a time is no row.
+-- Count the instances of a version in each of some time ranges, in total and at most in a minute,
+-- by the range's number from 1 and in whole minutes. A range without any has no row.
 --
--- `hours` are all there are to read; empty for those of the times.
+-- `hours` limits the hours to read; empty for all of those in the ranges.
 
 SELECT
     m.number AS number,

@@ -1,5 +1,5 @@
--- The same as `activity` in buckets of less than a minute: of a short time, by its entry spans, as
--- activity_minutes_from_spans chooses them and tells instances.
+-- Like `activity`, for buckets shorter than a minute. Covers a short time, by its entry spans,
+-- which are chosen and assigned to instances as in activity_minutes_from_spans.
 
 SELECT
     w.experiment AS experiment,

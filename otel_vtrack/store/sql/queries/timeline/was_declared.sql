@@ -1,4 +1,4 @@
--- Was any deployment declared? One row if so; quicker than to fold none.
+-- Return one row if any deployment was declared; faster than folding an empty table.
 
 SELECT 1 AS one
 FROM deployment_changes

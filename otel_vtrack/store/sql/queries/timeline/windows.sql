@@ -1,11 +1,11 @@
--- What came of the work that versions began in some times? A row for each time in which there was
+-- Summarize the traces that versions started in some time ranges. One row for each range that has
 -- any, by its number from 1.
 --
--- By entry spans, as activity_minutes_from_spans chooses them: of a trace that has several in a service
--- the first. Spans of other days are not read. Durations as logarithms of milliseconds. A cluster
--- is a session, else a trace: of the traces n, failures f and logarithms l of each, the sums of
--- nn, nf, ff, nl and ll over clusters say how much is left to chance. A trace counts for as many as
--- it stands for, in each of these.
+-- Uses entry spans, chosen as in activity_minutes_from_spans; if a trace has several in a service,
+-- the first one. Spans of other days are not read. Durations are logarithms of milliseconds. A
+-- cluster is a session, else a trace. With the traces n, failures f and logarithms l of each, the
+-- sums of nn, nf, ff, nl and ll over clusters determine the uncertainty. A trace counts as many
+-- times as it represents, in each of these.
 
 SELECT
     c.number AS number,

@@ -1,9 +1,9 @@
--- Between which times did a trace happen? Rows are partial; its spans are found by these bounds.
+-- Return the time bounds in each partial row of a trace, by which its spans are found.
 --
--- One of another trace with the same hash would only make the bounds wider, and to look at the
--- ids takes a fifth of the time. Given where to look, the engine has nothing to gain by looking
--- for a better plan, nor by writing a few rows in several threads, nor by remembering in which
--- parts one trace is not, nor by asking an index for one.
+-- A row of another trace with the same hash would only widen the bounds, and comparing the IDs
+-- would take a fifth of the time. The settings turn off what gains nothing for such a lookup: plan
+-- optimization, parallel output for a few rows, remembering in which parts this one trace is
+-- missing, and skip indexes.
 
 SELECT
     start_time,

@@ -1,6 +1,6 @@
--- What of traces costs something? As the view `trace_charges` tells it, for very many of them.
+-- Return the chargeable items of very many traces, like the view `trace_charges`.
 --
--- See traces/wholes, which this is like. A part of traces/costs.
+-- Structured like traces/wholes. A part of traces/costs.
 
 SELECT
     trace_id,
@@ -38,7 +38,7 @@ FROM
         below) AS so_far
     FROM
     (
-        -- What is right below each stands before it.
+        -- The items directly below each item are sorted before it.
         SELECT *, arraySort(arrayConcat(
             arrayFilter(x -> x.1 != 0, arrayMap((up, n) -> (up, false, n.1.2, n.1.3), above, priced)),
             arrayMap(nth -> (toUInt64(nth), true, 0::UInt64, 0::UInt64), arrayEnumerate(priced)))) AS below
@@ -50,14 +50,14 @@ FROM
                 arrayMap(id -> 0::UInt64, priced_ids)) AS above
             FROM
             (
-                -- By strides that double; one that runs in a circle comes to no end.
+                -- With doubling strides; a cycle never reaches an end.
                 SELECT *, arrayFold(
                     (at, stride) -> arrayMap(x -> (at[x.1].1, if(x.2 != 0, x.2, at[x.1].2)), at),
                     range(toUInt8(ceil(log2(length(ids) + 1))) + 1),
                     arrayMap(parent -> (toUInt64(parent), toUInt64(places[parent])), parents)) AS climbed
                 FROM
                 (
-                    -- As the how manieth each is priced, 0 for those that are not.
+                    -- The index of each span among those priced, 0 if it is not priced.
                     SELECT *, arrayMap((is, nth) -> toUInt64(if(is, nth, 0)), is_priced, arrayCumSum(is_priced)) AS places
                     FROM
                     (
@@ -75,9 +75,9 @@ FROM
                                     arrayFilter((answer, each) -> each.2, arrayFill(each -> NOT each.2, asked), asked)))) AS parents
                         FROM
                         (
-                            -- Where is whose parent? Spans and questions for one are sorted together, so
-                            -- that what is asked for stands before: faster than to look for each. A
-                            -- priced one likewise stands behind itself.
+                            -- Find each span's parent. Spans and lookups are sorted together, so
+                            -- that each lookup follows its result, which is faster than searching
+                            -- for each. Likewise, a priced span is followed by its own marker.
                             SELECT
                                 *,
                                 arraySort(arrayConcat(
@@ -89,14 +89,15 @@ FROM
                                 SELECT *, arrayMap(edge -> toUInt32(bitShiftRight(edge, 32)), ups) AS ids
                                 FROM
                                 (
-                                    -- Of each span the edge with the greatest parent.
+                                    -- For each span, the edge with the greatest parent.
                                     SELECT *, if(nested, arraySort(arrayFilter(
                                         (edge, nth) -> nth = 1,
                                         arrayReverseSort(edges),
                                         arrayEnumerateUniq(arrayMap(edge -> bitShiftRight(edge, 32), arrayReverseSort(edges))))), []) AS ups
                                     FROM
                                     (
-                                        -- Most have none above another: then nobody asks what is above what.
+                                        -- Most traces have no priced span above another, and then
+                                        -- no ancestry is needed.
                                         SELECT *, length(priced) > 1 AND hasAny(arrayMap(edge -> toUInt32(bitAnd(edge, 0xFFFFFFFF)), edges), priced_ids) AS nested
                                         FROM
                                         (
@@ -129,7 +130,8 @@ FROM
                                                         arrayReverse(arrayFilter((b, nth) -> nth = 1, every_bill, arrayEnumerateUniq(every_bill.1))) AS bills
                                                     FROM
                                                     (
-                                                        -- Of each span the greatest of either; both lists get the same spans.
+                                                        -- For each span, the greatest entry of each
+                                                        -- list; both lists get the same spans.
                                                         SELECT
                                                             *,
                                                             arrayReverseSort(arrayConcat(

@@ -1,11 +1,11 @@
--- What did traces cost? One row each; NULL where that is not known, or nothing tells.
+-- Return the cost of traces, one row each; NULL if it is unknown or nothing was reported.
 --
--- `names` and `steps` are JSON: the models that have a price, each as model, NUL and provider, and what
--- each costs as query.prices has it; of the steps the last one that holds counts. Where a span tells
--- neither cost nor model, those below it are asked (query.tokens has the rules); likewise where they
--- report just as many tokens, unless it has a price and they have none.
+-- `names` and `steps` are JSON: the models that have a price, each as model, NUL and provider, and
+-- the steps of each price as in query.prices; the last step that holds applies. A span with neither
+-- cost nor model is replaced by those below it (query.tokens has the rules). So is one whose inner
+-- spans report just as many tokens, unless it has a price and they have none.
 --
--- Not run by itself: query.filter puts it into searches by cost.
+-- Not run by itself: query.filter inserts it into searches by cost.
 
 SELECT
     trace_id,
@@ -34,7 +34,7 @@ FROM
                     (up, alone, cost) -> up.2 != 0 AND alone AND isNaN(cost), stopped, firm, own)))) AS hits
             FROM
             (
-                -- Which is the first above each that stops.
+                -- The first ancestor at which the walk up stops.
                 SELECT *, arrayFold(
                     (at, stride) -> arrayMap(x -> if(x.1 = 0, x, at[x.1]), at),
                     range(strides),
@@ -46,7 +46,7 @@ FROM
                     SELECT
                         *,
                         if(arrayExists(c -> c.above != 0, charges), toUInt8(ceil(log2(length(charges) + 1))) + 1, 0) AS strides,
-                        -- It counts itself, whatever is below it.
+                        -- Counts itself, whatever is below it.
                         arrayMap(c -> NOT (c.has_inner AND isNaN(c.told) AND c.model = '') AND NOT (c.same AND NOT c.tells), charges) AS firm,
                         arrayMap((alone, c, cost) -> alone OR (NOT isNaN(cost) AND c.same), firm, charges, own) AS stops
                     FROM
@@ -55,7 +55,7 @@ FROM
                             (c, taken, steps) -> multiIf(
                                 NOT isNaN(c.told), c.told,
                                 empty(steps), nan,
-                                -- A total alone does not say what it cost.
+                                -- A total alone does not determine the cost.
                                 c.total_tokens != 0 AND c.input_tokens = 0 AND c.output_tokens = 0, nan,
                                 arrayMap(
                                     rate -> (
@@ -68,7 +68,7 @@ FROM
                                             AND toInt64(taken) > step.4,
                                         steps)])[1]),
                             charges,
-                            -- Some tell what a cache gave beside the input.
+                            -- Some instrumentation reports cached tokens beside the input.
                             arrayMap(
                                 c -> c.input_tokens
                                     + if(c.cache_read + c.cache_creation > c.input_tokens, c.cache_read + c.cache_creation, 0),

@@ -1,5 +1,5 @@
--- How many traces match, each counted as many as it stands for? See traces/find for the places
--- marked for conditions.
+-- Count the matching traces, each as many times as it represents. See traces/find for the marked
+-- places.
 
 SELECT toUInt64(round(sum(t.adjusted_count))) AS trace_count
 FROM /*?from*/ whole_traces AS t /*from?*/

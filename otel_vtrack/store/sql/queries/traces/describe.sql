@@ -1,7 +1,7 @@
--- What does the store have of these traces? Rows are partial, and query.partial puts those of a
--- trace and experiment together. Tags and previews: traces/root_facts.
+-- Return the partial rows of some traces, which query.partial merges by trace and experiment. Tags
+-- and previews are in traces/root_facts.
 --
--- Columns as they are: analysing a function for each takes as long as reading one trace.
+-- Columns are returned as stored: analysing a function for each takes as long as reading a trace.
 
 SELECT
     trace_id,
@@ -17,8 +17,8 @@ SELECT
     billing,
     adjusted_count
 FROM traces
--- By `has` and by the hash first: only so does the engine find the place in the key.
+-- With `has` and the hash first, because only then does the engine use the key.
 WHERE has(arrayMap(id -> cityHash64(toFixedString(unhex(id), 16)), {trace_ids:Array(String)}), cityHash64(trace_id))
     AND has(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)}), trace_id)
--- For a few traces a second thread costs more than it does.
+-- For a few traces a second thread costs more than it gains.
 SETTINGS max_threads = 1;

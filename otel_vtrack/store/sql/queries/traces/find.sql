@@ -1,12 +1,12 @@
--- Which traces match, the first in order that stand behind a place?
+-- Find the first matching traces after a place in the order.
 --
--- Rows of `trace_roots` and `traces` are partial, so what a row says need not be what the trace
--- is. But one row has the trace's root, and conditions on the root hold for that row. So: the
--- `candidates` first rows that may be such, by what holds for a row (`row`); then all rows of their
--- traces, put together; then the conditions once more on the whole (`whole`). What is found is
--- complete down to the last candidate, which stands at `last_place`; `looked_at` below
--- `candidates` says that there are no more. Places marked `/*?name*/` take conditions of the
--- search language, and stay as they are where everything is wanted.
+-- Rows of `trace_roots` and `traces` are partial, so the values of a row need not be those of the
+-- trace. But one row has the trace's root, and conditions on the root hold for that row. So the
+-- query takes the first `candidates` rows that may match, by the condition on rows (`row`), merges
+-- all rows of their traces, and tests the conditions again on the whole (`whole`). The result is
+-- complete up to the last candidate, whose place is `last_place`; if `looked_at` is below
+-- `candidates`, there are no more. Places marked `/*?name*/` take conditions of the search
+-- language, and stay as they are if everything matches.
 
 WITH
     (

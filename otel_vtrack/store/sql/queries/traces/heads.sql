@@ -1,10 +1,10 @@
--- What are traces that conditions on the root may hold for: do they hold (`holds`), and when did
--- the root begin, how did it end, how many does it stand for?
+-- Return the traces for which conditions on the root may hold: whether they do (`holds`), the start
+-- and outcome of the root, and how many traces each represents.
 --
--- As `whole_traces` tells it, but of the root's row only what is asked: the least by rank, start
--- and id, which the engine compares faster as one number. A part of traces/count and histogram;
--- see traces/find for the places marked for conditions, of which `row_of_roots`
--- is `row` in the names of the smaller table.
+-- Like `whole_traces`, but with only the required values of the root's row: the least by rank,
+-- start and ID, which the engine compares faster as one number. A part of traces/count and
+-- histogram; see traces/find for the marked places, of which `row_of_roots` is `row` in the column
+-- names of the smaller table.
 
 WITH
     bitShiftLeft(toUInt256(t.root.rank), 128)

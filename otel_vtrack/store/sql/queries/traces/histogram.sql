@@ -1,8 +1,7 @@
--- How many traces match, by the time at which their root began, and how many failed? Each
--- counts as many as it stands for.
+-- Count matching and failed traces by the start of their root, each as many times as it represents.
 --
--- `width` is a bucket's in seconds; 0 chooses a round one that makes some 60 of them. See
--- traces/find for the places marked for conditions.
+-- `width` is the width of a bucket in seconds; 0 chooses a round one for about 60 buckets. See
+-- traces/find for the marked places.
 
 SELECT
     f.width AS bucket_width,

@@ -1,11 +1,11 @@
--- What do all rows of a trace say together, for very many traces? One row a trace and experiment, in the
--- columns of `traces`.
+-- Merge the rows of very many traces into one row per trace and experiment, with the columns of
+-- `traces`.
 --
--- To group millions takes gigabytes. But after a merge most have one row, which is the whole trace; the
--- others the engine merges as it reads them in the order of the table, which takes no memory to
--- speak of. Which they are takes a sixth of a second for a million: so few traces are
--- better grouped. A part of traces/wholes and charges; see traces/find for the places marked for
--- conditions, and traces/heads for `row_of_roots`.
+-- Grouping millions takes gigabytes. But after the table's own merges most traces have one row,
+-- which is complete. The engine merges the others as it reads them in the table's order, which
+-- takes hardly any memory. Finding out which these are takes a sixth of a second per million, so a
+-- few traces are better grouped. A part of traces/wholes and charges; see traces/find for the
+-- marked places, and traces/heads for `row_of_roots`.
 
 SELECT *
 FROM
@@ -40,7 +40,8 @@ FROM
         p.billing AS billing,
         p.adjusted_count AS adjusted_count
     FROM traces AS p FINAL
-    -- Before rows are merged: the key says it of all rows of a trace alike.
+    -- Before rows are merged: the condition is on the key, so it is the same for all rows of a
+    -- trace.
     PREWHERE cityHash64(p.trace_id) GLOBAL IN (SELECT cityHash64(n.trace_id) AS hash FROM traces AS n GROUP BY hash HAVING count() > 1)
 ) AS p
 WHERE /*?some*/ (p.trace_id, p.experiment) IN (SELECT t.trace_id, t.experiment FROM /*?table*/ trace_roots /*table?*/ AS t WHERE /*?row_of_roots*/ 1 /*row_of_roots?*/) /*some?*/;

@@ -1,5 +1,5 @@
--- Did versions run with several commits in one place? Likewise for other columns. If none did, the
--- place of a trace's root says which it ran, without a look at its span.
+-- Return whether any version ran with several commits in one place; likewise for other columns. If
+-- none did, the place of a trace's root determines its commit, without reading its span.
 
 SELECT count() > 0 AS mixed
 FROM

@@ -1,9 +1,9 @@
--- What do the spans of these traces say, in these minutes, of what a list of traces shows?
+-- Return what a list of traces needs from the spans of these traces in these minutes.
 --
--- `places` are ids, each with the minute after it in seconds since 1970, with commas between: an
--- array of as many takes longer to read than to split. Columns as they are, since each function
--- takes longer to plan than to run: query.near makes of them what mapping/traces_from_spans does,
--- and looks for what is said in the attributes of few of the spans.
+-- `places` are IDs, each followed by the minute in seconds since 1970, separated by commas: an
+-- array of that size takes longer to parse than to split. Columns are returned as stored, because
+-- each function takes longer to plan than to run: query.near applies the rules of
+-- mapping/traces_from_spans, and reads the attributes of few of the spans.
 
 SELECT
     s.trace_id AS trace_id,
@@ -43,9 +43,9 @@ PREWHERE (toStartOfMinute(s.start_time), s.trace_id) IN
     FROM (SELECT arrayJoin(splitByChar(',', {places:String})) AS at)
 )
 LIMIT {most:UInt64}
--- Whoever looks at the last traces looks again, and unpacking is half of the time. Neither a second
--- thread nor a search for a better plan gains what it costs, and each block costs as much as
--- twenty rows: they may be large.
+-- Callers that list the latest traces repeat the query, and decompression is half of its time.
+-- Neither a second thread nor plan optimization gains what it costs. A block costs as much as
+-- twenty rows, so blocks may be large.
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, use_uncompressed_cache = 1,
     preferred_block_size_bytes = 16000000,
     max_result_bytes = 64000000, result_overflow_mode = 'throw';

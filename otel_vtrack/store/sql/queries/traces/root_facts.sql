@@ -1,10 +1,10 @@
--- What do the spans of these traces say that `traces` does not keep: where the root's code came
--- from, and what was asked and answered?
+-- Return what the spans of these traces report but `traces` does not keep: the source of the root's
+-- code, and the trace's input and output.
 --
--- Asked: by the root, else by the earliest span that says. Answered: by the root, else by the
--- span that ended last of those that say: by the first of the names that has a value.
--- `minute_ns` and `minute_trace_ids` are in step: where in the table the spans lie. Of one
--- trace that is already loaded, query.facts finds the same in Python.
+-- The input is that of the root, else of the earliest span that has one. The output is that of the
+-- root, else of the span that ended last among those that have one. In either case it is the value
+-- of the first name that has one. `minute_ns` and `minute_trace_ids` are parallel arrays of where
+-- the spans are in the table. For a loaded trace, query.facts derives the same in Python.
 
 SELECT
     lower(hex(f.trace_id)) AS trace_id,
@@ -48,7 +48,7 @@ FROM
             {answered_names:Array(String)}, arrayLast(n -> n LIKE 'gen\\_ai.completion.%.content', names))) AS answered_name,
         kinds[indexOf(names, asked_name)] AS asked_kind,
         kinds[indexOf(names, answered_name)] AS answered_kind,
-        -- As hex, since kinds above 4 are no text; these cannot be cut, text need not be whole.
+        -- As hex, because kinds above 4 are not text. These cannot be truncated; text can.
         (asked_kind, hex(if(asked_kind > 4, s.attributes[asked_name], substring(s.attributes[asked_name], 1, {longest:UInt32})))) AS asked,
         (answered_kind, hex(if(answered_kind > 4, s.attributes[answered_name], substring(s.attributes[answered_name], 1, {longest:UInt32})))) AS answered
     FROM spans AS s

@@ -1,12 +1,12 @@
--- Which rows of `trace_roots` match, the first `candidates` in order that stand behind a place?
+-- Find the first `candidates` matching rows of `trace_roots` after a place in the order.
 --
--- Each says what its insert knew of the root; whether that is what the trace is, query.trace_search
--- sees once it has the trace. See traces/find for the places marked for conditions; `row_first`
--- is what the rows are sorted by, which the engine does best by the table's own order; `row_ties`
--- may ask for all that stand where the last one does. Where a few rows of this table are all that
--- is read, one thread takes less than several: `threads`; and to say `where` what is read first
--- less than to let the engine find out, as to say nothing of a place (`row_behind`) where there is
--- none. Columns as they are, for the sake of time.
+-- Each row has what its insert knew of the root; query.trace_search checks this once it has loaded
+-- the trace. See traces/find for the marked places. `row_first` is the sort key, for which the
+-- table's own order is the fastest; `row_ties` may add all rows that sort equal to the last one. If
+-- only a few rows of this table are read, one thread is faster than several (`threads`), naming
+-- what to read first (`where`) is faster than letting the engine find out, and so is omitting the
+-- condition on the place (`row_behind`) if there is none. Columns are returned as stored, to save
+-- time.
 
 SELECT
     t.trace_id AS trace_id,

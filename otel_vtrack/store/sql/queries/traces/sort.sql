@@ -1,6 +1,7 @@
--- Which traces match, in an order that only whole traces know? Then all of them are put together.
+-- Find the first matching traces in an order that is known only for whole traces, so all are
+-- merged.
 --
--- See traces/find for the places marked for conditions.
+-- See traces/find for the marked places.
 
 SELECT
     lower(hex(t.trace_id)) AS id,

@@ -1,8 +1,8 @@
--- What are traces as a whole? As the view `whole_traces` tells it, for very many of them.
+-- Return very many whole traces, like the view `whole_traces`.
 --
--- `merged` has a row each: traces/merged. Layer upon layer, since the engine would otherwise write each
--- expression out wherever its name is used; for the same reason whatever takes this as a part sets
--- query_plan_merge_expressions = 0.
+-- `merged` has one row per trace: traces/merged. The query is nested layer upon layer, because the
+-- engine would otherwise expand each expression wherever its name is used. For the same reason,
+-- queries that include this one set query_plan_merge_expressions = 0.
 
 WITH (sum -> toUInt64(least(sum, 0x7FFFFFFFFFFFFFFF))) AS fitting
 SELECT
@@ -27,13 +27,14 @@ FROM
     SELECT *, arrayFilter(b -> has(counted.1, b.1), billing) AS billed
     FROM
     (
-        -- One that runs in a circle counts.
+        -- A span whose ancestry is a cycle counts.
         SELECT *, arrayFilter(
             u -> NOT nested OR walked[indexOf(ids, u.1)].1 != 0 OR NOT walked[indexOf(ids, u.1)].2,
             reported) AS counted
         FROM
         (
-            -- Where the walk up has come to, and whether it met one that reports; strides double.
+            -- Where the walk up has arrived, and whether it met a span that reports; strides
+            -- double.
             SELECT *, arrayFold(
                 (at, stride) -> arrayMap(x -> (at[x.1].1, x.2 OR at[x.1].2), at),
                 range(if(nested, toUInt8(ceil(log2(length(ids) + 1))) + 1, 0)),
@@ -42,7 +43,7 @@ FROM
             (
                 SELECT
                     *,
-                    -- Where the parent is, 0 if it is missing or the span itself.
+                    -- The position of the parent, 0 if it is missing or the span itself.
                     arrayMap(
                         edge -> if(bitAnd(edge, 0xFFFFFFFF) IN (0, bitShiftRight(edge, 32)), 0, indexOf(ids, bitAnd(edge, 0xFFFFFFFF))),
                         spans_up) AS parents,
@@ -52,7 +53,7 @@ FROM
                     SELECT *, arrayMap(edge -> bitShiftRight(edge, 32), spans_up) AS ids
                     FROM
                     (
-                        -- Of each span the edge with the greatest parent, as query.tokens takes it.
+                        -- For each span, the edge with the greatest parent, as in query.tokens.
                         SELECT *, arrayFilter(
                             (edge, before) -> bitShiftRight(edge, 32) != bitShiftRight(before, 32),
                             every_edge,
@@ -74,7 +75,8 @@ FROM
                                     p.usage AS reported,
                                     p.billing AS billing,
                                     p.adjusted_count AS adjusted_count,
-                                    -- Most have none that reports right below another: then nobody asks what is above what.
+                                    -- Most traces have no reporting span directly below another,
+                                    -- and then no ancestry is needed.
                                     length(p.usage) > 1 AND hasAny(arrayMap(edge -> toUInt32(bitAnd(edge, 0xFFFFFFFF)), p.edges), p.usage.1) AS nested
                                 FROM /*?merged*/ traces /*merged?*/ AS p
                             )

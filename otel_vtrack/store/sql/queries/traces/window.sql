@@ -1,5 +1,5 @@
--- Since when did the last `candidates` traces begin, by the start of their root, and between
--- which times do all their spans lie? See traces/find for the places marked for conditions.
+-- Return since when the last `candidates` traces started, by their root, and the time bounds of all
+-- their spans. See traces/find for the marked places.
 
 WITH
     (

@@ -1,4 +1,4 @@
--- Which versions does an alias stand for? One row a service that has it.
+-- List the versions that an alias refers to, one row per service that has it.
 
 SELECT
     l.experiment AS experiment,

@@ -1,4 +1,5 @@
--- Where did versions run? One row a version, the place seen last first; counts as in versions/search.
+-- Return where versions ran, one row per version, the place last seen first; counts as in
+-- versions/search.
 
 SELECT
     p.experiment AS experiment,

@@ -1,13 +1,14 @@
--- Which versions are there, in the order asked for? Where each ran is in versions/places, and what
--- people and flags tell of it in versions/told, which are read beside this.
+-- List versions in the requested order. Their places are in versions/places, and their flags,
+-- aliases and notes in versions/told, which are read in parallel.
 --
--- Traces count as many as they stand for, so those that stand for as many are counted together: the
--- keys of the maps are the bits of their adjusted counts. One whose spans say differently is counted
--- with each: where a version has several (`weights`), its counts are those of versions/weighed, which
--- filters and orders by them ask for before. Merging states takes most of the time, so they are
--- merged once. The parts are what a filter of the search language compiles to; one that
--- asks for no flag, alias or note needs nothing of what is told. What versions cost is added up
--- before, where it is asked for: `cost` takes it from `costs`, a JSON list beside that of `keys`.
+-- Traces count as many times as they represent, and those with the same adjusted count are counted
+-- together: the keys of the maps are the bits of that count. A trace whose spans have different
+-- adjusted counts is counted with each. If a version has several (`weights`), its counts are those
+-- of versions/weighed, which is queried first if filters or sort keys use them. Merging states
+-- takes most of the time, so they are merged once. The parts are compiled from a filter of the
+-- search language; without flag, alias or note, nothing of versions/told is needed. If the cost of
+-- versions is needed, it is summed before: `cost` takes it from `costs`, a JSON list parallel to
+-- that of `keys`.
 
 SELECT
     v.experiment AS experiment,
@@ -62,7 +63,7 @@ FROM
             max(v.repository_url) AS repository_url,
             min(v.first_seen) AS first_seen,
             max(v.last_seen) AS last_seen,
-            -- A trace may be in several places, and a session or a user of several traces.
+            -- A trace may be in several places, and a session or a user in several traces.
             uniqMergeMap(map(reinterpretAsUInt32(greatest(v.adjusted_count, 1::Float32)), v.traces)) AS traces,
             uniqMergeMap(map(reinterpretAsUInt32(greatest(v.adjusted_count, 1::Float32)), v.error_traces)) AS error_traces,
             uniqMerge(v.sessions) AS session_count,
@@ -119,5 +120,5 @@ FROM
 WHERE /*?where*/ 1 /*where?*/
 ORDER BY /*?order*/ v.last_seen DESC, v.experiment, v.service_name, v.version /*order?*/
 LIMIT {wanted:UInt64}
--- A few rows: to share them out takes longer than to read them.
+-- There are few rows: distributing them takes longer than reading them.
 SETTINGS max_execution_time = 60, max_memory_usage = 2000000000, max_threads = 1;

@@ -1,5 +1,4 @@
--- Which flags did versions see, and what do people say of them? One row a version of which anything
--- is told.
+-- Return the flags, aliases and notes of versions, one row per version that has any.
 
 SELECT
     t.experiment AS experiment,

@@ -1,15 +1,15 @@
--- What do the traces say they used whose root some versions made? One row for each number of a
--- version, from 1, for each adjusted count, model and provider, and for each way to add it up.
+-- Return the usage reported by the traces whose root belongs to some versions. One row per index of
+-- a version, from 1, per adjusted count, model and provider, and per way to sum it.
 --
--- Of one in so many traces of each version, chosen by their ids. Rows outside of a day around the
--- versions' own time are not read: no trace lasts that long. The part is what a filter of the search
--- language says of places, here of the root's.
+-- Samples one in so many traces of each version, by their IDs. Rows more than a day outside the
+-- versions' own time are not read: no trace lasts that long. The part is a filter's condition on
+-- places, here on the root's.
 --
--- Where no span that reports has another below it, and none tells a cost, spans add up as they are
--- (`alone`), as in analysis/used: as sums, and as arrays with an element each. Such a span is `dark`
--- if it tells a total alone, which does not say what it cost. `taken` is its input, and what a cache
--- gave beside that. Sums end at the most there is. Other traces are an element each of `others`,
--- columns as query.tokens takes them.
+-- If no reporting span has another below it and none reports a cost, spans are summed as they are
+-- (`alone`), as in analysis/used: as sums, and as arrays with one element each. Such a span is
+-- `dark` if it reports a total alone, which does not determine its cost. `taken` is its input,
+-- including cached tokens reported beside it. Sums are limited to the largest number. Each other
+-- trace is an element of `others`, with columns as query.tokens takes them.
 
 WITH
     0xFFFFFFFFFFFFFFFF AS most,
@@ -85,7 +85,7 @@ FROM
     ) AS v
     WHERE /*?places*/ 1 /*places?*/
 ) AS u
--- What is not alone has no need to be aligned, nor to be there more than once.
+-- Traces that are not `alone` need not be aligned, nor occur more than once.
 ARRAY JOIN
     if(u.alone, u.usage, [(0, 0, 0, 0)]::Array(Tuple(span UInt32, input_tokens UInt64, output_tokens UInt64, total_tokens UInt64))) AS used,
     if(u.alone, u.billing, [(0, '', '', 0, 0, '')]::Array(Tuple(span UInt32, model String, provider String, cache_read_input_tokens UInt64, cache_creation_input_tokens UInt64, cost String))) AS bill

@@ -1,9 +1,10 @@
--- How many traces do versions have whose spans say differently how many a trace stands for? One row
--- a version of which that is so, with its figures as a whole and those of each place.
+-- Count the traces of versions whose spans have different adjusted counts. One row per such
+-- version, with its numbers as a whole and those of each place.
 --
--- Each trace counts once, as many as the greatest of its counts in that version or place: as c times
--- what the union of the states of c and more has beyond that of the states of more than c. These
--- unions grow along the window. The part is as in versions/search.
+-- Each trace counts once, with the greatest of its adjusted counts in that version or place. For
+-- each count c, that is c times the number by which the union of the states of c and more exceeds
+-- the union of the states of more than c. These unions grow along the window. The part is as in
+-- versions/search.
 
 SELECT
     n.experiment AS experiment,

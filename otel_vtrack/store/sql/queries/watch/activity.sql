@@ -1,5 +1,5 @@
--- How many traces of each version and deployment began in each bucket of time, in these places?
--- Deployments of a version are told apart only where `told_versions` names it, in its place.
+-- Count the traces of each version and deployment that started in each time bucket in these places.
+-- Deployments are counted separately only for versions in `told_versions`, in their places.
 
 SELECT
     t.experiment AS experiment,

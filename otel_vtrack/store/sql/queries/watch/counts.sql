@@ -1,5 +1,5 @@
--- How many traces of two sides began in each of the periods that begin then? Periods count
--- from 1; the last one ends at `until_ns`.
+-- Count the traces of two sides that started in each period, given the periods' starts. Periods are
+-- numbered from 1; the last one ends at `until_ns`.
 
 SELECT
     r.root.version = {candidate_version:String}

@@ -1,4 +1,4 @@
--- Which deployments were declared to begin in a time, and did not fail? The latest first.
+-- List the deployments declared to start in a time range that did not fail, latest first.
 
 SELECT
     d.experiment AS experiment,

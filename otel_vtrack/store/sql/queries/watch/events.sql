@@ -1,4 +1,4 @@
--- Which events did the watch find, the last first, after a given one?
+-- List the events found by the watch after a given one, latest first.
 
 SELECT
     e.event_id AS event_id,

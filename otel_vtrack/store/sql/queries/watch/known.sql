@@ -1,4 +1,4 @@
--- Which of these events are stored already?
+-- Return which of these events are already stored.
 
 SELECT DISTINCT e.event_id AS event_id
 FROM watch_events AS e

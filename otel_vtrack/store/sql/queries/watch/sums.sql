@@ -1,17 +1,17 @@
--- What do the means of two sides and their variances need, routes held equal? One row a side: of
--- the candidate are its traces since it was put live.
+-- Return the sums for the means of two sides and their variances, adjusted for routes. One row per
+-- side; the candidate's traces are those since it was put live.
 --
--- `trace_roots` tells which traces there are, without the rest of the table: of each period that
--- begins at `since_ns` one in so many, by their hash, so that a trace once in the sample stays.
--- Then all rows of these traces are put together.
+-- `trace_roots` yields the traces without reading the rest of the table. Of each period starting at
+-- `since_ns`, it samples one in so many by their hash, so that a trace once in the sample stays in
+-- it. Then all rows of these traces are merged.
 --
--- A route is the name of the root: the most frequent of the baseline, and all others as one. Slow
--- is what takes as long as the slowest twentieth of the baseline's on that route. Means and their
--- difference weigh routes by n0 n1 / (n0 + n1): that is least squares with a level for each route,
--- and `squares` are those of the scores of clusters, which are sessions, or single traces where
--- none is told. A route that one side lacks weighs nothing; where hardly any of the candidate's
--- traces is on a route that the baseline has, all routes are one. A trace counts as many times as
--- its adjusted count says; `trace_count`, `cluster_count` and `compared_count` are of those stored.
+-- A route is the name of the root: the most frequent ones of the baseline, and all others as one. A
+-- trace is slow if it takes as long as the slowest twentieth of the baseline's on that route. Means
+-- and their difference weight routes by n0 n1 / (n0 + n1), which is least squares with a level for
+-- each route. `squares` are those of the scores of clusters, which are sessions, or single traces
+-- without one. A route that one side lacks has no weight. If hardly any of the candidate's traces
+-- is on a route of the baseline, all routes count as one. A trace counts as many times as its
+-- adjusted count; `trace_count`, `cluster_count` and `compared_count` are of stored traces.
 
 SELECT
     c.of_candidate AS of_candidate,
@@ -53,10 +53,10 @@ FROM
             r.candidate_count AS candidate_count,
             arrayMap((b, c) -> b + c, r.baseline_totals, r.candidate_totals) AS totals,
             baseline_count * candidate_count / (baseline_count + candidate_count) AS weight,
-            -- It is no less than that if any route is shared.
+            -- It is at least this if any route is shared.
             greatest(sum(weight) OVER (), 0.5) AS weights,
             sum(toUInt64(weight > 0)) OVER () AS route_count,
-            -- What a mean with these weights varies, if a trace varies by one.
+            -- The variance of a mean with these weights, if a trace has a variance of one.
             sum(weight * candidate_count / (baseline_count + candidate_count) * r.baseline_squares / greatest(baseline_count, 1)) OVER () / weights / weights AS baseline_part,
             sum(weight * baseline_count / (baseline_count + candidate_count) * r.candidate_squares / greatest(candidate_count, 1)) OVER () / weights / weights AS candidate_part,
             arrayMap(total -> total / weights, sumForEach(arrayMap(total -> total * candidate_count / (baseline_count + candidate_count), r.baseline_totals)) OVER ()) AS baseline_means,
@@ -120,7 +120,8 @@ FROM
                                     AND ({candidate_deployment_id:String} = '' OR r.root.deployment_id = {candidate_deployment_id:String})
                                     AND r.start_time >= fromUnixTimestamp64Nano({start_ns:Int64}, 'UTC') AS is_candidate)
                                 OR (r.root.version = {baseline_version:String} AND ({baseline_deployment_id:String} = '' OR r.root.deployment_id = {baseline_deployment_id:String})))
-                            -- Rows of no period may be asked before the times above are.
+                            -- Rows outside all periods may be tested before the conditions on time
+                            -- above.
                             AND cityHash64(r.trace_id) <= intDiv(0xFFFFFFFFFFFFFFFF, greatest(1, if(
                                 is_candidate,
                                 {candidate_one_in:Array(UInt64)},

@@ -1,6 +1,6 @@
--- Which versions did spans tell of since then, where somebody may have put something live: in
--- places of several versions or deployments, and in those that are named? The places in which
--- something was new last come first.
+-- List the versions that spans have reported since a time, where something may have been put live:
+-- in places with several versions or deployments, and in the given ones. The places with the newest
+-- version come first.
 
 SELECT
     f.experiment AS experiment,
