@@ -152,7 +152,7 @@ def of_traces(
     """Load the assessments of some traces, each with those of its session.
 
     Args:
-        store: The store.
+        store: The store to query.
         traces: ID and session of each trace; the session is empty if there is none.
         loaded: The `changes` of these traces, if already loaded.
 
@@ -221,7 +221,7 @@ def search(
     A page continues where the last one ended, whatever has arrived since.
 
     Args:
-        store: The store.
+        store: The store to query.
         filter_: A filter in the search language; empty finds all.
         order_by: Sort keys, each optionally followed by ASC or DESC.
         page_size: 0 for the default.

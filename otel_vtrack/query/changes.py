@@ -99,7 +99,7 @@ def page(store: Store, place: list[Any], *, experiment: str, traces: Traces, max
     """Return the rows after a place: a `Page.place` or START.
 
     Args:
-        store: The store.
+        store: The store to query.
         place: A noun and a key.
         experiment: Its name in telemetry; empty for all.
         traces: Which traces' rows to return.

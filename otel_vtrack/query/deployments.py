@@ -73,7 +73,7 @@ def search(
     """List deployments, the latest started first; an empty argument does not restrict.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry or its display name.
         service_name: An exact match, like the other arguments.
         environment: Where it was put live.

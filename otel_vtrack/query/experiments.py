@@ -66,7 +66,7 @@ def resolve(store: Store, text: str, *, fresh: bool = False) -> str:
     process take effect at once, those by others within two seconds.
 
     Args:
-        store: The store.
+        store: The store to query.
         text: The name in telemetry or the display name.
         fresh: Whether renames by others must take effect at once, too.
     """
@@ -112,7 +112,7 @@ def search(
     """List experiments by name.
 
     Args:
-        store: The store.
+        store: The store to query.
         name_contains: Only those whose name contains this, ignoring case; empty lists all.
         include_archived: Whether to list archived ones too.
         page_size: 0 for the default.

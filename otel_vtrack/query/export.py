@@ -45,7 +45,7 @@ def trace(store: Store, trace_id: str) -> TracesData:
     """Return every span of a trace as it was sent, once each, earliest first.
 
     Args:
-        store: The store.
+        store: The store to query.
         trace_id: 32 hex digits.
 
     Raises:
@@ -73,7 +73,7 @@ def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
     A span that was sent repeatedly may occur repeatedly.
 
     Args:
-        store: The store.
+        store: The store to query.
         trace_id: 32 hex digits in lower case.
     """
     bounds = Reader(store.binary("traces/bounds", {"trace_id": trace_id}))

@@ -207,7 +207,7 @@ def found(
     """Return a page of the traces that match a filter; see `spans`.
 
     Args:
-        store: The store.
+        store: The store to query.
         what: What to export; its times apply to the traces.
         text: A filter in the search language.
         place: A `Page.place`; FOUND_START for the first page.

@@ -84,7 +84,7 @@ def of_traces(store: Store, traces: Sequence[Whole]) -> dict[tuple[str, str], Fa
     """Query the facts of a page of traces at once.
 
     Args:
-        store: The store.
+        store: The store to query.
         traces: The traces.
 
     Returns:

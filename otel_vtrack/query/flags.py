@@ -27,9 +27,7 @@ MANY_USERS: Final = 20
 
 _DAY_NS: Final = 86_400_000_000_000
 _TOKENS_SHARE: Final = 5
-"""Tokens are read for a fifth of the limit, as in `analysis.compare`: summing them costs several
-times as much as everything else.
-"""
+"""Divides the limit for tokens, as in `analysis.usage`: they cost several times all the rest."""
 
 Numbers = npt.NDArray[Any]
 
@@ -154,7 +152,7 @@ def sample(
     """Read traces, or a sample if there are more than `max_traces`.
 
     Args:
-        store: The store.
+        store: The store to query.
         where: Which traces.
         flag: Read the variants of this flag alone; empty for every flag.
         tokens: Whether to read tokens, too.

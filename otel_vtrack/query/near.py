@@ -99,7 +99,7 @@ def load(
     """Load traces in each experiment that they span; those not stored are left out.
 
     Args:
-        store: The store.
+        store: The store to query.
         places: For each trace the start of its root, or of another of its spans, and its ID.
         bounds: Waits for the result of `bounds` for these traces, which is queried in parallel:
             most traces lie within the minute in which their root started.

@@ -144,8 +144,8 @@ class Prices:
         Args:
             model: The name in telemetry.
             provider: Likewise; empty if telemetry names none.
-            tokens: The tokens used. Some instrumentation reports cached tokens beside the input
-                instead of within it; if they exceed the input, this is assumed.
+            tokens: The tokens used. Some instrumentation reports cached tokens in addition to the
+                input rather than as part of it; if they exceed the input, this is assumed.
             at_ns: The time of the call in nanoseconds since 1970, because prices change.
         """
         price = self._find(model, provider)

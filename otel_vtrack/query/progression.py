@@ -91,7 +91,7 @@ def samples(store: Store, times: Sequence[Time], trace_counts: Sequence[int]) ->
     With many ranges it is fewer in each, down to `FEWEST_TRACES`.
 
     Args:
-        store: The store.
+        store: The store to query.
         times: The time ranges.
         trace_counts: The most traces that each may have.
     """

@@ -58,7 +58,7 @@ def look(store: Store, compiled: CompiledTraces, experiment: str = "") -> Looked
     """Replace each condition that few spans match with the traces of those spans.
 
     Args:
-        store: The store.
+        store: The store to query.
         compiled: The filter.
         experiment: The experiment that it was compiled for.
     """

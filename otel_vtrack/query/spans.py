@@ -74,7 +74,7 @@ def search(
     A page continues where the last one ended, whatever has arrived since.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry; empty for any.
         text: The filter.
         order_by: Sort keys, each optionally followed by ASC or DESC.

@@ -25,7 +25,7 @@ def of_traces(store: Store, trace_ids: Sequence[str]) -> dict[str, dict[str, str
     """Query the tags of several traces at once.
 
     Args:
-        store: The store.
+        store: The store to query.
         trace_ids: Each is 32 hex digits in lower case.
 
     Returns:

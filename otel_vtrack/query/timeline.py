@@ -161,7 +161,7 @@ def activity(
     minutes, the minutes at the ends of the range are counted in full.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry or its display name.
         service_name: The entry span's service.
         environment: The entry span's environment.

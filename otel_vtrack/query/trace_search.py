@@ -122,7 +122,7 @@ def search(
     A page continues where the last one ended, whatever has arrived since.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry; empty for any.
         text: The filter.
         order_by: Sort keys, each optionally followed by ASC or DESC.
@@ -163,7 +163,7 @@ def count(store: Store, *, experiment: str = "", text: str = "", table: Prices =
     """Count the matching traces without loading them, once per experiment that they span.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry; empty for any.
         text: The filter.
         table: The prices of tokens.
@@ -190,7 +190,7 @@ def histogram(
     """Count the matching traces by the start of their root.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry; empty for any.
         text: The filter.
         width_s: The width of a bucket in seconds; 0 chooses a round one for about 60 buckets.

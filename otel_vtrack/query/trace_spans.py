@@ -47,7 +47,7 @@ def read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[Span
     """Read each span of a trace once, unordered.
 
     Args:
-        store: The store.
+        store: The store to query.
         trace_id: 32 hex digits in lower case.
         minutes: The minutes in which the spans started, in seconds since 1970; only a few.
 

@@ -103,7 +103,7 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
     """Load a trace.
 
     Args:
-        store: The store.
+        store: The store to query.
         trace_id: The trace's ID.
         table: The prices of tokens.
 
@@ -148,7 +148,7 @@ def describe(
     """Load what is known of traces, in the order given; None for a missing one.
 
     Args:
-        store: The store.
+        store: The store to query.
         places: Start of the root, ID and experiment of each trace.
         table: The prices of tokens.
     """

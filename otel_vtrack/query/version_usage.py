@@ -110,7 +110,7 @@ def of_versions(
     """Sum the usage of each version; None if none of its traces reports any.
 
     Args:
-        store: The store.
+        store: The store to query.
         versions: The versions.
         table: The prices of tokens.
         most: How many traces of each version to sum one by one.
@@ -155,7 +155,7 @@ class _Spans(NamedTuple):
     Attributes:
         dark: Whether they report totals alone, which do not determine a cost.
         used: The sum of what they report.
-        taken: The sum of their input, including cached tokens reported beside it.
+        taken: The sum of their input, including cached tokens reported in addition to it.
         columns: Start, input, output, cache reads and cache writes of each span.
     """
 

@@ -123,7 +123,7 @@ def get(
     """Load one version.
 
     Args:
-        store: The store.
+        store: The store to query.
         text: The version, or `@` and an alias.
         experiment: Its experiment's telemetry name or display name; empty for any.
         service_name: Its service; empty for any.
@@ -188,7 +188,7 @@ def search(
     """Find versions, the last seen first by default.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry or its display name; empty for any.
         filter_: A filter in the search language; conditions on environment and deployment select
             the places that count, for every number.

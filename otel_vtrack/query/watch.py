@@ -178,7 +178,7 @@ def activity(
     """Count the traces of each version since a time, by place, each in the order of time.
 
     Args:
-        store: The store.
+        store: The store to query.
         places: The places.
         from_ns: Traces that started at or after this time, in nanoseconds since 1970.
         told: Versions in places whose deployments are counted separately.
@@ -292,7 +292,7 @@ def search(
     """List events, the latest first; empty or None does not restrict.
 
     Args:
-        store: The store.
+        store: The store to query.
         experiment: Its name in telemetry or its display name.
         service_name: An exact match, like the other arguments.
         environment: Where the version was put live.

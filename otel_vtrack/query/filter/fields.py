@@ -80,10 +80,10 @@ class Field:
             false, no comparison holds, negated or not.
         choices: The possible values, if they are few.
         operators: The allowed operators; None for those of `kind`.
-        around: Turns a condition on the value into one on the item searched, such as `value ->
-            arrayExists(...)`; None if `sql` is the item's only value.
-        costly: Whether `around` is slow. Joined conditions then share one `around`, which is valid
-            only if there is at most one value and no row where there is none.
+        around: Turns a condition on the value into one on the item searched, for example with
+            `arrayExists(value -> ..., values)`; None if `sql` is the item's only value.
+        costly: Whether `around` is slow. Joined conditions then share one `around`; this requires
+            that each item has at most one value, and none if `around` does not find it.
         number: The value as a number, NULL if it is not one; empty to parse it from the text.
         exists: The condition for IS NOT NULL, if it differs from `present`.
         on_row: Whether the condition has the same result on the row of `traces` with the root as on
@@ -94,7 +94,8 @@ class Field:
             matching trace.
         near_row: Turns a condition on the value into one on a row that knows the root; it holds
             wherever the one made by `around` holds.
-        join: A subquery to join for sorting, if `sql` alone does not give the value; see order.Key.
+        join: A subquery to join for sorting, if `sql` alone does not yield the value; see
+            order.Key.
         sorted_by: The value to sort by, if not `sql`; it may refer to the joined row as `{0}`. NULL
             if there is no value.
         sorts_rows: Whether `sorted_by` works on the row of `traces` that has the root.

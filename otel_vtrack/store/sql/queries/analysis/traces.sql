@@ -31,7 +31,7 @@ FROM
         if(t.root.version = {baseline_version:String}, 1, 2)::UInt8 AS side,
         t.root.status_code = 2 AS failed,
         toUnixTimestamp64Nano(t.root.start_time) AS start_ns,
-        -- Traces of one session are not independent; one without a session stands for itself.
+        -- Traces of one session are not independent; one without a session is a cluster of its own.
         multiIf(t.root.session_id != '', cityHash64(t.root.session_id), t.session_id != '', cityHash64(t.session_id), trace_hash) AS cluster,
         if(t.root.name = '', 0, cityHash64(t.root.name)) AS route,
         if(t.root.service_name = '', 0, cityHash64(t.root.service_name)) AS service,

@@ -16,7 +16,7 @@ SELECT
     c.r.5 AS failed,
     toUnixTimestamp64Nano(c.r.2) AS start_ns,
     c.ms AS ms,
-    -- Traces of one session are not independent; one without a session stands for itself.
+    -- Traces of one session are not independent; one without a session is a cluster of its own.
     multiIf(c.r.9 != 0, c.r.9, c.session_id != '', cityHash64(c.session_id), trace_hash) AS cluster,
     c.r.6 AS route,
     c.r.7 AS service,

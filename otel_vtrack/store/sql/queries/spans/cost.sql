@@ -37,7 +37,7 @@ SELECT
                 nan),
             ['input_cost', 'output_cost', 'total_cost']))],
         [if(s.cost != '' AND JSONType(s.cost) IN ('Int64', 'UInt64', 'Double') AND JSONExtractFloat(s.cost) >= 0, JSONExtractFloat(s.cost), nan)],
-        -- Some instrumentation reports cached tokens beside the input.
+        -- Some instrumentation reports cached tokens in addition to the input.
         arrayMap(
             c -> (c.1 + if(c.3 + c.4 > c.1, c.3 + c.4, 0), c.2, c.3, c.4),
             [(ifNull(s.input_tokens, 0), ifNull(s.output_tokens, 0), ifNull(s.cache_read_input_tokens, 0), ifNull(s.cache_creation_input_tokens, 0))]),

@@ -1,5 +1,5 @@
 -- List the traces and minutes of matching spans: at most `most`, and an error if more than
--- `most_spans` spans would be read, which the index tells before any is.
+-- `most_spans` spans would be read, which is known from the index before reading.
 --
 -- Places marked `/*?name*/` take conditions of the search language.
 

@@ -68,7 +68,7 @@ FROM
                                             AND toInt64(taken) > step.4,
                                         steps)])[1]),
                             charges,
-                            -- Some instrumentation reports cached tokens beside the input.
+                            -- Some instrumentation reports cached tokens in addition to the input.
                             arrayMap(
                                 c -> c.input_tokens
                                     + if(c.cache_read + c.cache_creation > c.input_tokens, c.cache_read + c.cache_creation, 0),

@@ -7,8 +7,8 @@
 --
 -- If no reporting span has another below it and none reports a cost, spans are summed as they are
 -- (`alone`), as in analysis/used: as sums, and as arrays with one element each. Such a span is
--- `dark` if it reports a total alone, which does not determine its cost. `taken` is its input,
--- including cached tokens reported beside it. Sums are limited to the largest number. Each other
+-- `dark` if it reports a total alone, which does not determine its cost. `taken` is its input plus
+-- any cached tokens reported in addition to it. Sums are capped at the largest number. Each other
 -- trace is an element of `others`, with columns as query.tokens takes them.
 
 WITH
