@@ -265,7 +265,7 @@ def _joined(
     one_in: int,
 ) -> Sample:
     """Join the values found by trace ID to the traces."""
-    # A trace that spans several experiments occurs more than once.
+    # A trace that crosses experiments occurs more than once.
     known, at = np.unique(columns.ids, return_inverse=True)
     flags: dict[str, Variants] = {}
     for flag, variant, ids in variants:

@@ -96,7 +96,7 @@ class _Span(NamedTuple):
 def load(
     store: Store, places: Sequence[tuple[int, str]], bounds: Callable[[], Bounds]
 ) -> dict[Key, tuple[Whole, Facts]]:
-    """Load traces in each experiment that they span; those not stored are left out.
+    """Load traces in each experiment that they cross; those not stored are left out.
 
     Args:
         store: The store to query.

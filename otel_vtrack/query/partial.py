@@ -76,7 +76,7 @@ class Whole:
 
 
 def traces(store: Store, trace_ids: Sequence[str]) -> list[Whole]:
-    """Load traces in each experiment that they span, unordered; unknown ones are left out."""
+    """Load traces in each experiment that they cross, unordered; unknown ones are left out."""
     reader = Reader(store.binary("traces/describe", {"trace_ids": list(trace_ids)}))
     found: dict[tuple[str, str], Whole] = {}
     while reader.more:
@@ -141,7 +141,7 @@ _Told: TypeAlias = tuple[SpanRow, Said, int, "tuple[int, int, int, int] | None"]
 
 
 def from_spans(trace_id: str, spans: Iterable[tuple[SpanRow, Said]]) -> list[Whole]:
-    """Build a trace in each experiment that it spans, from all of its spans."""
+    """Build a trace in each experiment that it crosses, from all of its spans."""
     found: dict[str, list[_Told]] = {}
     for span, said in spans:
         short = short_id(span.span_id)

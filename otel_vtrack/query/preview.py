@@ -21,7 +21,7 @@ _ARRAY, _KVLIST = 5, 6
 def request(kind: int, text: bytes) -> str:
     """Shorten a request.
 
-    The last user message if it is a conversation in the form of OpenAI's API or the GenAI
+    Returns the last user message of a conversation in the form of OpenAI's API or the GenAI
     conventions, else the text as it is.
 
     Args:

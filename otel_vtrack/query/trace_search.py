@@ -160,7 +160,7 @@ def search(
 
 
 def count(store: Store, *, experiment: str = "", text: str = "", table: Prices = BUILT_IN) -> int:
-    """Count the matching traces without loading them, once per experiment that they span.
+    """Count the matching traces without loading them, once per experiment that they cross.
 
     Args:
         store: The store to query.
