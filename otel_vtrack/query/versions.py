@@ -149,7 +149,7 @@ def get(
 def named_by(store: Store, text: str, *, experiment: str = "", service_name: str = "") -> Named:
     """Return the version that `text` names, without checking that it exists.
 
-    Without an alias, the arguments stay as given.
+    Without an alias, empty arguments stay empty.
 
     Raises:
         NotFound: The alias refers to no version.
