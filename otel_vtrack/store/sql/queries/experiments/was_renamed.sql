@@ -1,4 +1,4 @@
--- Return one row if any experiment was ever given a name; cheaper than listing renamed ones.
+-- Return one row if any experiment was ever renamed; cheaper than listing the renamed ones.
 
 SELECT 1 AS found
 FROM experiment_changes AS c
