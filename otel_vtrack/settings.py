@@ -294,7 +294,8 @@ class Settings(BaseSettings):
     )
     max_connections: AtLeastOne = Field(
         default=1_000,
-        description="Most connections to each port at a time; beyond that, senders are told to retry.",
+        description="Most connections to each port at a time; beyond that, senders are "
+        "told to retry.",
     )
     body_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=60.0, description="How long the body of an HTTP request may take to arrive."
