@@ -1,4 +1,4 @@
-"""Typed clients of the gRPC API.
+"""Typed clients for the gRPC API.
 
     with Client("127.0.0.1:4317") as client:
         for trace in client.search_traces(version="2.4.0", state="error", limit=20):
@@ -9,7 +9,7 @@
         async for trace in client.search_traces("execution_time > 2s"):
             print(trace.trace_id)
 
-They work with a base install, without the server; `to_pandas()` and `to_arrow()` need
+They need only a base install, not the server extra; `to_pandas()` and `to_arrow()` also need
 `otel-vtrack[analysis]`.
 """
 

@@ -1,4 +1,4 @@
-"""The client for asyncio."""
+"""The asyncio client."""
 
 import asyncio
 from types import TracebackType
@@ -34,26 +34,26 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Client of a running `vtrack serve` that does not block the event loop.
+    """Asyncio client for a running `vtrack serve`.
 
-    It has the methods of `Client`, which you await; iterate over searches with `async for`. It
-    belongs to the loop in which it is first used.
+    It has the same methods as `Client`, but you await them, and iterate over searches with
+    `async for`. An instance belongs to the event loop in which it is first used.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC; put `https://` before it for TLS.
-        token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one. Refused
-            where it would leave this machine in clear, unless `send_token_in_clear`.
-        token_file: File with the token on its first line, instead; read again for each call.
-        tls: Whether to speak TLS; any of the certificates implies it.
-        root_certificates: PEM of the authorities to trust instead of the usual ones.
-        client_certificate: PEM of the client's certificate and its chain, for mutual TLS.
-        client_key: PEM of the certificate's key.
-        timeout: Seconds that a call may take with all its attempts, unless it has its own.
-        retry_seconds: How long to keep trying while the server is away.
+        target: `HOST:PORT` of the server's gRPC endpoint; prefix it with `https://` for TLS.
+        token: Sent as `authorization: Bearer`, for a server or proxy that requires it. Rejected if
+            it would leave this machine unencrypted, unless `send_token_in_clear` is set.
+        token_file: File with the token on its first line, instead of `token`; reread for each call.
+        tls: Whether to use TLS; any certificate implies it.
+        root_certificates: PEM of the authorities to trust instead of the default ones.
+        client_certificate: PEM of the client's certificate chain, for mutual TLS.
+        client_key: PEM of the client certificate's private key.
+        timeout: Default for the seconds that a call may take, including retries.
+        retry_seconds: How long to keep retrying while the server is unavailable.
         send_token_in_clear: Whether the token may leave this machine without TLS.
 
     Raises:
-        ValueError: The arguments contradict each other.
+        ValueError: The arguments are invalid or contradict each other.
     """
 
     def __init__(
@@ -82,20 +82,20 @@ class AsyncClient:
             retry_seconds=retry_seconds,
             send_token_in_clear=send_token_in_clear,
         )
-        # Made when there is a loop for sure.
+        # Opened on first use, when there is certainly an event loop.
         self._channel: grpc.aio.Channel | None = None
         notebook.register()
 
     @classmethod
     def from_env(cls, **arguments: Any) -> "Self":
-        """Connect as environment variables say; arguments win over them.
+        """Create a client from environment variables; arguments override them.
 
         OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false),
-        OTEL_VTRACK_TIMEOUT (seconds), OTEL_VTRACK_TOKEN_FILE, and names of PEM files:
+        OTEL_VTRACK_TIMEOUT (seconds), OTEL_VTRACK_TOKEN_FILE, and paths of PEM files:
         OTEL_VTRACK_CA_FILE, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE, OTEL_VTRACK_CLIENT_KEY_FILE.
 
         Raises:
-            ValueError: A variable makes no sense, or its file cannot be read.
+            ValueError: A variable is invalid, or its file cannot be read.
         """
         return cls(**from_environment(arguments))
 
@@ -154,7 +154,7 @@ class AsyncClient:
     import_changes = methods.asks_async(export.import_changes)
 
     async def ask(self, call: Call[T]) -> T:
-        """Make one call that is described as the methods describe theirs."""
+        """Send a call, retrying it if it is repeatable, and return its result."""
         send: Any = self._opened().unary_unary(
             call.path,
             request_serializer=type(call.request).SerializeToString,
@@ -168,7 +168,7 @@ class AsyncClient:
                     timeout=attempts.left,
                     metadata=(*self._connection.metadata, *call.metadata),
                 )
-            except grpc.RpcError as error:  # noqa: PERF203 - each has its own
+            except grpc.RpcError as error:  # noqa: PERF203 - each attempt may fail
                 if call.if_exists and exists(error):
                     return await self.ask(call.if_exists)
                 pause = attempts.pause(error)
@@ -206,5 +206,5 @@ class AsyncClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the connection."""
         await self.close()

@@ -1,4 +1,4 @@
-"""Questions about differences."""
+"""Calls that compare versions."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,29 +27,28 @@ def compare_versions(
     baseline_start_time_until: datetime | None = None,
     timeout: float | None = None,
 ) -> Call[Comparison]:
-    """Show whether the candidate differs from the baseline, by how much, and how sure that is.
+    """Compare two versions: whether they differ, by how much, and with what certainty.
 
     Args:
         baseline_version: Usually the older one.
         candidate_version: Usually the newer one.
-        experiment: Needed if the versions are in more than one.
+        experiment: Required if the versions are in more than one.
         service_name: Only traces of this service.
         environment: Only traces in this environment.
-        start_time_from: Only traces that started then or later.
-        start_time_until: Only traces that started before.
+        start_time_from: Only traces that started at or after this time.
+        start_time_until: Only traces that started before this time.
         metrics: `latency`, `error_rate`, `tokens`, `cost`, `entry_latency`, `span_latency:NAME`,
             `span_error_rate:NAME`, `attribute:KEY` or `assessment:NAME`; or a `MetricQuery`, to
-            give a direction and a smallest change that matters. Empty for the first four.
-        max_traces: If more match, take a random sample; 0 for 50,000.
-        filter: Only traces that match this, in the search language.
+            set a direction and the smallest change that matters. Empty means the first four.
+        max_traces: If more match, use a random sample of them; 0 means 50,000.
+        filter: Only traces that match this filter in the search language.
         group_by: Also compare within each value of these: `route`, `model`, `environment`,
             `service`, `user` or `flag:KEY`.
-        stratify_by: Hold these equal; `none` for nothing. Empty for whatever the versions saw a
-            different mix of.
-        baseline_start_time_from: Another time range for the baseline: only its traces that
-            started then or later.
-        baseline_start_time_until: Likewise, only its traces that started before.
-        timeout: Seconds for all attempts; None for the client's own.
+        stratify_by: Dimensions to hold equal; `none` for none. Empty means those in which the
+            versions' mixes differ.
+        baseline_start_time_from: Overrides `start_time_from` for the baseline.
+        baseline_start_time_until: Overrides `start_time_until` for the baseline.
+        timeout: Seconds for all attempts; None for the client's default.
     """
     return repeatable(
         "AnalysisService/CompareVersions",
@@ -95,15 +94,15 @@ def list_differences(
     Args:
         baseline_version: Usually the older one.
         candidate_version: Usually the newer one.
-        experiment: Needed if the versions are in more than one.
+        experiment: Required if the versions are in more than one.
         service_name: Only spans of this service.
         environment: Only spans in this environment.
-        start_time_from: Only traces that started then or later.
-        start_time_until: Only traces that started before.
+        start_time_from: Only traces that started at or after this time.
+        start_time_until: Only traces that started before this time.
         kinds: Any of `error_message`, `exception_type`, `span_name`, `model`, `flag`, `attribute`,
-            `number`; empty for all.
-        max_traces: If more match, take a sample; 0 for 10,000.
-        timeout: Seconds for all attempts; None for the client's own.
+            `number`; empty means all.
+        max_traces: If more match, use a sample of them; 0 means 10,000.
+        timeout: Seconds for all attempts; None for the client's default.
     """
     return repeatable(
         "AnalysisService/ListDifferences",

@@ -1,4 +1,4 @@
-"""Questions about assessments, and how to make and change them."""
+"""Calls that find, record and change assessments."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,26 +32,26 @@ def create_assessment(
 ) -> Call[pb.Assessment]:
     """Record a judgement of a trace, or what was expected of it.
 
-    Retries are safe: it is recorded once, however often the network makes the client send it.
+    Retries are safe: however often the client has to send it, it is recorded once.
 
     Args:
-        trace_id: The trace, with or without `tr-` before it.
-        assessment_name: What is assessed, as in `relevance`.
-        value: Number, boolean, string, None, list or mapping. Left out if there is an error.
+        trace_id: The trace, with or without the prefix `tr-`.
+        assessment_name: What is assessed, such as `relevance`.
+        value: Number, boolean, string, None, list or mapping. Omit it if there is an error.
         assessment_type: `feedback` or `expectation`.
-        error: Why there is no value; an exception will do.
+        error: Why there is no value; may be an exception.
         rationale: Why this value.
-        metadata: Whatever else to store with it.
+        metadata: Additional data to store.
         source_type: `human`, `llm_judge` or `code`; `code` by default.
         source_id: Which person, model or program.
-        span_id: The span it is about, if not the whole trace.
-        session_id: The session, if it is about a whole session.
-        overrides: Id of the assessment it replaces.
-        assessment_id: Its id; made up if left out. An id that is taken is refused.
-        timeout: Seconds for all attempts; None for the client's own.
+        span_id: The assessed span, if not the whole trace.
+        session_id: The session, if the assessment is about a whole session.
+        overrides: ID of the assessment it replaces.
+        assessment_id: Its ID; generated if omitted. An ID that is taken is rejected.
+        timeout: Seconds for all attempts; None for the client's default.
     """
     assessment = pb.Assessment(
-        # Made here, so that the server knows a repeated call from a second assessment.
+        # Generated here, so that the server can tell a retry from a second assessment.
         assessment_id=assessment_id or f"a-{uuid4().hex}",
         trace_id=trace_id,
         span_id=span_id,
@@ -71,8 +71,8 @@ def create_assessment(
         request=pb.CreateAssessmentRequest(assessment=assessment),
         response=pb.CreateAssessmentResponse,
         read=_assessment,
-        # An id of the caller's may be taken by another assessment, which a repeated call would
-        # not be told from.
+        # An ID chosen by the caller may belong to another assessment. After a retry,
+        # ALREADY_EXISTS could mean either that or that the first attempt succeeded.
         repeatable=not assessment_id,
         timeout=timeout,
         if_exists=None if assessment_id else get_assessment(assessment.assessment_id),
@@ -80,7 +80,7 @@ def create_assessment(
 
 
 def get_assessment(assessment_id: str, *, timeout: float | None = None) -> Call[pb.Assessment]:
-    """Return one assessment."""
+    """Return an assessment."""
     return repeatable(
         "AssessmentService/GetAssessment",
         pb.GetAssessmentRequest(assessment_id=assessment_id),
@@ -104,7 +104,7 @@ def search_assessments(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Assessment]:
-    """Find assessments, newest first unless asked otherwise.
+    """Find assessments, newest first unless `order_by` is given.
 
     The filter, in the search language, and all other conditions must hold.
     """
@@ -142,7 +142,7 @@ def update_assessment(
     metadata: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Call[pb.Assessment]:
-    """Change an assessment; only what is given changes, and metadata is added to."""
+    """Change an assessment; omitted fields stay unchanged, and metadata is merged."""
     return once(
         "AssessmentService/UpdateAssessment",
         pb.UpdateAssessmentRequest(

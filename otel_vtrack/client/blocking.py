@@ -1,4 +1,4 @@
-"""The client that waits for its answers."""
+"""The blocking client."""
 
 import time
 from types import TracebackType
@@ -33,27 +33,27 @@ T = TypeVar("T")
 
 
 class Client:
-    """Client of a running `vtrack serve`.
+    """Client for a running `vtrack serve`.
 
-    Thread-safe. Every method raises `grpc.RpcError`, whose `code()` and `details()` say what is
-    wrong and what to do, or `ValueError` for arguments that make no sense. Calls that are safe to
-    repeat are retried while the server is away.
+    Thread-safe. Methods raise `grpc.RpcError`, whose `code()` and `details()` say what is wrong and
+    what to do, or `ValueError` for invalid arguments. Calls that are safe to repeat are retried
+    while the server is unavailable.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC; put `https://` before it for TLS.
-        token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one. Refused
-            where it would leave this machine in clear, unless `send_token_in_clear`.
-        token_file: File with the token on its first line, instead; read again for each call.
-        tls: Whether to speak TLS; any of the certificates implies it.
-        root_certificates: PEM of the authorities to trust instead of the usual ones.
-        client_certificate: PEM of the client's certificate and its chain, for mutual TLS.
-        client_key: PEM of the certificate's key.
-        timeout: Seconds that a call may take with all its attempts, unless it has its own.
-        retry_seconds: How long to keep trying while the server is away.
+        target: `HOST:PORT` of the server's gRPC endpoint; prefix it with `https://` for TLS.
+        token: Sent as `authorization: Bearer`, for a server or proxy that requires it. Rejected if
+            it would leave this machine unencrypted, unless `send_token_in_clear` is set.
+        token_file: File with the token on its first line, instead of `token`; reread for each call.
+        tls: Whether to use TLS; any certificate implies it.
+        root_certificates: PEM of the authorities to trust instead of the default ones.
+        client_certificate: PEM of the client's certificate chain, for mutual TLS.
+        client_key: PEM of the client certificate's private key.
+        timeout: Default for the seconds that a call may take, including retries.
+        retry_seconds: How long to keep retrying while the server is unavailable.
         send_token_in_clear: Whether the token may leave this machine without TLS.
 
     Raises:
-        ValueError: The arguments contradict each other.
+        ValueError: The arguments are invalid or contradict each other.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class Client:
 
     @classmethod
     def from_env(cls, **arguments: Any) -> "Self":
-        """Connect as environment variables say; arguments win over them.
+        """Create a client from environment variables; arguments override them.
 
         OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false),
-        OTEL_VTRACK_TIMEOUT (seconds), OTEL_VTRACK_TOKEN_FILE, and names of PEM files:
+        OTEL_VTRACK_TIMEOUT (seconds), OTEL_VTRACK_TOKEN_FILE, and paths of PEM files:
         OTEL_VTRACK_CA_FILE, OTEL_VTRACK_CLIENT_CERTIFICATE_FILE, OTEL_VTRACK_CLIENT_KEY_FILE.
 
         Raises:
-            ValueError: A variable makes no sense, or its file cannot be read.
+            ValueError: A variable is invalid, or its file cannot be read.
         """
         return cls(**from_environment(arguments))
 
@@ -158,8 +158,8 @@ class Client:
     import_changes = methods.asks(export.import_changes)
 
     def ask(self, call: Call[T]) -> T:
-        """Make one call that is described as the methods describe theirs."""
-        # Not by the generated stubs: these insist on the grpcio they were generated with.
+        """Send a call, retrying it if it is repeatable, and return its result."""
+        # The generated stubs would require at least the grpcio that they were generated with.
         send: Any = self._channel.unary_unary(
             call.path,
             request_serializer=type(call.request).SerializeToString,
@@ -173,7 +173,7 @@ class Client:
                     timeout=attempts.left,
                     metadata=(*self._connection.metadata, *call.metadata),
                 )
-            except grpc.RpcError as error:  # noqa: PERF203 - each has its own
+            except grpc.RpcError as error:  # noqa: PERF203 - each attempt may fail
                 if call.if_exists and exists(error):
                     return self.ask(call.if_exists)
                 pause = attempts.pause(error)
@@ -200,5 +200,5 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the connection."""
         self.close()

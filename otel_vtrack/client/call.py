@@ -1,4 +1,4 @@
-"""What is asked, described once for the blocking and the asynchronous client."""
+"""Descriptions of API calls, shared by the blocking and the asyncio client."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ LARGEST_PAGE: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[T]):
-    """One question or change.
+    """A single API call.
 
     Attributes:
         method: `Service/Method`.
-        request: Sent as it is.
-        response: Type of what comes back.
-        read: Makes what the caller gets of it.
-        repeatable: Whether asking twice does no harm: then it is asked again when the server was
-            away, though it may have been heard the first time.
-        timeout: Seconds for all attempts together; None for the client's own.
-        metadata: Sent with it, besides what the client sends with every call.
-        if_exists: Asked instead when ALREADY_EXISTS comes back, which then says that an attempt
-            whose answer was lost had succeeded.
+        request: The request message.
+        response: Type of the response message.
+        read: Converts the response to the result for the caller.
+        repeatable: Whether repeating the call is harmless. If so, it is retried when the server was
+            unavailable, although the server may have processed an earlier attempt.
+        timeout: Seconds for all attempts together; None for the client's default.
+        metadata: Sent in addition to the client's own metadata.
+        if_exists: Sent instead after ALREADY_EXISTS, which then means that an earlier attempt
+            succeeded but its response was lost.
     """
 
     method: str
@@ -41,7 +41,7 @@ class Call(Generic[T]):
 
     @property
     def path(self) -> str:
-        """The method as gRPC has it."""
+        """Full name of the gRPC method."""
         return f"/{PACKAGE}.{self.method}"
 
 
@@ -52,7 +52,7 @@ def repeatable(
     read: Callable[[Any], T],
     timeout: float | None,
 ) -> Call[T]:
-    """Describe what may be asked again."""
+    """Describe a call that may be retried."""
     return Call(
         method=method,
         request=request,
@@ -70,7 +70,7 @@ def once(
     read: Callable[[Any], T],
     timeout: float | None,
 ) -> Call[T]:
-    """Describe what may not be."""
+    """Describe a call that must not be retried."""
     return Call(
         method=method,
         request=request,
@@ -82,22 +82,22 @@ def once(
 
 
 def nothing(_: Message) -> None:
-    """Read an answer that says no more than that it was done."""
+    """Read a response that carries no data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages(Generic[M]):
-    """A search, whose answer comes in pages.
+    """A search whose results come in pages.
 
     Attributes:
         method: `Service/Method`.
-        request: The first one; it has a `page_token`.
-        response: Type of a page.
-        item: Type of what is found.
-        field: Where a page has it.
-        limit: At most this many; None for all.
-        timeout: Seconds for each page; None for the client's own.
-        sized: Whether the request has a `page_size`.
+        request: Request for the first page; its type has a field `page_token`.
+        response: Type of the response, which holds one page.
+        item: Type of the results.
+        field: Field of the response that holds the results.
+        limit: Maximum number of results; None for all.
+        timeout: Seconds for each page; None for the client's default.
+        sized: Whether the request has a field `page_size`.
     """
 
     method: str
@@ -110,7 +110,7 @@ class Pages(Generic[M]):
     sized: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a limit that is none.
+        """Validate the limit.
 
         Raises:
             ValueError: It is less than 1.
@@ -120,12 +120,12 @@ class Pages(Generic[M]):
 
 
 class Cursor(Generic[M]):
-    """Goes through the pages of a search.
+    """Walks through the pages of a search.
 
     Args:
-        search: Whose pages.
-        page_size: For where the search itself does not say; 0 leaves it to the server.
-        limit: At most so many, besides the limit of the search.
+        search: The search.
+        page_size: Page size if the search sets none; 0 for the server's default.
+        limit: Maximum number of results; the search's own limit applies as well.
     """
 
     def __init__(self, search: Pages[M], *, page_size: int = 0, limit: int | None = None) -> None:
@@ -136,7 +136,7 @@ class Cursor(Generic[M]):
         self._token: str | None = ""
 
     def next(self) -> Call[list[M]] | None:
-        """Describe how to get the next page; None after the last one."""
+        """Return the call for the next page; None after the last one."""
         if self._token is None:
             return None
         search = self._search

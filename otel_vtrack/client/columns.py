@@ -1,6 +1,6 @@
-"""Messages as columns: which there are, what they hold, and how people read them.
+"""Columns of messages: their names, types and values, and how to display them.
 
-They come out of the protos: a new field is a new column.
+They are derived from the protos: a new field becomes a new column.
 """
 
 import re
@@ -21,11 +21,11 @@ Read = Callable[[Any], Any]
 
 _PAIR: Final = 2
 _LONG: Final = ((3600, 24, "d", "h"), (60, 60, "h", "min"), (1, 60, "min", "s"))
-"""Units of long times: the seconds of the small one, and how many of it make the large one."""
+"""Pairs of units for long durations: seconds per small unit, small units per large one, names."""
 
 
 class Kind(Enum):
-    """What a column holds; absent is None in all of them."""
+    """What a column holds; in all of them, an absent value is None."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -46,12 +46,12 @@ class Column:
     """A column.
 
     Attributes:
-        name: As the field of the proto; inside of another message with a dot.
+        name: Name of the proto field; for a field of a nested message, `outer.inner`.
         kind: What it holds.
-        read: Gets it out of a message.
-        optional: Whether it may be absent.
-        inside: Columns of what a LIST or ROW is made of; of a list of plain values, one without
-            name.
+        read: Extracts the value from a message.
+        optional: Whether the value may be absent.
+        inside: Columns of a ROW or of a LIST's items; for a list of plain values, a single column
+            without a name.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Column:
 
 
 def of(descriptor: Any) -> tuple[Column, ...]:
-    """Return the columns of a message; single messages inside of it are spread out."""
+    """Return the columns of a message; nested messages, unless repeated, are flattened."""
     made: list[Column] = []
     for field in descriptor.fields:
         inner = field.message_type
@@ -76,7 +76,7 @@ def of(descriptor: Any) -> tuple[Column, ...]:
 
 
 def _is_repeated(field: Any) -> bool:
-    # Newer runtimes warn of `label`, older ones have nothing else.
+    # Newer protobuf runtimes warn about `label`; older ones have nothing else.
     known = getattr(field, "is_repeated", None)
     return field.label == FieldDescriptor.LABEL_REPEATED if known is None else bool(known)
 
@@ -160,7 +160,7 @@ _SCALARS: Final = {
 
 
 def _attributes(span: Any) -> dict[str, Any] | None:
-    """Read the attributes out of a found span's OTLP; None if it was left out."""
+    """Decode the attributes in a span's OTLP; None if the OTLP was omitted."""
     if not span.otlp:
         return None
     return {
@@ -173,16 +173,16 @@ def _attributes(span: Any) -> dict[str, Any] | None:
 
 
 def chosen(descriptor: Any, names: Sequence[str] | None) -> tuple[list[Column], list["Spread"]]:
-    """Choose columns by name.
+    """Select columns by name.
 
     Args:
-        descriptor: Of the messages.
-        names: Fields; `*` for all of them; `tags.<key>` for one entry of a map, likewise of
-            `attributes` and, by name, of `assessments`; `tags.*` for all entries that there are.
-            None for `*`.
+        descriptor: Descriptor of the messages.
+        names: Fields; `*` for all of them; `tags.<key>` for one entry of a map, likewise for
+            `attributes` and, by assessment name, for `assessments`; `tags.*` for every entry that
+            occurs. None means `*`.
 
     Returns:
-        Columns of fields, and those to be made of what is in maps.
+        The columns of fields, and the columns to make from entries.
 
     Raises:
         ValueError: There is no such column.
@@ -208,12 +208,12 @@ _OPEN: Final = {Kind.MAP, Kind.JSON}
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Columns made of what is in one.
+    """Columns made from the entries of a field.
 
     Attributes:
-        start: The one.
-        key: Which entry; None for each that there is.
-        read: Gets the whole out of a message.
+        start: The field.
+        key: Key of the entry; None for every entry that occurs.
+        read: Extracts the field from a message.
     """
 
     start: str
@@ -221,7 +221,7 @@ class Spread:
     read: Read
 
     def entries(self, message: Any) -> dict[str, Any]:
-        """Return the entries of a message by the names of their columns."""
+        """Return the entries of a message, keyed by column name."""
         found = self.read(message)
         if self.start == "assessments":
             found = _latest(found)
@@ -232,12 +232,12 @@ class Spread:
 
 
 def _latest(assessments: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the value of the latest valid assessment of each name; they come oldest first."""
+    """Return the value of the latest valid assessment of each name; the input is oldest first."""
     return {each["assessment_name"]: each["value"] for each in assessments if each["valid"]}
 
 
 def shown(column: Column, value: Any) -> str:  # noqa: PLR0911 - one for each kind
-    """Write a value for people, on one line."""
+    """Format a value for display, on one line."""
     if value is None:
         return ""
     if column.kind is Kind.TIME:
@@ -262,7 +262,7 @@ def shown(column: Column, value: Any) -> str:  # noqa: PLR0911 - one for each ki
 
 
 def _item(inside: Sequence[Column], value: Any) -> str:
-    """Write one of a list: of a row what stands first in it, of a pair both."""
+    """Format a list item: a plain value, a pair as `a=b`, or the first cell of any other row."""
     names = [each.name for each in inside]
     if not names[0]:
         return str(value)
@@ -270,14 +270,13 @@ def _item(inside: Sequence[Column], value: Any) -> str:
 
 
 def moment(since_1970: int) -> str:
-    """Write a time in UTC, to the second."""
-    # Not by datetime, which ends at the year 9999.
+    """Format a time in UTC, to the second."""
     written = Timestamp(seconds=since_1970 // 1_000_000_000).ToJsonString()
     return written.rstrip("Z").replace("T", " ")
 
 
 def length(span: float) -> str:
-    """Write nanoseconds with three digits, or in the two units that suit them."""
+    """Format nanoseconds with three digits; from a minute up, in two units, as in `2 h 5 min`."""
     milliseconds = span / 1e6
     for small, many, large_unit, unit in _LONG:
         if milliseconds >= small * many * 1000:

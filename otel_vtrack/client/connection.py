@@ -1,4 +1,4 @@
-"""Where and how to ask: the address, who to trust, who is asking, how long to wait."""
+"""Connection settings: address, TLS, token, timeouts and retries."""
 
 import ipaddress
 import math
@@ -23,9 +23,9 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
-    # Calls are repeated here, where it is known which ones may be.
+    # Retries happen in this package, which knows which calls are safe to repeat.
     ("grpc.enable_retries", 0),
-    # A server that comes up is to be found at once, and not only after a second or more.
+    # Reconnect as soon as a server comes up, instead of a second or more later.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -34,22 +34,22 @@ OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What both clients know of the server.
+    """How to connect to the server; shared by both clients.
 
     Args:
-        target: `HOST:PORT` of the server's gRPC; put `https://` before it for TLS.
-        token: Sent as `authorization: Bearer`, to a server or a proxy that asks for one.
-        token_file: File with the token on its first line, instead; read again for each call.
-        tls: Whether to speak TLS; any of the certificates implies it.
-        root_certificates: PEM of the authorities to trust instead of the usual ones.
-        client_certificate: PEM of the client's certificate and its chain, for mutual TLS.
-        client_key: PEM of the certificate's key.
-        timeout: Seconds that a call may take with all its attempts.
-        retry_seconds: How long to keep trying while the server is away.
+        target: `HOST:PORT` of the server's gRPC endpoint; prefix it with `https://` for TLS.
+        token: Sent as `authorization: Bearer`, for a server or proxy that requires it.
+        token_file: File with the token on its first line, instead of `token`; reread for each call.
+        tls: Whether to use TLS; any certificate implies it.
+        root_certificates: PEM of the authorities to trust instead of the default ones.
+        client_certificate: PEM of the client's certificate chain, for mutual TLS.
+        client_key: PEM of the client certificate's private key.
+        timeout: Default for the seconds that a call may take, including retries.
+        retry_seconds: How long to keep retrying while the server is unavailable.
         send_token_in_clear: Whether the token may leave this machine without TLS.
 
     Raises:
-        ValueError: The arguments contradict each other.
+        ValueError: The arguments are invalid or contradict each other.
     """
 
     target: str = LOCAL
@@ -86,13 +86,13 @@ class Connection:
 
     @property
     def is_secure(self) -> bool:
-        """Whether TLS is spoken."""
+        """Whether to use TLS."""
         certificates = (self.root_certificates, self.client_certificate)
         return self.tls or any(each is not None for each in certificates)
 
     @property
     def is_local(self) -> bool:
-        """Whether what is sent stays on this machine."""
+        """Whether traffic to the target stays on this machine."""
         if self.target.startswith(("unix:", "unix-abstract:")):
             return True
         host = self.target.rpartition("/")[2]
@@ -107,7 +107,7 @@ class Connection:
 
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """What TLS is made with; None without it."""
+        """Channel credentials for TLS; None without TLS."""
         if not self.is_secure:
             return None
         return grpc.ssl_channel_credentials(
@@ -118,7 +118,7 @@ class Connection:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Sent with every call."""
+        """Metadata to send with every call."""
         token = self._token()
         return (("authorization", f"Bearer {token}"),) if token else ()
 
@@ -130,7 +130,7 @@ class Connection:
             except (OSError, UnicodeDecodeError) as error:
                 said = getattr(error, "strerror", None) or "it is not UTF-8"
                 raise ValueError(f"token file {self.token_file}: {said}") from None
-            # So that the file of a server will do, which may have several.
+            # Also accepts a server's token file, which may hold several tokens.
             lines = [line.strip() for line in text.splitlines()]
             token = next((line for line in lines if line and not line.startswith("#")), None)
             if not token:
@@ -140,17 +140,17 @@ class Connection:
         return token
 
     def attempts(self, call: Call[Any]) -> "Attempts":
-        """Begin to count the attempts of a call."""
+        """Start tracking the attempts of a call."""
         timeout = self.timeout if call.timeout is None else call.timeout
         return Attempts(timeout, self.retry_seconds if call.repeatable else 0.0)
 
 
 class Attempts:
-    """How often, and when, to ask.
+    """Decides whether and when to retry a call.
 
     Args:
-        timeout: Seconds for all attempts.
-        retry_seconds: How long to begin new ones.
+        timeout: Seconds for all attempts together.
+        retry_seconds: For how long new attempts may start.
     """
 
     def __init__(self, timeout: float, retry_seconds: float) -> None:
@@ -165,33 +165,34 @@ class Attempts:
         return max(0.0, self._deadline - time.monotonic())
 
     def pause(self, error: grpc.RpcError) -> float | None:
-        """Return how long to wait before the next attempt; None if there is to be none."""
+        """Return the seconds to wait before the next attempt; None to give up."""
         code: Any = error.code()  # pyright: ignore[reportAttributeAccessIssue]
         if code is not grpc.StatusCode.UNAVAILABLE:
             return None
-        # Not all at once when a server comes back.
-        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - chance, no secret
+        # Jitter, so that clients do not all return at once when a server comes back.
+        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         return pause if time.monotonic() + pause < self._retry_until else None
 
 
 def exists(error: grpc.RpcError) -> bool:
-    """Tell whether what was to be created is there."""
+    """Return whether the error says that the object to create already exists."""
     return error.code() is grpc.StatusCode.ALREADY_EXISTS  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def from_environment(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to the arguments of a `Connection` what variables tell.
+    """Complete the arguments of a `Connection` from environment variables.
 
     OTEL_VTRACK_SERVER, OTEL_VTRACK_TOKEN, OTEL_VTRACK_TLS (true or false), OTEL_VTRACK_TIMEOUT
     (seconds), and files: OTEL_VTRACK_TOKEN_FILE, OTEL_VTRACK_CA_FILE,
     OTEL_VTRACK_CLIENT_CERTIFICATE_FILE, OTEL_VTRACK_CLIENT_KEY_FILE.
 
     Args:
-        given: Arguments, which win; a token also over the file of one, and the other way round.
+        given: Arguments, which take precedence. A given token or token file overrides the variables
+            of both.
 
     Raises:
-        ValueError: One makes no sense, or its file cannot be read.
+        ValueError: A variable is invalid, or its file cannot be read.
     """
     if given.keys() & _TOKENS:
         given = {**dict.fromkeys(_TOKENS), **given}

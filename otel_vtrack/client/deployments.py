@@ -1,4 +1,4 @@
-"""Questions about deployments, and how to declare them."""
+"""Calls that find, declare and change deployments."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -24,8 +24,8 @@ def create_deployment(
 ) -> Call[pb.Deployment]:
     """Declare that a version of a service went live in an environment.
 
-    Without `deployment_id` an id is made up, without `experiment` it is the service's own, and
-    without `start_time` it starts now. `status` is `in_progress`, `succeeded` or `failed`.
+    `deployment_id` defaults to a generated ID, `experiment` to the service's own, and `start_time`
+    to now. `status` is `in_progress`, `succeeded` or `failed`.
     """
     deployment = pb.Deployment(
         experiment=experiment,
@@ -55,7 +55,7 @@ def get_deployment(
     environment: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Deployment]:
-    """Return one deployment; service and environment are needed if several use the id."""
+    """Return a deployment; service and environment are required if several use the ID."""
     return repeatable(
         "DeploymentService/GetDeployment",
         pb.GetDeploymentRequest(
@@ -77,7 +77,7 @@ def search_deployments(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Deployment]:
-    """List deployments, most recently started first; empty conditions do not restrict."""
+    """List deployments, most recently started first; empty conditions do not filter."""
     return Pages(
         method="DeploymentService/SearchDeployments",
         request=pb.SearchDeploymentsRequest(
@@ -108,7 +108,7 @@ def update_deployment(
     delete_tags: Iterable[str] = (),
     timeout: float | None = None,
 ) -> Call[pb.Deployment]:
-    """Change what was declared, or add a declaration to a deployment seen in spans."""
+    """Change a declaration, or add one to a deployment reported by spans."""
     return once(
         "DeploymentService/UpdateDeployment",
         pb.UpdateDeploymentRequest(
@@ -135,7 +135,7 @@ def delete_deployment(
     environment: str = "",
     timeout: float | None = None,
 ) -> Call[None]:
-    """Withdraw a declaration, if there is one; what spans say stays."""
+    """Withdraw a declaration, if there is one; what spans report stays."""
     return once(
         "DeploymentService/DeleteDeployment",
         pb.DeleteDeploymentRequest(

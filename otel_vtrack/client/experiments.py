@@ -1,4 +1,4 @@
-"""Questions about experiments."""
+"""Calls that find and change experiments."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,7 +9,7 @@ from otel_vtrack.v1 import experiments_pb2 as pb
 def create_experiment(
     experiment: str, *, tags: Mapping[str, str] | None = None, timeout: float | None = None
 ) -> Call[pb.Experiment]:
-    """Create an experiment ahead of its telemetry."""
+    """Create an experiment before its telemetry arrives."""
     return once(
         "ExperimentService/CreateExperiment",
         pb.CreateExperimentRequest(experiment=experiment, tags=tags),
@@ -20,7 +20,7 @@ def create_experiment(
 
 
 def get_experiment(experiment: str, *, timeout: float | None = None) -> Call[pb.Experiment]:
-    """Return one experiment, by its name for telemetry or people."""
+    """Return an experiment by its identifier in telemetry or its display name."""
     return repeatable(
         "ExperimentService/GetExperiment",
         pb.GetExperimentRequest(experiment=experiment),
@@ -38,7 +38,7 @@ def search_experiments(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Experiment]:
-    """List experiments by name; `name_contains` ignores case."""
+    """List experiments in order of name; `name_contains` ignores case."""
     return Pages(
         method="ExperimentService/SearchExperiments",
         request=pb.SearchExperimentsRequest(
@@ -61,7 +61,7 @@ def update_experiment(
     delete_tags: Iterable[str] = (),
     timeout: float | None = None,
 ) -> Call[pb.Experiment]:
-    """Rename, archive, restore or tag an experiment; only what is given changes."""
+    """Rename, archive, restore or tag an experiment; omitted fields stay unchanged."""
     return once(
         "ExperimentService/UpdateExperiment",
         pb.UpdateExperimentRequest(

@@ -1,4 +1,4 @@
-"""Moving what a server keeps."""
+"""Calls that export and import stored data."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,10 +18,10 @@ def export_telemetry(
     max_bytes: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.TelemetryBatch]:
-    """Return all spans or log records as they were sent, in batches of about `max_bytes`.
+    """Export spans or log records as they were sent, in batches of about `max_bytes`.
 
-    `signal` is `spans` or `log_records`. With a filter, which is one for traces, the times are
-    those of the traces.
+    `signal` is `spans` or `log_records`. `filter` selects traces; the two times then apply to the
+    traces as well.
     """
     return Pages(
         method="ExportService/ExportTelemetry",
@@ -50,7 +50,7 @@ def export_changes(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Change]:
-    """Return what people, code and judges recorded; filter and times are those of traces."""
+    """Export changes made by people, code and LLM judges; filter and times apply to traces."""
     return Pages(
         method="ExportService/ExportChanges",
         request=pb.ExportChangesRequest(
@@ -68,9 +68,9 @@ def export_changes(
 
 
 def import_changes(changes: Iterable[pb.Change], *, timeout: float | None = None) -> Call[int]:
-    """Store up to 10,000 changes as returned by `export_changes`; existing ones count once.
+    """Import up to 10,000 changes returned by `export_changes`; duplicates are stored once.
 
-    Returns how many were accepted.
+    Returns how many were accepted, including those already stored.
     """
     return repeatable(
         "ExportService/ImportChanges",

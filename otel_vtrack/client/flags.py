@@ -1,4 +1,4 @@
-"""Questions about feature flags."""
+"""Calls that analyze feature flags."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -22,8 +22,8 @@ def list_flags(
 ) -> Call[pb.ListFlagsResponse]:
     """List the flags and variants that each version saw, and where.
 
-    Empty conditions do not restrict. If more than `max_traces` (0 for 50,000) match, a random
-    sample is taken.
+    Empty conditions do not filter. If more than `max_traces` (0 means 50,000) match, a random
+    sample is used.
     """
     return repeatable(
         "FlagService/ListFlags",
@@ -60,19 +60,19 @@ def compare_variants(
     """Compare the variants of a flag within a version.
 
     Args:
-        flag: Its key.
-        version: Of the traces' roots.
-        experiment: Needed if the version is in more than one.
+        flag: Key of the flag.
+        version: Version of the traces' roots.
+        experiment: Required if the version is in more than one.
         service_name: Only traces of this service.
         environment: Only traces in this environment.
-        start_time_from: Only traces that started then or later.
-        start_time_until: Only traces that started before.
-        metrics: Any of `compare_versions`, except assessments whose values are categories; empty
-            for `latency`, `error_rate` and `tokens`, as far as there are any.
-        reference_variant: The variant to compare the others with; empty for `control`, `off` or
+        start_time_from: Only traces that started at or after this time.
+        start_time_until: Only traces that started before this time.
+        metrics: Any of `compare_versions`, except assessments with categorical values. Empty means
+            `latency`, `error_rate` and `tokens`, as far as any trace has them.
+        reference_variant: The variant to compare the others with. Empty means `control`, `off` or
             `false`, else the most frequent.
-        max_traces: If more match, take a random sample; 0 for 50,000.
-        timeout: Seconds for all attempts; None for the client's own.
+        max_traces: If more match, use a random sample of them; 0 means 50,000.
+        timeout: Seconds for all attempts; None for the client's default.
     """
     return repeatable(
         "FlagService/CompareVariants",
@@ -109,21 +109,21 @@ def list_interactions(
     max_traces: int = 0,
     timeout: float | None = None,
 ) -> Call[pb.ListInteractionsResponse]:
-    """Show how far the change from one version to another depends on variants of flags.
+    """List how much the change from one version to another depends on flag variants.
 
     Args:
         baseline_version: Usually the older one.
         candidate_version: Usually the newer one.
-        flag: Only this flag; empty for every one that the candidate saw.
-        experiment: Needed if the versions are in more than one.
+        flag: Only this flag; empty means every flag that the candidate saw.
+        experiment: Required if the versions are in more than one.
         service_name: Only traces of this service.
         environment: Only traces in this environment.
-        start_time_from: Only traces that started then or later.
-        start_time_until: Only traces that started before.
+        start_time_from: Only traces that started at or after this time.
+        start_time_until: Only traces that started before this time.
         metrics: As in `compare_variants`.
         reference_variant: As in `compare_variants`.
-        max_traces: If more match, take a random sample; 0 for 50,000.
-        timeout: Seconds for all attempts; None for the client's own.
+        max_traces: If more match, use a random sample of them; 0 means 50,000.
+        timeout: Seconds for all attempts; None for the client's default.
     """
     return repeatable(
         "FlagService/ListInteractions",
@@ -159,10 +159,10 @@ def get_flag_exposure(
     max_traces: int = 0,
     timeout: float | None = None,
 ) -> Call[pb.GetFlagExposureResponse]:
-    """Show what share of the traces saw which variant, in buckets of `width`; None for about 60.
+    """Return the share of traces that saw each variant, in buckets of `width`; None for about 60.
 
-    Empty conditions do not restrict. If more than `max_traces` (0 for 50,000) match, a random
-    sample is taken.
+    Empty conditions do not filter. If more than `max_traces` (0 means 50,000) match, a random
+    sample is used.
     """
     return repeatable(
         "FlagService/GetFlagExposure",
@@ -198,22 +198,23 @@ def list_flag_changes(
     max_traces: int = 0,
     timeout: float | None = None,
 ) -> Call[pb.ListFlagChangesResponse]:
-    """List when the shares of a flag's variants changed, and what metrics did then.
+    """List when the shares of a flag's variants changed, and how metrics changed then.
 
     Args:
         flag: Only this flag.
         experiment: Only traces of this experiment.
         service_name: Only traces of this service.
         environment: Only traces in this environment.
-        start_time_from: Only traces that started then or later.
-        start_time_until: Only traces that started before.
-        time: Only list what changed around this moment, the closest first.
-        version: Or around the first trace of this version, in each place.
-        window: How far from the moment to look, and how long before and after a change to compare
-            metrics; None for an hour.
-        metrics: Any of `latency`, `error_rate`, `tokens`; empty for all.
-        max_traces: If more match, take a random sample; 0 for 50,000.
-        timeout: Seconds for all attempts; None for the client's own.
+        start_time_from: Only traces that started at or after this time.
+        start_time_until: Only traces that started before this time.
+        time: Only changes around this time, the closest first.
+        version: Only changes around the first trace of this version in each service and
+            environment, the closest first. Mutually exclusive with `time`.
+        window: How far from the given time to look, and how long before and after a change to
+            compare metrics; None for an hour.
+        metrics: Any of `latency`, `error_rate`, `tokens`; empty means all.
+        max_traces: If more match, use a random sample of them; 0 means 50,000.
+        timeout: Seconds for all attempts; None for the client's default.
     """
     return repeatable(
         "FlagService/ListFlagChanges",

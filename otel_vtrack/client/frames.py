@@ -1,4 +1,4 @@
-"""Messages as Arrow tables and pandas frames; needs `otel-vtrack[analysis]`."""
+"""Convert messages to Arrow tables and pandas DataFrames; needs `otel-vtrack[analysis]`."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,11 @@ _HINT: Final = "{} is missing: pip install 'otel-vtrack[analysis]'"
 
 
 class Table:
-    """Gathers messages, some at a time, so that only their columns stay in memory.
+    """Collects messages batch by batch, so that only their columns stay in memory.
 
     Args:
-        descriptor: Of the messages.
-        names: Which columns; see `columns.chosen`.
+        descriptor: Descriptor of the messages.
+        names: Names of the columns; see `columns.chosen`.
 
     Raises:
         ImportError: pyarrow is missing.
@@ -43,7 +43,7 @@ class Table:
         self._count = 0
 
     def add(self, messages: Iterable[Any]) -> None:
-        """Add rows."""
+        """Add messages as rows."""
         rows = list(messages)
         arrays = [
             self._arrow.array([self._fit(column, column.read(row)) for row in rows], field.type)
@@ -60,7 +60,7 @@ class Table:
             self._count += 1
 
     def arrow(self) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
-        """Return all rows."""
+        """Return all rows as an Arrow table."""
         made = {name: self._inferred(values) for name, values in sorted(self._made.items())}
         whole = self._arrow.Table.from_batches(self._batches, self._schema)
         found = {name: whole.column(name) for name in whole.column_names} | made
@@ -76,7 +76,9 @@ class Table:
         )
 
     def pandas(self) -> "pd.DataFrame":
-        """Return all rows: times in UTC, lengths as Timedelta, maps and values as objects.
+        """Return all rows as a DataFrame.
+
+        Times are in UTC, durations are Timedelta; maps and values of any type are Python objects.
 
         Raises:
             ImportError: pandas is missing.
@@ -89,7 +91,8 @@ class Table:
         frame: Any = table.to_pandas(maps_as_pydicts="strict")
         for field in table.schema:
             if field.nullable and self._arrow.types.is_integer(field.type):
-                # As floats they would lose digits, and the type would depend on the data.
+                # As floats, large integers would lose digits, and the type would depend on the
+                # data.
                 mapper = {field.type: pd.Int64Dtype()}.get
                 frame[field.name] = table.column(field.name).to_pandas(types_mapper=mapper)
             elif field.metadata and b"json" in field.metadata:
@@ -99,7 +102,7 @@ class Table:
         return frame
 
     def _ordered(self, found: Iterable[str]) -> list[str]:
-        """Order columns as they were asked for."""
+        """Return column names in the requested order."""
         order: list[str] = []
         for name in self._order or ["*"]:
             if name == "*":
@@ -157,7 +160,7 @@ class Table:
         return value
 
     def _inferred(self, values: list[Any]) -> Any:
-        """Make a column of whatever type holds all of the values; of JSON where none does."""
+        """Make a column of the type that holds all values; JSON text if there is none."""
         values = values + [None] * (self._count - len(values))
         kinds = {type(value) for value in values if value is not None}
         if kinds <= {int, float} and kinds:

@@ -1,4 +1,4 @@
-"""HTML of what is found, for notebooks. Everything that came from elsewhere is escaped."""
+"""Render results as HTML for notebooks, with all text escaped."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from otel_vtrack.client import columns
 
 ROWS: Final = 10
-"""So many are shown of what is found."""
+"""Maximum number of results shown."""
 
 _LONGEST: Final = 120
 _COLUMNS: Final[Mapping[str, Sequence[str]]] = {
@@ -75,11 +75,11 @@ _COLUMNS: Final[Mapping[str, Sequence[str]]] = {
         "note",
     ),
 }
-"""What a table of messages shows; of other messages everything."""
+"""Columns shown, by message type; other types show every column."""
 
 
 def table(heads: Iterable[str], rows: Iterable[Sequence[str]], note: str = "") -> str:
-    """Make a table of texts."""
+    """Render a table of strings."""
     head = "".join(f"<th>{escape(each)}</th>" for each in heads)
     body = "".join(
         "<tr>" + "".join(f"<td>{_cell(each)}</td>" for each in row) + "</tr>" for row in rows
@@ -89,12 +89,12 @@ def table(heads: Iterable[str], rows: Iterable[Sequence[str]], note: str = "") -
 
 
 def preformatted(text: str) -> str:
-    """Show a text as it is, line by line."""
+    """Render text with its line breaks and spaces preserved."""
     return f"<pre>{escape(text)}</pre>"
 
 
 def messages(kind: type[Message], found: Sequence[Any], note: str = "") -> str:
-    """Make a table of the first rows."""
+    """Render the first `ROWS` messages as a table."""
     known = columns.of(kind.DESCRIPTOR)
     names = _COLUMNS.get(kind.DESCRIPTOR.name)
     if names:
@@ -108,7 +108,7 @@ def messages(kind: type[Message], found: Sequence[Any], note: str = "") -> str:
 
 
 def message(one: Message) -> str:
-    """Make a table of the fields of a message, one a row; those that are empty are left out."""
+    """Render a message as a table with one row per non-empty field."""
     rows: list[list[str]] = []
     for column in columns.of(one.DESCRIPTOR):
         written = columns.shown(column, column.read(one))

@@ -1,4 +1,4 @@
-"""Turns what describes a call into a method of a client."""
+"""Turn functions that describe calls into client methods."""
 
 import functools
 import inspect
@@ -16,23 +16,23 @@ M = TypeVar("M", bound=Message)
 
 
 class Blocking(Protocol):
-    """Asks, and waits for the answer."""
+    """A client that blocks until the result arrives."""
 
     def ask(self, call: Call[T]) -> T:
-        """Return the answer."""
+        """Send a call and return its result."""
         ...
 
 
 class Asynchronous(Protocol):
-    """Asks, and lets others work until the answer is there."""
+    """A client that does not block the event loop."""
 
     async def ask(self, call: Call[T]) -> T:
-        """Return the answer."""
+        """Send a call and return its result."""
         ...
 
 
 def asks(describe: Callable[P, Call[T]]) -> Callable[Concatenate[Blocking, P], T]:
-    """Make a method that asks once."""
+    """Make a method that sends one call."""
 
     def method(self: Blocking, *args: P.args, **keywords: P.kwargs) -> T:
         return self.ask(describe(*args, **keywords))
@@ -41,7 +41,7 @@ def asks(describe: Callable[P, Call[T]]) -> Callable[Concatenate[Blocking, P], T
 
 
 def searches(describe: Callable[P, Pages[M]]) -> Callable[Concatenate[Blocking, P], Search[M]]:
-    """Make a method that gives a search."""
+    """Make a method that returns a search."""
 
     def method(self: Blocking, *args: P.args, **keywords: P.kwargs) -> Search[M]:
         return Search(self.ask, describe(*args, **keywords))
@@ -52,7 +52,7 @@ def searches(describe: Callable[P, Pages[M]]) -> Callable[Concatenate[Blocking, 
 def asks_async(
     describe: Callable[P, Call[T]],
 ) -> Callable[Concatenate[Asynchronous, P], Coroutine[Any, Any, T]]:
-    """Make a coroutine method that asks once."""
+    """Make a coroutine method that sends one call."""
 
     async def method(self: Asynchronous, *args: P.args, **keywords: P.kwargs) -> T:
         return await self.ask(describe(*args, **keywords))
@@ -63,7 +63,7 @@ def asks_async(
 def searches_async(
     describe: Callable[P, Pages[M]],
 ) -> Callable[Concatenate[Asynchronous, P], AsyncSearch[M]]:
-    """Make a method that gives a search."""
+    """Make a method that returns an asynchronous search."""
 
     def method(self: Asynchronous, *args: P.args, **keywords: P.kwargs) -> AsyncSearch[M]:
         return AsyncSearch(self.ask, describe(*args, **keywords))
@@ -72,7 +72,7 @@ def searches_async(
 
 
 def _named(method: Any, describe: Callable[..., Any]) -> Any:
-    """Give a method the name, documentation and arguments of what it was made from."""
+    """Give a method the name, docstring and signature of the function it was made from."""
     functools.update_wrapper(method, describe)
     signature = inspect.signature(describe)
     self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)

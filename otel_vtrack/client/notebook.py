@@ -1,4 +1,4 @@
-"""Shows messages as tables in IPython, which does not know protobuf."""
+"""Display messages as tables in IPython, which has no support for protobuf."""
 
 import sys
 from typing import Any
@@ -15,7 +15,7 @@ from otel_vtrack.v1 import (
 
 
 def register() -> None:
-    """Tell the running IPython, if there is one."""
+    """Register an HTML formatter with the running IPython, if there is one."""
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython and hasattr(ipython, "get_ipython") else None
     formatter = getattr(shell, "display_formatter", None)

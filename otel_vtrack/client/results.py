@@ -1,4 +1,4 @@
-"""Answers that are more than one message."""
+"""Result types of client methods that return more than a plain message."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -19,7 +19,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Records(Sequence[M], Generic[M]):
-    """Messages of one kind, in memory."""
+    """A list of messages of one type."""
 
     def __init__(self, kind: type[M], messages: Iterable[M]) -> None:
         self._kind = kind
@@ -42,16 +42,16 @@ class Records(Sequence[M], Generic[M]):
             return self._messages == other._messages
         return self._messages == other
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType] - as of a list
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - like a list
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
-        """Return them as a table; see `Search.to_arrow`."""
+        """Convert to an Arrow table; see `Search.to_arrow`."""
         table = Table(self._kind.DESCRIPTOR, columns)
         table.add(self._messages)
         return table.arrow()
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-        """Return them as a frame; see `Search.to_pandas`."""
+        """Convert to a DataFrame; see `Search.to_pandas`."""
         table = Table(self._kind.DESCRIPTOR, columns)
         table.add(self._messages)
         return table.pandas()
@@ -68,7 +68,7 @@ class Trace:
     """A trace.
 
     Attributes:
-        infos: What is known about it; one for each experiment that it crosses, earliest first.
+        infos: Its summaries, one for each experiment that it crosses, earliest first.
         otlp: Its spans as they were sent, earliest first.
     """
 
@@ -78,7 +78,7 @@ class Trace:
 
     @property
     def spans(self) -> list[Span]:
-        """Its spans, without resource and scope."""
+        """Its spans, without resources and scopes."""
         return [
             span
             for group in self.otlp.resource_spans
@@ -87,7 +87,7 @@ class Trace:
         ]
 
     def __iter__(self) -> Iterator[Any]:
-        """Unpack, as in `infos, otlp = trace`."""
+        """Support unpacking, as in `infos, otlp = trace`."""
         return iter((self.infos, self.otlp))
 
     def __repr__(self) -> str:
@@ -129,11 +129,11 @@ def _depth(span_id: bytes, parents: dict[bytes, bytes]) -> int:
 
 
 class Histogram(Records[traces_pb2.TraceHistogramBucket]):
-    """Traces by time, earliest first; buckets without traces are left out.
+    """Number of traces over time, earliest first; buckets without traces are omitted.
 
     Attributes:
-        width: Of a bucket.
-        message: The whole answer.
+        width: Width of a bucket.
+        message: The whole response.
     """
 
     def __init__(self, answer: traces_pb2.GetTraceHistogramResponse) -> None:
@@ -159,7 +159,7 @@ class Comparison:
     """Two versions side by side.
 
     Attributes:
-        message: The whole answer.
+        message: The whole comparison.
     """
 
     def __init__(self, message: analysis_pb2.Comparison) -> None:
@@ -177,27 +177,27 @@ class Comparison:
 
     @property
     def candidate(self) -> analysis_pb2.VersionSample:
-        """The version in question."""
+        """The version under test."""
         return self.message.candidate
 
     @property
     def metrics(self) -> Sequence[analysis_pb2.MetricComparison]:
-        """One for each metric asked for."""
+        """One for each requested metric."""
         return self.message.metrics
 
     @property
     def mix(self) -> Sequence[analysis_pb2.MixDifference]:
-        """How the mix of the versions' traces differs, which is why like is compared with like."""
+        """Dimensions in which the mixes of the versions' traces differ by more than chance."""
         return self.message.mix
 
     @property
     def groups(self) -> Sequence[analysis_pb2.ComparisonGroup]:
-        """The same within each group asked for."""
+        """The comparison within each requested group."""
         return self.message.groups
 
     @property
     def sampled_one_in(self) -> int:
-        """One in how many traces was taken, of the more sparsely sampled version; 1 means all."""
+        """One in this many traces was used, of the more sparsely sampled version; 1 means all."""
         return self.message.sampled_one_in
 
     @property

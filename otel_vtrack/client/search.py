@@ -1,4 +1,4 @@
-"""What a search gives: nothing is asked until somebody looks, and then page by page."""
+"""Lazy search results: nothing is queried until they are read, and then page by page."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -39,9 +39,10 @@ def _plain(value: Any) -> Any:
 
 
 class Search(_Described[M]):
-    """The results of a search, in the order asked for.
+    """The results of a search, in the requested order.
 
-    Each iteration asks the server again. What arrives meanwhile neither shifts nor repeats a page.
+    Each iteration queries the server again. Data that arrives meanwhile neither shifts nor repeats
+    a page.
     """
 
     def __init__(self, ask: Callable[[Call[list[M]]], list[M]], search: Pages[M]) -> None:
@@ -49,7 +50,7 @@ class Search(_Described[M]):
         self._ask = ask
 
     def __iter__(self) -> Iterator[M]:
-        """Yield one after another, fetching pages as needed."""
+        """Yield the results, fetching pages as needed."""
         for page in self._pages():
             yield from page
 
@@ -59,25 +60,25 @@ class Search(_Described[M]):
             yield Records(self._search.item, page)
 
     def first(self) -> M | None:
-        """Return the first, or None if nothing matches."""
+        """Return the first result, or None if nothing matches."""
         return next(iter(self.fetch(1)), None)
 
     def fetch(self, limit: int | None = None) -> Records[M]:
-        """Fetch all, or at most `limit`, into memory."""
+        """Fetch all results, or at most `limit`, into memory."""
         pages = self._pages(page_size=LARGEST_PAGE, limit=limit)
         return Records(self._search.item, (each for page in pages for each in page))
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
-        """Fetch all into a table with a column for each field of the proto.
+        """Fetch all results into an Arrow table with a column for each field of the proto.
 
-        Times are timestamps in UTC, durations are durations, both to the nanosecond; maps are
-        maps; values of any type are JSON. Fields of nested messages become columns such as
-        `token_usage.total_tokens`.
+        Times become timestamps in UTC and durations become durations, both in nanoseconds; maps
+        become maps, and values of any type become JSON. Fields of nested messages become columns
+        such as `token_usage.total_tokens`.
 
         Args:
-            columns: Which ones, in which order: fields, or `*` for all of them; `tags.<key>` or
+            columns: Which columns, in which order: fields, or `*` for all of them; `tags.<key>` or
                 `attributes.<key>` for an entry of a map; `assessments.<name>` for the value of a
-                trace's latest valid assessment; or `tags.*` and the like for each that there is.
+                trace's latest valid assessment; or `tags.*` and the like for every entry.
 
         Raises:
             ImportError: `otel-vtrack[analysis]` is not installed.
@@ -86,7 +87,7 @@ class Search(_Described[M]):
         return self._gathered(columns).arrow()
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-        """Fetch all into a frame; like `to_arrow`, but with maps and values as Python objects."""
+        """Fetch all into a DataFrame; like `to_arrow`, with maps and values as Python objects."""
         return self._gathered(columns).pandas()
 
     def _gathered(self, columns: Sequence[str] | None) -> Table:
@@ -111,7 +112,7 @@ class Search(_Described[M]):
 
 
 class AsyncSearch(_Described[M]):
-    """Like `Search`, for `async for` and `await`."""
+    """The asynchronous counterpart of `Search`, for `async for` and `await`."""
 
     def __init__(
         self, ask: Callable[[Call[list[M]]], Awaitable[list[M]]], search: Pages[M]
@@ -120,7 +121,7 @@ class AsyncSearch(_Described[M]):
         self._ask = ask
 
     async def __aiter__(self) -> AsyncIterator[M]:
-        """Yield one after another, fetching pages as needed."""
+        """Yield the results, fetching pages as needed."""
         async for page in self._pages():
             for each in page:
                 yield each
@@ -131,26 +132,26 @@ class AsyncSearch(_Described[M]):
             yield Records(self._search.item, page)
 
     async def first(self) -> M | None:
-        """Return the first, or None if nothing matches."""
+        """Return the first result, or None if nothing matches."""
         return next(iter(await self.fetch(1)), None)
 
     async def fetch(self, limit: int | None = None) -> Records[M]:
-        """Fetch all, or at most `limit`, into memory."""
+        """Fetch all results, or at most `limit`, into memory."""
         pages = self._pages(page_size=LARGEST_PAGE, limit=limit)
         return Records(self._search.item, [each async for page in pages for each in page])
 
     async def to_arrow(self, columns: Sequence[str] | None = None) -> "pa.Table":  # pyright: ignore[reportUnknownParameterType]
-        """Fetch all into a table; see `Search.to_arrow`."""
+        """Fetch all results into an Arrow table; see `Search.to_arrow`."""
         table = await self._gathered(columns)
         return await asyncio.to_thread(table.arrow)
 
     async def to_pandas(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-        """Fetch all into a frame; see `Search.to_pandas`."""
+        """Fetch all results into a DataFrame; see `Search.to_pandas`."""
         table = await self._gathered(columns)
         return await asyncio.to_thread(table.pandas)
 
     async def _gathered(self, columns: Sequence[str] | None) -> Table:
-        # In a thread: pyarrow is slow to load, and large pages take their time.
+        # In a thread: pyarrow is slow to import, and large pages are slow to convert.
         table = await asyncio.to_thread(Table, self._search.item.DESCRIPTOR, columns)
         async for page in self._pages(page_size=LARGEST_PAGE):
             await asyncio.to_thread(table.add, page)

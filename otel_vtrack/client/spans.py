@@ -1,4 +1,4 @@
-"""Questions about spans."""
+"""Calls that find spans."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -28,10 +28,10 @@ def search_spans(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Span]:
-    """Find spans, newest first unless asked otherwise.
+    """Find spans, newest first unless `order_by` is given.
 
     The filter, in the search language, and all other conditions must hold for the span itself.
-    `status` is `ok`, `error` or `unset`. With `omit_otlp` spans come without attributes.
+    `status` is `ok`, `error` or `unset`. With `omit_otlp`, spans come without attributes.
     """
     composed = filters.composed(
         filter,

@@ -1,4 +1,4 @@
-"""Questions about what was live when."""
+"""Calls that report which versions were live when."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,13 +21,13 @@ def get_timeline(
     omit_recovery: bool = False,
     timeout: float | None = None,
 ) -> Call[pb.GetTimelineResponse]:
-    """Show which versions were live when, and what was rolled back.
+    """Return which versions were live when, and what was rolled back.
 
-    Only traces that began in the time range count; empty conditions do not restrict. The answer has
-    `periods` and `rollbacks`, both empty if no trace matches, and `buckets` with shares of the
-    traffic over time if asked for. Differences below the margins count as none: for error rates a
-    difference such as 0.01, for latencies a fraction such as 0.05. `omit_recovery` leaves out what
-    rollbacks cost and whether they helped, which takes longest to compute.
+    Only traces that started in the time range count; empty conditions do not filter. The response
+    has `periods` and `rollbacks`, both empty if no trace matches, and, with `include_shares`,
+    `buckets` with shares of the traffic over time. Differences below the margins count as none: for
+    error rates a difference such as 0.01, for latencies a fraction such as 0.05. `omit_recovery`
+    omits what rollbacks cost and whether they helped, which takes longest to compute.
     """
     return repeatable(
         "TimelineService/GetTimeline",
@@ -60,10 +60,10 @@ def list_progressions(
     max_versions: int = 0,
     timeout: float | None = None,
 ) -> Call[pb.ListProgressionsResponse]:
-    """Show how versions moved through environments, most recently begun first.
+    """List how versions moved through environments, most recently started first.
 
-    Empty conditions do not restrict. `environments` lists them from the first to the last; without
-    it they are in the order in which most versions enter them. The answer has `orders` and
+    Empty conditions do not filter. `environments` lists environments from first to last; if empty,
+    their order is that in which most versions enter them. The response has `orders` and
     `progressions`.
     """
     return repeatable(

@@ -1,4 +1,4 @@
-"""Questions about traces, and what may be changed of them."""
+"""Calls that find, tag and delete traces."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Conditions(TypedDict, total=False):
-    """What `search_traces` takes besides a filter; empty values do not restrict."""
+    """Conditions that `search_traces` accepts besides a filter; empty values do not filter."""
 
     service_name: str
     version: str
@@ -52,11 +52,11 @@ def search_traces(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.TraceInfo]:
-    """Find traces, newest first unless asked otherwise.
+    """Find traces, newest first unless `order_by` is given.
 
     Args:
-        filter: In the search language.
-        experiment: Its name for telemetry or people.
+        filter: Filter in the search language.
+        experiment: Identifier in telemetry, or display name.
         service_name: Exact service of the root.
         version: Exact version of the root.
         environment: Exact environment of the root.
@@ -65,13 +65,13 @@ def search_traces(
         session_id: Exact session.
         user_id: Exact user.
         name: Exact name of the root span.
-        start_time_from: Only traces that started then or later.
-        start_time_until: Only traces that started before.
+        start_time_from: Only traces that started at or after this time.
+        start_time_until: Only traces that started before this time.
         min_duration: Only traces that took at least this long.
         order_by: Keys, each optionally followed by ` ASC` or ` DESC`.
-        limit: At most this many; None for all.
-        page_size: How many to fetch at a time, up to 1000; 0 leaves it to the client.
-        timeout: Seconds for each page; None for the client's own.
+        limit: Maximum number of traces; None for all.
+        page_size: Number to fetch at a time, up to 1000; 0 for the default.
+        timeout: Seconds for each page; None for the client's default.
     """
     composed = trace_filter(
         filter,
@@ -116,7 +116,7 @@ def trace_filter(
     start_time_until: datetime | None = None,
     min_duration: timedelta | None = None,
 ) -> str:
-    """Compose a filter of traces from what `search_traces` takes."""
+    """Build a trace filter from conditions of `search_traces`."""
     number = choice(pb.TraceState, state)
     return filters.composed(
         filter,
@@ -142,7 +142,7 @@ def count_traces(
     timeout: float | None = None,
     **conditions: "Unpack[Conditions]",
 ) -> Call[int]:
-    """Count traces; conditions are those of `search_traces`."""
+    """Count traces that match conditions of `search_traces`."""
     return repeatable(
         "TraceService/CountTraces",
         pb.CountTracesRequest(experiment=experiment, filter=trace_filter(filter, **conditions)),
@@ -160,7 +160,7 @@ def get_trace_histogram(
     timeout: float | None = None,
     **conditions: "Unpack[Conditions]",
 ) -> Call[Histogram]:
-    """Count traces by their start, in buckets of `width`; None for about 60 buckets.
+    """Count traces by start time, in buckets of `width`; None for about 60 buckets.
 
     Conditions are those of `search_traces`.
     """
@@ -178,9 +178,9 @@ def get_trace_histogram(
 
 
 def get_trace(trace_id: str, *, timeout: float | None = None) -> Call[Trace]:
-    """Return what is known about a trace, and its spans as they were sent, earliest first.
+    """Return a trace's summaries and its spans as they were sent, earliest first.
 
-    It can be unpacked, as in `infos, otlp = client.get_trace(...)`.
+    The result can be unpacked, as in `infos, otlp = client.get_trace(...)`.
     """
     return repeatable(
         "TraceService/GetTrace",
@@ -196,7 +196,7 @@ def get_trace(trace_id: str, *, timeout: float | None = None) -> Call[Trace]:
 def set_trace_tag(
     trace_id: str, key: str, value: str, *, timeout: float | None = None
 ) -> Call[None]:
-    """Set a tag of a trace; an existing value is replaced."""
+    """Set a tag on a trace, replacing an existing value."""
     return repeatable(
         "TraceService/SetTraceTag",
         pb.SetTraceTagRequest(trace_id=trace_id, key=key, value=value),
@@ -225,9 +225,9 @@ def delete_traces(
     dry_run: bool = False,
     timeout: float | None = None,
 ) -> Call[int]:
-    """Delete traces by their ids, or those of an experiment from before a time.
+    """Delete traces by ID, or an experiment's traces that started before a time.
 
-    Returns how many were deleted or, with `dry_run`, would be.
+    Returns how many were deleted or, with `dry_run`, would be deleted.
     """
     describe = repeatable if dry_run else once
     return describe(

@@ -1,4 +1,4 @@
-"""Python's values as those of protobuf, and back."""
+"""Convert values between Python and protobuf."""
 
 import json
 import math
@@ -21,11 +21,11 @@ class Unset:
 
 
 UNSET: Final = Unset()
-"""Stands for what was not given, where None is a value."""
+"""Default of arguments for which None is a valid value."""
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """Make the message of a time; one without zone is taken as UTC."""
+    """Convert a time to a Timestamp; one without a time zone is taken as UTC."""
     if moment is None:
         return None
     message = Timestamp()
@@ -34,7 +34,7 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
 
 
 def duration(length: timedelta | None) -> Duration | None:
-    """Make the message of a duration."""
+    """Convert a timedelta to a Duration."""
     if length is None:
         return None
     message = Duration()
@@ -43,20 +43,20 @@ def duration(length: timedelta | None) -> Duration | None:
 
 
 def nanoseconds(message: Timestamp | Duration) -> int:
-    """Return a Timestamp since 1970, or how long a Duration is."""
+    """Return a Timestamp as nanoseconds since 1970, or a Duration as nanoseconds."""
     return message.seconds * 1_000_000_000 + message.nanos
 
 
 def choice(kind: Any, value: int | str | None) -> Any:
-    """Return the number of an enum.
+    """Return the number of an enum value.
 
     Args:
         kind: The enum.
-        value: Its number, its name, or its name without the prefix, in any case: `error` for
-            TRACE_STATE_ERROR. None for the first one, which says nothing.
+        value: Number, name, or name without the enum's prefix, case-insensitive: `error` for
+            TRACE_STATE_ERROR. None means unspecified, which is 0.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: The enum has no value of that name.
     """
     if value is None:
         return 0
@@ -73,18 +73,18 @@ def choice(kind: Any, value: int | str | None) -> Any:
 
 
 def prefix(names: list[str]) -> str:
-    """Return what all names of an enum begin with; the first ends in UNSPECIFIED."""
+    """Return the common prefix of an enum's names; the first name ends in UNSPECIFIED."""
     return names[0].removesuffix("UNSPECIFIED")
 
 
 def to_value(value: Any) -> struct_pb2.Value:
-    """Make the message of a number, boolean, string, None, list or mapping, however deep.
+    """Convert a number, boolean, string, None, list or mapping, nested to any depth, to a Value.
 
-    Scalars of numpy are taken as what they hold.
+    NumPy scalars are converted to their Python equivalents.
 
     Raises:
-        TypeError: It is of another type.
-        ValueError: It is no finite number, or a whole one that no double is.
+        TypeError: A value is of another type.
+        ValueError: A number is not finite, or is an integer that no double represents exactly.
     """
     if hasattr(value, "item") and not isinstance(value, (str, bytes)):
         value = value.item()
@@ -123,7 +123,7 @@ def _is_double(number: int) -> bool:
 
 
 def from_value(message: struct_pb2.Value) -> Any:
-    """Read what `to_value` made; whole numbers come back as int."""
+    """Convert a Value to Python; whole numbers below 2^53 in magnitude become int."""
     kind = message.WhichOneof("kind")
     if kind == "struct_value":
         return {key: from_value(each) for key, each in message.struct_value.fields.items()}
@@ -138,5 +138,5 @@ def from_value(message: struct_pb2.Value) -> Any:
 
 
 def as_json(value: Any) -> str:
-    """Write a value on one line."""
+    """Serialize a value as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, default=str)

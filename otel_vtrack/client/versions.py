@@ -1,4 +1,4 @@
-"""Questions about versions, and what may be said of them."""
+"""Calls that find and annotate versions."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ def get_version(
     include_usage: bool = False,
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Return one version, given as itself or as `@alias`.
+    """Return a version, named directly or by `@alias`.
 
-    Experiment and service are needed where several have such a version. `include_usage` adds up
+    Experiment and service are required if several have such a version. `include_usage` sums up
     tokens and cost of its traces.
     """
     return repeatable(
@@ -48,10 +48,10 @@ def search_versions(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Version]:
-    """Find versions, most recently seen first unless `order_by` says otherwise.
+    """Find versions, most recently seen first unless `order_by` is given.
 
     The filter, in the search language, and all other conditions must hold; empty ones do not
-    restrict. With an environment or deployment, figures cover these alone.
+    filter. With an environment or deployment, figures cover only that one.
     """
     equal = {
         "service_name": service_name,
@@ -84,7 +84,7 @@ def update_version(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Change a version, given as itself or as `@alias`, and return it."""
+    """Set the note of a version, named directly or by `@alias`, and return the version."""
     return repeatable(
         "VersionService/UpdateVersion",
         pb.UpdateVersionRequest(
@@ -104,7 +104,7 @@ def set_version_alias(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Make an alias stand for this version, and for no other of the service."""
+    """Point an alias to this version, and to no other version of the service."""
     return repeatable(
         "VersionService/SetVersionAlias",
         pb.SetVersionAliasRequest(

@@ -1,4 +1,4 @@
-"""Questions about what the watch of deployments sees and found."""
+"""Calls that report what watching deployments found."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ def list_watch_events(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.WatchEvent]:
-    """List events of deployments that made something worse, newest first."""
+    """List events, each of a deployment that made a metric worse, newest first."""
     return Pages(
         method="WatchService/ListWatchEvents",
         request=pb.ListWatchEventsRequest(
@@ -46,10 +46,10 @@ def list_watched_deployments(
     environment: str = "",
     timeout: float | None = None,
 ) -> Call[pb.ListWatchedDeploymentsResponse]:
-    """List the deployments that are being watched; empty conditions do not restrict.
+    """List deployments under watch; empty conditions do not filter.
 
-    The answer has `deployments`, newest first, and `look_time`, which is absent if the server does
-    not watch.
+    The response has `deployments`, newest first, and `look_time`, the time of the server's last
+    check, absent before the first one or if watching is disabled.
     """
     return repeatable(
         "WatchService/ListWatchedDeployments",
