@@ -1,4 +1,4 @@
-"""`vtrack assessments`: what people, code and judges say of traces."""
+"""`vtrack assessments`: judgements of traces by people, code and LLM judges."""
 
 import json
 from typing import Any, Final
@@ -31,12 +31,12 @@ _COLUMNS: Final = (
 
 
 class Value(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
-    """JSON where it is JSON, else the text itself."""
+    """An argument parsed as JSON if it is valid JSON, else taken as text."""
 
     name = "value"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it."""
+        """Parse the argument."""
         if not isinstance(value, str):
             return value
         try:
@@ -84,7 +84,7 @@ def get(*, assessment_id: str, server: str, as_json: bool) -> None:
 
 
 def creates(function: Any) -> Any:
-    """Give a command what says how to record an assessment."""
+    """Add the arguments and options for recording an assessment to a command."""
     for option in reversed(
         (
             click.argument("trace_id"),
@@ -133,7 +133,7 @@ def create_one(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Record an assessment as a command that `creates` was told."""
+    """Record an assessment from the arguments and options of `creates`."""
     if (value is None) == (error is None):
         raise click.UsageError("give a VALUE, or --error where there is none")
     failed = None

@@ -234,8 +234,8 @@ def _say(console: Console, metric: analysis_pb2.MetricComparison, indent: str = 
 
 
 def mixed(mix: analysis_pb2.MixDifference) -> str:
-    """Say in what the traces of the versions differ, and which of it the most."""
-    # A server that does not tell of how many these are leaves 0: then of those that it shows.
+    """Describe a difference in mix, with the values whose shares differ most."""
+    # A server that does not report the totals leaves them 0; then use the sums of the levels.
     before = mix.baseline_count or sum(each.baseline_count for each in mix.levels) or 1
     after = mix.candidate_count or sum(each.candidate_count for each in mix.levels) or 1
     shares = [
@@ -280,7 +280,7 @@ def _rows(metric: analysis_pb2.MetricComparison) -> list[tuple[str, ...]]:
 
 
 def _tested(metric: analysis_pb2.MetricComparison) -> str:
-    """Say by which test, why, and where to look for an example; empty if nothing was tested."""
+    """Describe the test, why it was chosen, and an example trace; empty if nothing was tested."""
     if not metric.HasField("p_value"):
         return ""
     told = [f"{metric.test} ({_p_values(metric)}), for {metric.test_reason}"]
@@ -301,7 +301,7 @@ def _p_values(found: analysis_pb2.MetricComparison | analysis_pb2.TailTest) -> s
 
 
 def _alike(unit: str, found: analysis_pb2.StratifiedResult) -> list[tuple[str, ...]]:
-    """Write the result of like with like, and the strata in which most lies."""
+    """Return table rows for the stratified comparison and its largest strata."""
     by = " and ".join(found.dimensions)
     difference = words.estimate(unit, found.difference) if found.HasField("difference") else ""
     change = _percent(found.change) if found.HasField("change") else ""
@@ -342,7 +342,7 @@ def _percent(found: analysis_pb2.Estimate) -> str:
 
 
 def _described(sample: analysis_pb2.VersionSample, of_spans: Mapping[str, int]) -> str:
-    """Say what a version was judged by: where it began no traces, by its spans in others'."""
+    """Describe a version's sample: its traces or, if it started none, its spans in others'."""
     if not sample.trace_count and not sample.in_progress_count and any(of_spans.values()):
         told = ", ".join(f"{metric} by {count:,}" for metric, count in of_spans.items())
         return f"{sample.version}: began no traces here, compared by its spans: {told}"

@@ -1,4 +1,4 @@
-"""`vtrack completion`: makes a shell complete commands and options."""
+"""`vtrack completion`: shell completion of commands and options."""
 
 import click
 from click.shell_completion import get_completion_class

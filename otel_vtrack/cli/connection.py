@@ -1,8 +1,8 @@
-"""What the commands that ask have in common: where to ask, in which form to answer, and errors.
+"""What commands that call the server share: connection options, output formats and errors.
 
-They exit with 0 if there is an answer, with 1 if what was asked for is not there, is there already
-where it was to be made, or the server could not answer, and with 2 if the command itself makes no
-sense or was not confirmed.
+They exit with 0 on success; with 1 if something requested does not exist, something to create
+already exists, or the server could not answer; and with 2 if the command itself is invalid or was
+not confirmed.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ USAGE: Final = 2
 
 _HOW: Final = f"{__name__}.how"
 
-# Somebody sits in front of it.
+# Short, because somebody is waiting at the terminal.
 _RETRY_SECONDS: Final = 0.5
 
 
 def asks(command: _Command) -> _Command:
-    """Give a command what says whom to ask, and `--json`; make errors one line and an exit code."""
+    """Add connection options and `--json` to a command; print errors as one line, and exit."""
 
     @click.option(
         "--server",
@@ -66,7 +66,7 @@ def asks(command: _Command) -> _Command:
     @click.option("--json", "as_json", is_flag=True, help="Print the API's messages as JSON.")
     @functools.wraps(command)
     def asking(*args: Any, **keywords: Any) -> Any:
-        # For `client`, so that no command has to hand them on.
+        # Passed to `client` through the context, so that commands need not forward the options.
         context = click.get_current_context()
         if any(_is_no_text(value) for value in keywords.values()):
             fail("an argument is not valid UTF-8: write it in a terminal with that encoding", USAGE)
@@ -78,18 +78,18 @@ def asks(command: _Command) -> _Command:
 
 
 def _is_no_text(value: Any) -> bool:
-    """Say whether bytes that are no UTF-8 are in a value, which Python stands in for by halves."""
+    """Return whether a value has bytes that are not UTF-8, which Python decodes to surrogates."""
     if isinstance(value, tuple):
         return any(map(_is_no_text, cast("tuple[Any, ...]", value)))
     return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def finds(key: str, *, limit: int = 20) -> Callable[[_Command], _Command]:
-    """Give a command `--filter`, `--order-by` and `--limit`, besides what `asks` gives.
+    """Add `--filter`, `--order-by` and `--limit` to a command; used together with `asks`.
 
     Args:
-        key: To show how one sorts.
-        limit: Unless told.
+        key: Sort key for the example in the help of `--order-by`.
+        limit: Default of `--limit`.
     """
 
     def decorate(command: _Command) -> _Command:
@@ -101,7 +101,7 @@ def finds(key: str, *, limit: int = 20) -> Callable[[_Command], _Command]:
 
 
 def filtered(command: _Command) -> _Command:
-    """Give a command `--filter`."""
+    """Add `--filter` to a command."""
     return click.option(
         "--filter",
         "filter_",
@@ -112,7 +112,7 @@ def filtered(command: _Command) -> _Command:
 
 
 def ordered(key: str) -> Callable[[_Command], _Command]:
-    """Give a command `--order-by`."""
+    """Add `--order-by` to a command, with a sort key for its help."""
     return click.option(
         "--order-by",
         multiple=True,
@@ -122,7 +122,7 @@ def ordered(key: str) -> Callable[[_Command], _Command]:
 
 
 def limited(limit: int = 20) -> Callable[[_Command], _Command]:
-    """Give a command `--limit`."""
+    """Add `--limit` to a command."""
     return click.option(
         "--limit",
         type=click.IntRange(1),
@@ -133,7 +133,7 @@ def limited(limit: int = 20) -> Callable[[_Command], _Command]:
 
 
 def client(server: str) -> Client:
-    """Connect as options and variables of the environment say; whoever calls closes it."""
+    """Create a client from options and environment variables; the caller closes it."""
     how: dict[str, Any] = {"target": server, "retry_seconds": _RETRY_SECONDS}
     given = click.get_current_context().meta[_HOW]
     if given["token_file"]:
@@ -154,12 +154,12 @@ def _explained(server: str) -> Generator[None]:
     try:
         yield
     except ValueError as error:
-        # Of protobuf, for a number that its field cannot hold.
+        # Raised by protobuf for a number that does not fit its field.
         if not str(error).startswith("Value out of range"):
             raise
         fail(f"{error}: write a smaller number", USAGE)
     except BrokenPipeError:
-        # Whoever reads has enough, as `head` has: click ends without a word.
+        # The reader closed the pipe, as `head` does: click exits silently.
         raise
     except OSError as error:
         fail(f"the answer cannot be written: {error.strerror or error}")
@@ -171,7 +171,7 @@ def _explained(server: str) -> Generator[None]:
 
 
 def _advised(code: grpc.StatusCode, said: str, server: str) -> str:
-    """Return what the server said, or, where it could not say anything, what to do about that."""
+    """Return the server's message or, if it could not send a useful one, what to do."""
     if code is grpc.StatusCode.UNAVAILABLE:
         return _unreachable(said, server)
     if code is grpc.StatusCode.UNAUTHENTICATED:
@@ -216,32 +216,32 @@ def fail(message: str, code: int = FAILED) -> None:
 
 
 def print_json(value: Message | Mapping[str, Any]) -> None:
-    """Print a message as JSON, every field there and named as in its proto."""
+    """Print a message as JSON, with every field, even if empty, named as in the proto."""
     shown = as_object(value) if isinstance(value, Message) else value
     click.echo(as_json(shown, indent=2))
 
 
 def as_json(value: Mapping[str, Any], indent: int | None = None) -> str:
-    """Write JSON that standard output can hold, and in which nothing is for a terminal to obey."""
+    """Serialize to JSON that stdout can encode, with terminal control characters escaped."""
     only_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = json.dumps(value, indent=indent, ensure_ascii=only_ascii)
     return show.CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_object(message: Message) -> dict[str, Any]:
-    """Return what `print_json` prints of a message."""
+    """Return the object that `print_json` prints for a message."""
     return MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
 
 
 def as_list(name: str, messages: Iterable[Message]) -> dict[str, Any]:
-    """Return many messages as one object with one list."""
+    """Return messages as an object with one list."""
     return {name: [as_object(message) for message in messages]}
 
 
 def found(ask: Callable[[], _Found]) -> _Found | None:
-    """Return what is asked for, or None where it is not there."""
+    """Return the result of a call, or None if the server responds NOT_FOUND."""
     try:
         return ask()
     except grpc.RpcError as error:
@@ -251,11 +251,11 @@ def found(ask: Callable[[], _Found]) -> _Found | None:
 
 
 def confirm(preview: str, *, yes: bool) -> None:
-    """Let a person agree to what cannot be undone; without a terminal only `--yes` does.
+    """Ask for confirmation of an irreversible action; without a terminal, `--yes` is required.
 
     Args:
-        preview: What would go.
-        yes: Whether they did so beforehand.
+        preview: What the action would do.
+        yes: Whether it is already confirmed.
     """
     if yes:
         return
@@ -267,11 +267,11 @@ def confirm(preview: str, *, yes: bool) -> None:
 
 
 agreed = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-"""Gives a command `--yes`."""
+"""Adds `--yes` to a command."""
 
 
 class Pair(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
-    """A key and its value, as in `team=search`."""
+    """A key and its value, such as `team=search`."""
 
     name = "KEY=VALUE"
 
@@ -279,7 +279,7 @@ class Pair(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, str]:
-        """Read it."""
+        """Parse the argument."""
         if isinstance(value, tuple):
             return cast("tuple[str, str]", value)
         key, equals, text = value.partition("=")
@@ -289,7 +289,7 @@ class Pair(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
 
 
 class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
-    """A time: how long ago (`90s`, `15m`, `1h`, `7d`, `2w`) or ISO 8601, in UTC if unsaid."""
+    """A time: how long ago (`90s`, `15m`, `1h`, `7d`, `2w`), or ISO 8601, in UTC by default."""
 
     name = "time"
 
@@ -297,14 +297,14 @@ class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        """Read it."""
+        """Parse the argument."""
         if isinstance(value, datetime):
             return value
         now = datetime.now(timezone.utc)
         try:
             if age := _AGE.fullmatch(value):
                 return now - timedelta(seconds=float(age[1]) * _UNITS[age[2]])
-            # Python 3.10 does not know the Z.
+            # Python 3.10 does not accept the suffix Z.
             moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value))
             if not moment.tzinfo:
                 return moment.replace(tzinfo=timezone.utc)
@@ -314,7 +314,7 @@ class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
 
 
 class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
-    """A duration, as in `250ms`, `2s` or `1.5m`."""
+    """A duration, such as `250ms`, `2s` or `1.5m`."""
 
     name = "duration"
 
@@ -322,7 +322,7 @@ class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Read it."""
+        """Parse the argument."""
         if isinstance(value, timedelta):
             return value
         try:

@@ -1,4 +1,4 @@
-"""`vtrack deployments`: what was put live, where and when."""
+"""`vtrack deployments`: which version went live, where and when."""
 
 from datetime import datetime
 from functools import partial

@@ -1,4 +1,4 @@
-"""`vtrack differences`: what tells two versions apart."""
+"""`vtrack differences`: what distinguishes two versions."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,7 +29,7 @@ _COLUMNS: Final = (
 )
 _ONLY_MIX: Final = "a mix of routes"
 _MIX: Final = 0.25
-"""What is left of a difference within the same routes, if it is mostly one of routes."""
+"""A difference only reflects a mix of routes if less than this share remains within routes."""
 
 
 @click.command()
@@ -134,7 +134,7 @@ def _row(found: pb.ListDifferencesResponse, each: pb.Difference) -> tuple[str, .
 
 
 def _route(each: pb.Difference) -> str:
-    """Name the route that holds most of a difference, and say if routes are all there is to it."""
+    """Name the route in which most of a difference lies, and say if it only reflects the mix."""
     said = [f"{each.route} ({each.route_share:.0%})"] if each.route else []
     same = each.same_route_difference
     if each.HasField("same_route_difference") and abs(same) < _MIX * abs(each.difference.value):
@@ -152,7 +152,7 @@ def _shares(found: pb.ListDifferencesResponse, each: pb.Difference) -> tuple[str
 
 
 def _means(each: pb.Difference) -> tuple[str, str, str]:
-    """Tell means, and their difference relative to the baseline's where it has one."""
+    """Format means and their difference, relative to the baseline's mean if defined."""
     of, gap, unit, times = each.averages, each.difference, "", 1
     if of.HasField("relative_difference"):
         gap, unit, times = of.relative_difference, " %", 100

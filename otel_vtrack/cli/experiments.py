@@ -1,4 +1,4 @@
-"""`vtrack experiments`: the containers of all that is known of one application."""
+"""`vtrack experiments`: the containers of all data of an application."""
 
 from typing import Final
 

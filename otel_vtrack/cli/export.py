@@ -1,4 +1,4 @@
-"""`vtrack export`: all that a server keeps, in files."""
+"""`vtrack export`: all stored data, in files."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,18 +11,18 @@ from otel_vtrack.transfer import FORMATS, What, export_to
 
 
 class Said(NamedTuple):
-    """A time, and how it was said: `7d` is another time when it is said again."""
+    """A time and its text as given: `7d` means another time in the next run."""
 
     text: str
     moment: datetime
 
 
 class SaidMoment(connection.Moment):
-    """A time as in the other commands, and its text."""
+    """A time as in other commands, together with its text."""
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it."""
+        """Parse the argument."""
         if isinstance(value, Said):
             return value
         return Said(str(value), super().convert(value, param, ctx))

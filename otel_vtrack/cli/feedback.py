@@ -1,4 +1,4 @@
-"""`vtrack feedback`: the short way to `vtrack assessments create`."""
+"""`vtrack feedback`: a shorthand for `vtrack assessments create`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`vtrack flags`: which variants were seen, what they do, and when they changed."""
+"""`vtrack flags`: which variants traces saw, their effects, and when they changed."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ _VARIANTS: Final = (
 
 
 def _traces(command: _Command) -> _Command:
-    """Give a command the options that say which traces."""
+    """Add the options that select traces to a command."""
     for option in (
         click.option(
             "--until", type=connection.Moment(), help="Only traces before then: 1h, 7d or ISO 8601."

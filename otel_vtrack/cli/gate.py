@@ -62,7 +62,7 @@ class _Question:
             start_time_until=self.until,
             baseline_start_time_from=self.baseline_since,
             baseline_start_time_until=self.baseline_until,
-            # The adjustment of p-values is for the metrics that are asked.
+            # The server adjusts p-values for the metrics of a request, so request only these.
             metrics=[
                 analysis_pb2.MetricQuery(
                     metric=each.metric,
@@ -78,7 +78,7 @@ class _Question:
         ).message
 
     def command(self, path: Path) -> list[str]:
-        """Return the words that ask the same, of the same time, again."""
+        """Return a command line that repeats this comparison over the same time range."""
         words = ["vtrack", "gate", "--policy", str(path)]
         for flag, value in (
             ("--experiment", self.experiment),
@@ -232,9 +232,9 @@ def _rules(path: Path) -> policy.Policy:
 def _waited(
     ask: "Callable[[], analysis_pb2.Comparison]", rules: policy.Policy, seconds: float
 ) -> "analysis_pb2.Comparison":
-    """Ask until there is enough data or the time is over, and return the last answer.
+    """Query until there is enough data or time is up, and return the last result.
 
-    Only counts decide when to stop: stopping for a p-value would find a regression by chance far
+    Only counts decide when to stop: stopping on a p-value would find a regression by chance far
     more often than one time in twenty.
     """
     deadline = time.monotonic() + seconds
@@ -244,7 +244,7 @@ def _waited(
             found = ask()
         except grpc.RpcError as error:
             code = cast("grpc.Call", error).code()
-            # A canary has no traces at first. A server never reached may be a wrong address.
+            # A canary has no traces at first. A server that never answered may be a wrong address.
             waits = code is grpc.StatusCode.NOT_FOUND or (answered and code in _AWAY)
             if not waits or time.monotonic() >= deadline:
                 raise
@@ -277,7 +277,7 @@ def _print(made: report.Report) -> None:
 
 
 def _check(path: Path | None) -> None:
-    """Refuse a file that could not be written in the end, before any waiting."""
+    """Fail early, before any waiting, if a report could not be written to this file."""
     if path is None:
         return
     if path.exists() and not path.is_file():
@@ -287,7 +287,7 @@ def _check(path: Path | None) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or none."""
+    """Write a file atomically."""
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         new.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The group `vtrack`, which imports a command only when it is called or listed."""
+"""The command group `vtrack`, which imports a command only when it is called or listed."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -28,8 +28,8 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "Move": ("export", "import"),
     "Set up": ("completion",),
 }
-"""Each is `command` of the module of that name beside this one; those of Python's own words have
-`_` behind them.
+"""Command names by heading. Each is `command` in the module of that name in this package; if the
+name is a Python keyword, the module's name ends in `_`.
 """
 
 
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List them under headings."""
+        """List the commands under headings."""
         there = self.list_commands(ctx)
         width = max(len(name) for name in there)
         for heading, names in SECTIONS.items():

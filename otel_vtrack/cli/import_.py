@@ -1,4 +1,4 @@
-"""`vtrack import`: what was exported, into a server."""
+"""`vtrack import`: exported data, back into a server."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`vtrack migrate`: brings the tables of a store up to date, or says what that would do."""
+"""`vtrack migrate`: brings the tables of a store up to date, or shows what that would do."""
 
 from pathlib import Path
 from typing import Any

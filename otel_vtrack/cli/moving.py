@@ -1,4 +1,4 @@
-"""What export and import show: how far they are, and what they did."""
+"""Output shared by export and import: progress, result and errors."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from otel_vtrack.transfer import Counts
 
 
 class Progress:
-    """One line on stderr that says how much was moved, if that is a terminal."""
+    """A progress line on stderr, shown only if that is a terminal."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -28,11 +28,11 @@ class Progress:
         self._task = self._bar.add_task("asking", total=None)
 
     def show(self, counts: Counts) -> None:
-        """Show how much was moved so far."""
+        """Show how much has been moved so far."""
         self._bar.update(self._task, description=said(counts))
 
     def __enter__(self) -> Self:
-        """Begin to show it."""
+        """Show the line."""
         self._bar.start()
         return self
 
@@ -42,12 +42,12 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._bar.stop()
 
 
 def said(counts: Counts) -> str:
-    """Say how much that is."""
+    """Format the counts."""
     return (
         f"{many(counts.spans, 'span')}, {many(counts.log_records, 'log record')},"
         f" {many(counts.changes, 'change')} ({counts.bytes / 1e6:,.1f} MB)"
@@ -55,14 +55,14 @@ def said(counts: Counts) -> str:
 
 
 def tell(done: str, counts: Counts, *, as_json: bool, to_stderr: bool = False) -> None:
-    """Say in the end what was done."""
+    """Print what was done."""
     text = json.dumps(asdict(counts), indent=2) if as_json else f"{done} {said(counts)}"
     click.echo(text, err=to_stderr or not as_json)
 
 
 @contextlib.contextmanager
 def explained() -> Generator[None]:
-    """Make what is wrong with files or arguments one line and an exit code."""
+    """Turn errors of files or arguments into one line and an exit code."""
     try:
         yield
     except InvalidArgument as error:

@@ -1,4 +1,4 @@
-"""Command line options made from `Settings`, so that no setting is written down twice."""
+"""Command-line options generated from `Settings`, so that no setting is defined twice."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,9 +24,9 @@ _METAVARS = {
 
 
 def takes(names: Iterable[str]) -> Callable[[_Command], _Command]:
-    """Give a command the options of these settings, and `--config`.
+    """Add the options of these settings, and `--config`, to a command.
 
-    The function receives them as keyword arguments for `load`.
+    The function receives them as keyword arguments, to pass to `load`.
     """
     made = [_option(name) for name in names]
     made.append(
@@ -48,13 +48,13 @@ def takes(names: Iterable[str]) -> Callable[[_Command], _Command]:
 
 
 def load(config: Path | None, options: dict[str, Any]) -> settings.Settings:
-    """Read the settings of a command that `takes` them; raises as `settings.load` does."""
+    """Load the settings of a command decorated with `takes`; raises as `settings.load` does."""
     flags = {name: value for name, value in options.items() if value is not None}
     return settings.load(flags, config)
 
 
 def _option(name: str) -> Callable[[_Command], _Command]:
-    # No type and no default: `Settings` checks values, and only it knows where one came from.
+    # No type and no default: `Settings` validates values, and only it knows their sources.
     field = settings.Settings.model_fields[name]
     flag = settings.flag(name)
     notes = [f"env: {settings.variable(name)}"]
@@ -75,7 +75,7 @@ def _metavar(name: str, annotation: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Write the default of a setting as people would."""
+    """Format the default of a setting for display."""
     from pydantic import ByteSize  # noqa: PLC0415 - for the type of a default
 
     if isinstance(value, ByteSize):

@@ -1,4 +1,4 @@
-"""`vtrack versions progression`: how versions went through environments."""
+"""`vtrack versions progression`: how versions moved through environments."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""A group of commands below `vtrack`."""
+"""A group of subcommands of `vtrack`."""
 
 import click
 from typing_extensions import override
@@ -7,11 +7,11 @@ _WHOLE = 1_000
 
 
 class Section(click.Group):
-    """Lists commands without cutting what is said of them, as click does after some words."""
+    """Lists commands with their full summaries, which click would truncate."""
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List them, each with its whole first line."""
+        """List the commands, each with its whole summary."""
         rows = [
             (name, command.get_short_help_str(_WHOLE))
             for name in self.list_commands(ctx)

@@ -1,4 +1,4 @@
-"""`vtrack serve`: the receiver and the API, until it is told to stop."""
+"""`vtrack serve`: runs the receiver and the API until it is stopped."""
 
 import asyncio
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def _places(settings: Settings) -> Iterator[str]:
     if settings.store:
         yield f"store {settings.store_shown}"
     names = [each.name for each in settings.destinations]
-    # That of --forward has a name nobody chose.
+    # The destination of --forward has a generated name, so show its address.
     names += [each.address for each in settings.all_destinations[len(names) :]]
     if names:
         yield f"forwards to {', '.join(names)}"

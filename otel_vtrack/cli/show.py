@@ -1,4 +1,4 @@
-"""How the commands that ask write times, durations, tables and single things."""
+"""Formatting of times, durations, tables and single records for commands that query the server."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,38 +21,39 @@ _NO_END: Final = 100_000
 _QUIET_SECONDS: Final = 3600
 _PADDING: Final = 3
 _FOLDED: Final = 24
-"""Cells of a terminal that a text takes before it is folded to spare a column."""
+"""Maximum width in cells reserved for texts before columns are dropped; longer texts fold."""
 
 UNKNOWN: Final = "unknown"
 
 _UNFOLDED: Final = 36
-"""Cells that an id or a time takes, which is of use only in one piece."""
+"""The same for IDs and times, which are useful only in one piece."""
 
 
 CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal may obey, all but tabs and ends of lines; rich leaves the escape as it is. Those
-beyond ASCII turn the direction of writing round, so that a name could rewrite the line it is in.
+"""Control characters that a terminal may interpret, except tabs and newlines; rich leaves the
+escape character in. Those beyond Latin-1 separate lines or change the direction of text, so that a
+name could rewrite the line it is in.
 """
 
 _WORD: Final = re.compile(r"\S{0,36}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 _NARROWEST: Final = 10
-"""Cells of a column whose texts are folded, where they are longer: a date."""
+"""Minimum width in cells of a column with folded texts, if they are longer: that of a date."""
 
 _LONGEST_WORD: Final = 20
-"""Cells up to which a word in such a column stays whole."""
+"""Width in cells up to which a word in such a column stays whole."""
 
 
 class Shown(NamedTuple):
     """A column of a table.
 
     Attributes:
-        field: Of the message, see `client.columns`; or what makes a text of the message.
-        heading: Empty for the field's name in words.
-        spare: Whether, and how soon, it is left out where a terminal is too narrow: the greatest
-            goes first, 0 never.
-        longest: Longer texts are cut; 0 for never.
+        field: Column of the message, see `client.columns`; or a function that formats the message.
+        heading: Empty means the field's name, in words.
+        spare: Order in which columns are dropped if the terminal is too narrow: greatest first, 0
+            never.
+        longest: Length to which texts are truncated; 0 for no limit.
     """
 
     field: str | Callable[[Any], str]
@@ -62,27 +63,27 @@ class Shown(NamedTuple):
 
 
 def many(number: int, thing: str) -> str:
-    """Count things: `1 span`, `2 spans`."""
+    """Format a count, such as `1 span` or `2 spans`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def visible(text: str) -> str:
-    """Return a text from elsewhere without what a terminal would obey, as to clear the screen."""
+    """Replace terminal control characters, which could clear the screen, in external text."""
     return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r", ""))
 
 
 def line(text: str) -> str:
-    """Return a text from elsewhere on one line, lest it looks like two of ours."""
+    """Put external text on one line, so that it cannot pass for a line of ours."""
     return visible(re.sub(r"[\t\n\v\f\r\u0085\u2028\u2029]+", " ", text))
 
 
 def escape(text: str) -> str:
-    """Return a text from elsewhere so that `Console.print` writes it on a line, and no more."""
+    """Escape external text so that `Console.print` prints it literally, on one line."""
     return markup.escape(line(text))
 
 
 def console() -> Console:
-    """Return what prints to a terminal, or plainly to a pipe and as wide as it needs."""
+    """Return a console for stdout; if that is no terminal, one with practically unlimited width."""
     made = Console(highlight=False)
     return made if made.is_terminal else Console(highlight=False, width=_NO_END)
 
@@ -93,10 +94,10 @@ def listing(
     """Print messages as a table.
 
     Args:
-        kind: Of the messages.
-        found: In their order.
+        kind: Type of the messages.
+        found: The messages, in order.
         shown: The columns.
-        nothing: Printed instead if there are none.
+        nothing: Printed instead if there are no messages.
     """
     if not found:
         click.echo(nothing)
@@ -130,7 +131,7 @@ def _cell(known: Mapping[str, columns.Column], shown: Shown, message: Any) -> st
 def _fitting(
     headings: Sequence[tuple[str, bool, int]], rows: Sequence[Sequence[str]], made: Console
 ) -> tuple[list[tuple[str, bool]], list[list[str]]]:
-    """Leave out empty columns that may be, and as many others as the terminal has no room for."""
+    """Drop optional columns that are empty, then further ones until the rest fits the terminal."""
     kept = [
         number
         for number, (_, _, spare) in enumerate(headings)
@@ -154,7 +155,7 @@ def _fitting(
 
 
 def field(message: Message, name: str) -> str:
-    """Write one field of a message."""
+    """Format one field of a message."""
     return next(
         columns.shown(column, column.read(message))
         for column in columns.of(message.DESCRIPTOR)
@@ -163,26 +164,26 @@ def field(message: Message, name: str) -> str:
 
 
 def record(message: Message) -> None:
-    """Print the fields of a message that are not empty, one a line."""
+    """Print the non-empty fields of a message, one per line."""
     rows = [
         (column.name, columns.shown(column, column.read(message)))
         for column in columns.of(message.DESCRIPTOR)
     ]
     told = {name: text for name, text in rows if text}
     for name in [name for name in told if name.endswith("unknown_models")]:
-        # Figures of the other models alone are no cost.
+        # A cost that leaves out models without a price would be wrong.
         for figure in ("input_cost", "output_cost", "total_cost"):
             told[name.replace("unknown_models", figure)] = UNKNOWN
     pairs(told)
 
 
 def dollars(cost: traces_pb2.Cost) -> str:
-    """Write what tokens cost; that is unknown if there is a model without a price."""
+    """Format the cost of tokens; it is unknown if any model has no price."""
     return UNKNOWN if cost.unknown_models else f"{cost.total_cost:.6g}"
 
 
 def pairs(texts: Mapping[str, str]) -> None:
-    """Print names and what belongs to them, one a line."""
+    """Print names with their values, one pair per line."""
     width = max(map(len, texts), default=0)
     made = console()
     for name, text in texts.items():
@@ -194,13 +195,13 @@ def table(
 ) -> RenderableType:
     """Make a table that fits a terminal without losing anything.
 
-    Columns are as narrow as they must be, with texts folded; where even that is too wide, each
-    row is a block with a line for each cell.
+    Columns are as narrow as necessary, with texts folded; if even that is too wide, each row
+    becomes a block with a line for each non-empty cell.
 
     Args:
-        headings: Of each column, and whether it holds numbers.
+        headings: Heading of each column, and whether it holds numbers.
         rows: A text for each column.
-        on: Where it will be printed.
+        on: Console on which it will be printed.
     """
     listed = [[line(cell) for cell in row] for row in rows]
     columns = [
@@ -223,7 +224,7 @@ def table(
 
 
 def _range(heading: str, texts: Sequence[str]) -> tuple[int, int]:
-    """Say how many cells a column takes at least, and at most."""
+    """Return the minimum and maximum width of a column, in cells."""
     most = max(map(cell_len, (heading, *texts)))
     words = [heading.split()]
     if not all(_WORD.fullmatch(text) for text in texts):
@@ -235,12 +236,12 @@ def _range(heading: str, texts: Sequence[str]) -> tuple[int, int]:
 
 
 def _widths(ranges: Sequence[tuple[int, int]], whole: int) -> list[int]:
-    """Share out what a terminal has; nothing where it has too little."""
+    """Distribute the terminal's width over the columns; empty if it is too narrow."""
     widths = [least for least, _ in ranges]
     left = whole - sum(widths) - _PADDING * len(widths)
     if left < 0:
         return []
-    # Those that lack little first, so that a time is whole before a text is.
+    # Columns that lack least first, so that a time is complete before a long text is.
     order = sorted(range(len(ranges)), key=lambda number: ranges[number][1] - widths[number])
     for done, number in enumerate(order):
         more = min(ranges[number][1] - widths[number], left // (len(order) - done))
@@ -267,7 +268,7 @@ def _in_one_piece(texts: Iterable[str]) -> bool:
 
 
 def moment(time: Timestamp) -> str:
-    """Write a time in UTC, to the second."""
+    """Format a time in UTC, to the second."""
     return columns.moment(nanoseconds(time))
 
 
@@ -275,6 +276,6 @@ length = columns.length
 
 
 def quiet(last_seen: Timestamp, end: datetime | None) -> bool:
-    """Say whether what was seen last then was not seen for an hour up to an end, None for now."""
+    """Return whether `last_seen` is at least an hour before `end`; None means now."""
     told = end or datetime.now(timezone.utc)
     return told.timestamp() - nanoseconds(last_seen) / 1e9 >= _QUIET_SECONDS

@@ -1,4 +1,4 @@
-"""`vtrack traces`: find executions, and look at one."""
+"""`vtrack traces`: finds, counts, tags, deletes and shows traces."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -43,7 +43,7 @@ def command() -> None:
 
 
 def _finds(function: Any) -> Any:
-    """Give a command what says which traces."""
+    """Add the options that select traces to a command."""
     for option in reversed(
         (
             click.option("--experiment", default="", help="Only in this experiment."),
@@ -241,7 +241,7 @@ def get(*, trace_id: str, server: str, as_json: bool) -> None:
     with connection.client(server) as client:
         infos, otlp = client.get_trace(trace_id)
     if as_json:
-        # The spans as OTLP's own JSON has them, in place of their bytes.
+        # Spans in OTLP's JSON encoding, instead of serialized bytes.
         shown = connection.as_list("traces", infos)
         connection.print_json(shown | {"otlp": otlp_json.as_object(otlp)})
         return
@@ -302,5 +302,5 @@ def _headline(info: traces_pb2.TraceInfo) -> str:
 
 
 def state_name(info: traces_pb2.TraceInfo) -> str:
-    """Return a trace's state as `--state` takes it."""
+    """Return the state of a trace, as `--state` accepts it."""
     return traces_pb2.TraceState.Name(info.state).removeprefix("TRACE_STATE_").lower()

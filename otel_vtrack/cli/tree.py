@@ -1,4 +1,4 @@
-"""Draws a trace: its spans as a tree, with when and how long each ran."""
+"""Draw a trace as a tree of its spans, with when and how long each ran."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from otel_vtrack.cli import show
 _WIDTH: Final = 30
 _NARROWEST_BAR: Final = 8
 _NARROW: Final = 60
-"""Cells of a terminal that has no room for more than names, durations and errors."""
+"""Width in cells below which a terminal has room only for names, durations and errors."""
 
 _INPUT: Final = (
     "gen_ai.usage.input_tokens",
@@ -27,11 +27,11 @@ _OUTPUT: Final = (
 
 
 def of(otlp: TracesData, width: int) -> Table:
-    """Draw every span once: below its parent, or at the top if that is missing.
+    """Draw every span once: below its parent, or at the top level if its parent is missing.
 
     Args:
         otlp: The spans.
-        width: Cells that there are; less is shown where they are few.
+        width: Available width in cells; narrow terminals show fewer columns.
     """
     narrow = width < _NARROW
     bar = min(_WIDTH, max(_NARROWEST_BAR, width // 5))
@@ -74,7 +74,7 @@ def of(otlp: TracesData, width: int) -> Table:
 
 
 def _order(spans: dict[bytes, Span]) -> list[tuple[bytes, str]]:
-    """List spans as a tree is read, each with its branches drawn before its name."""
+    """List spans depth first, each with the branches to draw before its name."""
     children: dict[bytes, list[bytes]] = {}
     roots: list[bytes] = []
     for span_id, span in sorted(spans.items(), key=lambda item: item[1].start_time_unix_nano):
@@ -85,8 +85,8 @@ def _order(spans: dict[bytes, Span]) -> list[tuple[bytes, str]]:
             roots.append(span_id)
     done: set[bytes] = set()
     order: list[tuple[bytes, str]] = []
-    # By hand, as a trace may be deeper than Python's stack. Those who are each other's ancestors
-    # hang on no root, so the first of them stands at the top.
+    # Iterative, because a trace may be deeper than Python's stack. Spans that form a cycle are
+    # below no root, so the first of them goes to the top level.
     for top in (*roots, *spans):
         stack = [] if top in done else [(top, "", "")]
         while stack:

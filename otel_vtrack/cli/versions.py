@@ -1,4 +1,4 @@
-"""`vtrack versions`: what ran where, and since when."""
+"""`vtrack versions`: which versions ran where, and since when."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""`vtrack watch`: what the server found of new deployments by itself."""
+"""`vtrack watch`: what the server's watch found about new deployments."""
 
 import contextlib
 import time
@@ -15,7 +15,7 @@ from otel_vtrack.client import Client
 from otel_vtrack.v1 import watch_pb2
 
 _POLL_SECONDS: Final = 2.0
-# By so much may the clocks of servers differ, and storing an event take.
+# Allowance for differing clocks of servers and for the time that storing an event takes.
 _OVERLAP: Final = timedelta(minutes=10)
 
 
@@ -126,7 +126,7 @@ def events(*, follow: bool, server: str, as_json: bool, **given: Any) -> None:
 def _follow(
     client: Client, found: Sequence[watch_pb2.WatchEvent], *, as_json: bool, **given: Any
 ) -> None:
-    """Print events as they come, the earliest first, until there is an interrupt."""
+    """Print events as they arrive, earliest first, until interrupted."""
     told: set[str] = set()
     given["limit"] = None
     since = datetime.now(timezone.utc) - _OVERLAP
