@@ -1,1 +1,1 @@
-"""The half that runs inside the traced application."""
+"""The part that runs inside the traced application."""

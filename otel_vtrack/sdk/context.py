@@ -1,8 +1,8 @@
 """Dynamic tags, carried by OpenTelemetry's Context and, for chosen names only, by W3C baggage.
 
-All tags in force are one immutable `Tags` under one Context key, so a span that starts needs one
-look-up however many blocks surround it. (The idea, and the word, are those of OTEP 4931,
-"context-scoped attributes".)
+All active tags are one immutable `Tags` under one Context key, so a starting span needs one lookup
+however many blocks surround it. (The idea and the term come from OTEP 4931, "context-scoped
+attributes".)
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,13 +19,13 @@ from otel_vtrack.sdk import settings
 from otel_vtrack.sdk.values import Value, clean_all, longest
 
 KEY: Final = "otel-vtrack-tags"
-"""The Context key; one fixed string, so that two copies of this package would share it."""
+"""The Context key; a fixed string, so that two copies of this package share it."""
 NONE_SEEN: Final = -1
-"""No limit of any span: that would be None or a number from 0."""
+"""Never equal to a span's limit, which is None or at least 0."""
 
 
 class Tags:
-    """Attributes for the spans that start in a context. Immutable; shared by many contexts."""
+    """Attributes for spans started in a context. Immutable; shared by many contexts."""
 
     __slots__ = ("_stamp", "attributes")
 
@@ -34,7 +34,7 @@ class Tags:
         self._stamp: Stamp | None = None
 
     def on(self, static: "Stamp") -> "Stamp":
-        """Return static tags with these over them; remembered, as a block has many spans."""
+        """Return static tags overridden by these; cached, as a block has many spans."""
         stamp = self._stamp
         if stamp is None or stamp.base is not static:
             stamp = self._stamp = Stamp(static.tags | self.attributes, static)
@@ -42,13 +42,13 @@ class Tags:
 
 
 class Stamp:
-    """Tags as they are merged into a span, and what they were worked out for.
+    """Tags ready to merge into a span, and what they were computed from.
 
-    Immutable, but for what they are known to fit into.
+    Immutable except for `roomy`.
 
     Args:
-        tags: Clean; the first are the first to go when there is no room.
-        base: The resource, for static tags; the static stamp beneath, for those of a context.
+        tags: Clean tags; dropped from the front when there is no room.
+        base: The resource, for static tags; the underlying static stamp, for context tags.
     """
 
     __slots__ = ("base", "count", "length", "roomy", "tags")
@@ -59,38 +59,38 @@ class Stamp:
         self.length: Final = longest(tags)
         self.base: Final = base
         self.roomy: int | None = NONE_SEEN
-        """The last limit to a span's attributes that was seen to leave room for all tags."""
+        """The last attribute limit known to leave room for all tags."""
 
 
 class _Use:
-    """What spans of this process may need beside static tags. Until they do, it costs nothing."""
+    """What this process's spans may need besides static tags; free until it is used."""
 
     __slots__ = ("_looking", "_watchers", "dynamic", "keys", "more", "roots")
 
     def __init__(self) -> None:
         self.more = False
-        """Whether any of the others is in use, so that a span that needs none asks once."""
+        """Whether any of the others is in use, so that the usual span checks one field."""
         self.dynamic = False
         """Whether a span may have dynamic tags."""
         self.roots = False
-        """Whether the first span of each trace is to be noted (`local_root`)."""
+        """Whether to record the first span of each trace (`local_root`)."""
         self.keys: frozenset[str] | None = None
-        """`baggage_keys()`, but None until that has read the setting."""
+        """`baggage_keys()`, or None before the setting is read."""
         self._looking = False
         self._watchers: Final[list[WeakMethod[Callable[[], object]]]] = []
 
     def baggage_keys(self) -> frozenset[str]:
         """Return the attributes that may travel in baggage.
 
-        The setting is read once, and not if `replace_baggage_keys` was called.
+        Reads the setting once, or never if `replace_baggage_keys` was called.
         """
         if self.keys is None:
             self.replace_baggage_keys(settings.names(settings.OTEL_VTRACK_BAGGAGE_KEYS))
         return self.keys or frozenset()
 
     def replace_baggage_keys(self, names: Collection[str] | None) -> None:
-        """Let these attributes travel and no others; with None, go back to the setting."""
-        if isinstance(names, str):  # else each of its letters would be one
+        """Allow only these attributes to travel; None restores the setting."""
+        if isinstance(names, str):  # otherwise each character would become a name
             names = (names,)
         self.keys = None if names is None else frozenset(names)
         if names:
@@ -98,19 +98,19 @@ class _Use:
 
     def look_for_tags(self) -> None:
         """Look for dynamic tags from now on."""
-        # Not before all know it: whoever comes second may start a span at once.
+        # Set last: a second caller may start a span at once, so all watchers must know by then.
         if not self._looking:
             self.dynamic = self.more = True
             self._tell()
             self._looking = True
 
     def note_roots(self) -> None:
-        """Note first spans from now on."""
+        """Record first spans from now on."""
         self.roots = self.more = True
         self._tell()
 
     def watch(self, method: Callable[[], object]) -> None:
-        """Have a method called when there is more, as not even to ask is cheaper still."""
+        """Call a method whenever `more` is set, so that its owner need not check each span."""
         self._watchers.append(WeakMethod(method, self._watchers.remove))
 
     def _tell(self) -> None:
@@ -124,7 +124,7 @@ use: Final = _Use()
 
 otel: Final[Any] = opentelemetry.context
 runtime: Final = getattr(otel, "_RUNTIME_CONTEXT", None)
-"""What OpenTelemetry keeps the current context in."""
+"""OpenTelemetry's holder of the current context."""
 
 
 def _reader() -> Callable[[], Context]:
@@ -135,14 +135,14 @@ def _reader() -> Callable[[], Context]:
 
 
 read: Final = _reader()
-"""The shortest way to what is there: `get_current` is a function that calls one that calls this."""
+"""The fastest way to read the current context: `get_current` reaches this two calls deeper."""
 
 
 def under_context(static: Stamp, context: Context | None) -> Stamp:
-    """Return static tags under those of a context; under those of the current one if None.
+    """Return static tags overridden by those of a context, or of the current one if None.
 
-    Tags of this process win over those from received baggage, which win over static ones. (What
-    is done without baggage is written out in `processor`.)
+    Tags set in this process override received baggage, which overrides static tags. (`processor`
+    inlines the case without baggage.)
     """
     context = get_current() if context is None else context
     if use.keys:
@@ -158,11 +158,11 @@ def from_baggage(context: Context) -> dict[str, Value]:
 
 
 def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -> Context:
-    """Return the context with more tags; same names are replaced.
+    """Return the context with tags added; existing names are replaced.
 
     Args:
-        attributes: Clean.
-        context: What to build on; the current one if None.
+        attributes: Clean tags.
+        context: The base context; the current one if None.
     """
     use.look_for_tags()
     context = get_current() if context is None else context
@@ -170,6 +170,6 @@ def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -
     merged = {**own.attributes, **attributes} if isinstance(own, Tags) else dict(attributes)
     context = set_value(KEY, Tags(merged), context)
     for name in use.baggage_keys() & attributes.keys():
-        # Baggage is text; the receiving side has no way to know that it was a number.
+        # Baggage is text; the receiver cannot tell that it was a number.
         context = baggage.set_baggage(name, str(attributes[name]), context)
     return context

@@ -1,4 +1,4 @@
-"""Works out, once, which version of the code is running: which source says what.
+"""Detects, once, which version of the code is running.
 
 Each attribute comes from the first source that has it:
 
@@ -29,21 +29,21 @@ ON_SPANS: Final = (
     semconv.DEPLOYMENT_ENVIRONMENT_NAME,
     semconv.SERVICE_VERSION,
 )
-"""What spans are stamped with, the most telling last: the SDK evicts from the front."""
+"""Attributes of spans, most important last, because the SDK evicts from the front."""
 
 ON_RESOURCES: Final = (
     semconv.CICD_PIPELINE_NAME,
     semconv.CICD_PIPELINE_RUN_URL_FULL,
     *ON_SPANS,
 )
-"""What the resource detector gives: also what is too long to repeat on every span."""
+"""Attributes from the resource detector; includes those too long to repeat on every span."""
 
 _FORMER_NAMES: Final = {
     semconv.DEPLOYMENT_ENVIRONMENT_NAME: ("deployment.environment",),
     semconv.VCS_REF_HEAD_REVISION: ("vcs.repository.ref.revision", "heroku.release.commit"),
     semconv.VCS_REF_HEAD_NAME: ("vcs.repository.ref.name",),
 }
-"""Names a resource may still use, oldest conventions last."""
+"""Deprecated names that a resource may still use, oldest conventions last."""
 
 _SETTINGS: Final = {
     settings.OTEL_VTRACK_VERSION: semconv.SERVICE_VERSION,
@@ -73,10 +73,10 @@ Findings = dict[str, Finding]
 
 
 class Detection:
-    """What this process knows of its version, before it has met a provider's resource.
+    """What this process knows about its version without a provider's resource.
 
     Args:
-        explicit: Attributes by name, stronger than every other source.
+        explicit: Attributes by name; they override every other source.
     """
 
     def __init__(self, explicit: Mapping[str, object]) -> None:
@@ -95,8 +95,8 @@ class Detection:
     def findings(self, resource: Mapping[str, object]) -> Findings:
         """Return everything found, given a resource's attributes.
 
-        Whether the code is dirty is left out when its commit is not the one git sees: that
-        statement would be about another tree.
+        Omits the dirty flag if the commit found is not git's, because the flag would then describe
+        a different tree.
         """
         found = dict(self._above)
         declared = settings.pairs("OTEL_RESOURCE_ATTRIBUTES")
@@ -118,16 +118,16 @@ class Detection:
     def attributes(
         self, resource: Mapping[str, object], names: Iterable[str] = ON_SPANS
     ) -> dict[str, Value]:
-        """Return the attributes to put on something: first those we have no list of, then `names`.
+        """Return the user's own attributes, then those in `names` that were found.
 
-        Those without a list are the user's own: arguments and OTEL_VTRACK_TAGS.
+        The user's own come from arguments and OTEL_VTRACK_TAGS and are not in `ON_RESOURCES`.
         """
         found = self.findings(resource)
         own = {n: f.value for n, f in self._above.items() if n not in ON_RESOURCES}
         return own | {name: found[name].value for name in names if name in found}
 
     def _distribution(self, service_name: str | None) -> str | None:
-        # Remembered, as a span that meets a changed resource must not wait for files again.
+        # Cached: a span with a changed resource must not wait for file reads again.
         if service_name not in self._distributions:
             self._distributions[service_name] = distribution.version(service_name)
         return self._distributions[service_name]
@@ -142,11 +142,11 @@ class Detection:
 
 
 def detect_version() -> dict[str, Value]:
-    """Return the attributes by which this process says which version of its code is running.
+    """Return the attributes that identify the version of the code running in this process.
 
-    They are those of spans of a provider without a resource of its own; see `docs/sdk.md` for the
-    sources and their order. Empty when nothing is known. Blocks for at most a second, the first
-    time.
+    These are the tags on spans of a provider without a resource of its own; see `docs/sdk.md` for
+    the sources and their order. Empty when nothing is known. The first call blocks for at most a
+    second.
     """
     with guest.shield("working out the version"):
         return Detection({}).attributes({})
@@ -191,7 +191,7 @@ def _found(attributes: Mapping[str, Value], source: str) -> Findings:
     for name, clean_address in _ADDRESSES.items():
         address = cleaned.get(name)
         if isinstance(address, str):
-            # Whoever says it: a password in it would be on every span.
+            # Whatever the source: a password would end up on every span.
             cleaned[name] = clean_address(address)
     return {name: Finding(value, source) for name, value in cleaned.items() if value != ""}
 

@@ -1,9 +1,9 @@
 """The version in the metadata of the application's own distribution.
 
 A wrong version is worse than none, and under ``gunicorn shop:app`` the distribution that runs is
-gunicorn. So only what surely is the application counts: the distribution that the settings name,
-one named like the service, or the one started as a program *if* it was installed from source, as
-applications are and launchers are not (PEP 610, ``direct_url.json``).
+gunicorn. So only a distribution that is certainly the application counts: the one named by the
+settings, one named like the service, or the one started as a program *if* it was installed from
+source, as applications are and launchers are not (PEP 610, ``direct_url.json``).
 """
 
 import os
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 from otel_vtrack.sdk import guest, settings
 
 if TYPE_CHECKING:
-    # 10 ms to import, and often there is no need for it.
+    # Takes 10 ms to import and is often not needed.
     from importlib.metadata import Distribution
 
 
 _WITH_VALUE: Final = re.compile("-[a-zA-Z]*?([cmWX])(.*)", re.DOTALL)
-"""An option of Python's that has a value, alone or at the end of others: `-m`, `-Im`, `-mshop`."""
+"""A Python option that takes a value, alone or after other flags: `-m`, `-Im`, `-mshop`."""
 
 
 def version(service_name: str | None) -> str | None:
-    """Return the application's version, or None when no distribution surely is its own."""
+    """Return the application's version, or None when no distribution is certainly its own."""
     with guest.shield("reading the distribution's metadata"):
         for name in (settings.text(settings.OTEL_VTRACK_DISTRIBUTION), service_name):
             found = _distribution(name) if name else None
@@ -47,7 +47,7 @@ def _distribution(name: str) -> "Distribution | None":
 def _started() -> "Distribution | None":
     """Return the distribution of `python -m package` or of the console script that was started.
 
-    Reads the command line, as `__main__` is not there yet when the zero-code hook runs.
+    Reads the command line, because `__main__` does not exist yet when the zero-code hook runs.
     """
     rest = iter(sys.orig_argv[1:])
     for argument in rest:
@@ -56,7 +56,7 @@ def _started() -> "Distribution | None":
         elif option := _WITH_VALUE.match(argument):
             value = option[2] or next(rest, "")
             if option[1] == "m":
-                # Not packages_distributions(), which reads every installed distribution's files.
+                # Not packages_distributions(), which reads the files of every distribution.
                 return _distribution(value.partition(".")[0])
             if option[1] == "c":
                 break

@@ -1,4 +1,4 @@
-"""Sends standard events: as log records if those go anywhere, else as events of a span."""
+"""Emits standard events: as log records if logs are processed, else as span events."""
 
 import inspect
 import time
@@ -13,7 +13,7 @@ from otel_vtrack.sdk.values import Value
 
 _SCOPE: Final = "otel_vtrack"
 _NAME_ATTRIBUTE: Final = "event.name"
-"""Where conventions before 1.30 put the name of an event: older records have no field for it."""
+"""Event name attribute before conventions 1.30; older log records have no field for the name."""
 
 
 def emit(
@@ -22,13 +22,13 @@ def emit(
     about: trace.SpanContext,
     span: trace.Span | None = None,
 ) -> bool:
-    """Send an event, and say whether anybody takes it.
+    """Emit an event and return whether anything receives it.
 
     Args:
-        name: Of the event.
-        attributes: Clean.
-        about: Ids that a log record carries; its span id may be 0, for a trace as a whole.
-        span: Gets an event of its own where no log record goes anywhere; it has to be recording.
+        name: Event name.
+        attributes: Clean attributes.
+        about: Ids for the log record; span id 0 means the trace as a whole.
+        span: Receives a span event when logs are not processed; must be recording.
     """
     logger = _logger()
     if logger is not None:
@@ -43,9 +43,9 @@ def emit(
 
 @lru_cache(maxsize=1)
 def _api() -> Any:
-    """Return OpenTelemetry's module for logs; None once it is elsewhere, as its `_` says it may be.
+    """Return OpenTelemetry's logs module, or None if this private module has moved.
 
-    So what imports us goes on then, and events are those of spans.
+    Importing us then still works, and events become span events.
     """
     try:
         return import_module("opentelemetry._logs")
@@ -54,7 +54,7 @@ def _api() -> Any:
 
 
 def _logger() -> Any:
-    """Return a logger if somebody listens, else None."""
+    """Return a logger if any log record processor is registered, else None."""
     api = _api()
     if api is None:
         return None
@@ -94,13 +94,12 @@ def _emit_record(
 
 
 class _Takes(NamedTuple):
-    """What this SDK's loggers take.
+    """What this SDK's loggers accept.
 
     Attributes:
-        record: The class of the record to emit; None where `Logger.emit` makes it, as it does
-            from 1.39 or so on.
-        event_name: Whether that has a field for the name of an event.
-        context: Whether it takes its ids from a context: to give them is deprecated then.
+        record: Class of the record to emit; None where `Logger.emit` creates it, from about 1.39.
+        event_name: Whether the record has a field for the event name.
+        context: Whether the record takes its ids from a context; passing ids is then deprecated.
     """
 
     record: Any
@@ -110,7 +109,7 @@ class _Takes(NamedTuple):
 
 @lru_cache(maxsize=1)
 def loggers_take_names() -> bool:
-    """Say whether `Logger.emit` takes the name of an event."""
+    """Return whether `Logger.emit` accepts an event name."""
     api = _api()
     return api is not None and "event_name" in inspect.signature(api.Logger.emit).parameters
 
@@ -119,7 +118,7 @@ def loggers_take_names() -> bool:
 def _takes() -> _Takes:
     if loggers_take_names():
         return _Takes(None, event_name=True, context=True)
-    from opentelemetry.sdk import _logs  # noqa: PLC0415 - loaded by whoever exports logs
+    from opentelemetry.sdk import _logs  # noqa: PLC0415 - already loaded by log exporters
 
     made: Any = vars(_logs)["LogRecord"]
     known = inspect.signature(made.__init__).parameters
