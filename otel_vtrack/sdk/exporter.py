@@ -1,6 +1,6 @@
 """The OTLP exporter, pointed at a vtrack receiver on this machine.
 
-What it sends and how it retries is the standard exporter's business; here is only where to.
+Only chooses where to send; the standard exporter handles encoding and retries.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ _HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEAD
 
 
 class VtrackSpanExporter(SpanExporter):
-    """Sends spans by OTLP; chosen by ``OTEL_TRACES_EXPORTER=vtrack``.
+    """Sends spans over OTLP; selected by ``OTEL_TRACES_EXPORTER=vtrack``.
 
-    Everything else (TLS, headers, compression, time-outs) follows the ``OTEL_EXPORTER_OTLP_*``
+    Everything else (TLS, headers, compression, timeouts) follows the ``OTEL_EXPORTER_OTLP_*``
     variables. With OTEL_VTRACK_EXPERIMENT each request names the experiment in a header.
 
     Args:
-        endpoint: As OTEL_VTRACK_ENDPOINT, and stronger.
-        protocol: As OTEL_VTRACK_PROTOCOL, and stronger.
-        **options: Passed on to the standard exporter of that protocol.
+        endpoint: Overrides OTEL_VTRACK_ENDPOINT.
+        protocol: Overrides OTEL_VTRACK_PROTOCOL.
+        **options: Passed to the standard exporter of that protocol.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class VtrackSpanExporter(SpanExporter):
     ) -> None:
         protocol = protocol or _first(_PROTOCOLS) or GRPC
         if protocol not in _DEFAULTS:
-            # Raised, it would end all instrumentation.
+            # Raising would abort all instrumentation.
             why = ValueError(f"unknown protocol {protocol!r}; use {GRPC} or {HTTP}")
             guest.swallow(why, "choosing the protocol of the exporter")
             protocol = GRPC
         options.setdefault("headers", _headers(protocol))
         self._inner: SpanExporter
-        # Only the chosen one is imported: grpc alone takes a good part of a second.
+        # Import only the chosen exporter: grpc alone takes a large part of a second.
         if protocol == GRPC:
             from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
                 OTLPSpanExporter as GrpcExporter,
@@ -66,10 +66,10 @@ class VtrackSpanExporter(SpanExporter):
             self._inner = HttpExporter(endpoint=_endpoint(endpoint, HTTP), **options)
 
     def export(self, spans: "Sequence[ReadableSpan]") -> SpanExportResult:
-        """Send a batch; a failure is a result and no exception, as it was in older exporters."""
+        """Send a batch; return failures as results, where older exporters raise."""
         try:
             return self._inner.export(spans)
-        except Exception as error:  # noqa: BLE001 - a connection that fails in whatever way
+        except Exception as error:  # noqa: BLE001 - any failure to send
             guest.debug("could not send %d spans: %s", len(spans), error)
             return SpanExportResult.FAILURE
 
@@ -78,15 +78,15 @@ class VtrackSpanExporter(SpanExporter):
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is buffered here."""
+        """Flush the standard exporter; nothing is buffered here."""
         return self._inner.force_flush(timeout_millis)
 
 
 def _endpoint(given: str | None, protocol: str) -> str | None:
-    """Return where to send to; None to let the standard exporter read the variable of traces.
+    """Return the endpoint; None lets the standard exporter read the traces variable.
 
-    OTLP's two kinds of variables differ over HTTP: that for all signals gets a path added, that for
-    traces is taken as it is. So does ours and so does the default: they are for all signals.
+    Over HTTP, OTLP appends a path to the endpoint for all signals but uses the one for traces as it
+    is. Our variable and the default are for all signals.
     """
     endpoint = given or settings.text(settings.OTEL_VTRACK_ENDPOINT)
     if not endpoint:
@@ -98,11 +98,11 @@ def _endpoint(given: str | None, protocol: str) -> str | None:
     try:
         parts = urlsplit(endpoint)
     except ValueError as error:
-        # As above: raised, it would end all instrumentation.
+        # As above: raising would abort all instrumentation.
         guest.swallow(error, "reading the endpoint of the exporter")
         return _endpoint(_DEFAULTS[protocol], protocol)
     if protocol == GRPC:
-        # It has no use for a user and a password, but logs them with every failure.
+        # gRPC ignores a user and password but logs them with every failure.
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     elif not parts.path.endswith("/v1/traces"):
         parts = parts._replace(path=parts.path.rstrip("/") + "/v1/traces")
@@ -110,23 +110,23 @@ def _endpoint(given: str | None, protocol: str) -> str | None:
 
 
 def _headers(protocol: str) -> dict[str, Any] | None:
-    """Return the headers to send, or None to let the standard exporter read its variables."""
+    """Return the headers to send; None lets the standard exporter read its variables."""
     experiment = settings.text(settings.OTEL_VTRACK_EXPERIMENT)
     if not experiment:
         return None
-    # Headers given to the standard exporter replace those of its variables, so those come along.
+    # Headers passed to the standard exporter replace those in its variables, so include them.
     standard = parse_env_headers(_first(_HEADERS) or "", liberal=True)
     return {**_experiment_header(experiment, protocol), **standard}
 
 
 def _experiment_header(experiment: str, protocol: str) -> dict[str, Any]:
-    """Name the experiment in a way that the protocol can send: another would cost all spans."""
+    """Encode the experiment so that the protocol can send it; otherwise all spans would be lost."""
     if experiment.isascii() and experiment.isprintable():
         return {EXPERIMENT_HEADER: experiment}
     name, value = f"{EXPERIMENT_HEADER}-bin", experiment.encode(errors="replace")
     if protocol == GRPC:
         return {name: value}
-    # HTTP has bytes too, but the standard exporter takes text, which goes out as Latin-1.
+    # HTTP allows bytes too, but the standard exporter takes text and sends it as Latin-1.
     return {name: value.decode("latin-1")} if experiment.isprintable() else {}
 
 

@@ -1,7 +1,7 @@
-"""`otel_vtrack.log_feedback` and `log_expectation`: what is thought of a trace, said in the app.
+"""`otel_vtrack.log_feedback` and `log_expectation`: assessments of a trace, logged by the app.
 
 Sent as the standard event `gen_ai.evaluation.result`, so that other backends understand it too;
-what that has no name for is in attributes of our own.
+fields that it lacks are in attributes of our own.
 """
 
 import json
@@ -21,12 +21,12 @@ from otel_vtrack.sdk.values import clean, clean_all
 SourceType: TypeAlias = Literal["HUMAN", "LLM_JUDGE", "CODE"]
 
 LONGEST_STACK_TRACE: Final = 10_000
-"""Characters; the end is kept, as that says what was raised."""
+"""Characters; the end is kept, as it names the exception."""
 
 _FEEDBACK: Final = "feedback"
 _EXPECTATION: Final = "expectation"
 _SESSION_KEY: Final = "mlflow.trace.session"
-"""Key of an assessment's metadata that makes it one of a whole session (MLflow's convention)."""
+"""Metadata key that makes an assessment apply to a whole session (MLflow's convention)."""
 
 
 def log_feedback(
@@ -46,34 +46,34 @@ def log_feedback(
     overrides: str | None = None,
     assessment_id: str | None = None,
 ) -> str:
-    """Say how good something is that this application did.
+    """Log feedback on something that this application did.
 
         otel_vtrack.log_feedback("relevance", 0.8, rationale="cites the right page")
         otel_vtrack.log_feedback("thumbs", True, source_type="HUMAN", trace_id=the_trace)
 
-    It is about the current span unless told otherwise. Never raises and never waits: it goes where
-    the process's logs go, or onto the span as an event if no logs are exported. With neither,
-    nothing happens.
+    Applies to the current span by default. Never raises and never blocks: it goes where the
+    process's logs go, or becomes a span event if no logs are exported. With neither, nothing
+    happens.
 
     Args:
         name: What is assessed.
         value: A number, a boolean, text, a list or a mapping.
-        error: Why there is no value; an exception brings its message and stack trace along.
+        error: Why there is no value; an exception adds its message and stack trace.
         rationale: Why this value.
-        metadata: Whatever else is to be kept with it; values become text.
-        source_type: Who says so.
-        source_id: Which person, model or program says so.
-        span: What it is about.
-        trace_id: The same, in hexadecimal digits or as a number; of the trace as a whole unless
-            `span_id` is given too. For feedback that comes later, as from a user.
+        metadata: Further data to keep with it; values become text.
+        source_type: Kind of assessor.
+        source_id: Which person, model or program made the assessment.
+        span: The span it is about.
+        trace_id: The trace it is about, in hexadecimal digits or as a number; the trace as a whole
+            unless `span_id` is given too. For feedback that arrives later, such as a user's.
         span_id: A span of that trace.
-        whole_trace: Whether it is about the span's trace and not the span alone.
-        session: Id of the session, if it is about all of that.
+        whole_trace: Whether it is about the span's whole trace rather than the span.
+        session: Session id, if it is about the whole session.
         overrides: Id of an earlier assessment that this one replaces.
-        assessment_id: To name it oneself, so that the same one sent again counts once.
+        assessment_id: An id of your own, so that an assessment sent twice counts once.
 
     Returns:
-        Its id, to override or update it by later.
+        The assessment's id, to override or update it later.
     """
     return _log(
         _FEEDBACK,
@@ -107,7 +107,7 @@ def log_expectation(
     overrides: str | None = None,
     assessment_id: str | None = None,
 ) -> str:
-    """Say what should have come out: ground truth. See `log_feedback`."""
+    """Log the expected result: ground truth. See `log_feedback`."""
     return _log(
         _EXPECTATION,
         name,
@@ -125,7 +125,7 @@ def log_expectation(
 
 
 class _Target:
-    """What an assessment is about, as a caller names it."""
+    """What an assessment is about, as the caller specified it."""
 
     def __init__(
         self,
@@ -140,10 +140,10 @@ class _Target:
         self._whole_trace = whole_trace
 
     def resolve(self) -> tuple[trace.SpanContext, trace.Span | None]:
-        """Return the ids for a log record, and the span to fall back to.
+        """Return the ids for a log record, and the span to fall back to, if any.
 
         Raises:
-            ValueError: An id is none, or there is no span.
+            ValueError: An id is invalid.
         """
         current = trace.get_current_span()
         if self._trace_id is not None:
@@ -151,11 +151,11 @@ class _Target:
                 _id(self._trace_id, 32),
                 _id(self._span_id, 16),
                 is_remote=False,
-                # Who has its id has seen it, so that it was sampled.
+                # A caller that has the id has seen the trace, so it was sampled.
                 trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
             )
             here = current.get_span_context()
-            # An event says nothing of another trace than that of the span it is on.
+            # A span event can describe only the trace of its own span.
             same = about.trace_id == here.trace_id and about.span_id in {0, here.span_id}
             return about, current if same else None
         given = current if self._span is None else self._span
@@ -214,10 +214,10 @@ def _log(
 
 
 def _value(value: Any) -> dict[str, object]:
-    """Write a value by the conventions as far as they go, and exactly in an attribute of ours."""
+    """Encode a value by the conventions where they apply, and exactly in our own attribute."""
     if isinstance(value, Enum):
         value = value.value
-    # Scalars of numpy and of tensors are no numbers of Python's.
+    # NumPy and tensor scalars are not Python numbers.
     value = value.item() if hasattr(value, "item") and not isinstance(value, Mapping) else value
     told: dict[str, object] = {}
     if isinstance(value, bool):
@@ -226,7 +226,7 @@ def _value(value: Any) -> dict[str, object]:
     elif isinstance(value, int | float):
         told[semconv.GEN_AI_EVALUATION_SCORE_VALUE] = float(value)
         if not math.isfinite(value):
-            return told  # JSON has no such number
+            return told  # JSON cannot represent it
     elif isinstance(value, str):
         told[semconv.GEN_AI_EVALUATION_SCORE_LABEL] = value
     elif isinstance(value, set | frozenset):
@@ -249,7 +249,7 @@ def _error(error: BaseException | str) -> dict[str, object]:
 
 
 def _id(value: str | int | None, digits: int) -> int:
-    """Read an id, also as MLflow writes that of a trace: `tr-` and digits."""
+    """Parse an id; accepts MLflow's trace ids, `tr-` and digits, too."""
     if value is None:
         return 0
     number = value if isinstance(value, int) else int(value.strip().removeprefix("tr-"), 16)
@@ -259,7 +259,7 @@ def _id(value: str | int | None, digits: int) -> int:
 
 
 def text(value: object) -> str:
-    """Write a value as MLflow keeps those of metadata and of tags."""
+    """Format a value as MLflow stores metadata and tag values."""
     cleaned = clean(value)
     if isinstance(cleaned, bool):
         return "true" if cleaned else "false"

@@ -3,7 +3,7 @@
     from otel_vtrack.sdk import flags
     flags.register()
 
-or, with no code, OTEL_VTRACK_OPENFEATURE=true under `opentelemetry-instrument`. Needs
+or, without code, OTEL_VTRACK_OPENFEATURE=true under `opentelemetry-instrument`. Needs
 ``pip install 'otel-vtrack[openfeature]'``.
 """
 
@@ -23,21 +23,21 @@ from otel_vtrack.sdk.context import KEY, Tags, with_tags
 from otel_vtrack.sdk.values import Value, clean, clean_all
 
 MOST_FLAGS: Final = 64
-"""How many flags a context carries on to later spans; more are still on the span at hand."""
+"""Most flags a context carries on to later spans; further flags still tag the current span."""
 
 
 class FlagTagHook(Hook):
     """Tags spans with `vtrack.flag.<key>` and emits `feature_flag.evaluation`.
 
-    The value of a tag is the variant, or the flag's value where the provider names no variant.
+    The tag's value is the variant, or the flag's value if the provider names no variant.
 
     The tag is on the span that is current when the flag is evaluated, and on spans started later
     under that span, in the same function or in those it calls. Context flows inwards only: a flag
-    evaluated inside a child span, a new task or another thread is not on spans started outside of
-    it; and with no span open a flag is on nothing, for there is nobody to end its tag. Use
-    `otel_vtrack.tag(flags=...)` around code that should have a flag in any case.
+    evaluated inside a child span, a new task or another thread does not tag spans started outside
+    it. Without a current span a flag tags nothing, because nothing would end its tag. Wrap code
+    that must have a flag in any case in `otel_vtrack.tag(flags=...)`.
 
-    The event is a log record if logs go anywhere, else an event of the current span.
+    The event is a log record if logs are processed, else an event of the current span.
     """
 
     def finally_after(
@@ -46,7 +46,7 @@ class FlagTagHook(Hook):
         details: FlagEvaluationDetails[FlagValueType],
         hints: HookHints,  # noqa: ARG002 - the interface's
     ) -> None:
-        """Record an evaluation, also one that failed and fell back to the default."""
+        """Record an evaluation, including one that failed and fell back to the default."""
         with guest.shield("recording a flag evaluation"):
             name = semconv.VTRACK_FLAG_PREFIX + details.flag_key
             value = _tag_value(details)
@@ -71,10 +71,10 @@ def _tag_value(details: FlagEvaluationDetails[Any]) -> Value | None:
 
 
 def _carry(name: str, value: Value) -> None:
-    """Let spans started later under the current one have the tag.
+    """Add the tag to spans started later under the current one.
 
-    The context is attached and never detached here: when the current span ends, its own detach
-    puts the context from before it back, and the tag is gone.
+    Attaches a context and never detaches it: when the current span ends, its own detach restores
+    the context from before it, without the tag.
     """
     tags = get_current().get(KEY)
     known = tags.attributes if isinstance(tags, Tags) else {}
@@ -84,7 +84,7 @@ def _carry(name: str, value: Value) -> None:
 
 
 def _event(context: HookContext, details: FlagEvaluationDetails[Any]) -> dict[str, Value]:
-    """Return the attributes of the event `feature_flag.evaluation`, as of conventions 1.40."""
+    """Return the attributes of the event `feature_flag.evaluation`, as in conventions 1.40."""
     metadata = details.flag_metadata
     provider = context.provider_metadata
     failed = details.error_code is not None or str(details.reason or "").upper() == "ERROR"
@@ -100,7 +100,7 @@ def _event(context: HookContext, details: FlagEvaluationDetails[Any]) -> dict[st
             if isinstance(value, Mapping | list)
             else value,
             semconv.FEATURE_FLAG_RESULT_REASON: str(details.reason or "unknown").lower(),
-            # The targeting key is often the user's id, which nobody asked us to record.
+            # Not the targeting key: it is often the user's id, which nobody asked us to record.
             semconv.FEATURE_FLAG_CONTEXT_ID: metadata.get("contextId"),
             semconv.FEATURE_FLAG_SET_ID: metadata.get("flagSetId"),
             semconv.FEATURE_FLAG_VERSION: metadata.get("version"),
@@ -111,7 +111,7 @@ def _event(context: HookContext, details: FlagEvaluationDetails[Any]) -> dict[st
 
 
 def _emit(span: trace.Span, attributes: dict[str, Value]) -> None:
-    # By its name the store knows an evaluation among log records.
+    # The store recognizes an evaluation among log records by its event name.
     if events.loggers_take_names():
         about = span.get_span_context()
         events.emit(semconv.FEATURE_FLAG_EVALUATION, attributes, about, span)

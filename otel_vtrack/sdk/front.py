@@ -1,8 +1,8 @@
 """Stamps the usual span in the fewest steps, before a provider's processors are called.
 
-The usual span gets the same static tags as the one before it, no others, and they fit. To be called
-takes 30 ns, to see that it is one 50, and to stamp it 80 to 100. Everything else is left to the
-processor's own `on_start`, and all is once there may be other tags.
+The usual span gets the same static tags as the one before it, no others, and they fit. The call
+takes 30 ns, recognizing the usual span 50 and stamping it 80 to 100. Every other span goes to the
+processor's own `on_start`, and so does every span once there may be other tags.
 """
 
 # ruff: noqa: SLF001 - see `merge` for what keeps that safe
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from otel_vtrack.sdk.processor import VersionSpanProcessor
 
 _NOWHERE: Final = object()
-"""Stands for the resource of no span."""
+"""Matches no span's resource."""
 
 
 class Front:
-    """An `on_start` for one processor of ours, with a short way that is open or closed.
+    """An `on_start` for one of our processors, with a fast path that is open or closed.
 
-    What the short way has to know are defaults of the function's arguments: to read a local
-    variable touches no memory that a busy program has to fetch, which halves the time it takes to
-    see that a span is a usual one. A new set of them is put in place in one step.
+    The fast path keeps its state in the function's argument defaults: reading a local variable
+    touches no memory that a busy program has to fetch, which halves the time to recognize a usual
+    span. All defaults are replaced in one step.
 
     Args:
-        processor: Whose `on_start` takes the long way, and whose followers come next.
-        active: What belongs to a provider and is called first when a span starts.
+        processor: Its `on_start` is the slow path, and its followers are called next.
+        active: The provider's own processor, which is called first when a span starts.
     """
 
     __slots__ = ("_active", "_function", "_processor", "on_start")
@@ -47,13 +47,13 @@ class Front:
         active.on_start = self.on_start
 
     def step_aside(self) -> None:
-        """Let the processor be called directly, where nobody has put something before us."""
+        """Have the processor called directly, unless someone has wrapped this `on_start`."""
         self.close()
         if self._active.on_start is self.on_start:
             self._active.on_start = self._processor.on_start
 
     def open(self, stamp: Stamp, most: int | None) -> None:
-        """Take the short way for spans of the stamp's resource, which may have so many attributes.
+        """Take the fast path for spans with the stamp's resource and `most` as attribute limit.
 
         The stamp has to fit.
         """
@@ -61,7 +61,7 @@ class Front:
         self._know(stamp.tags, stamp.base, most, room)
 
     def close(self) -> None:
-        """Take the long way."""
+        """Take the slow path."""
         self._know({}, _NOWHERE, None, 0)
 
     def _know(self, tags: dict[str, Value], base: object, most: int | None, room: int) -> None:
@@ -70,7 +70,7 @@ class Front:
 
 
 def _new() -> Any:
-    """Return a function of its own, as its defaults get replaced."""
+    """Return a new function for each `Front`, as its defaults are replaced."""
 
     def on_start(  # noqa: PLR0917 - see `Front`
         self: "VersionSpanProcessor",
@@ -83,7 +83,7 @@ def _new() -> Any:
         room: int = 0,
         unusual: bool = False,
     ) -> None:
-        """Stamp the span, and call the processors that follow."""
+        """Stamp the span and call the processors that follow."""
         try:
             attributes: Any = span._attributes
             if (
@@ -93,7 +93,7 @@ def _new() -> Any:
             ):
                 own = attributes._dict
                 if not own:
-                    # In place, which costs a third less than putting a copy of our tags there.
+                    # In place: a third cheaper than assigning a copy of our tags.
                     own |= tags
                 elif len(own) <= room:
                     attributes._dict = tags | own
@@ -101,12 +101,12 @@ def _new() -> Any:
                     unusual = True
             else:
                 unusual = True
-        except Exception:  # noqa: BLE001 - the long way will say what it is
+        except Exception:  # noqa: BLE001 - the slow path will report it
             unusual = True
         if unusual:
             self.on_start(span, parent_context)
             return
-        # As the SDK does it, whose call we save by that. What is raised here is not ours.
+        # The SDK's own loop, inlined to save a call. Exceptions raised here are not ours.
         for follower in following._span_processors:
             follower.on_start(span, parent_context=parent_context)
 

@@ -1,8 +1,8 @@
-"""What git says about the folder the application runs in, within a second.
+"""Queries git about the folder the application runs in, within a second.
 
-git runs as a program, which alone knows worktrees, include files and every storage format. It may
-be slow (a cold disk, a huge tree) or stuck (a dead network mount), so the questions run side by
-side in processes of their own and whatever has no answer in time is left unsaid.
+Runs the git program, as only it knows worktrees, include files and every storage format. It may be
+slow (a cold disk, a huge tree) or stuck (a dead network mount), so the queries run in parallel,
+each in its own process, and those without an answer in time are left out.
 """
 
 import os
@@ -34,7 +34,7 @@ GIVES: Final = frozenset(
 TIME_LIMIT_SECONDS: Final = 1.0
 
 _LONGEST_ANSWER: Final = 1 << 16
-"""Bytes; `status` of a tree with many changes has more to say than that there are some."""
+"""Bytes; `status` lists every change, but one is enough to know that the tree is dirty."""
 
 _COMMIT: Final = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -42,24 +42,24 @@ _QUESTIONS: Final = {
     "revision": ("rev-parse", "--verify", "--quiet", "HEAD"),
     "branch": ("symbolic-ref", "--short", "--quiet", "HEAD"),
     "remotes": ("config", "--null", "--get-regexp", r"^remote\..*\.url$"),
-    # Untracked files do not count, as for `git describe --dirty`: running makes some.
+    # Untracked files do not count, as in `git describe --dirty`: running the app creates some.
     "changes": ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"),
 }
 
 _HOST: Final = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
 _AT: Final = re.compile("@|%40")
-"""Behind a host, it may be the end of a password with a slash in it, or of another address."""
+"""After a host it may end a password that contains a slash, or belong to another address."""
 
 
 @lru_cache(maxsize=1)
 def detect() -> dict[str, Value]:
-    """Return what is known of the repository around the current folder; empty outside of one.
+    """Return the attributes of the repository around the current folder; empty outside of one.
 
-    Blocks for at most `TIME_LIMIT_SECONDS`, also when git hangs. Remembered, as a program that
-    goes to another folder later is still the one that was started here.
+    Blocks for at most `TIME_LIMIT_SECONDS`, even when git hangs. Cached, as a program that changes
+    folder later is still the one that was started here.
     """
     answers: dict[str, str] = {}
-    # A thread, because not even kill() is sure to end what is stuck in the kernel.
+    # In a thread, because not even kill() reliably ends a process stuck in the kernel.
     reader = threading.Thread(target=_ask, args=(answers,), name="vtrack-git", daemon=True)
     reader.start()
     reader.join(TIME_LIMIT_SECONDS)
@@ -69,12 +69,12 @@ def detect() -> dict[str, Value]:
 def without_credentials(url: str) -> str:
     """Return a repository's address without user, password, query and trailing `.git`.
 
-    `git@host:owner/name.git` and ssh:// addresses become https://, so that one repository has
-    one address whichever way it was cloned. Empty when it makes no sense, as then nobody can say
-    what in it is a password.
+    `git@host:owner/name.git` and ssh:// addresses become https://, so that a repository has one
+    address however it was cloned. Empty when the address cannot be parsed, as any part of it could
+    then be a password.
     """
     address, _, query = url.strip().partition("?")
-    if "://" not in address:  # git's short form, [user@]host:path; or a path, of Windows even
+    if "://" not in address:  # git's short form, [user@]host:path; or a path, even a Windows one
         address = address.rpartition("@")[2]
         address = re.sub(r"^([^:/\\]{2,}):/?", r"https://\1/", address)
     if "://" not in address:
@@ -97,38 +97,38 @@ def without_credentials(url: str) -> str:
 
 
 def without_user(url: str) -> str:
-    """Return an address as it is, but for user and password."""
+    """Return an address without user and password, otherwise unchanged."""
     return re.sub(r"^([A-Za-z][\w+.-]*://)[^/?#]*@", r"\1", url.strip())
 
 
 def _folder_in_repository() -> Path | None:
-    """Return the current folder, if it is inside of a repository."""
+    """Return the current folder if it is inside a repository, else None."""
     try:
         folder = Path.cwd()
         inside = any((parent / ".git").exists() for parent in (folder, *folder.parents))
-    except OSError:  # it is gone, or one of them is not ours to look into
+    except OSError:  # the folder is gone, or a parent is not readable
         return None
     return folder if inside else None
 
 
 def _ask(answers: dict[str, str]) -> None:
-    """Fill `answers` with the output of each question that git answers well and in time."""
-    # Most deployed code is in no repository; then no process is started at all.
+    """Fill `answers` with the output of each query that git answers successfully and in time."""
+    # Most deployed code is in no repository; then no process is started.
     folder = _folder_in_repository()
     program = which("git") if folder else None
-    # A relative one would be the folder's, and that is where whatever was downloaded may lie.
+    # A relative path would be in the current folder, which may contain downloaded files.
     if not program or not Path(program).is_absolute():
         return
     deadline = time.monotonic() + TIME_LIMIT_SECONDS * 0.9
     environment = {name: it for name, it in os.environ.items() if not _points_elsewhere(name)}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     with guest.shield("reading git"), tempfile.TemporaryDirectory() as scratch:
-        # No fsmonitor: it is a program of the repository's choosing, and a daemon that stays. No
-        # network: where a clone is partial, `status` may be missing something.
+        # No fsmonitor: the repository chooses that program, and it stays as a daemon. No network:
+        # in a partial clone, `status` may try to fetch missing objects.
         command = (program, "-c", "core.fsmonitor=false", "-c", "protocol.allow=never")
         running: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
         for name, question in _QUESTIONS.items():
-            # Into files: a pipe held open by a stray grandchild would keep us waiting.
+            # Into files: a pipe held open by a stray grandchild would block us.
             path = Path(scratch, name)
             with path.open("wb") as output:
                 process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
@@ -155,7 +155,7 @@ def _ask(answers: dict[str, str]) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End git with the programs it may have started, such as filters of the repository's."""
+    """Kill git and any programs it started, such as the repository's filters."""
     if os.name != "posix":
         process.kill()
         return
@@ -164,13 +164,13 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _points_elsewhere(variable: str) -> bool:
-    """Say whether a variable, set in a git hook, may make git look at another repository."""
+    """Return whether a variable, as set in a git hook, may point git at another repository."""
     settings = variable.startswith("GIT_CONFIG_") and variable != "GIT_CONFIG_PARAMETERS"
     return variable.startswith("GIT_") and not settings
 
 
 def _attributes(answers: dict[str, str]) -> dict[str, Value]:
-    if not _COMMIT.fullmatch(answers.get("revision", "")):  # none yet, or not ours to read
+    if not _COMMIT.fullmatch(answers.get("revision", "")):  # no commit yet, or not readable
         return {}
     found: dict[str, Value] = {semconv.VCS_REF_HEAD_REVISION: answers["revision"]}
     if answers.get("branch"):  # none on a detached HEAD

@@ -1,4 +1,4 @@
-"""We are a guest in someone else's program: our mistakes never become theirs."""
+"""Keeps our errors out of the application, in which we are a guest."""
 
 import logging
 from collections.abc import Generator
@@ -13,9 +13,10 @@ _MOST_KINDS: Final = 64
 
 
 def swallow(error: BaseException, doing: str) -> None:
-    """Log an error of ours, once for each thing we were doing, and go on.
+    """Log one of our errors, once per activity, and continue.
 
-    The traceback goes to the debug level. With OTEL_VTRACK_RAISE_ERRORS it is raised instead.
+    The traceback is logged at debug level. With OTEL_VTRACK_RAISE_ERRORS the error is raised
+    instead.
     """
     if settings.switch(settings.OTEL_VTRACK_RAISE_ERRORS, default=False):
         raise error
@@ -28,18 +29,18 @@ def swallow(error: BaseException, doing: str) -> None:
 
 @contextmanager
 def shield(doing: str) -> Generator[None]:
-    """Keep whatever the block raises from the application."""
+    """Swallow any exception from the block, so that it never reaches the application."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is ours and not the app's
+    except Exception as error:  # noqa: BLE001 - any error here is ours, not the app's
         swallow(error, doing)
 
 
 def debug(message: str, *args: object) -> None:
-    """Log something only a person looking for it wants to see."""
+    """Log a message at debug level."""
     _logger.debug(message, *args)
 
 
 def forget() -> None:
-    """Log again what was logged before. For tests."""
+    """Allow errors to be logged again. For tests."""
     _seen.clear()

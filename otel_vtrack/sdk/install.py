@@ -1,4 +1,4 @@
-"""One call that makes a process stamp its spans; also the hook by which no call is needed."""
+"""The call that makes a process stamp its spans, and the hook that makes the call unnecessary."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ from otel_vtrack.sdk.processor import VersionSpanProcessor, static_tags
 
 
 class _Everywhere:
-    """The state of an `install` without a provider; there is one in a process."""
+    """The state of an `install` without a provider; one per process."""
 
     def __init__(self) -> None:
         self.attributes: Final[dict[str, object]] = {}
@@ -22,7 +22,7 @@ class _Everywhere:
         self.lock = threading.RLock()
 
     def renew_lock(self) -> None:
-        """Start afresh in a forked child, whose parent may have held the lock."""
+        """Replace the lock in a forked child, whose parent may have held it."""
         self.lock = threading.RLock()
 
 
@@ -40,20 +40,20 @@ def install(
     baggage_keys: Collection[str] | None = None,
     **tags: object,
 ) -> None:
-    """Stamp the spans of a provider, or of every provider of this process, present and future.
+    """Stamp the spans of one provider, or of every provider in this process, present and future.
 
-    Calling it again adds no second processor; the tags add up and the later call wins. Never
-    raises. Takes up to a second, the first time, if git is slow.
+    Another call adds no second processor; tags accumulate and the later call wins. Never raises.
+    The first call takes up to a second if git is slow.
 
     Args:
-        provider: Stamp only what this one makes. None means the global provider and any other that
-            makes a tracer from now on, whoever sets it up.
+        provider: Stamp only this provider's spans. None means the global provider and any other
+            that creates a tracer from now on, whoever set it up.
         version: `service.version`.
         environment: `deployment.environment.name`.
         attributes: Further static tags by attribute name.
         baggage_keys: Attributes that tags may carry to other processes and take from them; replaces
-            OTEL_VTRACK_BAGGAGE_KEYS, for the whole process.
-        **tags: Further static tags; the name is the attribute's name.
+            OTEL_VTRACK_BAGGAGE_KEYS for the whole process.
+        **tags: Further static tags; each name is the attribute name.
     """
     with guest.shield("installing"), _everywhere.lock:
         given = static_tags(version, environment, attributes, tags)
@@ -66,7 +66,7 @@ def install(
 
 
 def uninstall() -> None:
-    """Leave providers made from now on alone; those already stamped stay so. For tests."""
+    """Stop adopting new providers; those already stamped stay so. For tests."""
     with _everywhere.lock:
         if _everywhere.undo is not None:
             _everywhere.undo()
@@ -77,7 +77,7 @@ def uninstall() -> None:
 def pre_instrument() -> None:
     """Install from `opentelemetry-instrument`; the entry point `opentelemetry_pre_instrument`.
 
-    An exception here would end all instrumentation, so there is none.
+    Never raises, as an exception here would abort all instrumentation.
     """
     with guest.shield("installing"):
         if not settings.switch(settings.OTEL_VTRACK_ENABLED, default=True):

@@ -1,18 +1,18 @@
-"""Knows the first span of each trace in this process, for what is said of the trace as a whole.
+"""Tracks the first span of each trace in this process, for tags of the trace as a whole.
 
-OpenTelemetry has no way from a span to those above it, so first spans are noted as they start. That
-is 0.5 µs for each trace, so they are only where somebody tags traces; see `trace_tags`.
+OpenTelemetry has no link from a span to its ancestors, so first spans are recorded as they start.
+That costs 0.5 µs per trace, so it happens only in applications that tag traces; see `trace_tags`.
 """
 
 from typing import Any, Final
 from weakref import ref
 
 _MOST: Final = 2_048
-"""Each trace is known for at least so many more, and at most twice as many are."""
+"""A trace stays known until at least this many more have started; at most twice as many are."""
 
 
 class _Roots:
-    """Two dicts, as that is the cheapest way to forget: when one is full it becomes the older."""
+    """Two dicts, for cheap eviction: when `recent` is full, it replaces `older`."""
 
     __slots__ = ("older", "recent")
 
@@ -25,20 +25,20 @@ _roots: Final = _Roots()
 
 
 def is_first(span: Any) -> bool:
-    """Say whether a span of the SDK has no parent in this process."""
+    """Return whether an SDK span has no parent in this process."""
     parent = span.parent
     return parent is None or parent.is_remote
 
 
 def note(span: Any) -> None:
-    """Remember a span if it is the first; reaches for its private fields, at half the cost."""
+    """Record a span if it is the first; reads private fields, at half the cost."""
     parent = span._parent  # noqa: SLF001 - see `processor`
     if parent is None or parent.is_remote:
         remember(span._context.trace_id, span)  # noqa: SLF001
 
 
 def remember(trace_id: int, span: Any) -> None:
-    """Note a span that has no parent here. It lives no longer for that."""
+    """Record a span that has no parent here, by weak reference."""
     recent = _roots.recent
     if len(recent) >= _MOST:
         _roots.older = recent
@@ -47,12 +47,12 @@ def remember(trace_id: int, span: Any) -> None:
 
 
 def local_root(trace_id: int) -> Any:
-    """Return the first span of a trace, if it is known and open; else None."""
+    """Return the first span of a trace if it is known and open, else None."""
     found = _roots.recent.get(trace_id) or _roots.older.get(trace_id)
     root = None if found is None else found()
     return root if root is not None and root.is_recording() else None
 
 
 def known() -> list[Any]:
-    """Return the spans noted, and None for those that are gone. For tests."""
+    """Return the recorded spans, None for those that no longer exist. For tests."""
     return [found() for found in (*_roots.recent.values(), *_roots.older.values())]

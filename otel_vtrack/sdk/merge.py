@@ -1,18 +1,18 @@
 """The guarded merge: our tags under a new span's attributes, in one step.
 
 `Span.set_attributes` checks each value, locks, and looks up each key again: 6 µs for 8 tags on a
-span of 12 µs. Our values were checked when they were made, so at the start of a span, when nobody
-else has it yet, we fill its dict, or build the final one and put it in place: 0.1 µs. That reaches
-into the SDK's `BoundedAttributes`, so it is tried once on spans of our own (`works_here`), and
-where it does not behave as expected we use `set_attributes` instead.
+span of 12 µs. Our values were checked when they were created. So when a span starts and nobody else
+has it yet, we fill its dict, or build the final one and swap it in: 0.1 µs. That reaches into the
+SDK's `BoundedAttributes`, so it is tried once on spans of our own (`works_here`). Where it does not
+behave as expected, we use `set_attributes` instead.
 
-What both ways keep to:
+Rules for both paths:
 
-* Attributes the span already has stay as they are; so do those set later, being set later.
-* The provider's limits hold. When not everything fits, we give way: tags are left out and counted
-  as dropped, the first of them first, and no attribute of the application is lost to one of ours.
-* Our tags are first in line, so when the application goes on to exceed the limit, the SDK, which
-  evicts the oldest, evicts ours.  (`set_attributes` can only put them behind those given at start.)
+* Attributes the span already has stay unchanged, and those set later override our tags.
+* The provider's limits hold. When not everything fits, our tags give way: they are left out, the
+  first ones first, and counted as dropped. No tag of ours displaces an application's attribute.
+* Our tags come first, so if the application later exceeds the limit, the SDK, which evicts the
+  oldest, evicts ours. (`set_attributes` can only put them after those given at start.)
 """
 
 # ruff: noqa: SLF001 - private fields are what this module is about
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
 
-# Now, as an installed tracer may replace the module's class with its own; and None in an SDK that
-# has no such class, where `works_here` says no.
+# Read at import, as an installed tracer may later replace the module's class with its own. None in
+# an SDK without such a class, where `works_here` returns False.
 SdkSpan: Final[Any] = getattr(sdk_trace, "_Span", None)
 
 
 def merge(span: "Span", stamp: Stamp) -> None:
-    """Put tags under a starting span's attributes, whose internals are as `works_here` found them.
+    """Put tags under a starting span's attributes; requires that `works_here` returned True.
 
     Args:
-        span: Not yet visible to anyone but span processors.
+        span: A span not yet visible to anyone but span processors.
         stamp: The tags.
     """
     tags = stamp.tags
@@ -51,19 +51,19 @@ def merge(span: "Span", stamp: Stamp) -> None:
         bounded.max_value_len is None or stamp.length <= bounded.max_value_len
     ):
         if not current:
-            # In place, which is a third cheaper. One step too, as all keys are plain text.
+            # In place: a third cheaper, and also atomic, as all keys are plain strings.
             current |= tags
             return
         merged = tags | current
     else:
         merged, dropped = _fit(tags, current, most, bounded.max_value_len)
         bounded.dropped += dropped
-    # One assignment, so a processor before us that gave the span to a thread sees old or new.
+    # One assignment: if an earlier processor gave the span to a thread, it sees old or new.
     bounded._dict = merged
 
 
 def set_attributes(span: "Span", stamp: Stamp) -> None:
-    """Do what `merge` does through the public API alone; ten times slower."""
+    """Do what `merge` does through the public API only; ten times slower."""
     current: Any = span.attributes or {}
     limits = getattr(span, "_limits", None)
     most = getattr(limits, "max_span_attributes", None)
@@ -74,7 +74,7 @@ def set_attributes(span: "Span", stamp: Stamp) -> None:
 def _fit(
     tags: Attributes, current: Attributes, most: int | None, length: int | None
 ) -> tuple[dict[str, Value], int]:
-    """Merge within the limits; also say how many tags found no room."""
+    """Merge within the limits; also return how many tags were dropped."""
     fresh = [name for name in tags if name not in current]
     dropped = 0 if most is None else max(0, len(current) + len(fresh) - most)
     merged = {name: tags[name] for name in fresh[dropped:]}
@@ -86,17 +86,17 @@ def _fit(
 
 @lru_cache(maxsize=1)
 def works_here() -> bool:
-    """Try the merge on a span that goes nowhere, in the SDK that is installed."""
+    """Return whether the merge works in the installed SDK, tried on spans that go nowhere."""
     try:
         seen = _trial(SpanLimits(max_span_attributes=4, max_span_attribute_length=8))
     except Exception:  # noqa: BLE001 - any surprise means: use the public API
         return False
     return seen == [
-        # given at start, then tagged
+        # attributes given at start, then tagged
         {"vtrack.a": "ours", "vtrack.b": 1, "given": "theirs", "vtrack.c": "theirs"},
-        # overwritten later, read back from the exported form
+        # overwritten later, read from the exported form
         {"vtrack.a": "later", "vtrack.b": 1, "given": "theirs", "vtrack.c": "theirs"},
-        # nothing given; and the next of those, which must not be filled by that
+        # no attributes given; then another such span, which must stay empty
         {"vtrack.a": "ours", "vtrack.b": 1, "vtrack.c": "ours"},
         {},
     ]
@@ -117,7 +117,7 @@ def _trial(limits: SpanLimits) -> list[dict[str, Any]]:
 
 
 def trial_span(processor: SpanProcessor, **arguments: Any) -> Any:
-    """Start a span of the installed SDK that goes nowhere but to a processor's `on_start`."""
+    """Start a span of the installed SDK that only reaches a processor's `on_start`."""
     context = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
     span: Any = SdkSpan(
         name="vtrack",

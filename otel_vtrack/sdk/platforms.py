@@ -1,9 +1,9 @@
-"""What CI systems and hosting platforms say, in variables, about the code they run.
+"""Version attributes from the environment variables of CI systems and hosting platforms.
 
-Data only, but for the twenty lines that read it. A platform counts when its marker is set, so a
-stray ``GIT_COMMIT`` means nothing outside Jenkins. The first platform that has an attribute gives
-it: where the code *runs* comes before what *built* it, because a build's variables can be left over
-in an image and because a pipeline may well be running somebody's deployed service.
+Mostly a table. A platform counts only when its marker is set, so a stray ``GIT_COMMIT`` means
+nothing outside Jenkins. Each attribute comes from the first platform that has it: where the code
+*runs* precedes what *built* it, because build variables can remain in an image and because a
+pipeline may be running a deployed service.
 """
 
 import re
@@ -26,9 +26,9 @@ _PIPELINE: Final = semconv.CICD_PIPELINE_NAME
 
 
 class Env(NamedTuple):
-    """A value made of variables, unless one of them is unset or empty.
+    """A value built from variables; absent if any of them is unset or empty.
 
-    With a `pattern`, the value is the pattern's first group, and there is none without a match.
+    With a `pattern`, the value is the pattern's first group; absent without a match.
     """
 
     template: str
@@ -36,7 +36,7 @@ class Env(NamedTuple):
 
 
 class Platform(NamedTuple):
-    """One system: the variable that proves we are on it, and where it keeps each attribute."""
+    """One system: the variable that identifies it, and the sources of each attribute."""
 
     name: str
     marker: str
@@ -44,7 +44,7 @@ class Platform(NamedTuple):
 
 
 _A_BRANCH: Final = r"^(?:refs/heads/|origin/)?(?!refs/)(.+)$"
-_A_COMMIT: Final = r"^([0-9a-fA-F]{7,64})$"  # Buildkite says HEAD until it has looked
+_A_COMMIT: Final = r"^([0-9a-fA-F]{7,64})$"  # Buildkite sets HEAD until it has resolved the commit
 
 PLATFORMS: Final = (
     # --- where it runs ---
@@ -73,7 +73,7 @@ PLATFORMS: Final = (
         "AWS Lambda",
         "AWS_LAMBDA_FUNCTION_NAME",
         {
-            # $LATEST is a pointer and not a version.
+            # $LATEST is a pointer, not a version.
             _VERSION: (Env("{AWS_LAMBDA_FUNCTION_VERSION}", r"^(\d+)$"),),
         },
     ),
@@ -105,7 +105,7 @@ PLATFORMS: Final = (
     Platform(
         "Fly",
         "FLY_APP_NAME",
-        # The image tag is new with every deployment; FLY_MACHINE_VERSION also with a scale-up.
+        # The image tag changes with every deployment; FLY_MACHINE_VERSION also on a scale-up.
         {_DEPLOYMENT: (Env("{FLY_IMAGE_REF}", r"^[^@]*:([^:/@]+)(?:@.*)?$"),)},
     ),
     Platform(
@@ -136,7 +136,7 @@ PLATFORMS: Final = (
             _VERSION: (Env("{GITHUB_REF_TYPE}:{GITHUB_REF_NAME}", r"^tag:(.+)$"),),
             _COMMIT: (Env("{GITHUB_SHA}"),),
             _BRANCH: (
-                Env("{GITHUB_HEAD_REF}"),  # of a pull request, whose own ref is 12/merge
+                Env("{GITHUB_HEAD_REF}"),  # set for a pull request, whose own ref is 12/merge
                 Env("{GITHUB_REF_TYPE}:{GITHUB_REF_NAME}", r"^branch:(.+)$"),
             ),
             _REPOSITORY: (Env("{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}"),),
@@ -247,7 +247,7 @@ PLATFORMS: Final = (
 
 
 def detect(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield (attribute, value, platform) for all that is known; the first one counts."""
+    """Yield (attribute, value, platform); the first for each attribute counts."""
     known: dict[str, object] = {**environment, **_podinfo()}
     for platform in PLATFORMS:
         if not known.get(platform.marker):
@@ -275,7 +275,7 @@ def _first(sources: Iterable[Env], known: Mapping[str, object]) -> str:
 
 
 def _podinfo() -> dict[str, object]:
-    """Read the downward API's files, lines of `key="value"`; empty when they are not mounted."""
+    """Read the downward API's files, lines of `key="value"`; no entries if not mounted."""
     folder = Path(settings.text(settings.OTEL_VTRACK_PODINFO) or "/etc/podinfo")
     files: dict[str, object] = {}
     for name in ("labels", "annotations"):
@@ -289,8 +289,8 @@ def _podinfo() -> dict[str, object]:
 
 
 def _unquote(value: str) -> str:
-    # Kubernetes writes Go's %q; what JSON cannot read of that is not a version.
-    import json  # noqa: PLC0415 - only in a pod with these files
+    # Kubernetes writes Go's %q; a value that is not also JSON is not a version.
+    import json  # noqa: PLC0415 - needed only in a pod with these files
 
     try:
         return str(json.loads(value))
