@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Followers:
-    """Processors that are called after one of ours, under the name that the SDK has for them."""
+    """Processors called after one of ours, under the SDK's attribute name."""
 
     __slots__ = ("_span_processors",)
 
@@ -44,12 +44,12 @@ class VersionSpanProcessor(SpanProcessor):
 
         provider.add_span_processor(VersionSpanProcessor(version="1.4.2"))
 
-    It runs inside the application being traced, so it never raises and never blocks once it is
-    built; building it may take up to a second, for git. It has no thread, no lock and no state to
-    lose in a fork. Attributes given by the application win over its own; see `merge` for limits.
+    It runs inside the traced application, so it never raises, and never blocks once constructed;
+    construction may take up to a second, for git. It has no thread, no lock and no state to lose in
+    a fork. Attributes set by the application override its tags; see `merge` for limits.
 
     Under a `ConcurrentMultiSpanProcessor` the current context is another thread's, so dynamic tags
-    reach only spans started with an explicit context; `install` makes up for that.
+    reach only spans started with an explicit context; `install` avoids that.
 
     Args:
         version: `service.version`.
@@ -71,9 +71,9 @@ class VersionSpanProcessor(SpanProcessor):
         self._fast = False
         self._static = Stamp({})
         self._stamp: Any = None
-        """The same, for the fast way; None where that is not to be taken."""
+        """`_static` for the fast path; None if that is disabled."""
         self.followers: Any = Followers()
-        """Whose `_span_processors` come next: nobody's, unless we were put before them."""
+        """Its `_span_processors` are called next; none unless `put_before` was called."""
         self._front: Front | None = None
         with guest.shield("working out the version"):
             use.baggage_keys()
@@ -81,29 +81,28 @@ class VersionSpanProcessor(SpanProcessor):
             self.retag(static_tags(version, environment, attributes, tags))
 
     def retag(self, attributes: Mapping[str, object]) -> None:
-        """Add explicit static tags, by attribute name, for the spans that start from now on."""
+        """Add explicit static tags, by attribute name, for spans started from now on."""
         self._explicit.update(clean_all(attributes))
-        # A copy, made in one step, as another thread may be adding to it.
+        # An atomic copy, as another thread may be adding to it.
         self._detection = Detection(self._explicit.copy())
         self._keep(self._stamp_for(cast("Resource | None", self._static.base)))
 
     def adopt(self, resource: "Resource | None") -> Stamp:
-        """Return the static tags for spans of a resource, worked out when it is another one."""
+        """Return the static tags for spans of a resource, recomputed if the resource changed."""
         stamp = self._static
         if resource is not stamp.base:
             stamp = self._stamp_for(resource)
             self._keep(stamp)
         return stamp
 
-    def on_start(  # noqa: C901, PLR0912 - a call less is 50 ns less
+    def on_start(  # noqa: C901, PLR0912 - each call avoided saves 50 ns
         self, span: "Span", parent_context: Context | None = None
     ) -> None:
         """Stamp the span."""
-        # Every look-up here is paid for by every span: 4 ns in a busy program, where the processor
-        # has forgotten all about it since the last span. `benchmarks/sdk_cost.py` measures it. So
-        # private fields, at half a property's cost; and no question whether they are there, or
-        # whether `_stamp` is: if not, we land in `except`. (What most spans need is done before we
-        # are called, where a `Front` could be put.)
+        # Every span pays for every lookup here: 4 ns in a busy program, whose CPU caches have been
+        # overwritten since the last span (`benchmarks/sdk_cost.py`). So read private fields, at
+        # half a property's cost, and do not check for them or for `_stamp`: `except` handles their
+        # absence. (Where a `Front` is installed, it handles most spans before this is called.)
         try:
             stamp = self._stamp
             # A provider's resource changes in a fork, and a processor can serve several.
@@ -115,7 +114,7 @@ class VersionSpanProcessor(SpanProcessor):
                 if use.keys:
                     stamp = under_context(stamp, parent_context)
                 elif use.dynamic:
-                    # `under_context` and `Tags.on`, written out: a call is 50 ns.
+                    # `under_context` and `Tags.on`, inlined: a call is 50 ns.
                     context: Any = parent_context
                     if context is None:
                         context = read() if otel._RUNTIME_CONTEXT is runtime else get_current()
@@ -124,12 +123,12 @@ class VersionSpanProcessor(SpanProcessor):
                         static, stamp = stamp, tags._stamp
                         if stamp is None or stamp.base is not static:
                             stamp = tags.on(static)
-            # `merge`, written out for the usual cases.
+            # `merge`, inlined for the usual cases.
             attributes: Any = span._attributes
             if attributes.max_value_len is not None:
                 merge(span, stamp)
             elif not (own := attributes._dict) and attributes.maxlen is stamp.roomy:
-                # Nothing to count, and our tags can be put in place. (See `works_here`.)
+                # The tags are known to fit and can be added in place. (See `works_here`.)
                 own |= stamp.tags
             elif (most := attributes.maxlen) is None or len(own) + stamp.count <= most:
                 stamp.roomy = most
@@ -138,16 +137,16 @@ class VersionSpanProcessor(SpanProcessor):
                     self._open(self._front, stamp, most)
             else:
                 merge(span, stamp)
-        except Exception as error:  # noqa: BLE001 - see there
+        except Exception as error:  # noqa: BLE001 - see `_go_the_slow_way`
             self._go_the_slow_way(error, span, parent_context)
-        # As the SDK does it, whose call we save by that. What is raised here is not ours.
+        # The SDK's own loop, inlined to save a call. Exceptions raised here are not ours.
         for follower in self.followers._span_processors:
             follower.on_start(span, parent_context=parent_context)
 
     def put_before(self, active: Any, followers: Any) -> None:
-        """Be called instead of a provider's processors, then call the `_span_processors` of others.
+        """Replace a provider's `on_start`, then call the followers' `_span_processors`.
 
-        For one provider, and once.
+        Call at most once, for one provider.
         """
         self.followers = followers
         self._front = Front(self, active)
@@ -155,23 +154,23 @@ class VersionSpanProcessor(SpanProcessor):
         self._look_again()
 
     def on_end(self, span: Any) -> None:
-        """Nothing: by now the span is frozen."""
+        """Do nothing: an ended span is immutable."""
 
     def shutdown(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002 - the base class's
-        """Nothing is buffered."""
+        """Do nothing: nothing is buffered."""
         return True
 
     def _go_the_slow_way(
         self, error: Exception, span: "Span", parent_context: Context | None
     ) -> None:
-        """Stamp by the public API if the fast way is closed; else close it, as it failed."""
+        """Stamp by the public API if the fast path is disabled; else disable it, as it failed."""
         if self._stamp is not None:
             self._fast, self._stamp = False, None
             self._close()
-            # This span may be half done: it is exported as it is.
+            # This span may be only partly stamped; it is exported as it is.
             guest.swallow(error, "stamping a span")
             return
         with guest.shield("stamping a span"):
@@ -185,20 +184,20 @@ class VersionSpanProcessor(SpanProcessor):
         self._close()
 
     def _open(self, front: Front, stamp: Stamp, most: int | None) -> None:
-        """Let spans like this one be stamped the short way."""
+        """Open the front's fast path for spans like this one."""
         if stamp is self._stamp:
             front.open(stamp, most)
-            # Another thread may have closed it in between, and must find it closed.
+            # Another thread may have closed it meanwhile; then it has to stay closed.
             if use.more or stamp is not self._stamp:
                 self._close()
 
     def _look_again(self) -> None:
-        """Leave the short way for good, once spans need more than static tags."""
+        """Remove the front's fast path for good once spans need more than static tags."""
         if use.more and self._front is not None:
             self._front.step_aside()
 
     def _close(self) -> None:
-        """Let all spans be stamped the long way, until there is one like those to come."""
+        """Close the front's fast path until `on_start` opens it for a span that fits."""
         if self._front is not None:
             self._front.close()
             if self._stamp is not None:
@@ -217,7 +216,7 @@ def static_tags(
     attributes: Mapping[str, object] | None,
     tags: Mapping[str, object],
 ) -> dict[str, object]:
-    """Name the arguments of `install` and `VersionSpanProcessor` as attributes."""
+    """Map the arguments of `install` and `VersionSpanProcessor` to attributes."""
     known = {
         semconv.SERVICE_VERSION: version,
         semconv.DEPLOYMENT_ENVIRONMENT_NAME: environment,

@@ -1,13 +1,13 @@
-"""Finds the tracer providers of this process, also those made later and by others.
+"""Finds the tracer providers of this process, including those created later and by others.
 
-Several set-ups may meet in one process: `opentelemetry-instrument` makes a provider before the
-application runs, then Phoenix, Logfire or Traceloop make theirs, as the global one or not, and
-Logfire makes another each time it is configured. There is no hook for that in OpenTelemetry, but no
-span comes to be without `TracerProvider.get_tracer` of the SDK, which all of them inherit or call.
-So that one method is wrapped, once, and a provider is met when it is first asked for a tracer.
+Several may coexist: `opentelemetry-instrument` creates a provider before the application runs; then
+Phoenix, Logfire or Traceloop create theirs, global or not, and Logfire creates another each time it
+is configured. OpenTelemetry has no hook for new providers, but every span needs the SDK's
+`TracerProvider.get_tracer`, which all of them inherit or call. So that method is wrapped, once, and
+a provider is found when it is first asked for a tracer.
 """
 
-# ruff: noqa: SLF001 - a provider has no public way to put a processor first
+# ruff: noqa: SLF001 - no public API puts a processor first
 import functools
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -29,14 +29,14 @@ from otel_vtrack.sdk.processor import Followers, VersionSpanProcessor
 _MARK: Final = "_otel_vtrack_processor"
 _ACTIVE: Final = "_active_span_processor"
 _DEEPEST: Final = 6
-"""How far we look into processors that call others, as Logfire's do, three deep."""
+"""How deep to search processors that wrap others; Logfire's are three deep."""
 
 _MULTI: Final = (SynchronousMultiSpanProcessor, ConcurrentMultiSpanProcessor)
 _processors: Final[WeakSet[VersionSpanProcessor]] = WeakSet()
 
 
 class _Met:
-    """What a provider was given, and the processors it had then."""
+    """The processor a provider was given, and the provider's active processor at that time."""
 
     __slots__ = ("active", "processor")
 
@@ -46,9 +46,12 @@ class _Met:
 
 
 def watch(meet: Callable[[TracerProvider], None]) -> Callable[[], None]:
-    """Call `meet` with the global provider, if there is one, and with each that makes a tracer.
+    """Call `meet` with the global provider, if there is one, and with each that creates a tracer.
 
-    Often the same one again: `meet` has to be quick about one it knows. Returns what undoes it.
+    The same provider often recurs, so `meet` has to be quick for a known one.
+
+    Returns:
+        A function that undoes this.
     """
     original = TracerProvider.get_tracer
 
@@ -61,7 +64,7 @@ def watch(meet: Callable[[TracerProvider], None]) -> Callable[[], None]:
     TracerProvider.get_tracer = get_tracer
 
     def undo() -> None:
-        # If somebody wrapped it after us, taking ours out would take theirs out too.
+        # If someone else wrapped it after us, removing our wrapper would remove theirs too.
         if TracerProvider.get_tracer is get_tracer:
             TracerProvider.get_tracer = original
 
@@ -72,40 +75,40 @@ def watch(meet: Callable[[TracerProvider], None]) -> Callable[[], None]:
 
 
 def behind(provider: Any) -> Any:
-    """Return the SDK's provider behind one that forwards to it, as Logfire's does; else itself."""
+    """Return the SDK provider that this one forwards to, as Logfire's does, else this one."""
     inner = getattr(provider, "provider", None)
     return inner if isinstance(inner, TracerProvider) else provider
 
 
 def met(provider: Any) -> bool:
-    """Say, in a fraction of a microsecond, whether `add` was called for a provider as it is now.
+    """Return, in under a microsecond, whether `add` was called for a provider's current processors.
 
-    Others may replace all its processors, as the set-up of Vertex AI's agents does.
+    Others may replace all its processors, as the setup of Vertex AI agents does.
     """
     found = provider.__dict__.get(_MARK)
     return found is not None and found.active is getattr(provider, _ACTIVE, None)
 
 
 def processor_of(provider: Any) -> VersionSpanProcessor | None:
-    """Return the processor a provider has, whoever added it."""
+    """Return the processor of ours that a provider has, whoever added it."""
     if met(provider):
         return provider.__dict__[_MARK].processor
     return _processor_in(getattr(provider, _ACTIVE, None))
 
 
 def tags_before(provider: Any) -> Mapping[str, object]:
-    """Return the explicit tags of a provider whose processors were replaced; else none."""
+    """Return a provider's explicit tags from before its processors were replaced, if any."""
     found = provider.__dict__.get(_MARK)
     return {} if found is None else found.processor._explicit
 
 
 def stamps(span: Any) -> bool:
-    """Say whether a span of the SDK was stamped when it started."""
+    """Return whether an SDK span was stamped when it started."""
     return _processor_in(getattr(span, "_span_processor", None)) is not None
 
 
 def add(provider: Any, processor: VersionSpanProcessor) -> None:
-    """Let a provider's spans be stamped by a processor, which it may have already."""
+    """Have a provider's spans stamped by a processor, which it may already have."""
     active: Any = getattr(provider, _ACTIVE, None)
     setattr(provider, _MARK, _Met(processor, active))
     _processors.add(processor)
@@ -115,7 +118,7 @@ def add(provider: Any, processor: VersionSpanProcessor) -> None:
         active.add_span_processor = _absorbing(active.add_span_processor, processor)
         return
     if isinstance(provider, TracerProvider):
-        # Not provider.add_span_processor: Phoenix's throws its default exporter out when called.
+        # Not provider.add_span_processor: Phoenix's override drops its default exporter.
         TracerProvider.add_span_processor(provider, processor)
         if isinstance(active, _MULTI):
             _move_first(active, processor)
@@ -124,20 +127,20 @@ def add(provider: Any, processor: VersionSpanProcessor) -> None:
 
 
 def all_processors() -> list[VersionSpanProcessor]:
-    """Return the processors of all providers met so far and still in use."""
+    """Return the processors of all providers met so far that still exist."""
     return list(_processors)
 
 
 def in_use() -> bool:
-    """Say whether spans may have been stamped already: by `install`, or in the global provider."""
+    """Return whether spans may already be stamped: after `install`, or by the global provider."""
     return bool(_processors) or processor_of(behind(get_tracer_provider())) is not None
 
 
 def _processor_in(active: Any, depth: int = _DEEPEST) -> VersionSpanProcessor | None:
-    """Return the processor of ours before, or among, those of a provider; also a wrapped one."""
+    """Return our processor before or among a provider's processors, even if it is wrapped."""
     if isinstance(active, VersionSpanProcessor):
         return active
-    # Not by its __dict__: in Python 3.11 one that was looked at makes each later access slower.
+    # Not via __dict__: in Python 3.11, reading an object's __dict__ slows each later access.
     before = getattr(active, _MARK, None)
     if isinstance(before, VersionSpanProcessor):
         return before
@@ -147,15 +150,15 @@ def _processor_in(active: Any, depth: int = _DEEPEST) -> VersionSpanProcessor | 
 
 
 def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> bool:
-    """Run ours before a provider's processors and not as one of them; say whether that is possible.
+    """Run ours before a provider's processors, not among them; return whether that is possible.
 
-    One of them is called three times for each span, in three loops: 150 ns more than one call. With
-    a `ConcurrentMultiSpanProcessor` it also would be in another thread, with another context, than
-    the span that starts. And before them all means that they see our tags.
+    A processor among them is called three times per span, in three loops: 150 ns more than one
+    call. Under a `ConcurrentMultiSpanProcessor` it would also run in another thread, with another
+    context, than the starting span. And running first lets all others see our tags.
     """
     if not (isinstance(active, _MULTI) and _replaceable()):
         return False
-    # Nowhere is it written that the provider's tracers hand it to their spans, so one is looked at.
+    # It is undocumented that tracers hand `active` to their spans, so check one.
     tracer = TracerProvider.get_tracer(provider, "otel_vtrack")
     if getattr(tracer, "span_processor", None) is not active:
         return False
@@ -170,14 +173,14 @@ def _put_before(active: Any, processor: VersionSpanProcessor, provider: Any) -> 
 def _absorbing(
     add: Callable[[Any], None], processor: VersionSpanProcessor
 ) -> Callable[[Any], None]:
-    """Let one of ours that the application adds later give its tags to the one that is there.
+    """Wrap `add` so that a processor of ours added later hands its tags to the existing one.
 
-    Else its tags, those in its arguments too, would give way to what ours found out by itself.
+    Otherwise its tags, even explicit ones, would give way to those our processor detected.
     """
 
     @functools.wraps(add)
     def add_span_processor(added: Any) -> None:
-        if type(added) is VersionSpanProcessor:  # a subclass does more than that
+        if type(added) is VersionSpanProcessor:  # a subclass may do more
             with guest.shield("taking over the tags of a processor"):
                 processor.retag(added._explicit)
         else:
@@ -187,13 +190,13 @@ def _absorbing(
 
 
 def _only_calls_each(active: Any) -> bool:
-    """Say whether its `on_start` does nothing but call each processor's, one after the other.
+    """Return whether `on_start` only calls each processor's, one after the other.
 
-    Then ours does that itself, which saves a call: 40 ns a span.
+    Our processor then does that itself, which saves a call: 40 ns per span.
     """
     own = getattr(active.on_start, "__func__", None)
-    # A subclass's, or somebody's wrapper around the SDK's, may do more. So may a later SDK's; but
-    # code that names these two and nothing else has nothing else to do.
+    # A subclass, a wrapper or a later SDK may do more; but code that uses only these two names
+    # cannot.
     return (
         own is SynchronousMultiSpanProcessor.on_start
         and isinstance(own, FunctionType)
@@ -203,7 +206,7 @@ def _only_calls_each(active: Any) -> bool:
 
 @lru_cache(maxsize=1)
 def _replaceable() -> bool:
-    """Try, on a span that goes nowhere, whether an `on_start` of the instance's own is called."""
+    """Return whether spans call an `on_start` set on the instance, tried on a trial span."""
     seen: list[object] = []
 
     def on_start(span: Any, parent_context: Any = None) -> None:  # noqa: ARG001 - the SDK's own
@@ -213,13 +216,13 @@ def _replaceable() -> bool:
     try:
         active.on_start = on_start
         span = trial_span(active)
-    except Exception:  # noqa: BLE001 - any surprise means: be one of the processors
+    except Exception:  # noqa: BLE001 - on any surprise, be one of the processors
         return False
     return seen == [span]
 
 
 def _move_first(active: Any, processor: VersionSpanProcessor) -> None:
-    """Let ours run before processors that look at, or export, a span's attributes at its start."""
+    """Run ours before processors that read or export a span's attributes at its start."""
     with guest.shield("moving the processor to the front"), active._lock:
         others = tuple(it for it in active._span_processors if it is not processor)
         active._span_processors = (processor, *others)

@@ -1,4 +1,4 @@
-"""The same version tags on the resource, once for a process instead of once for a span."""
+"""The same version tags on the resource, once per process instead of once per span."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from otel_vtrack.sdk import detect, guest
 
 
 class VersionResourceDetector(ResourceDetector):
-    """Gives a resource what spans are stamped with, and what is too long to repeat on each.
+    """Detects the attributes stamped on spans, and those too long to repeat on each.
 
-    Chosen by ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=vtrack``, or in a configuration file by
+    Selected by ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=vtrack``, or in a configuration file by
     ``resource: {detection/development: {detectors: [{vtrack: {}}]}}``. Takes at most a second.
-    Backends that cannot look into resources need the processor; both together are fine.
+    Backends that cannot query resources need the processor; both can be used together.
     """
 
     def __init__(self, raise_on_error: bool = False, **_: Any) -> None:
         super().__init__(raise_on_error)
 
     def detect(self) -> Resource:
-        """Return the attributes found; none when something goes wrong."""
+        """Return the attributes found; an empty resource on error."""
         with guest.shield("detecting the version for the resource"):
-            # The resource is what is being made, so there is none to look at yet.
+            # The resource is only being created, so there is none to read yet.
             return Resource(detect.Detection({}).attributes({}, detect.ON_RESOURCES))
         return Resource.get_empty()

@@ -1,7 +1,7 @@
 """OTEL_VTRACK_* variables of the traced application, each with its documentation.
 
-Named by the entry point group ``opentelemetry_environment_variables``, so each is an option of
-``opentelemetry-instrument`` too: ``OTEL_VTRACK_VERSION`` is ``--vtrack_version``.
+Registered in the entry point group ``opentelemetry_environment_variables``, so each is also an
+option of ``opentelemetry-instrument``: ``OTEL_VTRACK_VERSION`` is ``--vtrack_version``.
 """
 
 import os
@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 OTEL_VTRACK_ENABLED: Final = "OTEL_VTRACK_ENABLED"
-"""`false` keeps the zero-code hook from doing anything. Default: true."""
+"""`false` disables the zero-code hook. Default: true."""
 
 OTEL_VTRACK_VERSION: Final = "OTEL_VTRACK_VERSION"
 """Version of the running code: `service.version` on every span."""
@@ -18,7 +18,7 @@ OTEL_VTRACK_ENVIRONMENT: Final = "OTEL_VTRACK_ENVIRONMENT"
 """Where it runs, such as production: `deployment.environment.name`."""
 
 OTEL_VTRACK_DEPLOYMENT_ID: Final = "OTEL_VTRACK_DEPLOYMENT_ID"
-"""Which roll-out of the version this is: `deployment.id`."""
+"""Which rollout of the version this is: `deployment.id`."""
 
 OTEL_VTRACK_COMMIT: Final = "OTEL_VTRACK_COMMIT"
 """Commit the code was built from: `vcs.ref.head.revision`."""
@@ -27,29 +27,30 @@ OTEL_VTRACK_BRANCH: Final = "OTEL_VTRACK_BRANCH"
 """Branch it was built from: `vcs.ref.head.name`."""
 
 OTEL_VTRACK_REPOSITORY: Final = "OTEL_VTRACK_REPOSITORY"
-"""Address of the repository: `vcs.repository.url.full`; credentials in it are dropped."""
+"""Address of the repository: `vcs.repository.url.full`; credentials in it are removed."""
 
 OTEL_VTRACK_DIRTY: Final = "OTEL_VTRACK_DIRTY"
-"""`true` or `false`: whether the code had uncommitted changes: `vtrack.vcs.dirty`."""
+"""`true` or `false`, whether the code had uncommitted changes: `vtrack.vcs.dirty`."""
 
 OTEL_VTRACK_EXPERIMENT: Final = "OTEL_VTRACK_EXPERIMENT"
 """Experiment the traces belong to: `vtrack.experiment`, and a header of the vtrack exporter."""
 
 OTEL_VTRACK_TAGS: Final = "OTEL_VTRACK_TAGS"
-"""Further static tags, written like OTEL_RESOURCE_ATTRIBUTES: `team=search,region=eu%2Dwest`."""
+"""Further static tags, in the format of OTEL_RESOURCE_ATTRIBUTES: `team=search,region=eu%2Dwest`.
+"""
 
 OTEL_VTRACK_BAGGAGE_KEYS: Final = "OTEL_VTRACK_BAGGAGE_KEYS"
 """Attribute names, comma-separated, that dynamic tags may carry to other processes by W3C baggage,
-and that received baggage may set here. Exact names only. Default: none, so nothing leaves."""
+and that received baggage may set here. Exact names only. Default: none, so no tag leaves."""
 
 OTEL_VTRACK_GIT: Final = "OTEL_VTRACK_GIT"
-"""`false` keeps us from running git. Default: true, for at most 1 s in all."""
+"""`false` disables running git. Default: true, for at most 1 s in total."""
 
 OTEL_VTRACK_DISTRIBUTION: Final = "OTEL_VTRACK_DISTRIBUTION"
 """Name of the installed distribution whose version is the application's."""
 
 OTEL_VTRACK_PODINFO: Final = "OTEL_VTRACK_PODINFO"
-"""Folder where Kubernetes' downward API puts the files `labels` and `annotations`.
+"""Folder with the files `labels` and `annotations` of Kubernetes' downward API.
 Default: /etc/podinfo."""
 
 OTEL_VTRACK_OPENFEATURE: Final = "OTEL_VTRACK_OPENFEATURE"
@@ -63,7 +64,7 @@ OTEL_VTRACK_PROTOCOL: Final = "OTEL_VTRACK_PROTOCOL"
 """`grpc` or `http/protobuf`, for that exporter. Default: the standard OTLP variables, then grpc."""
 
 OTEL_VTRACK_RAISE_ERRORS: Final = "OTEL_VTRACK_RAISE_ERRORS"
-"""`true` raises our own mistakes instead of logging them once. For tests only. Default: false."""
+"""`true` raises our own errors instead of logging them once. For tests only. Default: false."""
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
@@ -75,7 +76,7 @@ def text(name: str) -> str | None:
 
 
 def switch(name: str, *, default: bool | None) -> bool | None:
-    """Read a variable that is on or off; anything else, and nothing, is the default."""
+    """Read a boolean variable; if it is unset or unrecognized, return the default."""
     value = os.environ.get(name, "").strip().lower()
     return True if value in _YES else False if value in _NO else default
 

@@ -24,12 +24,12 @@ _UNFINISHED: Final = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType
 
 
 class _Block:
-    """A block that is open.
+    """An open block.
 
     Attributes:
-        owner: Whose it is; the same one may be open several times.
-        before: The context to put back when it closes.
-        token: Proves, of the last one that was opened, in which of Python's contexts it is open.
+        owner: The object that opened it; may have several blocks open.
+        before: The context to restore when it closes.
+        token: Set on the last block opened only; proves in which Python context it is open.
     """
 
     __slots__ = ("before", "owner", "token")
@@ -40,21 +40,21 @@ class _Block:
         self.token: Any = None
 
 
-# In a context variable: a `tag` may be shared by threads and tasks, each with blocks of its own.
+# A context variable, because threads and tasks may share a `tag`, each with its own blocks.
 _open: Final[ContextVar[tuple[_Block, ...]]] = ContextVar("otel-vtrack-open-blocks", default=())
 
 
 def _enter(owner: object, context: Context) -> None:
-    """Open a block: make a context the current one until `_leave`."""
+    """Open a block: make a context current until `_leave`."""
     _keep((*_open_here(), _Block(owner, get_current())))
     attach(context)
 
 
 def _leave(owner: object) -> bool:
-    """Close a block: put back the context from before it; say whether it was open here.
+    """Close a block, restore the context from before it, and return whether it was open here.
 
-    It is not when a generator with a block in it is finalized by another thread or task, whose
-    contexts are its own and have to stay.
+    It is not if another thread or task finalizes a generator with a block in it; that thread's or
+    task's own contexts have to stay.
     """
     opened = _open_here()
     place = len(opened) - 1
@@ -64,29 +64,28 @@ def _leave(owner: object) -> bool:
         _keep(opened)
         return False
     before = opened[-1].before
-    # Generators may close blocks in another order than they opened them. Then the last context
-    # goes, whosever it was, so that the one from before them all is back when all are closed.
+    # Generators may close blocks out of order. Always drop the last context, whichever block owns
+    # it, so that the original context is restored once all blocks are closed.
     for later in range(len(opened) - 1, place, -1):
         opened[later].before = opened[later - 1].before
     opened[-1].token = None
     _keep(opened[:place] + opened[place + 1 :])
-    # Not detach(), which is noisy where the block was opened in a context that this is a copy of.
+    # Not detach(), which logs an error if this is a copy of the context the block was opened in.
     attach(before)
     return True
 
 
 def _open_here() -> tuple[_Block, ...]:
-    """Return the blocks that are open in this very context of Python's; `_keep` has to follow.
+    """Return the blocks open in this very Python context; the caller must then call `_keep`.
 
-    Tasks, threads and timers start with a copy of a context, and with it of the blocks that are
-    open there. Those are not theirs to close; and kept, they would add up in a timer that sets
-    itself again.
+    Tasks, threads and timers start with a copy of a context, including its open blocks. Those are
+    not theirs to close and, if kept, would accumulate in a timer that re-arms itself.
     """
     opened = _open.get()
     if opened:
         try:
             _open.reset(opened[-1].token)
-        except (ValueError, TypeError):  # it is another context's, or closed there by now
+        except (ValueError, TypeError):  # of another context, or already closed there
             _open.set(())
             return ()
     return opened
@@ -99,7 +98,7 @@ def _keep(opened: tuple[_Block, ...]) -> None:
 
 
 class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
-    """Tags the spans that start inside, in this thread or task and those it hands its context to.
+    """Tags spans started inside, in this thread or task and in those it passes its context to.
 
         with otel_vtrack.tag(session="s-1", user="u-7", flags={"new-ranker": "on"}, tier="gold"):
             answer(question)
@@ -107,20 +106,20 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
         @otel_vtrack.tag(version="2.5.0-rc1")
         async def canary(): ...
 
-    Works as `with`, as `async with`, and on functions, coroutine functions, generators and
-    asynchronous generators; one object may be used many times and by many threads. Blocks inside
-    one another add up and the inner one wins; tags win over the process's own version tags and
-    give way to attributes the application sets. A span already open is not changed. Values that
-    are None are no tags. Nothing leaves the process but by OTEL_VTRACK_BAGGAGE_KEYS.
+    Use it in `with` or `async with`, or to decorate functions, coroutine functions, generators and
+    asynchronous generators; one object may be used many times and by many threads. Nested blocks
+    add up and the inner one wins; tags override the process's own version tags, and attributes set
+    by the application override tags. A span already open is not changed. None values are ignored.
+    Tags leave the process only as allowed by OTEL_VTRACK_BAGGAGE_KEYS.
 
     Args:
         attributes: Tags by attribute name, for names with dots.
         session: `session.id`.
         user: `user.id`.
-        version: `service.version`, where one process serves several.
+        version: `service.version`, for a process that serves several.
         environment: `deployment.environment.name`.
         flags: Variant (or value) of each feature flag, as `vtrack.flag.<key>`.
-        **custom: Further tags; the name is the attribute's name.
+        **custom: Further tags; each name is the attribute name.
     """
 
     def __init__(
@@ -180,8 +179,8 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Tag everything the function does, each time it is called.
 
-        That includes what runs only once the coroutine, the generator or the asynchronous generator
-        that it returns is awaited or iterated over.
+        This includes code that runs only when a returned coroutine, generator or asynchronous
+        generator is awaited or iterated over.
         """
         tagged: Any = function
         with guest.shield("decorating with tags"):
@@ -221,9 +220,9 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
         return tagged
 
     def _result(self, result: Any) -> Any:
-        """Return what a function returned, tagged inside if it has yet to run.
+        """Return a function's result, wrapped with tags if it has yet to run.
 
-        Only Python's own kinds: other awaitables may be more than that, such as a context manager.
+        Wraps only Python's own types: other awaitables may also be, say, context managers.
         """
         if type(result) not in _UNFINISHED:
             return result
@@ -235,7 +234,7 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
                 tagged = self._generator(lambda: result)()
             else:
                 tagged = self._coroutine(lambda: result)()
-                # Dropped or cancelled before it was started, it leaves the other unawaited.
+                # If dropped or cancelled before it starts, it would leave the inner one unawaited.
                 weakref.finalize(tagged, _close_unstarted, result).atexit = False
             tagged.__name__, tagged.__qualname__ = result.__name__, result.__qualname__
         return tagged
@@ -290,10 +289,10 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
 
 
 class _Inside:
-    """The context inside a generator, which must not leak to whoever iterates over it.
+    """The context inside a generator, which must not leak to its consumer.
 
-    It is kept from step to step, since a span opened before a `yield` is current after it too. It
-    starts from the context of the first step.
+    It is kept between steps, since a span opened before a `yield` is still current after it. It is
+    based on the context of the first step.
     """
 
     def __init__(self, attributes: Mapping[str, Value]) -> None:
@@ -316,7 +315,7 @@ class _Inside:
 
 
 def _is_awaitable(generator: Any) -> bool:
-    """Say whether `types.coroutine` let a generator, or what such a function makes, be awaited."""
+    """Return whether `types.coroutine` made a generator, or a function's generators, awaitable."""
     while isinstance(generator, functools.partial):
         generator = cast("Any", generator).func
     code = getattr(generator, "gi_code", None) or generator.__code__

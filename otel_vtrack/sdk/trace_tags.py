@@ -1,8 +1,8 @@
 """`otel_vtrack.set_trace_tag`: attributes of a trace as a whole, set from inside the app.
 
-Loading this module has first spans noted as they start (`local_root`), so that applications that
-tag no traces do not pay for it. Where spans are stamped already, traces that are open by then are
-found by a look at all objects of the process: 0.1 s for a million of them, and never again.
+Importing this module starts the recording of first spans (`local_root`), so applications that tag
+no traces do not pay for it. If spans are already being stamped, the import finds traces still open
+by scanning all objects of the process, once: 0.1 s per million objects.
 """
 
 import gc
@@ -19,15 +19,15 @@ from otel_vtrack.sdk.merge import SdkSpan
 
 
 def set_trace_tag(key: str, value: object) -> None:
-    """Tag the trace of the current span, as MLflow does: by an attribute of its root.
+    """Tag the trace of the current span, as MLflow does: by an attribute of its root span.
 
-    That is the first span of this trace in this process, if it is still open and its provider is
-    stamped (`install`); else the current span. In a service that others call, the trace's root is
-    elsewhere: the tag then stands on this service's own first span. Never raises.
+    Sets it on the first span of this trace in this process, if that is still open and its provider
+    is stamped (`install`); else on the current span. In a service called by others, the trace's
+    root is in another process, so the tag is on this service's own first span. Never raises.
 
     Args:
-        key: Of the tag.
-        value: Becomes text; None sets nothing.
+        key: The tag's key.
+        value: Converted to text; None sets nothing.
     """
     with guest.shield("tagging a trace"):
         span = _first_span(get_current_span())
@@ -38,14 +38,14 @@ def set_trace_tag(key: str, value: object) -> None:
 
 
 def _first_span(span: Span) -> Span:
-    """Return the first span of a span's trace, if it is known and open; else the span itself."""
+    """Return the first span of a span's trace if it is known and open, else the span itself."""
     root = local_root(span.get_span_context().trace_id)
     return span if root is None else root
 
 
 def _remember_open_traces() -> None:
-    """Note first spans that started before this module was loaded."""
-    # Not isinstance: asking a stranger's object for its class may run its code.
+    """Record first spans that started before this module was imported."""
+    # Not isinstance: reading `__class__` of an arbitrary object may run its code.
     spans: list[Any] = [it for it in gc.get_objects() if SdkSpan in type(it).__mro__]
     for span in sorted(filter(providers.stamps, spans), key=lambda it: it.start_time or 0):
         if is_first(span):

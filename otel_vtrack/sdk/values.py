@@ -1,6 +1,6 @@
-"""Makes any value one that a span attribute may hold in every SDK version.
+"""Converts any value to one that a span attribute may hold in every SDK version.
 
-The guarded merge goes around the SDK's own checks, so what it merges is checked here, once.
+The guarded merge bypasses the SDK's own checks, so its values are checked here, once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ _INT64: Final = range(-(2**63), 2**63)
 
 
 def clean(value: object) -> Value | None:
-    """Return the value as a span attribute may hold it, or None for nothing.
+    """Return the value as a span attribute may hold it, or None for None.
 
-    Sequences become tuples of one scalar type (text when they mix). What is no attribute type
-    becomes its text. Lone surrogates, as undecodable environment variables have them, become
-    `?`, and integers beyond 64 bits become text: either would make the exporter drop the batch.
+    Lists, tuples and sets become tuples of one scalar type (text if mixed). Other types become
+    text. Lone surrogates, as in undecodable environment variables, become `?`, and integers beyond
+    64 bits become text: either would make the exporter drop the batch.
     """
     if value is None:
         return None
@@ -32,12 +32,12 @@ def clean(value: object) -> Value | None:
 
 
 def clean_all(attributes: Mapping[str, object]) -> dict[str, Value]:
-    """Clean every value; drop the empty ones and what has no name or fails when it is read."""
+    """Clean every value; drop those that are None, have no name or raise when read."""
     cleaned: dict[str, Value] = {}
     for name, given in attributes.items():
         try:
             value = clean(given)
-        except Exception as error:  # noqa: BLE001 - the value's own: the others are still good
+        except Exception as error:  # noqa: BLE001 - raised by this value; the others are still good
             guest.swallow(error, f"reading the value of {name!r}")
             continue
         if name and value is not None:
@@ -46,15 +46,15 @@ def clean_all(attributes: Mapping[str, object]) -> dict[str, Value]:
 
 
 def longest(attributes: Attributes) -> int:
-    """Return the length of the longest text among the values, that of sequences' members included.
+    """Return the length of the longest text among the values, including members of sequences.
 
-    Zero when there is none.
+    Zero if there is no text.
     """
     return max(map(_length, attributes.values()), default=0)
 
 
 def shorten(value: Value, length: int) -> Value:
-    """Cut a value's texts to a length, as the SDK would."""
+    """Truncate a value's texts to a length, as the SDK would."""
     if isinstance(value, str):
         return value[:length]
     if isinstance(value, tuple):
@@ -71,7 +71,7 @@ def _length(value: Value) -> int:
 
 
 def _scalar(value: object) -> Scalar:
-    # Exact types, also of a str-based Enum or a numpy float, so that they surprise no later code.
+    # Exact types, even for a str-based Enum or a NumPy float, so that later code is not surprised.
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
