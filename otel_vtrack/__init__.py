@@ -1,4 +1,4 @@
-"""What users import; nothing heavy loads with it."""
+"""The public names for applications; each is loaded on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +22,7 @@ __all__ = [
     "tag",
 ]
 
-# Loaded when first asked for: the server and the command line need none of it.
+# Loaded on first use: the server and the command line need none of them.
 _HOMES: Final = {
     "VersionSpanProcessor": "otel_vtrack.sdk.processor",
     "detect_version": "otel_vtrack.sdk.detect",
@@ -38,12 +38,12 @@ __version__: str
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib import metadata  # noqa: PLC0415 - slow, and rarely asked for
+        from importlib import metadata  # noqa: PLC0415 - slow and rarely needed
 
         try:
             value: Any = metadata.version("otel-vtrack")
         except metadata.PackageNotFoundError as error:
-            # Frozen without it. Only this error is one that `hasattr` and its kin expect.
+            # Frozen without metadata. `hasattr` and the like expect AttributeError.
             raise AttributeError("otel-vtrack is here without its metadata") from error
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)

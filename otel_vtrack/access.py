@@ -1,6 +1,6 @@
-"""Lets in on both transports who has a token: before a body is read, and whatever is asked.
+"""Requires a token for every request on both transports, before reading its body.
 
-Probes stay open: /readyz and /livez, and gRPC's health.
+Probes stay open: /readyz, /livez and gRPC's health service.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ _SAID: Final = (
 )
 _HEALTH: Final = f"/{health.SERVICE_NAME}/"
 OPEN_PATHS: Final = frozenset({"/readyz", "/livez"})
-"""Of the probes."""
+"""Paths of the probes."""
 
-# A sender that is still sending would not read the answer.
+# Limits on discarding a body before refusing: a client still sending would not read the response.
 _DISCARD_SECONDS: Final = 5.0
 _DISCARD_BYTES: Final = 8 << 20
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Answers UNAUTHENTICATED to everybody else over gRPC."""
+    """Responds UNAUTHENTICATED to gRPC calls without a valid token."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
@@ -44,7 +44,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Pass a call on, or not."""
+        """Pass the call on if it has a valid token or is a health check, else refuse it."""
         details: Any = handler_call_details
         if details.method.startswith(_HEALTH) or self._tokens.admit(
             value for name, value in details.invocation_metadata or () if name == "authorization"
@@ -57,12 +57,12 @@ async def _refuse(_: Any, context: Any) -> None:
     await context.abort(grpc.StatusCode.UNAUTHENTICATED, _SAID)
 
 
-# Whatever the method is: a handler of streams is called before any message has come.
+# For methods of any kind: a stream handler is called before any message arrives.
 _REFUSAL: Final = grpc.stream_stream_rpc_method_handler(_refuse)
 
 
 class Middleware:
-    """Answers 401 to everybody else over HTTP.
+    """Responds 401 to HTTP requests without a valid token.
 
     Source: RFC 6750 section 3 (WWW-Authenticate).
     """
@@ -72,7 +72,7 @@ class Middleware:
         self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or not."""
+        """Pass the request on if it has a valid token or is a probe, else refuse it."""
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
@@ -104,8 +104,8 @@ async def refuse(
     message: str,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer a request of HTTP that nobody looks at, in the form that its path has for it."""
-    # Who asks before sending is told before sending.
+    """Refuse an HTTP request, without processing it, in the error format of its path."""
+    # A client that sent Expect is told before it sends the body.
     if not any(name == b"expect" for name, _ in scope["headers"]):
         with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
             await asyncio.wait_for(_discard(receive), _DISCARD_SECONDS)
@@ -114,7 +114,7 @@ async def refuse(
         (b"content-type", media_type),
         (b"content-length", str(len(body)).encode()),
         *headers,
-        # What may be left of a body would look like the next request.
+        # An unread rest of the body would look like the next request.
         (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": http_status, "headers": sent})
@@ -130,7 +130,7 @@ async def _discard(receive: Receive) -> None:
 
 
 def _answer(scope: Scope, code: grpc.StatusCode, message: str) -> tuple[bytes, bytes]:
-    """Say it as OTLP does (a google.rpc.Status in the request's encoding), as Connect, or so."""
+    """Return media type and body: as in OTLP (google.rpc.Status), in Connect, or plain text."""
     path: str = scope["path"]
     if path.startswith("/otel_vtrack."):
         said = json.dumps({"code": code.name.lower(), "message": message})

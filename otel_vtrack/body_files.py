@@ -1,9 +1,9 @@
-"""Bodies on disk, one after the other; which of them still count, others know.
+"""Bodies stored on disk one after the other; the caller keeps track of which are still needed.
 
-A file is named after the position of its first body, so a body's place in it is the difference of
-two positions. A file in which nothing counts any more is written over instead of a new one being
-made: its blocks are there already, on the disk and in the system's cache, so that a write costs a
-fourth, and while all is well the disk sees the same few megabytes again and again.
+A file is named after the position of its first body, so a body's offset in it is the difference of
+two positions. A file with no needed body is overwritten instead of creating a new one: its blocks
+are already allocated on disk and in the page cache, so a write costs a quarter, and in normal
+operation the disk sees the same few megabytes again and again.
 """
 
 import bisect
@@ -13,21 +13,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-# The next file is begun beyond this, so the last body of one may make it larger.
+# A new file is begun beyond this; the last body of a file may make it larger.
 _FILE_BYTES: Final = 8 << 20
-# A file is written over from its start on, so that the start of a body tells whether it was.
+# Bytes to checksum: files are overwritten front to back, so an overwritten body lost its start.
 _FIRST_BYTES: Final = 4_096
-# More buffers than 1,024 in one call are an error of POSIX.
+# POSIX: more than 1,024 buffers in one call may be an error.
 _MOST_BUFFERS: Final = 512
 _SUFFIX: Final = ".bodies"
 
 
 class BodyFiles:
-    """Files beside a database that knows what is in them; not thread-safe.
+    """Files next to a database that records what is in them; not thread-safe.
 
     Args:
-        beside: The database; its name begins theirs.
-        fsync: Whether a write waits for the disk.
+        beside: The database's path; the files' names begin with it.
+        fsync: Whether to sync each write to disk.
     """
 
     def __init__(self, beside: Path, *, fsync: bool = False) -> None:
@@ -36,26 +36,29 @@ class BodyFiles:
         found = beside.parent.glob(f"{beside.name}-*{_SUFFIX}")
         self._starts = sorted(int(path.stem.rpartition("-")[2]) for path in found)
         self._spare: Path | None = None
-        # The file that is written, and the one that was read last, with its start.
+        # Descriptor of the file being written, and start and descriptor of the one last read.
         self._written = -1
         self._read = (-1, -1)
 
     def begin(self, end: int) -> None:
-        """Say where the last body that counts ends; before anything else.
+        """Open the files; call this first.
+
+        Args:
+            end: Where the last needed body ends.
 
         Raises:
             OSError: The files cannot be written.
         """
         while self._starts and self._starts[-1] > end:
-            # It was begun for a body that nobody heard of.
+            # It was begun for a body that was never recorded.
             self._path(self._starts.pop()).unlink(missing_ok=True)
         if self._starts:
             self._open(self._starts[-1])
 
     def write(self, position: int, payloads: Sequence[bytes]) -> list[int]:
-        """Write bodies that follow on one another; return the checksum of each.
+        """Write consecutive bodies and return the checksum of each.
 
-        After an error the same position may be written again.
+        After an error, the same position may be written again.
 
         Raises:
             OSError: The disk is full, or read-only.
@@ -72,10 +75,10 @@ class BodyFiles:
         return [_checksum(payload) for payload in payloads]
 
     def read(self, position: int, size: int, checksum: int) -> bytes:
-        """Return a body, or nothing if it is not there any more.
+        """Return a body, or empty bytes if it no longer exists.
 
         Raises:
-            OSError: The disk does not give it back.
+            OSError: The disk cannot be read.
         """
         at = bisect.bisect_right(self._starts, position) - 1
         if at < 0:
@@ -88,11 +91,11 @@ class BodyFiles:
         return body if len(body) == size and _checksum(body) == checksum else b""
 
     def frees(self, first: int) -> bool:
-        """Whether `forget` would let files go."""
+        """Return whether `forget` would release files."""
         return len(self._starts) > 1 and self._starts[1] <= first
 
     def forget(self, first: int) -> None:
-        """Let files go whose bodies are all before a position.
+        """Release files whose bodies are all before a position.
 
         Raises:
             OSError: They cannot be deleted.
@@ -106,13 +109,13 @@ class BodyFiles:
                 path.unlink(missing_ok=True)
 
     def set_aside(self, aside: Path) -> None:
-        """Give all files another name, as nobody knows what is in them."""
+        """Rename all files, because their contents are unknown."""
         for start in self._starts:
             self._path(start).rename(f"{aside}-{start:020}{_SUFFIX}")
         self._starts.clear()
 
     def close(self) -> None:
-        """Close what is open; idempotent."""
+        """Close open files; idempotent."""
         self._close_read()
         if self._written >= 0:
             os.close(self._written)
@@ -128,7 +131,7 @@ class BodyFiles:
         self._open(start)
         self._starts.append(start)
         if self._fsync:
-            # The file's name has to last as well.
+            # Sync the directory too, so that the file's name is durable.
             folder = os.open(self._beside.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -170,7 +173,7 @@ def _write_whole(file: int, payloads: Sequence[bytes], offset: int) -> None:
     written = os.pwritev(file, payloads, offset)
     if written == sum(map(len, payloads)):
         return
-    # A disk that is nearly full takes a part, and says why it takes no more when asked again.
+    # A nearly full disk accepts a part; the next write raises the reason.
     rest = memoryview(b"".join(payloads))[written:]
     while rest:
         offset += written

@@ -1,8 +1,8 @@
-"""TLS of the server's own ports: one certificate for both, taken up anew when its files change.
+"""TLS for the server's own ports: one certificate for both, reloaded when its files change.
 
-Both transports ask at every handshake, so a renewed certificate, or a changed list of authorities,
-holds from the next connection on. Files that do not fit together, as while they are being written,
-change nothing.
+Both transports check at every handshake, so a renewed certificate, or a changed list of
+authorities, applies from the next connection on. Files that do not match, as while they are being
+written, change nothing.
 """
 
 import logging
@@ -23,15 +23,15 @@ _CHANGED: Final = "they changed while they were read"
 
 
 class Certificates:
-    """A certificate, and whose certificates clients must show.
+    """A server certificate, and the authorities of client certificates.
 
     Args:
         cert_file: The certificate and its chain, PEM.
         key_file: Its key, PEM, without a password.
-        client_ca_file: Authorities of clients, PEM; None to ask for no certificate.
+        client_ca_file: Authorities of client certificates, PEM; None to require none.
 
     Raises:
-        SettingsError: A file cannot be read, or they do not fit together.
+        SettingsError: A file cannot be read, or the files do not match.
     """
 
     def __init__(self, cert_file: Path, key_file: Path, client_ca_file: Path | None = None) -> None:
@@ -49,11 +49,11 @@ class Certificates:
             ) from None
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
-        """Make what a port of gRPC is opened with; for one server."""
+        """Return credentials to open a gRPC port with; for one server."""
         served = self._loaded
 
         def renewed() -> Any:
-            # None is the same as before, which the core then need not prepare again.
+            # None means unchanged, so that the core need not prepare it again.
             nonlocal served
             loaded = self._current()
             if loaded is served:
@@ -66,7 +66,7 @@ class Certificates:
         )
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Make what a port of HTTP is opened with; for one server."""
+        """Return a context to open an HTTP port with; for one server."""
 
         # Called at every handshake, whether or not the client names a server.
         def renewed(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
@@ -93,7 +93,7 @@ class Certificates:
         with self._lock:
             stamps = self._stamps()
             if stamps != self._seen:
-                # Tried once each time they change, and not for every connection.
+                # Try once per change, not once per connection.
                 self._seen = stamps
                 try:
                     self._loaded = self._load()
@@ -110,7 +110,7 @@ class Certificates:
     def _load(self) -> "_Loaded":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A key with a password would be asked for on the terminal.
+        # Without this, a key with a password would prompt on the terminal.
         context.load_cert_chain(self._cert_file, self._key_file, password=lambda: "")
         authorities: bytes | None = None
         if self._client_ca_file:
@@ -118,7 +118,7 @@ class Certificates:
             context.load_verify_locations(self._client_ca_file)
             authorities = self._client_ca_file.read_bytes()
         pair = (self._key_file.read_bytes(), self._cert_file.read_bytes())
-        # They were read twice, and one after the other.
+        # The files were read twice, one after the other, so they may have changed in between.
         if self._stamps() != self._seen:
             raise ValueError(_CHANGED)
         return _Loaded(context, grpc.ssl_server_certificate_configuration([pair], authorities))
@@ -131,7 +131,7 @@ class _Loaded:
 
 
 def _said(error: OSError | ValueError) -> str:
-    # OpenSSL's own errors are OSErrors, whose text has its name of the fault and no content.
+    # OpenSSL's errors are OSErrors; `reason` names the fault and contains nothing of the file.
     if isinstance(error, ssl.SSLError):
         return error.reason or "no certificate or key is in one of them"
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__

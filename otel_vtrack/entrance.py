@@ -1,7 +1,7 @@
-"""Both ports while the server starts: whoever sends or asks is told to come again.
+"""Both ports while the server starts: requests other than probes are told to retry later.
 
-The transports are there before the store is, so that probes get an answer. What they serve beside
-that is added once it can be, which a server of gRPC does not allow.
+The transports start before the store, so that probes get a response. The other handlers are added
+once they exist, which a gRPC server does not allow after its start.
 """
 
 import math
@@ -17,10 +17,10 @@ from otel_vtrack.ingest import faults, otlp_grpc
 
 
 class Entrance(grpc.GenericRpcHandler):
-    """Handlers of calls over gRPC, behind which nothing is until they are opened.
+    """gRPC handlers that can be added after the server's start; calls are refused until `open`.
 
     Args:
-        doing: Says what the server does meanwhile, in a word.
+        doing: Returns what the server is doing meanwhile, in a word.
     """
 
     def __init__(self, doing: Callable[[], str]) -> None:
@@ -30,19 +30,19 @@ class Entrance(grpc.GenericRpcHandler):
         self.is_open = False
 
     def open(self) -> None:
-        """Serve what was added."""
+        """Serve the added handlers from now on."""
         self.is_open = True
 
     def fault(self) -> faults.Fault:
-        """Say why not yet."""
+        """Return the error for requests before `open`."""
         return faults.not_ready(self._doing()).fault
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Add some, as to a server of gRPC."""
+        """Add handlers, as to a gRPC server."""
         self._handlers += handlers
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Do nothing: they are the same as those before, for a server that looks them up sooner."""
+        """Do nothing: these are the generic handlers again, for a server's faster lookup."""
 
     @override
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -58,14 +58,14 @@ class Entrance(grpc.GenericRpcHandler):
 
 
 class Closed:
-    """Answers 503 over HTTP until the entrance is open; probes are answered always."""
+    """Responds 503 over HTTP until the entrance is open; probes always pass."""
 
     def __init__(self, app: ASGIApp, entrance: Entrance) -> None:
         self._app = app
         self._entrance = entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or not."""
+        """Pass the request on if the entrance is open or it is a probe, else refuse it."""
         if scope["type"] != "http" or scope["path"] in access.OPEN_PATHS or self._entrance.is_open:
             await self._app(scope, receive, send)
             return

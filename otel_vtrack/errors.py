@@ -1,29 +1,29 @@
-"""Every exception raised on purpose, as a tree.
+"""All exceptions that are raised on purpose, as a tree.
 
     VtrackError
-    ├── SettingsError       a setting is missing or makes no sense
+    ├── SettingsError       a setting is missing or invalid
     ├── WireError           bytes that are not the OTLP they claim to be
-    ├── StoreError          the store cannot do what was asked
-    │   ├── StoreUnavailable    for now: disk full, read-only, server away; try again
-    │   ├── ReadsTooMuch        more rows than the question lets the store read
-    │   ├── StoreLocked         another process has the folder
+    ├── StoreError          the store cannot do what was requested
+    │   ├── StoreUnavailable    temporarily: disk full, read-only, server away; retry
+    │   ├── ReadsTooMuch        the query would read more rows than it allows
+    │   ├── StoreLocked         another process has the folder open
     │   ├── SchemaDrift         an applied migration was edited
-    │   └── SchemaTooNew        the folder was written by a newer release
-    ├── NotFound            the thing named does not exist
+    │   └── SchemaTooNew        the store was written by a newer release
+    ├── NotFound            the named object does not exist
     ├── AlreadyExists       the name is taken
-    ├── InvalidArgument     the caller asked for something that makes no sense
-    └── Overloaded          the queue is full; try again after a pause
+    ├── InvalidArgument     the caller passed an invalid argument
+    └── Overloaded          the queue is full; retry after a pause
 
 Messages end with what to do.
 """
 
 
 class VtrackError(Exception):
-    """Base of all of them."""
+    """Base class of all these exceptions."""
 
 
 class SettingsError(VtrackError):
-    """A setting is missing or makes no sense."""
+    """A setting is missing or invalid."""
 
 
 class WireError(VtrackError):
@@ -31,15 +31,15 @@ class WireError(VtrackError):
 
 
 class StoreError(VtrackError):
-    """The store cannot do what was asked."""
+    """The store cannot do what was requested."""
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot do it for now; the same call may succeed later."""
+    """The store temporarily cannot do it; the same call may succeed later."""
 
 
 class ReadsTooMuch(StoreError):
-    """More rows would have been read than the question allowed; none was."""
+    """The query would read more rows than it allows; none was read."""
 
 
 class StoreLocked(StoreError):
@@ -55,7 +55,7 @@ class SchemaTooNew(StoreError):
 
 
 class NotFound(VtrackError):
-    """The thing named does not exist."""
+    """The named object does not exist."""
 
 
 class AlreadyExists(VtrackError):
@@ -63,11 +63,11 @@ class AlreadyExists(VtrackError):
 
 
 class InvalidArgument(VtrackError):
-    """The caller asked for something that makes no sense."""
+    """The caller passed an invalid argument."""
 
 
 class Overloaded(VtrackError):
-    """The queue is full; try again after `retry_after_seconds`."""
+    """The queue is full; retry after `retry_after_seconds`."""
 
     def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
         super().__init__(message)

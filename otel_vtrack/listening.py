@@ -1,4 +1,4 @@
-"""The addresses of the server: taken, or refused with a reason; how many may connect to them."""
+"""Binds the server's addresses, or explains why it cannot; raises the limit of open files."""
 
 import contextlib
 import errno
@@ -36,12 +36,12 @@ def listen(name: str, address: str) -> socket.socket:
     """Listen on an address.
 
     Args:
-        name: Of the setting it comes from.
-        address: HOST:PORT; of a host with several addresses the first is taken. `[::]` is all
-            addresses, of IPv4 too, as gRPC has it.
+        name: Name of the setting that holds the address.
+        address: HOST:PORT; the first address of a host that has several. `[::]` means all
+            addresses, including IPv4, as in gRPC.
 
     Raises:
-        SettingsError: It cannot be had.
+        SettingsError: The address cannot be bound.
     """
     host, port = split_address(address)
     try:
@@ -55,12 +55,12 @@ def listen(name: str, address: str) -> socket.socket:
 
 
 def require_free(name: str, address: str) -> None:
-    """Raise as `listen` does: for gRPC, which listens by itself and says no reason why not."""
+    """Raise as `listen` does; for gRPC, which binds by itself and gives no reason for a failure."""
     listen(name, address).close()
 
 
 def not_had(name: str, address: str, error: Exception) -> str:
-    """Say why an address cannot be had, and what to do."""
+    """Return why an address cannot be bound and what to do."""
     match getattr(error, "errno", None):
         case errno.EADDRINUSE | None:
             reason, remedy = "another program does", "stop that one"

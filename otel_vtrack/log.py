@@ -1,7 +1,7 @@
-"""The server's log: one line an event on stderr, and nothing that telemetry said.
+"""The server's log: one line per event on stderr, without any content of telemetry.
 
-Text of exceptions that are not ours is left out, because an engine's may quote a row. What is
-written of them is their type and where they were raised.
+Messages of third-party exceptions are left out, because an engine's may quote a row. Only their
+type and where they were raised are logged.
 """
 
 import logging
@@ -19,15 +19,15 @@ _FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 _INNERMOST_FRAMES: Final = 6
 _LOG_EVERY_SECONDS: Final = 60.0
 
-# What these say is of files and connections, never of what is in a row.
+# Messages of these are about files and connections, never about the contents of a row.
 _HARMLESS: Final = (VtrackError, OSError, sqlite3.Error)
 
 
 def said(error: BaseException) -> str:
-    """Say of an error what may be logged.
+    """Return what may be logged about an error.
 
-    That is the text of one of ours, unless it was raised for one that is not: the engine's text may
-    be in it, so of that only its type, code and name are said.
+    That is the message of one of our errors, unless its cause is a third-party error whose message
+    it may quote; then only the cause's type, code and name.
     """
     cause = error
     while isinstance(cause, VtrackError) and cause.__cause__:
@@ -49,7 +49,7 @@ class OneLine(logging.Formatter):
         ei: tuple[type[BaseException], BaseException, TracebackType | None]
         | tuple[None, None, None],
     ) -> str:
-        """Name the exception, its causes, and where each was raised, innermost call first."""
+        """Format the exception, its causes, and where each was raised, innermost call first."""
         error = ei[1]
         found: list[str] = []
         while error is not None and len(found) < 4:
@@ -65,7 +65,7 @@ class OneLine(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record, folding whatever would break the line."""
+        """Format a record, replacing line breaks."""
         return " | ".join(super().format(record).splitlines())
 
 
@@ -96,15 +96,15 @@ def configure(level: str) -> None:
     """Send the log of this process to stderr.
 
     Args:
-        level: Of our own lines. Libraries are heard from `warning` on.
+        level: Level of our own loggers. Libraries log from `warning` up.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine(_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for library in ("clickhouse_connect", "urllib3"):
-        # They raise what they warn of, and we say it in our words.
+        # They also raise what they warn about, and we log that in our own words.
         logging.getLogger(library).setLevel(logging.ERROR)
-    # Likewise, and it quotes URLs.
+    # For the same reason, and because it quotes URLs.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_nothing)
     logging.getLogger("asyncio").addFilter(_NowAndThen())

@@ -1,6 +1,6 @@
-"""Sends what the server counts of itself as OpenTelemetry metrics, over OTLP/HTTP.
+"""Exports the server's own counters as OpenTelemetry metrics over OTLP/HTTP.
 
-Everything is read from counts that are there anyway, when the SDK collects.
+All values are read from existing counters when the SDK collects.
 """
 
 import threading
@@ -18,9 +18,9 @@ from opentelemetry.sdk.resources import Resource
 import otel_vtrack
 
 _SECONDS: Final = 10.0
-# The last counts are not worth more at the end of the process.
+# The last export is not worth delaying the end of the process any longer.
 _LAST_SECONDS: Final = 2.0
-# What one collection reads is of one moment.
+# All instruments of one collection read the same snapshot.
 _FRESH_SECONDS: Final = 1.0
 
 COUNTER: Final = "counter"
@@ -87,7 +87,7 @@ def _deleted(status: Status) -> Iterator[Observation]:
 
 
 class Instrument(NamedTuple):
-    """A metric, and what it reads of `/statusz`."""
+    """A metric, and how to read it from `/statusz`."""
 
     name: str
     kind: str
@@ -113,16 +113,16 @@ INSTRUMENTS: Final = (
     Instrument("vtrack.forwarded.dead_letters.size", UP_DOWN, "By", _dead_letters),
     Instrument("vtrack.retained.deleted", COUNTER, "{item}", _deleted),
 )
-"""All there are; docs/server.md says what each is."""
+"""All instruments; docs/server.md describes each."""
 
 
 class Metrics:
-    """Sends them, from now on.
+    """Exports the metrics periodically until stopped.
 
     Args:
-        endpoint: Base URL of OTLP/HTTP, to which `/v1/metrics` is added. The environment's
-            headers, certificates and Resource attributes hold, as for every exporter.
-        status: Returns what `/statusz` answers.
+        endpoint: Base URL of OTLP/HTTP, to which `/v1/metrics` is appended. Headers, certificates
+            and Resource attributes come from the environment, as for every exporter.
+        status: Returns the content of `/statusz`.
     """
 
     def __init__(self, endpoint: str, status: Callable[[], Status]) -> None:
@@ -148,7 +148,7 @@ class Metrics:
             self._make(meter, each)
 
     def stop(self) -> None:
-        """Send once more, and no more after that."""
+        """Export once more, then stop."""
         self._provider.shutdown(timeout_millis=_LAST_SECONDS * 1_000)
 
     def _make(self, meter: Meter, instrument: Instrument) -> None:

@@ -1,6 +1,6 @@
 """What lies behind the transports: the store and its journals, the queues to other backends.
 
-The store is loaded only when there is one: who forwards and stores nothing has no engine.
+The engine is loaded only if there is a store; a server that only forwards does not need it.
 """
 
 import contextlib
@@ -31,38 +31,38 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How long a query waits for what was acknowledged before it: some ten times a large insert.
+# How long a query waits for data acknowledged before it: some ten times a large insert.
 _SETTLE_SECONDS: Final = 5.0
-# A merge that failed hides what it merged until it is found, see `store.losses`; a merge that runs
-# takes from whoever waits for an answer until it is told not to, see `store.merging`.
+# A failed merge hides its rows until it is detected, see `store.losses`; a running merge takes CPU
+# time from requests until it is given idle priority, see `store.merging`.
 _MEND_EVERY_SECONDS: Final = 5.0
 _CLEAR_EVERY_SECONDS: Final = 86_400.0
 
 
 class Pipeline:
-    """An open store, destinations, and the way of telemetry to them. Its methods block.
+    """The open store and destinations, and the path of telemetry to them. Methods block.
 
     Attributes:
-        store: Tables up to date; None when nothing is stored.
+        store: The store, its tables up to date; None when nothing is stored.
         forwarder: None when nothing is forwarded.
-        processor: What is done with traces and logs before.
-        commits: By the signals that are taken.
-        receiver: Takes requests for all of them.
-        sampler: None when all is stored.
-        retention: None when all is kept.
+        processor: Processes traces and logs before they are stored or forwarded.
+        commits: The queue of each accepted signal, by name.
+        receiver: Accepts requests for all signals.
+        sampler: None when all traces are stored.
+        retention: None when all data is kept.
     """
 
     def __init__(self, settings: Settings, doing: "Callable[[str], None]" = lambda _: None) -> None:
-        """Open it.
+        """Open the pipeline.
 
         Args:
             settings: What to open.
-            doing: Told what takes long, in a word, before it begins.
+            doing: Called before each long step with its name, in a word.
 
         Raises:
             StoreError: The store cannot be used; the message says why and what to do.
-            SettingsError: Its tables are behind, and nobody asked to bring them up to date; or
-                a destination, or the key to hash with, cannot be used as it is.
+            SettingsError: The store's tables are outdated and migration was not requested; or a
+                destination, or the key for hashing, is unusable.
         """
         self._settings = settings
         self._doing = doing
@@ -101,22 +101,22 @@ class Pipeline:
             self._retain(self.store)
 
     def sampled(self) -> "dict[str, Any]":
-        """Return what was stored of traces and what was not; nothing when all is."""
+        """Return the sampler's counts; empty without a sampler."""
         if not self.sampler:
             return {}
         waiting = self._window.waiting_spans if self._window else 0
         return self.sampler.counts() | {"waiting_spans": waiting}
 
     def recover(self, timeout: float) -> bool:
-        """Wait until what the last run left in the journals is in the tables.
+        """Wait until the data the last run left in the journals is in the tables.
 
         Returns:
-            Whether there is nothing more to wait for: it is there, or the store refuses it.
+            Whether the wait is over: the data is there, or the store refuses it.
         """
         return self._wait(timeout) or any(backlog.refusing for backlog in self._backlogs)
 
     def drain(self) -> None:
-        """Take no more, and make what waits safe, within the time that settings give."""
+        """Accept no more, and store what is waiting within `drain_timeout_seconds`."""
         if not self.receiver.drain(self._time_left()):
             _log.warning(
                 "not all that waited was stored within %g s; its senders were told to send it "
@@ -125,7 +125,7 @@ class Pipeline:
             )
 
     def close(self) -> None:
-        """Drain, bring what the journals have into the tables if time is left, close all."""
+        """Drain, move the journals' data into the tables if time is left, and close everything."""
         if self.retention:
             self.retention.stop()
         self.drain()
@@ -154,7 +154,7 @@ class Pipeline:
                     if time.monotonic() >= clears_at:
                         self.store.clear(time.time())
                         clears_at = time.monotonic() + _CLEAR_EVERY_SECONDS
-            except Exception:  # noqa: BLE001, PERF203 - without it, nobody would mend from then on
+            except Exception:  # noqa: BLE001, PERF203 - otherwise mending would stop for good
                 _log.exception("the tables could not be looked after, for a reason not foreseen")
 
     def _retain(self, store: "Store") -> None:
@@ -166,7 +166,7 @@ class Pipeline:
             self.retention.start()
 
     def _time_left(self) -> float:
-        """Seconds until the end that the first call sets."""
+        """Return the seconds left of the drain timeout, which starts at the first call."""
         now = time.monotonic()
         if self._stop_by is None:
             self._stop_by = now + self._settings.drain_timeout_seconds
@@ -174,13 +174,13 @@ class Pipeline:
 
     def _wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
-        # Each is asked, also when there is no time left: it may have nothing that waits.
+        # Check every backlog even if no time is left: it may be empty.
         done = [backlog.wait(max(0.0, deadline - time.monotonic())) for backlog in self._backlogs]
         return all(done)
 
     def _open_store(self) -> "Mapping[str, Callable[[bytes], None]]":
-        """Open it, and return what takes traces and logs: a journal when it is embedded."""
-        # Loads the engine.
+        """Open the store; return a writer per signal: its journal if the store is embedded."""
+        # These imports load the engine.
         from otel_vtrack.store.client import Store  # noqa: PLC0415
         from otel_vtrack.store.writer import Writer  # noqa: PLC0415
 
@@ -239,7 +239,7 @@ class Pipeline:
             )
 
     def _commits(self, writes: "Mapping[str, Callable[[bytes], None]]") -> dict[str, GroupCommit]:
-        """Queue each signal that somebody takes."""
+        """Create a queue for each signal that is stored or forwarded."""
         commits: dict[str, GroupCommit] = {}
         for signal in SIGNALS:
             forward: Any = None
@@ -259,7 +259,7 @@ class Pipeline:
 
 
 def signals_taken(settings: Settings) -> tuple[Signal, ...]:
-    """Return what is stored or passed on."""
+    """Return the signals that are stored or forwarded."""
     names = {name for each in settings.all_destinations for name in each.signals}
     if settings.store:
         names |= {TRACES.name, LOGS.name}
@@ -267,7 +267,7 @@ def signals_taken(settings: Settings) -> tuple[Signal, ...]:
 
 
 def _write_sampled(sampler: Sampler, writer: "Writer", payload: bytes) -> None:
-    """Write what a sampler keeps of a request, where there is no journal to wait in."""
+    """Write the part of a request that the sampler keeps, for stores without a journal."""
     stored, tally = sampler.at_once(payload)
     writer.write_traces(stored)
     sampler.count(tally)

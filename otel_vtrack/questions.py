@@ -1,6 +1,6 @@
-"""Who answers questions: the API over a store, with its watch, or one who says there is none.
+"""Serves queries: the API over a store, with its watch, or an error if there is no store.
 
-The API, and with it the engine, is loaded only when there is a store.
+The API, and with it the engine, is loaded only if there is a store.
 """
 
 from concurrent.futures import Executor
@@ -27,40 +27,40 @@ _NO_STORE: Final = (
 
 
 class Questions(Protocol):
-    """What is served beside the receiver.
+    """What is served alongside the receiver.
 
     Attributes:
-        names: Full names of the services, for health and reflection.
+        names: Full service names, for health checks and reflection.
     """
 
     names: tuple[str, ...]
 
     def open(self, store: "Store | None") -> None:
-        """Take what questions are about, before anything else is called."""
+        """Set the store to query; call this before anything else."""
         ...
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Serve it over gRPC."""
+        """Add the gRPC services to a server."""
         ...
 
     def routes(self, pool: Executor, max_body_bytes: int, room: Room) -> list[Route]:
-        """Make its routes over HTTP."""
+        """Return the HTTP routes."""
         ...
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the watch."""
         ...
 
     def stop(self) -> None:
-        """End that; it may wait for the store."""
+        """Stop the watch; may wait for the store."""
         ...
 
 
 def asked_as(settings: Settings) -> Questions:
-    """Return who answers.
+    """Return the implementation for these settings.
 
     Raises:
-        SettingsError: The prices or the webhook's secret make no sense.
+        SettingsError: The prices or the webhook's secret are invalid.
     """
     return _Api(settings) if settings.store else _Nobody()
 
@@ -134,5 +134,5 @@ async def _refuse_grpc(_: bytes, context: Any) -> bytes:
 
 
 async def _refuse_http(_: Request) -> Response:
-    # As Connect has it.
+    # In Connect's error format.
     return JSONResponse({"code": "unimplemented", "message": _NO_STORE}, 501)

@@ -1,8 +1,8 @@
-"""Attribute names both halves agree on; constants only.
+"""Attribute names shared by the SDK and the server; constants only.
 
-Names are those of the OpenTelemetry semantic conventions 1.44 unless they start with
-``vtrack.``. They are strings of our own because the Python semconv package renames and
-deprecates its constants from release to release.
+Names are from the OpenTelemetry semantic conventions 1.44 unless they start with ``vtrack.``. They
+are defined here because the Python semconv package renames and deprecates its constants from
+release to release.
 """
 
 from typing import Final
@@ -40,28 +40,28 @@ GEN_AI_EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
 GEN_AI_EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 
 VTRACK_EXPERIMENT: Final = "vtrack.experiment"
-"""Names the experiment a resource's traces belong to; the header of that meaning wins."""
+"""The experiment that a resource's traces belong to; the experiment header overrides it."""
 
 VTRACK_VCS_DIRTY: Final = "vtrack.vcs.dirty"
 """Whether the working tree had uncommitted changes; the conventions have no name for it."""
 
 VTRACK_FLAG_PREFIX: Final = "vtrack.flag."
-"""Prefix of a span attribute that holds the variant of the feature flag named after it."""
+"""Prefix of the span attribute that holds a feature flag's variant; the flag's key follows."""
 
 VTRACK_TAG_PREFIX: Final = "mlflow.traceTag."
-"""Prefix by which a root span's attribute becomes a tag of its trace (MLflow's convention)."""
+"""Prefix of root span attributes that are tags of the trace (MLflow's convention)."""
 
 VTRACK_ASSESSMENT_ID: Final = "vtrack.assessment.id"
 VTRACK_ASSESSMENT_TYPE: Final = "vtrack.assessment.type"
-"""`feedback` or `expectation`; the former where an evaluation event does not say."""
+"""`feedback` or `expectation`; `feedback` if an evaluation event lacks it."""
 
 VTRACK_ASSESSMENT_VALUE: Final = "vtrack.assessment.value"
-"""The value as JSON text, of any type; the conventions know numbers and labels only."""
+"""The value, of any type, as JSON text; the conventions define only numbers and labels."""
 
 VTRACK_ASSESSMENT_SOURCE_TYPE: Final = "vtrack.assessment.source_type"
 VTRACK_ASSESSMENT_SOURCE_ID: Final = "vtrack.assessment.source_id"
 VTRACK_ASSESSMENT_METADATA: Final = "vtrack.assessment.metadata"
-"""A JSON object of texts."""
+"""A JSON object of strings."""
 
 VTRACK_ASSESSMENT_ERROR_MESSAGE: Final = "vtrack.assessment.error_message"
 VTRACK_ASSESSMENT_STACK_TRACE: Final = "vtrack.assessment.stack_trace"

@@ -1,7 +1,7 @@
-"""Composition root: builds everything, and stops it in reverse.
+"""Composition root: builds everything and stops it in reverse order.
 
-Used from a coroutine, `async with Server(settings) as server: ...`, or from a thread of its own,
-`with running(settings) as server: ...`, for tests and notebooks.
+Use `async with Server(settings) as server: ...` in a coroutine, or, for tests and notebooks,
+`with running(settings) as server: ...`, which runs it in its own thread.
 """
 
 import asyncio
@@ -44,23 +44,23 @@ from otel_vtrack.tokens import Tokens
 _log = logging.getLogger(__name__)
 
 _API_THREADS: Final = 4
-# For answers on their way out and questions under way, once what was received is stored.
+# For responses being sent and queries in progress, once all received data is stored.
 _GRACE_SECONDS: Final = 2.0
-# How long to wait at start for what a journal still has, and how often to look up meanwhile.
+# How long to wait at start for data left in a journal, and how often to check for a stop meanwhile.
 _RECOVERY_SECONDS: Final = 60.0
 _STEP_SECONDS: Final = 0.5
 
 
 class Server:
-    """One process's receiver and API over one store.
+    """The receiver and API of one process over one store.
 
     Attributes:
-        settings: What it was built from.
+        settings: The settings it was created with.
         grpc_address: HOST:PORT, once started.
         http_address: The same.
-        ready: Whether it takes requests.
-        doing: What it does while it is not ready: starting, migrating, recovering, stopping.
-        asked_to_stop: Set it to make a start that takes long end sooner; `stop` is still due.
+        ready: Whether it accepts requests.
+        doing: What it does while not ready: starting, migrating, recovering, stopping.
+        asked_to_stop: Set to True to cut a long start short; `stop` must still be called.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -76,27 +76,27 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        """Open both ports and the store; returns once requests are answered.
+        """Open both ports and the store; return once requests are accepted.
 
-        Probes are answered from the first moment on, and whoever sends is told to come again:
-        a store may take long to open.
+        A store may take long to open. Meanwhile probes get a response, and other requests are told
+        to retry.
 
         Raises:
-            SettingsError: A port cannot be had, a certificate or the tokens cannot be used, or
-                the prices or the secret make no sense.
+            SettingsError: A port cannot be bound, a certificate or the tokens cannot be used, or
+                the prices or the secret are invalid.
             StoreError: The store cannot be used; the message says why and what to do.
         """
         async with contextlib.AsyncExitStack() as stack:
             asked = questions.asked_as(self.settings)
             self._lock()
-            # Before the store, because a second server usually finds both taken, and the port
-            # is what its user can change most easily.
+            # Ports before the store: a second server usually finds both in use, and its user can
+            # change the port most easily.
             require_free("grpc", self.settings.grpc)
             listener = listen("http", self.settings.http)
             stack.callback(listener.close)
-            # Closed after the transports are, though opened after them.
+            # Close the pipeline after the transports, although it is opened after them.
             stack.push_async_callback(self._close_pipeline)
-            # Handlers of the API wait for the store, so they run here, whatever the wire.
+            # API handlers block on the store, so on both transports they run in this pool.
             pool = concurrent.futures.ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api")
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             names = (*(each.service for each in signals_taken(self.settings)), *asked.names)
@@ -125,8 +125,8 @@ class Server:
                 self._send_metrics(stack, pipeline, self.settings.metrics_otlp_endpoint)
             asked.start()
             stack.push_async_callback(asyncio.to_thread, asked.stop)
-            # Again, before the transports stop: what is stored meanwhile is still answered,
-            # and what arrives meanwhile is told to come again.
+            # Drain before the transports stop: requests stored meanwhile still get a response, and
+            # requests arriving meanwhile are told to retry.
             stack.push_async_callback(self._drain, pipeline, healthy)
             for service in ("", *names):
                 await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -134,11 +134,11 @@ class Server:
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
-        """Take no more, store and answer what was taken, close everything; idempotent."""
+        """Accept no more, store and acknowledge what was accepted, close all; idempotent."""
         await self._stack.aclose()
 
     def _lock(self) -> None:
-        """Read what is asked of who connects, and warn where that is less than it should be."""
+        """Load the certificates and tokens, and warn if access is not restricted enough."""
         settings = self.settings
         if settings.tls_cert_file and settings.tls_key_file:
             self._certificates = Certificates(
@@ -184,7 +184,7 @@ class Server:
 
     async def _recover(self, pipeline: Pipeline) -> None:
         self.doing = "recovering"
-        # What the last run left is there before anyone asks.
+        # Data left by the last run has to be queryable before queries are served.
         deadline = time.monotonic() + _RECOVERY_SECONDS
         while not self.asked_to_stop and time.monotonic() < deadline:
             if await asyncio.to_thread(pipeline.recover, _STEP_SECONDS):
@@ -256,7 +256,7 @@ class Server:
             timeout_graceful_shutdown=int(_GRACE_SECONDS),
         )
         if self._certificates:
-            # Older releases take files only, which they read once.
+            # Older uvicorn releases accept only files, which they read once.
             config.load()
             config.ssl = self._certificates.ssl_context()
         served = web.Web(config)
@@ -287,7 +287,7 @@ class Server:
         return PlainTextResponse(f"{self.doing}\n", 503)
 
     async def _answer_status(self, pipeline: Pipeline, _: Request) -> Response:
-        # A queue waits for the disk now and then.
+        # In a thread: a queue occasionally waits for the disk.
         return JSONResponse(await asyncio.to_thread(self._status, pipeline))
 
     def _status(self, pipeline: Pipeline) -> dict[str, Any]:
@@ -306,24 +306,24 @@ class Server:
         }
 
     async def __aenter__(self) -> Self:
-        """Start it."""
+        """Start the server."""
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop it."""
+        """Stop the server."""
         await self.stop()
 
 
 async def serve(settings: Settings, ready: Callable[[Server], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then stop in order.
+    """Serve until SIGTERM or SIGINT, then shut down gracefully.
 
     Args:
-        settings: What to serve.
-        ready: Called once requests are answered.
+        settings: The server's settings.
+        ready: Called once requests are accepted.
 
     Raises:
-        VtrackError: It cannot start; the message says why and what to do.
+        VtrackError: The server cannot start; the message says why and what to do.
     """
     server = Server(settings)
     asked_to_stop = asyncio.Event()
@@ -333,32 +333,32 @@ async def serve(settings: Settings, ready: Callable[[Server], None]) -> None:
         asked_to_stop.set()
 
     loop = asyncio.get_running_loop()
-    # First of all, so that a signal during a long migration is not lost.
+    # First, so that a signal during a long migration is not lost.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
     allow_files()
     if settings.store:
         memory.keep_freed_memory()
     else:
-        # Who only forwards is meant to be small.
+        # A server that only forwards should use little memory.
         memory.give_freed_memory_back()
     async with server:
-        # What is there by now stays. To look through all of it for garbage, now and then while
-        # somebody waits for an answer, takes a tenth of a second.
+        # Objects created so far stay alive. A garbage collection of all of them, which could delay
+        # a response, takes 0.1 s.
         gc.freeze()
         if not server.asked_to_stop:
             ready(server)
         await asked_to_stop.wait()
         _log.info("stopping: storing what was received")
         for number in (signal.SIGTERM, signal.SIGINT):
-            # Whoever asks twice does not want to wait; nothing acknowledged is lost by it.
+            # A second signal means: do not wait. No acknowledged data is lost.
             loop.add_signal_handler(number, os._exit, 128 + number)
     _log.info("stopped")
 
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Generator[Server]:
-    """Serve from a thread until the block ends."""
+    """Serve from a separate thread until the block ends."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="vtrack-server", daemon=True)
     thread.start()

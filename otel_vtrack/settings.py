@@ -1,12 +1,12 @@
 """Settings of the server: flag, else environment, else file, else default.
 
-The file is TOML, or YAML if its name ends so. A field of `Settings` is a setting, and its names
-follow from it:
+The file is TOML, or YAML if its name ends in .yaml or .yml. Each field of `Settings` is a setting,
+and its other names derive from the field's:
 
     field store_url    flag --store-url    environment OTEL_VTRACK_STORE_URL    file store_url
 
-Its description is its help on the command line; docs/server.md says more, and a test holds the
-two together.
+The field's description is its command-line help; docs/server.md has the details, and a test keeps
+the two consistent.
 """
 
 import difflib
@@ -48,7 +48,7 @@ from otel_vtrack.sample.settings import Sample
 
 PREFIX: Final = "OTEL_VTRACK_"
 FILE_VARIABLE: Final = PREFIX + "CONFIG"
-"""Environment variable of `--config`, the one option that is no setting."""
+"""Environment variable of `--config`, the one option that is not a setting."""
 
 _FORWARD: Final = "forward"
 _STORES: Final = "write chdb:///absolute/folder or clickhouse://user:password@host:port/database"
@@ -59,7 +59,7 @@ def _default_store() -> str:
 
 
 def _store(url: str) -> str:
-    # A default is a file: URI because only pathlib knows how a folder is quoted in one.
+    # The default is a file: URI, because pathlib quotes the folder's name in those.
     if url.startswith("file:///"):
         url = "chdb" + url.removeprefix("file")
     try:
@@ -68,7 +68,7 @@ def _store(url: str) -> str:
     except ValueError:
         raise ValueError(f"this is no store; {_STORES}") from None
     if "?" in url or "#" in url:
-        # It would be another folder, or hold a password where nobody looks for one.
+        # It would name another folder, or contain a password that `store_shown` does not hide.
         raise ValueError(f"no ? and no # belongs there, in a folder's name %3F and %23; {_STORES}")
     if parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1:
         return url
@@ -78,24 +78,24 @@ def _store(url: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Take HOST:PORT apart, `[::1]:4317` included.
+    """Split HOST:PORT, including `[::1]:4317`.
 
     Raises:
-        ValueError: It is no such address.
+        ValueError: The address is malformed.
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535 or (":" in host and host[0] != "["):
         raise ValueError("write HOST:PORT, such as 127.0.0.1:4317; port 0 picks a free one")
-    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - asked for by ":4317"
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - the meaning of ":4317"
 
 
 def join_address(host: str, port: int) -> str:
-    """Put an address together so that `split_address` takes it apart again."""
+    """Join host and port; the inverse of `split_address`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is reached from this machine only."""
+    """Return whether an address is reachable only from this machine."""
     host, _ = split_address(address)
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -176,15 +176,15 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
-    """What `vtrack serve` can be told; `load` makes one."""
+    """The settings of `vtrack serve`; create them with `load`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        # An empty variable is how deployments leave one out.
+        # Deployments often leave a variable empty to omit it.
         env_ignore_empty=True,
         extra="forbid",
         frozen=True,
-        # An input may be a URL with a password.
+        # An input may be a URL that contains a password.
         hide_input_in_errors=True,
         validate_default=True,
     )
@@ -386,7 +386,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Set the precedence that the module names."""
+        """Set the precedence given in the module's docstring."""
         del dotenv_settings, file_secret_settings
         return (
             init_settings,
@@ -447,7 +447,7 @@ class Settings(BaseSettings):
 
     @property
     def mode(self) -> str:
-        """What becomes of what is received."""
+        """Whether received data is stored, forwarded or both."""
         if not self.all_destinations:
             return "store only"
         return "store and forward" if self.store else "forward only"
@@ -459,7 +459,7 @@ class Settings(BaseSettings):
 
     @property
     def all_destinations(self) -> tuple[Destination, ...]:
-        """Those of `destinations`, and that of `forward`."""
+        """The `destinations`, followed by the one of `forward`, if any."""
         if not self.forward:
             return self.destinations
         single = Destination(name=_FORWARD, endpoint=self.forward, headers=self.forward_headers)
@@ -467,7 +467,7 @@ class Settings(BaseSettings):
 
     @property
     def queue_folder(self) -> Path:
-        """Where what is to be forwarded waits."""
+        """The folder of the queues to forward from."""
         if self.forward_folder:
             return self.forward_folder
         parts = urlsplit(self.store_url)
@@ -477,7 +477,7 @@ class Settings(BaseSettings):
 
     @property
     def store_shown(self) -> str:
-        """The store's URL without its password, for people and logs."""
+        """The store's URL with its password hidden, for display and logs."""
         parts = urlsplit(self.store_url)
         if parts.password is None:
             return self.store_url
@@ -486,12 +486,12 @@ class Settings(BaseSettings):
 
 
 def flag(name: str) -> str:
-    """Return the command line's name of a setting."""
+    """Return a setting's command-line flag."""
     return "--" + name.replace("_", "-")
 
 
 def variable(name: str) -> str:
-    """Return the environment's name of a setting."""
+    """Return a setting's environment variable."""
     return PREFIX + name.upper()
 
 
@@ -499,13 +499,13 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
     """Read all settings.
 
     Args:
-        flags: By field name; those given on the command line and no others.
+        flags: Values by field name; only those given on the command line.
         file: A TOML or YAML file, if there is one.
 
     Raises:
-        SettingsError: Something in them makes no sense; each mistake is said, with no value.
+        SettingsError: A setting is invalid; the message lists each mistake, without values.
     """
-    if file and not os.path.isfile(file):  # noqa: PTH113 - a Path fails at a name that is too long
+    if file and not os.path.isfile(file):  # noqa: PTH113 - Path raises if the name is too long
         raise SettingsError(f"there is no file {file}: correct --config or {FILE_VARIABLE}")
 
     is_yaml = bool(file) and file.suffix.lower() in {".yaml", ".yml"}
@@ -520,7 +520,7 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
     except ValidationError as error:
         raise SettingsError("; ".join(map(_mistake, error.errors()))) from None
     except yaml.YAMLError as error:
-        # Its text may quote the file.
+        # Its message may quote the file.
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
         raise SettingsError(f"{file} is no YAML file that can be read{place}") from None
@@ -542,7 +542,7 @@ def _mistake(error: Any) -> str:
     if loc:
         name = str(loc[0])
     else:
-        # Said of several together, after the name of one.
+        # About several settings; the message begins with the name of one.
         name, _, reason = reason.partition(": ")
     return f"{flag(name)} (or {variable(name)}): {reason[0].lower()}{reason[1:]}"
 
@@ -557,7 +557,7 @@ def _unknown(loc: Sequence[str | int]) -> str:
 
 
 def _model_at(loc: Sequence[str | int]) -> type[BaseModel]:
-    """Find the model whose field a place in the settings is."""
+    """Return the model at a location in the settings."""
     model: type[BaseModel] = Settings
     for step in loc:
         if isinstance(step, str):
@@ -572,5 +572,5 @@ def _is_model(kind: type) -> bool:
 
 
 def _path(loc: Sequence[str | int]) -> str:
-    """Write a place in the settings, as in destinations[0].tls.ca_file."""
+    """Format a location in the settings, as in destinations[0].tls.ca_file."""
     return "".join(f"[{it}]" if isinstance(it, int) else f".{it}" for it in loc).removeprefix(".")

@@ -1,11 +1,11 @@
-"""Tells whether a file that is read again when it changes has changed."""
+"""Detects whether a file has changed and has to be read again."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Stamp(NamedTuple):
-    """What changes with a file, also where a symbolic link on the way to it is swapped."""
+    """Metadata that changes with a file, even if a symbolic link in its path is swapped."""
 
     mtime_ns: int
     size: int
@@ -14,7 +14,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(file: Path | None) -> Stamp | None:
-    """Return that of a file; None where there is none."""
+    """Return a file's stamp; None if there is no file."""
     try:
         found = file.stat() if file else None
     except OSError:

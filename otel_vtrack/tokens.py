@@ -1,4 +1,4 @@
-"""Who may ask: bearer tokens in a file, read anew when it changes."""
+"""Access by bearer tokens, read from a file and again whenever it changes."""
 
 import hashlib
 import hmac
@@ -14,21 +14,21 @@ from otel_vtrack.stamps import stamp
 
 _log = logging.getLogger(__name__)
 
-# RFC 6750 section 2.1, b64token. Shorter ones can be guessed.
+# RFC 6750 section 2.1, b64token. Shorter tokens can be guessed.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")
 _LOG_EVERY_SECONDS: Final = 60.0
 
 
 class Tokens:
-    """Those that are let in; belongs to one thread.
+    """The accepted tokens; for use in one thread.
 
-    While the file cannot be read, or has something else in it, those from before hold.
+    While the file cannot be read or has invalid content, the previous tokens stay valid.
 
     Args:
-        file: Tokens, one a line; empty lines and those that begin with # are passed over.
+        file: Tokens, one per line; empty lines and lines that begin with # are skipped.
 
     Attributes:
-        refused: How many requests came without one.
+        refused: Number of requests without a valid token.
 
     Raises:
         SettingsError: The file cannot be read or has no token.
@@ -48,10 +48,10 @@ class Tokens:
             ) from None
 
     def admit(self, authorizations: Iterable[str | bytes]) -> bool:
-        """Tell whether a request may pass, and count it if not.
+        """Return whether to accept a request; count it if not.
 
         Args:
-            authorizations: All values of its header `authorization`; more than one is none.
+            authorizations: All values of its `authorization` header; more than one is refused.
         """
         given = list(authorizations)
         if len(given) == 1 and self._knows(given[0]):
@@ -69,7 +69,7 @@ class Tokens:
         self._renew()
         raw = authorization.encode() if isinstance(authorization, str) else authorization
         scheme, _, token = raw.partition(b" ")
-        # Hashed, so that not even its length tells; and all are looked at, whichever it is.
+        # Against timing attacks: hash the token, which hides its length, and compare with all.
         digest = hashlib.sha256(token.strip()).digest()
         found = False
         for known in self._known:
@@ -94,12 +94,12 @@ class Tokens:
 
 
 def _read(file: Path) -> tuple[bytes, ...]:
-    """Return the digests of what is in a file."""
+    """Return the digests of the tokens in a file."""
     lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
     found = [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise ValueError("it is empty")
-    # Which one is not told.
+    # The message does not reveal which one.
     if not all(map(_TOKEN.fullmatch, found)):
         raise ValueError(
             "each has 16 characters or more, which are letters, digits and -._~+/ with = at the end"

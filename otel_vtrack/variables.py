@@ -1,4 +1,4 @@
-"""Variables of the environment in texts of the settings file."""
+"""Expands environment variables in strings of the settings file."""
 
 import os
 import re
@@ -8,10 +8,10 @@ _VARIABLE: Final = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}
 
 
 def expanded(value: Any) -> Any:
-    """Put variables of the environment into texts that name them, `${env:NAME:-default}`.
+    """Expand environment variables, `${env:NAME:-default}`, in all strings of a value.
 
     Raises:
-        ValueError: There is no variable of a name, and no default.
+        ValueError: A variable is unset or empty and has no default.
     """
     if isinstance(value, str):
         return _VARIABLE.sub(_of_environment, value)

@@ -1,4 +1,4 @@
-"""The HTTP port: its connections, how many there may be, and by which names it is asked."""
+"""The HTTP port: timeouts and number of connections, and accepted Host names."""
 
 import asyncio
 import contextlib
@@ -18,16 +18,16 @@ from otel_vtrack import access
 
 _log = logging.getLogger(__name__)
 
-# For the head of a request, from the connection's start or what came before it. uvicorn closes
-# a connection that is idle between two requests, and waits for a first one without end.
+# For a request's head, from the connection's start or the preceding data. uvicorn closes a
+# connection that is idle between two requests, but waits for a first request forever.
 _HEAD_SECONDS: Final = 10.0
 _LOG_EVERY_SECONDS: Final = 60.0
-# The second is what containers call the machine they run on; nobody can have it in the DNS.
+# Containers call their host by the second name; nobody can register it in the public DNS.
 _OWN_NAMES: Final = frozenset({"localhost", "host.docker.internal"})
 
 
 class Web(uvicorn.Server):
-    """uvicorn without its signal handlers: `serve` has its own, for both transports."""
+    """uvicorn without its signal handlers; `serve` has its own for both transports."""
 
     @contextlib.contextmanager
     @override
@@ -36,19 +36,19 @@ class Web(uvicorn.Server):
 
 
 class Protocol(H11Protocol):
-    """Closes a connection that does not come to a request."""
+    """Closes a connection that does not send a request in time."""
 
     _waiting: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: Any) -> None:
-        """Give it its time."""
+        """Start the timeout."""
         super().connection_made(transport)
         self._wait()
 
     @override
     def data_received(self, data: bytes) -> None:
-        """Give it more only for what is a request."""
+        """Stop the timeout if a request has arrived, else make sure that it runs."""
         super().data_received(data)
         if self._is_asking:
             self._stop_waiting()
@@ -57,7 +57,7 @@ class Protocol(H11Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timer."""
+        """Cancel the timeout."""
         self._stop_waiting()
         super().connection_lost(exc)
 
@@ -89,7 +89,7 @@ class Protocol(H11Protocol):
 
 
 class Crowd:
-    """Answers 503 to whoever comes over one connection too many; probes are answered always."""
+    """Responds 503 while there are too many connections; probes always pass."""
 
     def __init__(self, app: ASGIApp, most: int, connections: Callable[[], int]) -> None:
         self._app = app
@@ -98,7 +98,7 @@ class Crowd:
         self._said_at = -_LOG_EVERY_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or not."""
+        """Pass the request on if it is a probe or within the limit, else refuse it."""
         if (
             scope["type"] != "http"
             or scope["path"] in access.OPEN_PATHS
@@ -126,11 +126,12 @@ class Crowd:
 
 
 class Hosts:
-    """Answers 403 to who asks by another's name.
+    """Responds 403 to requests whose Host is not an accepted name.
 
-    A page of another site could otherwise have its own name lead to this machine, and its reader's
-    browser would take what is asked here for that site's own: DNS rebinding. An address is nobody's
-    name, and what a browser takes for this machine's, whatever the DNS says, is `localhost`.
+    Otherwise another site could resolve its own name to this machine, and a browser on its page
+    would treat this server as that site: DNS rebinding. IP addresses are accepted because no site
+    controls them, and `localhost` because browsers resolve it to this machine whatever the DNS
+    says.
 
     Sources: Fetch standard, "forbidden request-header" (a page cannot set Host); RFC 6761 section
     6.3 (localhost).
@@ -141,7 +142,7 @@ class Hosts:
         self._allowed = _OWN_NAMES | {name.lower().rstrip(".") for name in allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or not."""
+        """Pass the request on if its Host is accepted, else refuse it."""
         if scope["type"] != "http" or all(
             self._admits(value.decode("latin-1"))
             for name, value in scope["headers"]

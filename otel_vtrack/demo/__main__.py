@@ -1,9 +1,9 @@
 """Runs the demonstration: `python -m otel_vtrack.demo`.
 
-Starts `vtrack serve` on a store in a temporary folder; runs the app under
-`opentelemetry-instrument` as 2.3.1 and as 2.4.0, which really is slower and really fails more,
-in staging and in production; then asks the server which is worse. Everything it starts it
-stops, and nothing is left behind.
+Starts `vtrack serve` with a store in a temporary folder; runs the app under
+`opentelemetry-instrument` as 2.3.1 and as 2.4.0, which really is slower and fails more often, in
+staging and in production; then queries the server to compare them. It stops everything it starts
+and leaves nothing behind.
 """
 
 import signal
@@ -43,7 +43,7 @@ def _serve(folder: Path) -> Child:
 
 
 def _app(folder: Path, server: str, version: str, environment: str, commit: str) -> Child:
-    # Not one line of the app knows of this: variables, and the command in front of python.
+    # The app's code is unchanged: this takes only variables and a command in front of python.
     variables = {
         "OTEL_SERVICE_NAME": SERVICE,
         "OTEL_TRACES_EXPORTER": "vtrack",
@@ -62,8 +62,8 @@ def _app(folder: Path, server: str, version: str, environment: str, commit: str)
         log=folder.parent / f"{version}-{environment}.log",
         environment=variables,
         folder=folder,
-        # uvicorn ends by the signal that stopped it, and only after SIGINT does Python still run
-        # what flushes the last spans.
+        # uvicorn re-raises the signal that stopped it, and only after SIGINT does Python still run
+        # the exit handlers that flush the last spans.
         stop_with=signal.SIGINT,
     )
 
@@ -71,7 +71,7 @@ def _app(folder: Path, server: str, version: str, environment: str, commit: str)
 def _run_version(
     progress: Progress, server: str, version: str, checked_out: tuple[Path, str]
 ) -> None:
-    """Run one version in both environments side by side, and send it its traffic."""
+    """Run one version in both environments in parallel, and send traffic to both."""
     folder, commit = checked_out
 
     def live(environment: str) -> None:
@@ -101,10 +101,10 @@ def _wait_until_stored(client: Client, expected: int) -> None:
 
 
 def run(console: Console) -> None:
-    """Do all of it.
+    """Run the whole demonstration.
 
     Raises:
-        VtrackError: A part did not start, or data did not arrive.
+        VtrackError: A process did not start, or data did not arrive.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vtrack-demo-")))
@@ -142,7 +142,7 @@ def run(console: Console) -> None:
 
 
 def _ask(command: list[str], server: str) -> None:
-    from otel_vtrack.cli.group import group  # noqa: PLC0415 - only when there is an answer
+    from otel_vtrack.cli.group import group  # noqa: PLC0415 - needed only at the end
 
     group.main([*command, "--server", server], prog_name="vtrack", standalone_mode=False)
 

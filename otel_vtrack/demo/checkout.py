@@ -1,4 +1,4 @@
-"""The app's source as a git repository with one commit a version, as a team would have it."""
+"""The app's source as a git repository with one commit per version, as a team would have it."""
 
 import hashlib
 import shutil
@@ -21,10 +21,10 @@ def _git(folder: Path, *arguments: str) -> None:
 
 
 def check_out(folder: Path) -> dict[str, tuple[Path, str]]:
-    """Lay out each version under `folder` and return its folder and, without git, its commit.
+    """Lay out each version under `folder`; return its folder and, without git, its commit.
 
-    With git the commit is empty, because the app's tracing finds it out by itself. A machine
-    without git gets a stand-in, the hash of the source.
+    With git the commit is empty, because the app's tracing detects it. Without git it is a
+    stand-in, a hash of the source.
     """
     found: dict[str, tuple[Path, str]] = {}
     has_git = shutil.which("git") is not None

@@ -1,4 +1,4 @@
-"""Child processes that say when they are ready and are stopped by their own id."""
+"""Child processes that report when they are ready and are stopped by process id."""
 
 import os
 import re
@@ -16,10 +16,10 @@ _STOPS_WITHIN_SECONDS: Final = 30.0
 
 
 class Child:
-    """A process that prints one line when it is ready.
+    """A process that prints a line when it is ready.
 
     Attributes:
-        ready: That line, matched.
+        ready: The match of that line.
     """
 
     def __init__(
@@ -32,18 +32,18 @@ class Child:
         folder: Path | None = None,
         stop_with: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """Start it and wait for the line.
+        """Start the process and wait for the line.
 
         Args:
             command: Program and arguments.
-            until: Regular expression that the line has to match.
+            until: Regular expression for the line.
             log: File for its standard error.
-            environment: Added to this process's own.
-            folder: Where it runs.
-            stop_with: The signal that asks it to end.
+            environment: Variables to add to this process's environment.
+            folder: Its working directory.
+            stop_with: The signal to stop it with.
 
         Raises:
-            VtrackError: It ended first, or took more than a minute.
+            VtrackError: The process ended first, or took more than a minute.
         """
         self._log = log
         self._stop_with = stop_with
@@ -58,7 +58,7 @@ class Child:
             )
         timer = threading.Timer(_READY_WITHIN_SECONDS, self._process.kill)
         timer.start()
-        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        assert self._process.stdout is not None  # noqa: S101 - PIPE is set above
         match = None
         for line in self._process.stdout:
             match = re.search(until, line)
@@ -75,7 +75,7 @@ class Child:
         raise VtrackError(f"{Path(name).name} did not start: {tail or 'it said nothing'}")
 
     def stop(self) -> None:
-        """Ask it to end, wait, and insist after half a minute; idempotent."""
+        """Signal the process to end, wait, and kill it after half a minute; idempotent."""
         if self._process.poll() is None:
             self._process.send_signal(self._stop_with)
             try:

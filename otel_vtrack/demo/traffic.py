@@ -17,7 +17,7 @@ _QUESTIONS: Final = (
 
 
 def send(port: int, requests: int, *, callers: int, seed: int) -> int:
-    """Send `requests` questions from `callers` threads and return how many were answered."""
+    """Send `requests` questions from `callers` threads; return how many succeeded."""
     numbers = itertools.count()
     answered = [0] * callers
 
@@ -30,7 +30,7 @@ def send(port: int, requests: int, *, callers: int, seed: int) -> int:
                     "session": f"session-{chance.randrange(40)}",
                 }
             )
-            # A connection each: the app closes one on which it failed, without a word.
+            # A new connection each time: after an error the app closes its connection silently.
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             connection.request("POST", f"/chat?{query}")
             response = connection.getresponse()

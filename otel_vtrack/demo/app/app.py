@@ -25,7 +25,7 @@ def plan(question: str) -> list[str]:
 
 
 def complete(question: str, passages: list[str]) -> str:
-    """Stand in for a language model: takes its time and reports what it used."""
+    """Stand in for a language model: take some time and report token usage."""
     with tracer.start_as_current_span("chat demo-model", kind=trace.SpanKind.CLIENT) as span:
         answer = f"{question} {passages[0] if passages else 'Nobody knows.'}"
         time.sleep(random.lognormvariate(-4.6, 0.35))

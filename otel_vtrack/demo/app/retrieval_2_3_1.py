@@ -15,7 +15,7 @@ PASSAGES = {
 
 
 def find_passages(words: list[str]) -> list[str]:
-    """Look the words up, one search for all."""
+    """Look up all words in one search."""
     with tracer.start_as_current_span("execute_tool search") as span:
         span.set_attributes({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"})
         time.sleep(random.uniform(0.003, 0.008))

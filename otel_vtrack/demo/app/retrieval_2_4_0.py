@@ -1,4 +1,4 @@
-"""Finds passages that may answer a question, now with a second opinion."""
+"""Finds passages that may answer a question, now with a reranker."""
 
 import random
 import time
@@ -23,7 +23,7 @@ def search(word: str) -> str | None:
 
 
 def rerank(passages: list[str]) -> list[str]:
-    """Put the best first; the new service for that is not always up."""
+    """Put the best first, using a new service that is not always up."""
     with tracer.start_as_current_span("rerank"):
         time.sleep(random.uniform(0.002, 0.006))
         if random.random() < 0.07:
@@ -32,6 +32,6 @@ def rerank(passages: list[str]) -> list[str]:
 
 
 def find_passages(words: list[str]) -> list[str]:
-    """Look the last words up one by one, then rank what was found."""
+    """Look up the last words one by one, then rank the passages found."""
     found = [passage for word in words[-2:] if (passage := search(word))]
     return rerank(found)
