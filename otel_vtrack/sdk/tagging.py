@@ -258,7 +258,7 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
                     with inside.step():
                         generator.close()
                     raise
-                except BaseException as error:  # noqa: BLE001 - thrown in: the generator's to see
+                except BaseException as error:  # noqa: BLE001 - pass it to the generator
                     resume, argument = cast("Any", generator.throw), error
 
         return tagged
@@ -282,7 +282,7 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
                     with inside.step():
                         await generator.aclose()
                     raise
-                except BaseException as error:  # noqa: BLE001 - thrown in: the generator's to see
+                except BaseException as error:  # noqa: BLE001 - pass it to the generator
                     resume, argument = cast("Any", generator.athrow), error
 
         return tagged
