@@ -17,17 +17,17 @@ _FILES: Final = 65_536
 
 
 def allow_files() -> None:
-    """Let this process have more connections and files open than the 1,024 it is started with.
+    """Raise the limit of open files and connections from the usual initial 1,024.
 
-    That is for programs that call select(2), which has no room for more; others are to ask for
-    more themselves, up to the hard limit. Source: systemd.exec(5), LimitNOFILE.
+    That soft limit protects programs that use select(2), which handles no more; other programs
+    should raise it themselves, up to the hard limit. Source: systemd.exec(5), LimitNOFILE.
     """
     if resource is None:  # pragma: no cover - not POSIX
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
-        # macOS allows less than it says.
+        # macOS allows less than the hard limit it reports.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 

@@ -70,14 +70,14 @@ class OneLine(logging.Formatter):
 
 
 def _quotes_nothing(record: logging.LogRecord) -> bool:
-    """Leave out what gRPC quotes of metadata that is not UTF-8, which may be a token."""
+    """Drop gRPC's records that quote metadata that is not UTF-8, which may be a token."""
     return not str(record.msg).startswith("Invalid encoding")
 
 
 class _NowAndThen(logging.Filter):
-    """Lets through what asyncio says of connections there is no file for, once a minute.
+    """Limits to one a minute asyncio's records of connections not accepted for lack of files.
 
-    It says so thousands of times a second.
+    asyncio may log thousands of them per second.
     """
 
     _said_at = -_LOG_EVERY_SECONDS

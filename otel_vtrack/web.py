@@ -63,10 +63,10 @@ class Protocol(H11Protocol):
 
     @override
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing, where uvicorn's log has two lines of advice for each request.
+        """Log nothing, where uvicorn logs two lines of advice per request.
 
-        Java's client asks for HTTP/2 whenever it speaks in clear, and goes on in HTTP/1.1, as
-        whoever asks does whose wish is passed over (RFC 9110 section 7.8).
+        Java's client offers an upgrade to HTTP/2 on every cleartext connection, and continues in
+        HTTP/1.1 if the server ignores the offer (RFC 9110 section 7.8).
         """
 
     @property

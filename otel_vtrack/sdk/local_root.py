@@ -8,7 +8,7 @@ from typing import Any, Final
 from weakref import ref
 
 _MOST: Final = 2_048
-"""A trace stays known until at least this many more have started; at most twice as many are."""
+"""A trace stays known until at least this many more started; at most twice as many are known."""
 
 
 class _Roots:
