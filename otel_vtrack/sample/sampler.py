@@ -59,6 +59,8 @@ class Decision(NamedTuple):
 
 
 DROPPED: Final = Decision(0.0, PROBABILITY)
+# Equal to it, but a different object: another process made this decision and counted it.
+_DROPPED_BEFORE: Final = Decision(0.0, PROBABILITY)
 _CERTAIN: Final = {reason: Decision(1.0, reason) for reason in (ERROR, SLOW)}
 _AS_TOLD: Final = Decision(1.0, TOLD)
 
@@ -163,11 +165,8 @@ class Sampler:
         trace = self._open.get(trace_id)
         if trace is None:
             if (decision := self.decision(trace_id)) is not None:
-                if reason and decision is DROPPED:
-                    # Too late for earlier spans; those that follow are kept.
-                    self._decide(trace_id, _CERTAIN[reason])
-                    with self._counting:
-                        self._traces_out -= 1
+                if reason and not decision.adjusted_count:
+                    self._keep_rest(trace_id, reason, decision)
                 return
             number = randomness.of_trace(trace_id, span.trace_state)
             new.append(trace_id)
@@ -181,6 +180,13 @@ class Sampler:
         elif not trace.versions:
             # Where the trace enters is not known, and may never be.
             trace.versions = (version,)
+
+    def _keep_rest(self, trace_id: bytes, reason: str, decision: Decision) -> None:
+        """Keep a dropped trace's spans from now on; it is too late for the earlier ones."""
+        self._decide(trace_id, _CERTAIN[reason])
+        if decision is not _DROPPED_BEFORE:
+            with self._counting:
+                self._traces_out -= 1
 
     def decide(self, trace_ids: Iterable[bytes]) -> bytes:
         """Decide on traces that `observe` returned.
@@ -318,7 +324,7 @@ class Sampler:
     def recall(self, notes: bytes) -> None:
         """Restore the decisions that `decide` returned in another process."""
         for trace_id, count, number in _NOTE.iter_unpack(notes):
-            decision = Decision(count, REASONS[number]) if count else DROPPED
+            decision = Decision(count, REASONS[number]) if count else _DROPPED_BEFORE
             self._remember(trace_id, decision)
 
     def decision(self, trace_id: bytes) -> Decision | None:

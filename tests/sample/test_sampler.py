@@ -254,6 +254,20 @@ def test_another_process_remembers_what_was_decided(traces):
     assert {d.reason for d in map(second.decision, ids)} == {"error", "minimum", "probability"}
 
 
+def test_a_late_failure_takes_back_only_what_this_process_counted(traces):
+    ids = traces.ids(20)
+    first = sampler(probability=0)
+    notes = first.decide(first.observe(traces.request(ids).SerializeToString())[0])
+    assert first.counts()["sampled_out_traces"] == 20
+    second = sampler(probability=0)
+    second.recall(notes)
+    late = traces.request(ids, spans=(2,), failed=set(ids[:3]))
+    (found,) = sampled(second, late)
+    assert by_trace(found) == dict.fromkeys(ids[:3], 1)
+    assert second.counts()["stored_traces"]["error"] == 3
+    assert second.counts()["sampled_out_traces"] == 0
+
+
 def test_what_was_sampled_elsewhere_is_kept_as_it_is(traces):
     payload = framing.with_experiment(
         traces.request(traces.ids(9)).SerializeToString(), "named", 7.0
