@@ -9,17 +9,24 @@ from typing import IO, Final
 
 from otel_vtrack.errors import InvalidArgument, WireError
 from otel_vtrack.transfer import frames, line_reader
+from otel_vtrack.transfer.files import CHANGES_FILE
 from otel_vtrack.transfer.items import Item
+from otel_vtrack.v1 import export_pb2
 
 _PARQUET: Final = b"PAR1"
 PIECE_BYTES: Final = 4 << 20
 """Approximate size of a request."""
 
 _LONGEST_LINE: Final = 512 << 20
+_KINDS_OF_CHANGES: Final = frozenset(export_pb2.Change.DESCRIPTOR.fields_by_name)
+"""Names of the folders that a Parquet export has besides those of telemetry."""
 
 
 def files(paths: list[str]) -> list[str]:
-    """Return the files to read; of a folder all its files, `changes.jsonl` last; `-` is kept.
+    """Return the files to read; of a folder all its files; `-` is kept.
+
+    Files of changes come last, so that while an import runs, assessments and tags appear after
+    their traces. The result does not depend on the order.
 
     Raises:
         InvalidArgument: A path does not exist, or is an incomplete export.
@@ -42,14 +49,17 @@ def files(paths: list[str]) -> list[str]:
             known = [it for it in inside if it.suffix in {".pb", ".jsonl", ".json", ".parquet"}]
             if not known:
                 raise InvalidArgument(f"{name} has no file that was exported")
-            found += [str(it) for it in sorted(known, key=_is_of_changes)]
+            # The sort is stable. The name of the folder itself, or of its parents, means nothing.
+            known.sort(key=lambda it: _has_changes(it.relative_to(path)))
+            found += map(str, known)
         else:
             found.append(name)
     return found
 
 
-def _is_of_changes(path: Path) -> bool:
-    return "changes" in path.name or "changes" in path.parent.name or "changes" in str(path.parent)
+def _has_changes(path: Path) -> bool:
+    """Return whether an exported file has changes, given its path in the imported folder."""
+    return path.name == CHANGES_FILE or path.parent.name in _KINDS_OF_CHANGES
 
 
 def read(name: str) -> Iterator[Item]:

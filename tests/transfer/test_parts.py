@@ -334,6 +334,24 @@ def test_other_readers_find_plain_OTLP_in_protobuf_files(client, tmp_path):  # n
     assert [it.experiment for it in frames.read(memoryview(raw), 1 << 20)] == ["by header"]
 
 
+def test_changes_come_last_in_every_format_whatever_the_folder_is_called(
+    client, tmp_path, monkeypatch
+):
+    # None of these is a part of what is imported.
+    within = tmp_path / "changes" / "assessment"
+    within.mkdir(parents=True)
+    monkeypatch.chdir(within)
+    export_to("pb", client, What(experiment="shop"), format="otlp")
+    assert incoming.files(["pb"]) == ["pb/log_records.pb", "pb/spans.pb", "pb/changes.jsonl"]
+    pytest.importorskip("pyarrow")
+    export_to("table", client, What(experiment="shop"), format="parquet")
+    kinds = [name.split("/")[1] for name in incoming.files(["table"])]
+    assert set(kinds[2:]) >= {"assessment", "deployment", "trace_tag", "version"}
+    assert kinds[:2] == ["log_records", "spans"]
+    kinds = [name.split("/")[-2] for name in incoming.files([str(within)])]
+    assert kinds[:5] == ["pb", "pb", "log_records", "spans", "pb"]
+
+
 def test_parquet_is_read_at_a_glance_by_pandas(client, tmp_path):
     pandas = pytest.importorskip("pandas")
     export_to(tmp_path / "out", client, What(experiment="shop"), format="parquet")
