@@ -85,13 +85,15 @@ class Watched(Generic[_T]):
             if self._stamps() != stamps:
                 return False
             found = self._read(texts)
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            # Retried at the next check, because the cause may go away without the files changing.
+            self._say(error.strerror or "")
+            return False
+        except (ValueError, RecursionError) as error:
             # Do not read the same files again until they change.
             self._seen = stamps
-            if isinstance(error, RecursionError):
-                self._say("it is nested too deeply")
-            else:
-                self._say(error.strerror or "" if isinstance(error, OSError) else str(error))
+            deep = isinstance(error, RecursionError)
+            self._say("it is nested too deeply" if deep else str(error))
             return False
         self._seen = stamps
         self._said = ""
