@@ -314,9 +314,16 @@ class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
 
 
 class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
-    """A duration, such as `250ms`, `2s` or `1.5m`."""
+    """A duration, such as `250ms`, `2s` or `1.5m`.
+
+    Args:
+        above_zero: Refuse zero, which would otherwise mean the API's own choice.
+    """
 
     name = "duration"
+
+    def __init__(self, *, above_zero: bool = False) -> None:
+        self._above_zero = above_zero
 
     @override
     def convert(
@@ -326,10 +333,23 @@ class Length(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
         if isinstance(value, timedelta):
             return value
         try:
-            if milliseconds := re.fullmatch(r"(\d+(?:\.\d+)?)ms", value):
-                return timedelta(milliseconds=float(milliseconds[1]))
-            if length := _AGE.fullmatch(value):
-                return timedelta(seconds=float(length[1]) * _UNITS[length[2]])
+            length = self._read(value)
         except OverflowError:
             self.fail(f"{value!r} is too long: write a shorter duration", param, ctx)
-        return self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)
+        if length is None:
+            self.fail(f"{value!r} is no duration: write 250ms, 2s or 1.5m", param, ctx)
+        if self._above_zero and not length:
+            self.fail(
+                f"{value!r} is too short: write a longer duration, or leave it out for the default",
+                param,
+                ctx,
+            )
+        return length
+
+    @staticmethod
+    def _read(text: str) -> timedelta | None:
+        if milliseconds := re.fullmatch(r"(\d+(?:\.\d+)?)ms", text):
+            return timedelta(milliseconds=float(milliseconds[1]))
+        if length := _AGE.fullmatch(text):
+            return timedelta(seconds=float(length[1]) * _UNITS[length[2]])
+        return None

@@ -271,7 +271,9 @@ def interactions(
 @_traces
 @click.option("--version", default="", help="Only traces of this version.")
 @click.option(
-    "--width", type=connection.Length(), help="Width of a bucket: 60s, 1h; by default about 60 fit."
+    "--width",
+    type=connection.Length(above_zero=True),
+    help="Width of a bucket: 60s, 1h; by default about 60 fit.",
 )
 @_most
 @connection.asks
@@ -331,7 +333,7 @@ def exposure(
 )
 @click.option(
     "--window",
-    type=connection.Length(),
+    type=connection.Length(above_zero=True),
     help="How far from the moment to look, and how long before and after a change to compare."
     "  [default: 1h]",
 )

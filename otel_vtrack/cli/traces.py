@@ -120,7 +120,9 @@ def count(*, filter_: str, server: str, as_json: bool, **given: Any) -> None:
 @command.command()
 @_finds
 @click.option(
-    "--width", type=connection.Length(), help="Width of a bucket: 60s, 1h; by default about 60 fit."
+    "--width",
+    type=connection.Length(above_zero=True),
+    help="Width of a bucket: 60s, 1h; by default about 60 fit.",
 )
 @connection.asks
 def histogram(

@@ -313,6 +313,21 @@ def test_times_are_how_long_ago_or_iso():
         assert read(text, None, None) == noon
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("traces", "histogram", "--width"),
+        ("flags", "exposure", "ui", "--width"),
+        ("flags", "changes", "--window"),
+    ],
+)
+def test_no_length_at_all_is_not_taken_for_the_default(run, words):
+    for nothing in ("0s", "0ms", "0.0h"):
+        result = run(*words, nothing, server="127.0.0.1:1")
+        assert result.exit_code == 2
+        assert f"'{words[-1]}': '{nothing}' is too short" in result.stderr
+
+
 def test_every_option_of_every_command_is_explained():
     context = click.Context(group)
     for name in ("versions", "compare", "traces"):
