@@ -120,6 +120,10 @@ def delete(*, experiment: str, dry_run: bool, yes: bool, server: str, as_json: b
     """Delete an experiment and everything in it: traces, versions, deployments, assessments."""
     with connection.client(server) as client:
         gone = client.delete_experiment(experiment, dry_run=True)
+        if not any(value for _, value in gone.ListFields()):
+            # The API does not tell unknown from empty; this call raises for an unknown one. What
+            # remains of an experiment that is no longer listed can still be deleted.
+            client.get_experiment(experiment)
         if not dry_run:
             connection.confirm(f"{experiment} would be deleted, with {_counted(gone)}", yes=yes)
             gone = client.delete_experiment(experiment)

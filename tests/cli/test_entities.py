@@ -99,7 +99,13 @@ def test_deleting_an_experiment_says_first_what_would_go(answer, run, send, trac
     assert (done.exit_code, done.stdout[:12]) == (0, "shop was del")
     assert answer("traces", "search")["traces"] == []
     assert answer("assessments", "search")["assessments"] == []
-    assert run("experiments", "delete", "shop", "--yes").exit_code in {0, 1}
+    # Nothing is left of it, as of a name that is misspelt; what is only empty can be deleted.
+    for words in (["shop", "--yes"], ["shop", "--dry-run"], ["shopp"], ["shopp", "--yes"]):
+        unknown = run("experiments", "delete", *words)
+        assert (unknown.exit_code, unknown.stdout) == (1, ""), words
+        assert unknown.stderr == run("experiments", "get", words[0]).stderr
+    answer("experiments", "create", "planned")
+    assert run("experiments", "delete", "planned", "--yes").exit_code == 0
 
 
 def test_on_a_terminal_deletion_asks(typed, answer, send):
