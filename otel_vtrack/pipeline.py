@@ -20,6 +20,7 @@ from otel_vtrack.process.processor import Processor
 from otel_vtrack.sample.sampler import NOTES_BYTES, Sampler
 from otel_vtrack.settings import Settings
 from otel_vtrack.store.journal import Entry, Journal
+from otel_vtrack.upgrade import Upgrade
 from otel_vtrack.wire.signals import LOGS, SIGNALS, TRACES, Signal
 
 if TYPE_CHECKING:
@@ -229,7 +230,8 @@ class Pipeline:
 
         if store.embedded or self._settings.migrate:
             self._doing("migrating")
-            migrate.apply(store, lambda file: _log.info("applied %s/%s", file.kind, file.name))
+            with Upgrade() as upgrade:
+                migrate.apply(store, upgrade.ran, begins=upgrade.begins)
             return
         behind = [file.name for file in migrate.status(store) if file.state != "applied"]
         if behind:

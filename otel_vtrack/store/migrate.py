@@ -84,7 +84,12 @@ def status(store: Store) -> list[File]:
     return found
 
 
-def apply(store: Store, ran: Callable[[File], object] | None = None) -> list[File]:
+def apply(
+    store: Store,
+    ran: Callable[[File], object] | None = None,
+    *,
+    begins: Callable[[File], object] | None = None,
+) -> list[File]:
     """Run what is pending and return it; nothing pending is an empty list.
 
     Safe to run twice, and to run again after a failure half way.
@@ -92,6 +97,7 @@ def apply(store: Store, ran: Callable[[File], object] | None = None) -> list[Fil
     Args:
         store: Which one.
         ran: Told of each file once it is done, for one may take long in a large store.
+        begins: Told of each file before it runs.
 
     Raises:
         SchemaDrift: A migration was edited after it was applied.
@@ -107,6 +113,8 @@ def apply(store: Store, ran: Callable[[File], object] | None = None) -> list[Fil
             )
     pending = [file for file in files if file.state != "applied"]
     for file in pending:
+        if begins:
+            begins(file)
         for statement in file.statements:
             store.command(statement)
         store.insert(

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import re
 import signal
 import socket
 import struct
@@ -18,6 +19,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from otel_vtrack.store import sql
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
 TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
@@ -33,6 +36,11 @@ def test_it_prints_one_line_with_its_addresses(vtrack):
     )
     assert not served.grpc.endswith(":0")
     assert not served.http.endswith(":0")
+    # Of some 80 files a line of log, and of each only what takes long; here none or few.
+    [line] = [line for line in served.log.splitlines() if "the store is up to date" in line]
+    files = len(sql.names("migrations")) + len(sql.names("mapping"))
+    assert re.search(rf"INFO .*: applied {files} files in \d+\.\d s$", line)
+    assert served.log.count("migrations/") < files // 4
 
 
 def on_free_ports():
@@ -150,7 +158,7 @@ def test_it_ends_with_0_when_told_to(vtrack, number):
 
 
 def test_a_signal_while_it_starts_is_not_lost(vtrack):
-    served = vtrack(ready=False)
+    served = vtrack("--log-level", "debug", ready=False)
     deadline = time.monotonic() + 30
     while "applied" not in served.log:
         assert time.monotonic() < deadline

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import logging
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import otel_vtrack
+from otel_vtrack import upgrade
 from otel_vtrack.errors import SchemaDrift, SchemaTooNew, StoreError
 from otel_vtrack.store import migrate, schema, sql
 from otel_vtrack.store.topology import Topology
@@ -208,6 +210,41 @@ def test_a_store_from_a_newer_release_is_refused_and_the_message_says_what_to_do
 def test_a_newer_mapping_alone_is_no_reason_to_refuse(store):
     record(store, "mapping", "evaluations_from_log_records", digest("x"))
     assert migrate.apply(store) == []
+
+
+def test_a_file_that_takes_long_is_logged_while_it_runs_and_when_it_is_done(
+    store, caplog, monkeypatch
+):
+    monkeypatch.setattr(upgrade, "_LONG_SECONDS", 0.3)
+    caplog.set_level(logging.DEBUG, "otel_vtrack.upgrade")
+    quick, slow = sorted(sql.names("mapping"))[:2]
+    for name in (quick, slow):
+        record(store, "mapping", name, digest("what it was"))
+
+    def begins(file):
+        log.begins(file)
+        if file.name == slow:
+            store.command("SELECT sleep(0.9)")
+
+    with upgrade.Upgrade() as log:
+        migrate.apply(store, log.ran, begins=begins)
+    said = [(each.levelname, each.getMessage()) for each in caplog.records]
+    for (level, text), (expected, start) in zip(
+        said,
+        [
+            ("DEBUG", f"applied mapping/{quick} in 0."),
+            ("INFO", f"mapping/{slow} is still being applied"),
+            ("INFO", f"applied mapping/{slow} in "),
+            ("INFO", "the store is up to date: applied 2 files in "),
+        ],
+        strict=True,
+    ):
+        assert level == expected
+        assert text.startswith(start)
+    caplog.clear()
+    with upgrade.Upgrade() as log:
+        migrate.apply(store, log.ran, begins=log.begins)
+    assert caplog.text == "", "nothing was to be done"
 
 
 def test_a_changed_mapping_is_applied_again(store, writer, otlp, contents):
