@@ -3,7 +3,9 @@
 A wrong version is worse than none, and under ``gunicorn shop:app`` the distribution that runs is
 gunicorn. So only a distribution that is certainly the application counts: the one named by the
 settings, one named like the service, or the one started as a program *if* it was installed from
-source, as applications are and launchers are not (PEP 610, ``direct_url.json``).
+source, as applications are and launchers are not (PEP 610, ``direct_url.json``). A service may be
+named like its launcher, so the latter two never count if they are a well-known launcher. An
+application installed from an index cannot be told from a library with the same name, so it counts.
 """
 
 import os
@@ -21,18 +23,37 @@ if TYPE_CHECKING:
 _WITH_VALUE: Final = re.compile("-[a-zA-Z]*?([cmWX])(.*)", re.DOTALL)
 """A Python option that takes a value, alone or after other flags: `-m`, `-Im`, `-mshop`."""
 
+_LAUNCHERS: Final = frozenset(
+    {
+        *("daphne", "granian", "gunicorn", "hypercorn", "mod-wsgi", "pyuwsgi", "uvicorn"),
+        *("uvicorn-worker", "uwsgi", "waitress"),
+        *("arq", "celery", "dramatiq", "huey", "rq", "taskiq"),
+        *("django", "fastapi", "fastapi-cli", "flask", "litestar", "sanic", "streamlit"),
+        *("awslambdaric", "functions-framework", "pytest"),
+    }
+)
+"""Normalized names of distributions that run an application which they are given."""
+
 
 def version(service_name: str | None) -> str | None:
     """Return the application's version, or None when no distribution is certainly its own."""
     with guest.shield("reading the distribution's metadata"):
-        for name in (settings.text(settings.OTEL_VTRACK_DISTRIBUTION), service_name):
-            found = _distribution(name) if name else None
-            if found is not None:
-                return found.version
-        started = _started()
-        if started is not None and started.read_text("direct_url.json"):
-            return started.version
+        named = settings.text(settings.OTEL_VTRACK_DISTRIBUTION)
+        found = _distribution(named) if named else None
+        if found is not None:
+            return found.version
+        found = _distribution(service_name) if service_name else None
+        if found is not None and not _launches(found):
+            return found.version
+        found = _started()
+        if found is not None and found.read_text("direct_url.json") and not _launches(found):
+            return found.version
     return None
+
+
+def _launches(found: "Distribution") -> bool:
+    # Names are compared as PyPI does (PEP 503).
+    return re.sub("[-_.]+", "-", found.name).lower() in _LAUNCHERS
 
 
 def _distribution(name: str) -> "Distribution | None":

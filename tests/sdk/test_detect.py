@@ -302,6 +302,24 @@ def test_a_launcher_is_not_the_application(monkeypatch):
     assert distribution.version(None) is None
 
 
+def test_a_launcher_is_not_the_application_even_if_the_service_is_called_like_it(
+    monkeypatch, tmp_path
+):
+    info = tmp_path / "site" / "Gunicorn-27.0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Gunicorn\nVersion: 27.0.1\n")
+    (info / "entry_points.txt").write_text("[console_scripts]\ngunicorn = gunicorn:run\n")
+    # As packages of conda have.
+    (info / "direct_url.json").write_text(json.dumps({"url": "file:///build", "dir_info": {}}))
+    monkeypatch.syspath_prepend(str(info.parent))
+    for argv in (["python", "/bin/gunicorn", "shop:app"], ["python", "-m", "gunicorn", "shop:app"]):
+        monkeypatch.setattr(sys, "orig_argv", argv)
+        for service in ("gunicorn", "Gunicorn", "shop", None):
+            assert distribution.version(service) is None
+    monkeypatch.setenv("OTEL_VTRACK_DISTRIBUTION", "gunicorn")
+    assert distribution.version("shop") == "27.0.1", "the settings say so"
+
+
 def test_a_program_installed_from_source_is_the_application(monkeypatch, tmp_path):
     info = tmp_path / "site" / "shop-7.1.dist-info"
     info.mkdir(parents=True)
