@@ -1,1 +1,1 @@
-"""The only writer: takes OTLP over gRPC and HTTP, and answers once it is stored."""
+"""The only writer: accepts OTLP over gRPC and HTTP, and responds once it is stored."""

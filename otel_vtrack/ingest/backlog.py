@@ -1,11 +1,11 @@
-"""From the journal into the tables: few large inserts behind many small answers.
+"""Moves acknowledged requests from the journal into the tables, in few large inserts.
 
-`append` returns once a payload is safe in the journal, which is when its sender is answered.
-Threads take what has gathered, insert it as one, and take it out of the journal. After the
-death of the process the next one finds it there and goes on.
+`append` returns once a payload is safe in the journal; its sender is then answered. Threads
+insert what has accumulated as one batch, and remove it from the journal. If the process dies, the
+next one finds the remaining requests there and continues.
 
-Whoever asks must not miss what was acknowledged before, so a query first calls `wait`. What a
-sampler holds back is not due yet, and is not waited for.
+A query must see everything acknowledged before it, so it first calls `wait`. Requests that a
+sampler holds back are not due yet, and are not waited for.
 """
 
 import logging
@@ -25,27 +25,27 @@ _log = logging.getLogger(__name__)
 _LOG_EVERY_SECONDS: Final = 60.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-# A store that refuses one request alone this often and for this long, for a reason that is not
-# known to pass, will not take it later either. Both count: whoever sends meanwhile has it tried
-# again at once, and a disk that fills up is told of in many ways.
+# A single request that fails this often and for this long, for a reason not known to be
+# temporary, will never succeed. Both limits must be reached: every append during a failure
+# triggers an immediate retry, and a disk that fills up is reported in many ways.
 _ATTEMPTS: Final = 5
 _PATIENCE_SECONDS: Final = 15.0
 
 
 class Backlog:
-    """What waits between the journal and the tables; thread-safe.
+    """Queue between the journal and the tables; thread-safe.
 
     Args:
-        journal: Where it is kept; what it still holds is taken up.
-        write: Inserts one or more requests, one after the other.
-        name: Of the signal; in log lines and thread names.
-        max_bytes: Most that may wait. It is also held in memory.
-        batch_bytes: Most that one insert takes. 32 MiB are some 45,000 spans, of which the
-            fixed cost of an insert is a tenth. Two inserts and what gathers meanwhile make three
-            of them, which is all that may wait.
-        writers: Inserts at a time.
+        journal: Stores the entries; those left from the last run are queued.
+        write: Inserts one or more concatenated requests.
+        name: Name of the signal, for log lines and thread names.
+        max_bytes: Most bytes that may wait. They are also held in memory.
+        batch_bytes: Most bytes per insert. 32 MiB are some 45,000 spans, for which the fixed
+            cost of an insert is a tenth. Two running inserts and the batch that accumulates
+            meanwhile add up to the default of `max_bytes`.
+        writers: Number of concurrent inserts.
         patience_seconds: How long `append` waits for room.
-        window: Makes what holds entries back, out of what releases them again.
+        window: Creates the window that holds entries back, given the callback that releases them.
     """
 
     def __init__(
@@ -91,15 +91,15 @@ class Backlog:
                 self._window.put(entry)
 
     def append(self, payload: bytes) -> None:
-        """Make a payload safe, and have it inserted soon.
+        """Write a payload to the journal and queue it for insertion.
 
-        Waits while there is no room, which slows senders down to what the store takes. While
-        the tables refuse what waits, nothing more is taken: the journal could, but what fills
-        it may well be what fills the disk.
+        Blocks while there is no room, which slows senders down to the store's pace. While inserts
+        fail, rejects new payloads: the journal could take them, but its growth may be what fills
+        the disk.
 
         Raises:
-            StoreUnavailable: The journal cannot be written, the tables refuse, or there was no
-                room for `patience_seconds`.
+            StoreUnavailable: The journal cannot be written, inserts fail, or there was no room
+                within `patience_seconds`.
         """
         size = len(payload)
         with self._changed:
@@ -123,14 +123,14 @@ class Backlog:
             self._window.put(entry)
 
     def _released(self, entries: list[Entry]) -> None:
-        """Take back what was held back, with what is to be stored of it."""
+        """Queue entries that the window releases, with the payloads to store."""
         with self._changed:
             self._held.difference_update(entry.number for entry in entries)
             self._queue += entries
             self._changed.notify_all()
 
     def _try_again_now(self) -> None:
-        """Have the insert that was refused tried again, and wait for what comes of it."""
+        """Retry the failed insert now, and wait for the outcome."""
         seen = self._refusals
         self._nudged = True
         self._changed.notify_all()
@@ -143,24 +143,24 @@ class Backlog:
 
     @property
     def refusing(self) -> bool:
-        """Whether the tables refused the last batch."""
+        """Whether the last insert failed."""
         return bool(self._refusal)
 
     def wait(self, timeout: float) -> bool:
         """Wait until all that was appended before this call, and is due, is in the tables.
 
         Returns:
-            Whether it is; else it still was not after `timeout` seconds.
+            Whether it is there; False after `timeout` seconds.
         """
         with self._changed:
             due = self._pending.keys() - self._held
             return self._changed.wait_for(lambda: due.isdisjoint(self._pending), timeout)
 
     def close(self, timeout: float) -> bool:
-        """Insert what waits, stop, and close the journal, which keeps what is left.
+        """Insert what is waiting, stop, and close the journal, which keeps the rest.
 
         Returns:
-            Whether nothing is left after `timeout` seconds.
+            Whether everything was inserted within `timeout` seconds.
         """
         if self._window:
             self._window.close()
@@ -168,7 +168,7 @@ class Backlog:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        # An insert under way is not broken off: the store is closed next.
+        # Let running inserts finish: the store is closed next.
         for thread in self._threads:
             thread.join()
         self._journal.close()
@@ -179,7 +179,7 @@ class Backlog:
             try:
                 self._insert(batch, attempts=0)
             except Exception:  # noqa: BLE001, PERF203 - a batch is large
-                # A thread that dies would leave every later query waiting for it.
+                # If this thread died, every later query would wait for it.
                 _log.exception("%s: unforeseen; the next start takes it up again", self._name)
                 self._settle(batch)
 
@@ -198,7 +198,7 @@ class Backlog:
             return batch
 
     def _insert(self, batch: list[Entry], *, attempts: int) -> None:
-        """Insert a batch, however long that takes; one that spoils it is set aside."""
+        """Insert a batch, however long that takes; set aside requests that cannot be stored."""
         pause = _FIRST_PAUSE_SECONDS
         began = time.monotonic()
         while True:
@@ -242,7 +242,7 @@ class Backlog:
 
     def _refused(self, error: Exception) -> None:
         with self._changed:
-            # Whoever sends next is told of it, and their log is no place for this one's data.
+            # The next sender receives this text, so it must not contain this request's data.
             self._refusal = log.said(error)
             self._refusals += 1
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The body of an HTTP request, inflated as it arrives and never past its limit."""
+"""Reads the body of an HTTP request, decompressing it as it arrives, within a size limit."""
 
 import sys
 import zlib
@@ -13,19 +13,19 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# At most this much comes out of one call, so that a bomb never holds more than it may.
+# Most bytes that one call returns, so that a decompression bomb never exceeds the limit.
 _STEP: Final = 1 << 20
-# Decoders of zstd need not support more than 8 MiB of window (RFC 8878 section 3.1.1.1.2).
+# zstd decoders need not support windows over 8 MiB (RFC 8878 section 3.1.1.1.2).
 _LARGEST_WINDOW_LOG: Final = 23
 
 
 class _Decoder(Protocol):
-    """One compressed member of a body."""
+    """Decoder of one compressed member of a body."""
 
     ended: bool
 
     def inflate(self, data: bytes, most: int) -> tuple[bytes, bytes | None]:
-        """Return up to `most` bytes, and what to call again with; none means more input."""
+        """Return up to `most` bytes, and the data for the next call; None: it needs more input."""
         ...
 
 
@@ -43,7 +43,7 @@ class _Zlib:
 
 
 class _Deflate:
-    """HTTP's deflate is zlib's format; some senders leave its two-byte header out."""
+    """HTTP's deflate is the zlib format; some senders omit its two-byte header."""
 
     ended = False
 
@@ -83,16 +83,16 @@ _DECODERS: Final[dict[str, Callable[[], _Decoder]]] = {
 
 
 async def read(chunks: AsyncIterator[bytes], encoding: str, limit: int, share: Share) -> bytes:
-    """Read a body to its end.
+    """Read and decompress a body.
 
     Args:
         chunks: The body as it arrives.
-        encoding: Value of the Content-Encoding header; empty when there is none.
-        limit: Most bytes, both as sent and inflated.
-        share: Of the room for bodies; grows by what is held.
+        encoding: Value of the Content-Encoding header; empty if there is none.
+        limit: Most bytes, both as sent and decompressed.
+        share: The body's share of the room for bodies; grows with the bytes held.
 
     Raises:
-        Refused: It is too large, there is no room, or it is not what its encoding says.
+        Refused: The body is too large, there is no room, or it does not match its encoding.
     """
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
@@ -143,19 +143,19 @@ class _Body:
         rest: bytes | None = chunk or None
         while rest is not None:
             if self._decoder.ended:
-                # A gzip or zstd body may be several members, one after the other.
+                # A gzip or zstd body may consist of several members.
                 self._decoder = self._new_decoder()
             room = self._limit - self._size + 1
             out, rest = self._decoder.inflate(rest, min(room, _STEP))
             self._size += len(out)
             if self._size > self._limit:
-                # The error's traceback would keep them for a while.
+                # The error's traceback would keep the parts in memory for a while.
                 self._drop()
                 raise faults.too_large(self._limit)
             self._keep(out)
 
     def _drop(self) -> None:
-        # What still comes of it may take a while, and is not held.
+        # The rest may take a while to arrive; hold nothing meanwhile.
         self._parts.clear()
         self._share.give_back()
 

@@ -1,15 +1,15 @@
-"""Group commit: many requests, one insert, and only then their answers.
+"""Group commit: joins many requests into one insert, then responds to all of them.
 
-An insert costs 20 to 30 ms whatever its size. So while one is under way the requests that
-arrive wait in a bounded queue, and the next insert takes all of them, joined: the
-concatenation of serialized OTLP requests is their merge.
+An insert takes 20 to 30 ms whatever its size. Requests that arrive during an insert wait in a
+bounded queue, and the next insert takes all of them, joined: concatenating serialized OTLP
+requests merges them.
 
     commit = GroupCommit(writer.write_traces, name="traces")
     commit.submit(payload, 512).result()  # stored
     commit.drain(timeout=10)
 
-Whoever forwards requests is handed those of an insert once it is done, and all are answered once
-it has them too: a sender that has to try again then repeats what the store knows already.
+Requests to be forwarded are passed on after their insert, and answered once that has succeeded
+too: a sender that then has to retry repeats only what the store already has.
 """
 
 import logging
@@ -32,21 +32,21 @@ _LONGEST_RETRY_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a `GroupCommit` has done so far, and what waits.
+    """Totals of a `GroupCommit` so far, and what is waiting.
 
     Attributes:
-        accepted_requests: Stored.
+        accepted_requests: Requests stored.
         accepted_items: Spans or log records in them.
         accepted_bytes: Their size.
-        rejected_items: Taken out of requests as no store could take them.
-        overloaded: Requests turned away because the queue was full.
-        draining: Requests turned away because the process stops.
-        unavailable: Requests answered with a retryable error of the store.
-        poisoned: Requests the store can never take.
-        abandoned: Requests whose caller had gone before they were written.
+        rejected_items: Items removed from requests because no store could take them.
+        overloaded: Requests rejected because the queue was full.
+        draining: Requests rejected because the process was stopping.
+        unavailable: Requests that failed with a retryable error of the store.
+        poisoned: Requests that the store can never take.
+        abandoned: Requests whose caller left before they were written.
         batches: Inserts that succeeded.
-        write_seconds: How long these took, all together.
-        waiting_requests: Queued or being written now.
+        write_seconds: Total duration of these inserts.
+        waiting_requests: Requests queued or being written.
         waiting_bytes: Their size.
     """
 
@@ -66,9 +66,9 @@ class Counts:
 
 
 Forward = Callable[[Sequence[tuple[bytes, int, str]]], None]
-"""Takes requests, their numbers of items and the experiments their headers named.
+"""Forwards requests, each with its number of items and the experiment its header named.
 
-Returns once they are safe, or raises as a store does.
+Returns once they are safe; raises the errors that a store raises.
 """
 
 
@@ -82,21 +82,20 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Joins waiting requests, writes them once, then answers all of them.
+    """Joins waiting requests, writes them as one, then completes their futures.
 
     Args:
-        write: Stores a payload and returns once it is durable. Called from one thread at a
-            time, or from `writers` of them. None when nothing is stored.
-        name: Of the signal; in log lines and thread names.
-        max_batch_bytes: Most that is joined; a larger request goes alone. 16 MiB is some
-            20,000 spans, beyond which inserts get no faster.
-        max_waiting_bytes: Most that may wait, the batch being written included.
+        write: Stores a payload and returns once it is durable. Called by up to `writers`
+            threads at a time. None if nothing is stored.
+        name: Name of the signal, for log lines and thread names.
+        max_batch_bytes: Most bytes per insert; a larger request is written alone. 16 MiB is
+            some 20,000 spans, beyond which inserts get no faster.
+        max_waiting_bytes: Most bytes that may wait, including the batch being written.
         max_waiting_requests: The same in requests.
-        linger_seconds: How long a writer waits for company after the first request of a
-            batch. Zero is right when callers are many: they gather while the last insert
-            runs.
-        writers: Threads that write.
-        forward: Takes what was written, request by request, if it is passed on too.
+        linger_seconds: How long a writer waits for more requests after the first of a batch.
+            Zero suits many callers: their requests accumulate during the previous insert.
+        writers: Number of writer threads.
+        forward: Takes what was written, request by request, if it is also forwarded.
     """
 
     def __init__(
@@ -130,7 +129,7 @@ class GroupCommit:
         self._said_at = -_LOG_EVERY_SECONDS
         self._failing = False
         self._threads = [
-            # Daemons, so that a store that hangs cannot keep the process from ending.
+            # Daemons, so that a hanging store cannot keep the process from exiting.
             threading.Thread(target=self._run, name=f"commit-{name}-{n}", daemon=True)
             for n in range(writers)
         ]
@@ -139,7 +138,7 @@ class GroupCommit:
 
     @property
     def stores(self) -> bool:
-        """Whether requests are stored, and not only passed on."""
+        """Whether requests are stored, and not only forwarded."""
         return self._write is not None
 
     def submit(
@@ -150,16 +149,16 @@ class GroupCommit:
         forwarded: bytes | None = None,
         experiment: str = "",
     ) -> Future[None]:
-        """Queue a checked request; the future ends once it is stored, or with why not.
+        """Queue a validated request; the future completes once it is stored.
 
-        It ends with `StoreUnavailable` when the same request may succeed later, and with
-        `WireError` when it never will. Cancelling it takes the request out of the queue.
+        It fails with `StoreUnavailable` if the same request may succeed later, and with
+        `WireError` if it never will. Cancelling it keeps a queued request from being written.
 
         Args:
-            payload: What is stored.
+            payload: Bytes to store.
             items: Spans, log records or metrics in it.
-            forwarded: What is passed on, where that is not the same.
-            experiment: What is passed on beside it.
+            forwarded: Bytes to forward, if they differ.
+            experiment: Experiment to forward with them.
 
         Raises:
             Overloaded: The queue is full, or the process is stopping.
@@ -189,10 +188,10 @@ class GroupCommit:
         return waiting.done
 
     def drain(self, timeout: float) -> bool:
-        """Take no more, write what waits, and say whether all of it was settled in time.
+        """Stop accepting requests, write those waiting, and return whether all finished in time.
 
         Args:
-            timeout: Seconds; what still waits after them ends with `StoreUnavailable`.
+            timeout: Seconds, after which requests still queued fail with `StoreUnavailable`.
         """
         deadline = time.monotonic() + timeout
         with self._lock:
@@ -210,11 +209,11 @@ class GroupCommit:
         return in_time
 
     def reject(self, items: int) -> None:
-        """Count what was taken out of a request before it was submitted."""
+        """Count items that were removed from a request before it was submitted."""
         self._count("rejected_items", items)
 
     def snapshot(self) -> Counts:
-        """Return the counts as of now."""
+        """Return the current counts."""
         with self._lock:
             counts = self._counts | {
                 "waiting_requests": self._waiting_requests,
@@ -223,7 +222,7 @@ class GroupCommit:
         return Counts(**counts)
 
     def _retry_after(self) -> float:
-        """Estimate when half of the queue will be written."""
+        """Estimate the seconds until half of the queue is written."""
         if not self._bytes_a_second:
             return 1.0
         return min(max(1.0, self._waiting_bytes / 2 / self._bytes_a_second), _LONGEST_RETRY_SECONDS)
@@ -231,7 +230,7 @@ class GroupCommit:
     def _run(self) -> None:
         while batch := self._take():
             self._deal_with(batch)
-            # It may be large, and the next one long in coming.
+            # Free its memory: it may be large, and the next batch far off.
             del batch
 
     def _deal_with(self, batch: list[_Waiting]) -> None:
@@ -240,8 +239,8 @@ class GroupCommit:
         try:
             if live:
                 self._store(live)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-            # A writer that dies would leave its callers, and all later ones, waiting.
+        except BaseException as error:  # noqa: BLE001 - passed on to the callers
+            # If this writer died, its callers, and all later ones, would wait forever.
             _log.exception("%s: storing a batch failed in an unforeseen way", self._name)
             for waiting in live:
                 if not waiting.done.done():
@@ -250,7 +249,7 @@ class GroupCommit:
             self._settle(batch)
 
     def _take(self) -> list[_Waiting]:
-        """Wait for requests and take as many as may be joined; none means stop."""
+        """Wait for requests and return as many as one insert may take; empty means stop."""
         with self._lock:
             while not self._queue:
                 if self._stopping:
@@ -312,11 +311,11 @@ class GroupCommit:
             waiting.done.set_result(None)
 
     def _store_one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
-        """Find the request that spoils an insert; its neighbours are stored.
+        """Store each request of a failed insert alone, to find those that made it fail.
 
-        A request is called poisoned when the store says so by a `WireError`, or when it fails
-        while a neighbour succeeds. When all fail for a reason nobody foresaw, the reason may
-        be the store's, so they may be sent again.
+        A request is poisoned if the store raises `WireError` for it, or if it fails while
+        another of its batch succeeds. If all fail for an unexpected reason, the store may be
+        at fault, so they may be sent again.
         """
         if len(batch) == 1:
             failed = [(batch[0], error)]
@@ -340,7 +339,7 @@ class GroupCommit:
     def _error_alone(self, waiting: _Waiting) -> Exception | None:
         try:
             self._write_joined([waiting])
-        except Exception as error:  # noqa: BLE001 - judged by the caller, beside its neighbours'
+        except Exception as error:  # noqa: BLE001 - the caller judges all errors together
             return error
         return None
 

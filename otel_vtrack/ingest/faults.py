@@ -1,7 +1,7 @@
-"""What goes wrong with a request, as its sender must hear it to do the right thing.
+"""Maps errors to the statuses that make a sender react correctly.
 
-A sender tries again after UNAVAILABLE and 503, and drops the data after anything else that is
-said here. So whatever may pass is UNAVAILABLE, and only what can never succeed is not.
+A sender retries after UNAVAILABLE and 503, and drops the data after any other status used here.
+So every temporary error is UNAVAILABLE, and only what can never succeed is not.
 """
 
 import logging
@@ -24,13 +24,13 @@ _LONGEST_MESSAGE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One refusal, for both transports.
+    """A rejection, for both transports.
 
     Attributes:
-        code: Of gRPC.
-        http_status: The same for HTTP.
+        code: gRPC status code.
+        http_status: The equivalent HTTP status.
         message: What is wrong and what to do, in English.
-        retry_after_seconds: Set when the same request may succeed later.
+        retry_after_seconds: Set if the same request may succeed later.
     """
 
     code: grpc.StatusCode
@@ -39,7 +39,7 @@ class Fault:
     retry_after_seconds: float | None = None
 
     def status(self) -> status_pb2.Status:
-        """Build the google.rpc.Status: RetryInfo when retryable, BadRequest when bad data."""
+        """Build the google.rpc.Status: with RetryInfo if retryable, BadRequest for bad data."""
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
         if retry := self.retry_info():
             status.details.add().Pack(retry)
@@ -50,7 +50,7 @@ class Fault:
         return status
 
     def retry_info(self) -> error_details_pb2.RetryInfo | None:
-        """Build the RetryInfo; none when the request must not be sent again."""
+        """Build the RetryInfo; None if the request must not be sent again."""
         if self.retry_after_seconds is None:
             return None
         delay = duration_pb2.Duration()
@@ -59,7 +59,7 @@ class Fault:
 
 
 class Refused(VtrackError):
-    """A request is refused for a reason that is already put in the sender's terms."""
+    """A rejection that carries the fault to report to the sender."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -67,42 +67,42 @@ class Refused(VtrackError):
 
 
 def bad_data(message: str) -> Refused:
-    """Refuse a request that can never be taken: INVALID_ARGUMENT, 400."""
+    """Return the error for a request that can never be accepted: INVALID_ARGUMENT, 400."""
     return Refused(Fault(grpc.StatusCode.INVALID_ARGUMENT, 400, message))
 
 
 def too_large(limit: int) -> Refused:
-    """Refuse a request over the size limit: RESOURCE_EXHAUSTED without RetryInfo, 413."""
+    """Return the error for an oversized request: RESOURCE_EXHAUSTED without RetryInfo, 413."""
     message = f"the request is larger than {limit} bytes after decompression; send smaller batches"
     return Refused(Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, 413, message))
 
 
 def too_slow(seconds: float) -> Refused:
-    """Refuse a request whose body does not end: nothing is wrong with it, so 503."""
+    """Return the error for a body that arrives too slowly but may be valid: 503."""
     message = f"the body did not arrive within {seconds:g} s; send it again, or smaller batches"
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
 
 
 def crowded(most: int) -> Refused:
-    """Refuse a body for which there is no room beside those that are arriving: 503."""
+    """Return the error for a body that has no room beside those arriving: 503."""
     message = f"bodies of {most} bytes are arriving, which is all that may; send again in a moment"
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
 
 
 def not_ready(doing: str) -> Refused:
-    """Refuse whatever comes before there is a store to put it into: 503."""
+    """Return the error for a request that arrives before the store is ready: 503."""
     message = f"the server is {doing}; send again in a moment"
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 2.0))
 
 
 def not_served(signal: str) -> Refused:
-    """Refuse a signal nobody takes: UNIMPLEMENTED, 404."""
+    """Return the error for a signal that is not accepted: UNIMPLEMENTED, 404."""
     message = f"{signal} are not taken here; leave their exporter out, or forward them somewhere"
     return Refused(Fault(grpc.StatusCode.UNIMPLEMENTED, 404, message))
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Put an error in the sender's terms; one that nobody foresaw is logged and retryable."""
+    """Return what to report to the sender; an unexpected error is logged and retryable."""
     match error:
         case Refused():
             return error.fault

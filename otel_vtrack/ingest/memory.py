@@ -1,4 +1,4 @@
-"""What becomes of freed memory: kept for the next request, or given back to the system."""
+"""Controls freed memory: keep it for the next request, or return it to the system."""
 
 import ctypes
 from typing import Final
@@ -10,21 +10,21 @@ _GIVE_BACK: Final = ((_TRIM_THRESHOLD, 4 << 20), (_MMAP_THRESHOLD, 256 << 10), (
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep up to 256 MiB it would return to the system, and say whether it did.
+    """Make glibc keep up to 256 MiB of freed memory, and return whether it complied.
 
-    A request is a few hundred kilobytes to the transport and as much again to the parser. By
+    A request takes a few hundred kilobytes in the transport and as much again in the parser. By
     default glibc maps such blocks and unmaps them again, and the page faults cost more than
-    the parse: 16 callers got 230 k spans/s through without this and 400 k with it. Call it
-    once, before servers start. It does nothing where the C library is another.
+    the parse: 16 callers reached 230 k spans/s without this and 400 k with it. Call it once,
+    before servers start. It does nothing with other C libraries.
     """
     return _tell(_KEEP)
 
 
 def give_freed_memory_back() -> bool:
-    """Tell glibc to keep little, and not to have an arena a thread; for who has to be small.
+    """Make glibc keep little freed memory and use one arena, for a small process.
 
-    After 4 callers had sent 340 kB requests for 6 s, who only forwards had 73 to 74 MB resident
-    with this and 88 to 92 MB without. The rest is as with `keep_freed_memory`.
+    After 4 callers had sent 340 kB requests for 6 s, a server that only forwards had 73 to 74 MB
+    resident with this and 88 to 92 MB without. Otherwise like `keep_freed_memory`.
     """
     return _tell(_GIVE_BACK)
 

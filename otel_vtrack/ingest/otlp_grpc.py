@@ -1,8 +1,8 @@
 """OTLP over gRPC: TraceService, LogsService and MetricsService.
 
 The services are generic handlers on raw bytes, so a request is parsed once, by validation,
-and goes to the store as it came. They belong on a `grpc.aio` server: an export waits for an
-insert, and hundreds may wait without a thread each.
+and reaches the store unchanged. They need a `grpc.aio` server: an export waits for an insert,
+and hundreds may wait without a thread each.
 
     server = grpc.aio.server(options=otlp_grpc.server_options())
     otlp_grpc.add_otlp(server, receiver)
@@ -19,14 +19,14 @@ from otel_vtrack.ingest.receiver import Receiver, adjusted_count_of, experiment_
 from otel_vtrack.wire.signals import SIGNALS, Signal
 
 MAX_MESSAGE_BYTES: Final = 64 << 20
-"""Limit of a request, compressed or not, unless a setting says otherwise (OTLP's default)."""
+"""Default size limit of a request, compressed or not; the same as OTLP's."""
 
 MAX_CONNECTIONS: Final = 1_000
-"""How many there may be at a time, unless a setting says otherwise."""
+"""Default limit of concurrent connections."""
 
-# Of a connection, whose client holds back what is more; not to be less by RFC 9113 section 6.5.2.
+# Per connection; the client delays further calls. RFC 9113 section 6.5.2 recommends no fewer.
 _MOST_CALLS: Final = 100
-# For what opens a connection; one that says nothing would take a place for two minutes.
+# For the handshake; a silent connection would otherwise take a place for two minutes.
 _HANDSHAKE_MS: Final = 10_000
 _STATUS_TRAILER: Final = "grpc-status-details-bin"
 # Python's OTLP exporter looks for the delay here and nowhere else.
@@ -38,14 +38,14 @@ def server_options(
 ) -> list[tuple[str, int]]:
     """Return the channel arguments for a server that carries OTLP."""
     return [
-        # grpcio holds a message to this before and after decompression, and stops inflating
-        # once it is over; the client gets RESOURCE_EXHAUSTED without RetryInfo.
+        # grpcio applies this before and after decompression, and stops decompressing once it is
+        # exceeded; the client gets RESOURCE_EXHAUSTED without RetryInfo.
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_concurrent_streams", _MOST_CALLS),
-        # One too many is closed, which clients take for UNAVAILABLE.
+        # Further connections are closed, which clients see as UNAVAILABLE.
         ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
-        # Go clients that keep alive are otherwise sent away for "too_many_pings".
+        # Otherwise Go clients with keepalive are disconnected for "too_many_pings".
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.max_ping_strikes", 0),
@@ -55,7 +55,7 @@ def server_options(
 
 
 def add_otlp(server: grpc.aio.Server, receiver: Receiver) -> None:
-    """Serve OTLP on `server`, beside whatever else it serves."""
+    """Serve OTLP on `server`, alongside its other services."""
     server.add_generic_rpc_handlers(
         tuple(
             grpc.method_handlers_generic_handler(
@@ -75,7 +75,7 @@ def _export(
             headers = context.invocation_metadata() or ()
             experiment, count = experiment_of(headers), adjusted_count_of(headers)
             return await receiver.export(signal, request, experiment, count)
-        except Exception as error:  # noqa: BLE001 - uncaught it is UNKNOWN: lost data
+        except Exception as error:  # noqa: BLE001 - uncaught, it would be UNKNOWN: lost data
             fault = faults.fault_of(error)
         return await abort(context, fault)
 
@@ -83,7 +83,7 @@ def _export(
 
 
 async def abort(context: "grpc.aio.ServicerContext[Any, Any]", fault: faults.Fault) -> NoReturn:
-    """End a call with a fault, and with when to try again where that is worth it."""
+    """End a call with a fault, and with the retry delay if it is retryable."""
     trailers = [(_STATUS_TRAILER, fault.status().SerializeToString())]
     if retry := fault.retry_info():
         trailers.append((_RETRY_TRAILER, retry.SerializeToString()))

@@ -24,9 +24,9 @@ from otel_vtrack.wire.signals import SIGNALS, Signal
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 
-# JSON beyond this is decoded in a thread, so that other requests get their turns.
+# Larger JSON is decoded in a thread, so that it does not block other requests.
 _LARGE_JSON: Final = 64 << 10
-# A sender that is still sending would not read the answer to a body that is not taken.
+# How long to discard a rejected body: a sender reads the response only after sending.
 _DISCARD_SECONDS: Final = 5.0
 
 
@@ -37,13 +37,13 @@ def otlp_routes(
     body_timeout_seconds: float = 60.0,
     room: Room | None = None,
 ) -> list[Route]:
-    """Make the routes of OTLP, for an application that may have others.
+    """Create the OTLP routes, for an application that may have others.
 
     Args:
-        receiver: Takes what arrives.
-        max_body_bytes: Limit of a body, as sent and after decompression.
+        receiver: Takes the requests.
+        max_body_bytes: Limit of a body, both as sent and decompressed.
         body_timeout_seconds: How long a body may take to arrive.
-        room: For the bodies that are arriving; shared with whatever else reads some.
+        room: Room for arriving bodies; shared with other routes that read bodies.
     """
     room = room or Room()
     return [
@@ -74,12 +74,12 @@ def _export(
                 payload = await _payload(request, limit, timeout, share)
                 if media_type == JSON:
                     payload = await _from_json(signal, payload)
-            # From here on it has a place in the queue, which has a limit of its own.
+            # From here on the queue's own limit applies.
             answer = await receiver.export(signal, payload, experiment, count)
         except ClientDisconnect:
-            # Nobody is there to read this; the sender sends the request again.
+            # Nobody reads this response; the sender retries the request.
             return Response(status_code=400)
-        except Exception as error:  # noqa: BLE001 - every refusal has a body of its own
+        except Exception as error:  # noqa: BLE001 - every error becomes a response
             return _refusal(faults.fault_of(error), media_type, unread=payload is None)
         if media_type == JSON:
             answer = otlp_json.write(signal.response.FromString(answer)).encode()
@@ -94,7 +94,7 @@ async def _payload(request: Request, limit: int, timeout: float, share: Share) -
     length = request.headers.get("content-length", "")
     is_too_large = length.isdecimal() and int(length) > limit
     if is_too_large and request.headers.get("expect", "").lower() == "100-continue":
-        # It waits to be asked for the body, which reading would do.
+        # The client waits for 100 Continue, which reading the body would send.
         raise faults.too_large(limit)
     try:
         if is_too_large:
@@ -128,7 +128,7 @@ async def _from_json(signal: Signal, raw: bytes) -> bytes:
 
 def _refusal(fault: faults.Fault, media_type: str, *, unread: bool) -> Response:
     """Answer with a google.rpc.Status in the request's encoding."""
-    # What is left of a body that was not read would look like the next request.
+    # The rest of a body that was not read whole would look like the next request.
     headers = {"Connection": "close"} if unread else {}
     if fault.retry_after_seconds is not None:
         headers["Retry-After"] = str(math.ceil(fault.retry_after_seconds))

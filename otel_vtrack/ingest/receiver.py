@@ -1,4 +1,4 @@
-"""What both transports do with a request: check it, queue it, answer once it is stored."""
+"""Handles the requests of both transports: validate, queue, respond once stored."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -14,30 +14,30 @@ _UTF_8: Final = "x-vtrack-experiment-bin"
 EXPERIMENT_HEADERS: Final = ("x-vtrack-experiment", _UTF_8, "x-mlflow-experiment-id")
 """Headers, or gRPC metadata, that name the experiment of a request; the first one wins.
 
-gRPC's metadata is ASCII, except where the name ends in `-bin`; over HTTP that is UTF-8 too.
+gRPC metadata is ASCII unless its name ends in `-bin`; that header is UTF-8 over HTTP too.
 """
 
 ADJUSTED_COUNT_HEADER: Final = "x-vtrack-adjusted-count"
-"""Header of spans that were sampled elsewhere, as an import has them: each stands for so many."""
+"""Header for spans sampled elsewhere, such as imported ones: how many each stands for."""
 
 _LONGEST_EXPERIMENT: Final = 250
-# What OpenTelemetry's 56 bits of a threshold can say.
+# The greatest count that OpenTelemetry's 56-bit thresholds can express.
 _GREATEST_COUNT: Final = 2.0**56
-# A request beyond this is processed in a thread, so that others get their turns.
+# Larger requests are processed in a thread, so that they do not block others.
 _LARGE: Final = 1 << 20
 
 Process = Callable[[Signal, bytes], bytes]
-"""Returns what of a checked request of traces or logs is to be stored and passed on."""
+"""Returns what to store and forward of a validated request of traces or logs."""
 
 
 class Receiver:
     """Takes requests of all signals, from gRPC and HTTP alike.
 
     Args:
-        traces: Where traces go; what has nowhere to go is not taken.
+        traces: Where traces go. A signal without a destination is rejected.
         logs: Where log records go.
         metrics: Where metrics go.
-        process: What is done with traces and logs before.
+        process: Applied to traces and logs before they are queued.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class Receiver:
         experiment: str = "",
         adjusted_count: float = 0.0,
     ) -> bytes:
-        """Store a request and return the serialized answer: empty when all of it was taken.
+        """Store a request and return the serialized response, empty if all was accepted.
 
-        What is only passed on is looked at no further than to count it.
+        A request that is only forwarded is parsed no further than to count its items.
 
         Args:
-            signal: Which kind of request.
-            payload: The request.
-            experiment: Which one its header names; empty for none.
-            adjusted_count: How many spans each stands for by its header; 0 for none.
+            signal: Kind of request.
+            payload: The serialized request.
+            experiment: Experiment named by its header; empty for none.
+            adjusted_count: How many spans each span stands for, by its header; 0 for none.
 
         Raises:
-            Exception: Why it was not; `faults.fault_of` puts it in the sender's terms.
+            Exception: It was not stored; `faults.fault_of` returns what to report to the sender.
         """
         commit = self._commits.get(signal.name)
         if not commit:
@@ -98,19 +98,19 @@ class Receiver:
         return self._process(signal, payload)
 
     def drain(self, timeout: float) -> bool:
-        """Take no more, store what waits, and say whether that was done in time.
+        """Stop accepting requests, store those waiting, and return whether all finished in time.
 
-        Blocks for up to `timeout` seconds; answers go out through the event loop, so call it
-        from another thread and stop the transports after it.
+        Blocks for up to `timeout` seconds. Responses are sent by the event loop, so call this
+        from another thread, and stop the transports afterwards.
         """
         with futures.ThreadPoolExecutor(len(self._commits)) as pool:
-            # At once, so that the last signal does not go on taking what it can't store.
+            # In parallel, so that the last signal does not keep accepting what it cannot store.
             drains = [pool.submit(commit.drain, timeout) for commit in self._commits.values()]
         return all(drain.result() for drain in drains)
 
 
 def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
-    """Return the experiment that headers in lower case name; empty when none does.
+    """Return the experiment named by headers with lowercase names; empty if there is none.
 
     Raises:
         Refused: It is longer than 250 characters.
@@ -118,7 +118,7 @@ def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
     named = {key: value for key, value in headers if key in EXPERIMENT_HEADERS}
     for key in EXPERIMENT_HEADERS:
         if value := named.get(key):
-            # HTTP's headers were read as Latin-1, so that this gives back what was sent.
+            # HTTP headers were decoded as Latin-1, so this restores the bytes sent.
             sent = value if isinstance(value, bytes) else value.encode("latin-1", errors="replace")
             text = sent.decode("utf-8" if key == _UTF_8 else "latin-1", errors="replace")
             if len(text) > _LONGEST_EXPERIMENT:
@@ -128,10 +128,10 @@ def experiment_of(headers: Iterable[tuple[str, str | bytes]]) -> str:
 
 
 def adjusted_count_of(headers: Iterable[tuple[str, str | bytes]]) -> float:
-    """Return the adjusted count that headers in lower case tell; 0 when none does.
+    """Return the adjusted count given by headers with lowercase names; 0 if there is none.
 
     Raises:
-        Refused: It is no number from 1 to 2^56.
+        Refused: It is not a number from 1 to 2^56.
     """
     for key, value in headers:
         if key == ADJUSTED_COUNT_HEADER:

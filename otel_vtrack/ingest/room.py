@@ -1,4 +1,4 @@
-"""The bytes of bodies that are arriving over HTTP, of all requests together."""
+"""Limits the total bytes of the bodies that are arriving over HTTP."""
 
 import contextlib
 import logging
@@ -11,16 +11,16 @@ from otel_vtrack.ingest import faults
 _log = logging.getLogger(__name__)
 
 MOST: Final = 128 << 20
-"""Room for them, unless a setting says otherwise."""
+"""Default limit, in bytes."""
 
 _LOG_EVERY_SECONDS: Final = 60.0
 
 
 class Room:
-    """What may be held of bodies that are not whole yet; for one event loop.
+    """Limits the bytes held for incomplete bodies; for one event loop.
 
-    Counted is what has come, inflated, and not what a header promises. A body that is alone has
-    its own limit only, so that the largest one gets through whatever the room is.
+    Counts the bytes received, after decompression, not those a header promises. A body that is
+    alone has only its own limit, so that even the largest gets through a small room.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -30,7 +30,7 @@ class Room:
 
     @contextlib.contextmanager
     def share(self) -> Generator["Share"]:
-        """Take part in it until the block ends."""
+        """Open a share of the room, given back when the block ends."""
         share = Share(self)
         try:
             yield share
@@ -38,10 +38,10 @@ class Room:
             share.give_back()
 
     def take(self, size: int, own: int) -> None:
-        """Take more for who has `own` already.
+        """Take `size` more bytes for a holder of `own` bytes.
 
         Raises:
-            Refused: There is no more.
+            Refused: The room is full.
         """
         if self._taken > own and self._taken + size > self._most:
             now = time.monotonic()
@@ -56,23 +56,23 @@ class Room:
         self._taken += size
 
     def give_back(self, size: int) -> None:
-        """Let others have it."""
+        """Return bytes to the room."""
         self._taken -= size
 
 
 class Share:
-    """What one body has of the room."""
+    """The bytes of the room that one body holds."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
         self.size = 0
 
     def grow(self, size: int) -> None:
-        """Take more; raises as `Room.take` does."""
+        """Take more bytes; raises like `Room.take`."""
         self._room.take(size, self.size)
         self.size += size
 
     def give_back(self) -> None:
-        """Let others have all of it: nothing is held any more."""
+        """Return all bytes to the room, as the body holds none any more."""
         self._room.give_back(self.size)
         self.size = 0

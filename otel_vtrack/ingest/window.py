@@ -1,8 +1,8 @@
-"""Holds back what is in the journal until its traces are decided on.
+"""Holds back journal entries until the sampler has decided on their traces.
 
-A round takes what arrives for a while; once the window has passed behind its end, its traces are
-decided on, and what is to be stored of its entries is released. Decisions are in the journal
-before anything of them is in the tables, so that the next process decides the same.
+A round collects entries for a while. One window after its end, its traces are decided on, and its
+entries are released with the payloads to store. Decisions are in the journal before any data they
+affect is in the tables, so that the next process decides the same.
 """
 
 import logging
@@ -19,7 +19,8 @@ from otel_vtrack.store.journal import Entry, Journal
 
 _log = logging.getLogger(__name__)
 
-# Of a window: what is added to it at most, and what its versions' minimum is counted by.
+# Length of a round, as a fraction of the window: the most it adds to the delay of an entry, and
+# the unit in which the versions' minimum is applied.
 _ROUND: Final = 0.25
 
 
@@ -27,23 +28,23 @@ class Sampler(Protocol):
     """Decides on traces; see `otel_vtrack.sample.sampler`."""
 
     def observe(self, payload: bytes) -> tuple[list[bytes], int]:
-        """Return which traces are new, and how many spans there are."""
+        """Return the IDs of new traces, and the number of spans."""
         ...
 
     def decide(self, trace_ids: Iterable[bytes]) -> bytes:
-        """Decide on them, and return how to remember it."""
+        """Decide on traces, and return the decisions, serialized for `recall`."""
         ...
 
     def apply(self, payload: bytes) -> tuple[bytes, Any]:
-        """Return what is stored of a request, and how much that is."""
+        """Return what to store of a request, and a tally of it."""
         ...
 
     def count(self, tally: Any) -> None:
-        """Count that."""
+        """Add a tally to the counts."""
         ...
 
     def recall(self, notes: bytes) -> None:
-        """Remember what was decided before."""
+        """Restore earlier decisions."""
         ...
 
 
@@ -56,16 +57,16 @@ class _Round:
 
 
 class Window:
-    """What is held back; thread-safe.
+    """Holds entries back; thread-safe.
 
     Args:
-        sampler: Decides; nobody else uses it.
-        journal: Where decisions are kept.
-        release: Takes entries with what is to be stored of them, which may be nothing.
-        seconds: How long a trace is waited for.
-        max_bytes: Most that is held back, as it came; beyond them the oldest is decided on.
-        notes_bytes: Most that the journal keeps of decisions.
-        name: Of the signal; in log lines and the thread's name.
+        sampler: Makes the decisions; used by this window only.
+        journal: Stores the decisions.
+        release: Takes entries with the payloads to store, which may be empty.
+        seconds: How long to wait for the rest of a trace.
+        max_bytes: Most bytes held back, as received; beyond that the oldest round is decided on.
+        notes_bytes: Most bytes of decisions that the journal keeps.
+        name: Name of the signal, for log lines and the thread's name.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Window:
 
     @property
     def waiting_spans(self) -> int:
-        """Spans that are held back, of what was looked at so far."""
+        """Spans held back, among the entries examined so far."""
         return self._spans
 
     def put(self, entry: Entry) -> None:
@@ -141,7 +142,7 @@ class Window:
         spans = 0
         try:
             trace_ids, spans = self._sampler.observe(entry.payload)
-        except Exception:  # noqa: BLE001 - what was acknowledged is stored, whatever happens here
+        except Exception:  # noqa: BLE001 - acknowledged data is stored, whatever happens here
             _log.exception("%s: a request can't be sampled, and is stored whole", self._name)
         self._rounds[-1].entries.append((entry, spans))
         self._rounds[-1].trace_ids += trace_ids
@@ -157,7 +158,7 @@ class Window:
                 self._name,
                 log.said(error),
             )
-        except Exception:  # noqa: BLE001 - what is not decided on is left to the probability
+        except Exception:  # noqa: BLE001 - the probability then decides
             _log.exception("%s: a round can't be decided on", self._name)
         released: list[Entry] = []
         size = spans = 0
