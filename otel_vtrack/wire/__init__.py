@@ -1,1 +1,1 @@
-"""OTLP bytes: what arrives and what leaves, never what it means."""
+"""Decodes, checks and encodes OTLP, without interpreting its content."""

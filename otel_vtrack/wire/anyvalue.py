@@ -1,11 +1,11 @@
-"""Attribute values of any kind: serialized AnyValue to Python values and back, without loss.
+"""Converts attribute values of any kind: serialized AnyValue to Python and back, without loss.
 
 | AnyValue | Python |
 |---|---|
-| none of its fields set | `None` |
+| no field set | `None` |
 | string, bool, int, double, bytes | `str`, `bool`, `int`, `float`, `bytes` |
 | array_value | `list` |
-| kvlist_value | `dict`, in order; of a key that occurs twice the last value |
+| kvlist_value | `dict`, in order; for a duplicate key, the last value |
 """
 
 import base64
@@ -23,10 +23,10 @@ Value: TypeAlias = "str | bool | int | float | bytes | Sequence[Value] | Mapping
 
 
 def from_bytes(raw: bytes) -> Value:
-    """Read a serialized AnyValue.
+    """Decode a serialized AnyValue.
 
     Raises:
-        WireError: The bytes are no AnyValue.
+        WireError: The bytes are not an AnyValue.
     """
     try:
         return from_message(AnyValue.FromString(raw))
@@ -35,13 +35,13 @@ def from_bytes(raw: bytes) -> Value:
 
 
 def from_message(value: AnyValue) -> Value:
-    """Read an AnyValue."""
+    """Convert an AnyValue to a Python value."""
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return [from_message(item) for item in value.array_value.values]
     if kind == "kvlist_value":
         return {pair.key: from_message(pair.value) for pair in value.kvlist_value.values}
-    # An index into the dictionary of profiles means nothing outside of them.
+    # An index into the dictionary of profiles is meaningless outside of them.
     if kind is None or kind == "string_value_strindex":
         return None
     return cast("Value", getattr(value, kind))
@@ -53,18 +53,18 @@ def to_bytes(value: Value) -> bytes:
 
 
 def to_message(value: Value) -> AnyValue:
-    """Make the AnyValue of a value.
+    """Convert a value to an AnyValue.
 
     Raises:
-        WireError: It is of a type that AnyValue has no kind for, or too large an integer.
+        WireError: AnyValue has no kind for its type, or an integer is too large.
     """
     message = AnyValue()
     _set(message, value)
     return message
 
 
-def _set(message: AnyValue, value: Any) -> None:  # noqa: C901 - one case a kind
-    # bool before int: True is an int as well.
+def _set(message: AnyValue, value: Any) -> None:  # noqa: C901 - one case per kind
+    # bool before int, as True is an int too.
     match value:
         case None:
             pass
@@ -98,7 +98,7 @@ def _set(message: AnyValue, value: Any) -> None:  # noqa: C901 - one case a kind
 def to_json(value: Value) -> str:
     """Write a value as JSON for people: bytes as base64, NaN and infinities as text.
 
-    `to_bytes` is the form without loss.
+    `to_bytes` is the lossless form.
     """
     return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
 

@@ -1,8 +1,8 @@
-"""The way back from the store's attributes to OTLP's, kinds included.
+"""Converts the store's attributes back to OTLP, including their kinds.
 
-The store keeps attributes as names, texts and kinds, three lists in step. A kind is the field
-number of AnyValue: 0 none of them, 1 string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist,
-7 bytes. The text of the last three is what they are on the wire.
+The store keeps attributes as three parallel lists: names, texts and kinds. A kind is the field
+number of AnyValue: 0 none, 1 string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist, 7 bytes. The
+text of the last three is their bytes on the wire.
 """
 
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ from otel_vtrack.errors import StoreError
 
 
 class Attributes(NamedTuple):
-    """Attributes as the store has them, in the order in which they came.
+    """Attributes as the store has them, in the order received.
 
     Attributes:
-        names: One may occur more than once.
-        texts: The value of each as bytes.
-        kinds: The kind of each.
+        names: Their names, which may repeat.
+        texts: Their values as bytes.
+        kinds: Their kinds.
     """
 
     names: tuple[str, ...]
@@ -27,19 +27,19 @@ class Attributes(NamedTuple):
     kinds: bytes
 
     def fill(self, pairs: Any) -> None:
-        """Append them to a repeated field of KeyValue.
+        """Append them to a repeated KeyValue field.
 
         Raises:
-            StoreError: The lists are not in step, or a text is not of its kind.
+            StoreError: The lists differ in length, or a text does not fit its kind.
         """
         for name, text, kind in self._each():
             pair = pairs.add(key=name)
-            # A value that is never touched would be absent and not empty.
+            # Otherwise a value without a kind would be absent instead of empty.
             pair.value.SetInParent()
             set_value(pair.value, text, kind)
 
     def get(self, name: str) -> tuple[int, bytes]:
-        """Return kind and text of the first attribute of that name; (0, b"") if there is none."""
+        """Return kind and text of the first attribute of this name; (0, b"") if there is none."""
         if name not in self.names:
             return 0, b""
         at = self.names.index(name)
@@ -55,7 +55,7 @@ def set_value(value: AnyValue, text: bytes, kind: int) -> None:
     """Set a value from its text and kind.
 
     Raises:
-        StoreError: The text is not of the kind, or the kind is unknown.
+        StoreError: The text does not fit the kind, or the kind is unknown.
     """
     try:
         match kind:
@@ -68,7 +68,7 @@ def set_value(value: AnyValue, text: bytes, kind: int) -> None:
             case 3:
                 value.int_value = int(text)
             case 4:
-                value.double_value = float(text)  # which reads nan, inf, -inf and -0 as well
+                value.double_value = float(text)  # reads nan, inf, -inf and -0 too
             case 5:
                 value.array_value.SetInParent()
                 value.array_value.MergeFromString(text)

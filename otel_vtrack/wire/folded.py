@@ -1,14 +1,14 @@
 """Descriptors that fold a whole OTLP request into one message of each kind.
 
-Protobuf merges a singular message that occurs twice, and appends to a repeated field inside
-it. So a descriptor that calls `spans` singular and `trace_id` repeated reads the bytes of any
-ExportTraceServiceRequest into a single span that holds the trace ids of all of them, in
-order. The parse still checks every byte at every depth, including UTF-8, but makes some
-twenty messages instead of thirty a span, which halves its cost; the ids come out as one list
-instead of one Python object a span.
+Protobuf merges a singular message that occurs twice, and appends to repeated fields inside it. So
+a descriptor that declares `spans` singular and `trace_id` repeated parses any
+ExportTraceServiceRequest into a single span that holds the trace IDs of all spans, in order. The
+parse still checks every byte at every depth, including UTF-8, but creates some twenty messages
+instead of thirty per span, which halves its cost. The IDs are one list instead of one Python
+object per span.
 
-The descriptors are derived from those of the opentelemetry-proto package, so they know every field
-which that package knows.
+The descriptors are derived from those of the opentelemetry-proto package, so they know every
+field that it knows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ TRACES: Final = trace_service_pb2.ExportTraceServiceRequest.DESCRIPTOR
 LOGS: Final = logs_service_pb2.ExportLogsServiceRequest.DESCRIPTOR
 METRICS: Final = metrics_service_pb2.ExportMetricsServiceRequest.DESCRIPTOR
 
-# Scalars of which all values are wanted, not the last one.
+# Scalars of which all values are needed, not only the last.
 _COLLECTED: Final = frozenset(
     {
         "Span.trace_id",
@@ -45,7 +45,7 @@ _COLLECTED: Final = frozenset(
 
 
 def _files(file: FileDescriptor, seen: dict[str, FileDescriptor]) -> Iterable[FileDescriptor]:
-    """List `file` and what it imports, imports first."""
+    """List `file` and its imports, imports first."""
     for needed in file.dependencies:
         _files(needed, seen)
     seen.setdefault(file.name, file)
@@ -60,7 +60,7 @@ def _fold(
 ) -> None:
     for field in kind.field:
         path = f"{kind.name}.{field.name}"
-        # A member of a oneof would drop what the other members had collected.
+        # Setting a member of a oneof would discard what the others have collected.
         field.ClearField("oneof_index")
         field.ClearField("proto3_optional")
         if field.type == _Field.TYPE_MESSAGE:
@@ -86,12 +86,12 @@ def message_class(
     *,
     check_utf8: bool = True,
 ) -> type[message.Message]:
-    """Make the folded twin of a request's message class.
+    """Build the folded counterpart of a request's message class.
 
     Args:
-        request: Descriptor of the message, `TRACES`, `LOGS` or `METRICS`.
-        opaque: By message name, the message fields kept as a list of their raw bytes.
-        check_utf8: Whether text that is not UTF-8 fails the parse, as protobuf wants it.
+        request: Descriptor of the message: `TRACES`, `LOGS` or `METRICS`.
+        opaque: By message name, the message fields to keep as a list of their raw bytes.
+        check_utf8: Whether text that is not UTF-8 fails the parse, as protobuf requires.
     """
     pool = descriptor_pool.DescriptorPool()
     for file in _files(request.file, {}):

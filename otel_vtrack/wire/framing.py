@@ -1,7 +1,7 @@
-"""Protobuf framing by hand, for the few places where no message is to be parsed.
+"""Reads and writes protobuf framing, for the few places that avoid parsing messages.
 
-Functions here expect bytes that a protobuf parser has accepted; on others they may raise
-`WireError`, but never loop or read past the end.
+The functions expect bytes that a protobuf parser has accepted. On others they may raise
+`WireError`, but never loop forever or read past the end.
 """
 
 import struct
@@ -11,14 +11,14 @@ from typing import Final
 from otel_vtrack.errors import WireError
 
 EXPERIMENT_FIELD: Final = 1001
-"""Private field of ResourceSpans and ResourceLogs: the experiment a header asked for.
+"""Private field of ResourceSpans and ResourceLogs: the experiment named by a header.
 
 OTLP numbers its fields from 1; the store's view of a request declares
 `optional string experiment = 1001`.
 """
 
 ADJUSTED_COUNT_FIELD: Final = 1002
-"""Private field of ResourceSpans: how many spans each of its spans stands for, a float."""
+"""Private float field of ResourceSpans: how many spans each of its spans stands for."""
 
 PRIVATE_FIELDS: Final = frozenset({EXPERIMENT_FIELD, ADJUSTED_COUNT_FIELD})
 
@@ -26,7 +26,7 @@ _VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
 
 
 def varint(number: int) -> bytes:
-    """Encode a number of at least zero."""
+    """Encode a non-negative number."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -36,12 +36,12 @@ def varint(number: int) -> bytes:
 
 
 def length_delimited(field: int, value: bytes) -> bytes:
-    """Encode a field that holds bytes, text or a message."""
+    """Encode a field of type bytes, string or message."""
     return b"".join((varint(field << 3 | _LENGTH), varint(len(value)), value))
 
 
 def read_varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
-    """Return the number that begins at a place, and the place behind it."""
+    """Return the number that starts at an offset, and the offset after it."""
     number = shift = 0
     while at < len(raw) and shift < 70:
         byte = raw[at]
@@ -56,13 +56,13 @@ def read_varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
 def fields(raw: bytes | memoryview) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield number, wire type, start, start of value and end of each top-level field.
 
-    A group is one field that ends with its end tag.
+    A group is one field, which includes its end tag.
     """
     at, size = 0, len(raw)
     while at < size:
         tag = raw[at]
         if tag & 0x87 == _LENGTH and at + 2 < size:
-            # Nearly all there are: a number below 16, and a length below 16,384.
+            # The common case: a field number below 16 and a length below 16,384.
             length, value = raw[at + 1], at + 2
             if length > 0x7F:
                 length, value = length & 0x7F | raw[value] << 7, value + 1
@@ -106,20 +106,20 @@ def _field(raw: bytes | memoryview, at: int) -> tuple[int, int, int, int]:
 
 
 def adjusted_count(number: float) -> bytes:
-    """Encode the private field of that name; to be appended to a ResourceSpans."""
+    """Encode the private field `ADJUSTED_COUNT_FIELD`, to append to a ResourceSpans."""
     return varint(ADJUSTED_COUNT_FIELD << 3 | _FIXED32) + struct.pack("<f", number)
 
 
 def with_experiment(payload: bytes, experiment: str, count: float = 0.0) -> bytes:
     """Write our private fields into every ResourceSpans or ResourceLogs of a request.
 
-    Those already there are taken out first: they come from outside, where they do not exist.
-    Nothing below the top two levels is read.
+    Existing ones are removed first, as senders must not set them. Nothing below the top two
+    levels is read.
 
     Args:
         payload: A serialized ExportTraceServiceRequest or ExportLogsServiceRequest.
-        experiment: What to write; empty only takes out.
-        count: Adjusted count of all spans; 0 only takes out.
+        experiment: Experiment to write; empty only removes it.
+        count: Adjusted count of all spans; 0 only removes it.
     """
     marks = length_delimited(EXPERIMENT_FIELD, experiment.encode()) if experiment else b""
     if count:

@@ -1,7 +1,7 @@
-"""One OTLP JSON value to the value of one protobuf field, and back.
+"""Converts one OTLP JSON value to the value of one protobuf field, and back.
 
-Readers raise `Unfit` for a value of the wrong kind; its text never holds the value itself,
-which may be a secret.
+Readers raise `Unfit` for a value of the wrong kind. Its text never contains the value, which may
+be a secret.
 """
 
 import base64
@@ -28,7 +28,7 @@ _DOUBLES: Final = frozenset({_F.TYPE_DOUBLE, _F.TYPE_FLOAT})
 
 
 class Unfit(ValueError):
-    """What is wrong with a value, and the steps that lead to it, innermost first."""
+    """Reports what is wrong with a value, and its path, innermost step first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -36,7 +36,7 @@ class Unfit(ValueError):
 
 
 def reader(field: FieldDescriptor) -> Scalar:
-    """Choose how a JSON value becomes the value of a field."""
+    """Return the converter from JSON values to values of a non-message field."""
     if field.type == _F.TYPE_STRING:
         return _text
     if field.type == _F.TYPE_BYTES:
@@ -71,7 +71,7 @@ def _hex(value: Any) -> bytes:
 def _base64(value: Any) -> bytes:
     if type(value) is not str:
         raise Unfit(f"expected base64, got {kind_of(value)}")
-    # Both alphabets, with and without padding, as protobuf's JSON mapping takes them.
+    # Both alphabets, with and without padding, as protobuf's JSON mapping accepts them.
     text = value.translate(_FROM_URL_ALPHABET).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -123,13 +123,13 @@ def _double(value: Any) -> float:
 
 
 def kind_of(value: Any) -> str:
-    """Name a JSON value's type: the value itself may be a secret."""
+    """Return the name of a JSON value's type, for errors: the value may be a secret."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
     return names.get(type(value), "null" if value is None else "a number")
 
 
 def writer(field: FieldDescriptor) -> Scalar:
-    """Choose how a value of a field that is no message becomes JSON."""
+    """Return the converter from values of a non-message field to JSON."""
     if field.type == _F.TYPE_BYTES:
         return bytes.hex if field.name in _HEX_FIELDS else _base64_of
     if field.type in _LONG:

@@ -1,10 +1,10 @@
-"""OTLP JSON to OTLP protobuf messages and back, by the rules OTLP adds to protobuf's JSON.
+"""Converts OTLP JSON to protobuf messages and back, by the rules OTLP adds to protobuf's JSON.
 
-Ids are hex, in either case, where other bytes are base64. Enums are numbers. Keys are
-lowerCamelCase, and any other key is an unknown field, which is ignored at every depth. The
-tables that steer both ways come from the messages' descriptors, so this module names no field
-but the ids. (protobuf's own json_format takes ids for base64, takes names for enums and
-underscores for keys, and is several times slower.)
+IDs are hex, in either case, while other bytes are base64. Enums are numbers. Keys are
+lowerCamelCase; any other key is an unknown field, which is ignored at every depth. The tables for
+both directions are built from the messages' descriptors, so no field is named but the IDs.
+(protobuf's own json_format reads IDs as base64, accepts enum names and keys with underscores, and
+is several times slower.)
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from otel_vtrack.errors import WireError
 from otel_vtrack.wire.json_values import Scalar, Unfit, kind_of, reader, writer
 
-# What protobuf parsers allow in bytes; so JSON gets no further than protobuf does.
+# The nesting limit of protobuf parsers, applied to JSON too.
 _DEEPEST: Final = 100
 _Setter = Callable[[Any, Any, int], None]
 _Table = dict[str, _Setter]
@@ -29,7 +29,7 @@ def read(raw: bytes, message: Message) -> None:
     """Fill an empty message from OTLP JSON.
 
     Raises:
-        WireError: The text is no JSON, or a value does not fit; the message names its path.
+        WireError: The text is not JSON, or a value does not fit; the message names its path.
     """
     try:
         with _without_looking_for_garbage():
@@ -41,7 +41,7 @@ def read(raw: bytes, message: Message) -> None:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WireError(f"the body is no JSON: {error}; send OTLP JSON in UTF-8") from None
     except ValueError:
-        # Python's own limit, of which the sender can know nothing.
+        # Python's own limit, which the sender cannot know.
         raise WireError(
             "a number in the JSON has thousands of digits; send one that fits its field"
         ) from None
@@ -50,10 +50,10 @@ def read(raw: bytes, message: Message) -> None:
 
 @contextlib.contextmanager
 def _without_looking_for_garbage() -> Generator[None]:
-    """Make many objects, none of which refers to what is around it.
+    """Disable garbage collection while creating many objects without reference cycles.
 
-    To look through them meanwhile took six times as long as to parse 16 MiB of `[],[],`, and the
-    parser lets no other thread run.
+    Scanning them meanwhile took six times as long as parsing 16 MiB of `[],[],`, and the parser
+    lets no other thread run.
     """
     gc.disable()
     try:
@@ -66,9 +66,9 @@ def fill(message: Message, document: Any, depth: int = 0) -> None:
     """Fill an empty message from a parsed document of OTLP JSON.
 
     Args:
-        message: To fill.
-        document: Of objects, arrays and scalars of Python.
-        depth: How many messages are around this one where it goes.
+        message: Message to fill.
+        document: The document as Python dicts, lists and scalars.
+        depth: How many messages will enclose this one.
 
     Raises:
         WireError: A value does not fit; the message names its path.
@@ -81,12 +81,12 @@ def fill(message: Message, document: Any, depth: int = 0) -> None:
 
 
 def write(message: Message) -> str:
-    """Write a message as OTLP JSON, compactly; fields that are not set are left out."""
+    """Write a message as compact OTLP JSON; unset fields are omitted."""
     return json.dumps(as_object(message), ensure_ascii=False, separators=(",", ":"))
 
 
 def as_object(message: Message) -> dict[str, Any]:
-    """Make the JSON object of a message."""
+    """Convert a message to a JSON object."""
     found: dict[str, Any] = {}
     for field, value in message.ListFields():
         name, repeated, to_json = _writers.get(field) or _writer(field)
@@ -111,7 +111,7 @@ def _fill(message: Any, value: Any, depth: int, table: _Table) -> None:
     key = ""
     try:
         for key, item in cast("dict[str, Any]", value).items():
-            # null stands for a field that is not there.
+            # null means an absent field.
             if item is not None and (setter := table.get(key)):
                 setter(message, item, depth + 1)
     except (ValueError, TypeError) as error:
@@ -119,17 +119,17 @@ def _fill(message: Any, value: Any, depth: int, table: _Table) -> None:
 
 
 def _found_at(error: Exception, step: str) -> Unfit:
-    # What the message class itself refuses is a number out of its field's range.
+    # The message class itself rejects only numbers out of their field's range.
     bad = error if isinstance(error, Unfit) else Unfit("the number is out of range for this field")
     bad.path.append(step)
     return bad
 
 
 def _table(descriptor: Any) -> _Table:
-    """Make the way to set each field, by its JSON name."""
+    """Return the setter of each field, by its JSON name."""
     table = _tables.get(descriptor.full_name)
     if table is None:
-        # Known before it is filled: AnyValue holds AnyValues.
+        # Registered before it is filled, as AnyValue contains AnyValues.
         table = _tables[descriptor.full_name] = {}
         table.update({field.json_name: _setter(field) for field in descriptor.fields})
     return table
@@ -156,7 +156,7 @@ def _setter(field: FieldDescriptor) -> _Setter:
 def _message(name: str, table: _Table) -> _Setter:
     def set_message(message: Any, value: Any, depth: int) -> None:
         inner = getattr(message, name)
-        # An object with nothing we know in it is still a message that is there.
+        # Even an object without known fields makes the message present.
         inner.SetInParent()
         _fill(inner, value, depth, table)
 

@@ -1,8 +1,8 @@
-"""Requests encoded anew, for readers that know only how encoders usually write them.
+"""Re-encodes requests for readers that support only what encoders usually write.
 
-Protobuf lets the last of several members of a oneof count, and those of a field that occurs twice
-be merged; it takes a field of another wire type, or a group, for an unknown one. The engine's
-reader does none of it. See https://protobuf.dev/programming-guides/encoding/, "Last One Wins".
+In protobuf, the last of several oneof members wins, repeated occurrences of a message field are
+merged, and a field of another wire type, or a group, counts as unknown. The engine's reader does
+none of this. See https://protobuf.dev/programming-guides/encoding/, "Last One Wins".
 """
 
 from typing import Final
@@ -17,16 +17,16 @@ _GROUP: Final = (1, 2)
 
 
 def encoded_anew(payload: bytes, kind: type[Message]) -> bytes:
-    """Return requests as an encoder writes them: each field once, and none that is unknown.
+    """Re-encode requests as an encoder writes them: each field once, without unknown fields.
 
     Our private fields stay.
 
     Args:
-        payload: One or more requests to export, one after the other.
+        payload: One or more concatenated export requests.
         kind: ResourceSpans or ResourceLogs.
 
     Raises:
-        WireError: They are none.
+        WireError: The bytes are not such requests.
     """
     return b"".join(
         framing.length_delimited(number, _group(payload[value:end], kind))

@@ -1,16 +1,16 @@
-"""Reads the header Retry-After."""
+"""Parses the Retry-After header."""
 
 from email.utils import parsedate_to_datetime
 
 
 def seconds(text: str, now: float) -> float | None:
-    """Return how many seconds it says to wait; None if it says nothing that makes sense.
+    """Return how many seconds to wait; None if the value is invalid.
 
     Source: RFC 9110 section 10.2.3: seconds, or a date.
 
     Args:
         text: The header's value; empty if there is none.
-        now: In seconds since 1970.
+        now: Current time, in seconds since 1970.
     """
     text = text.strip()
     if text.isascii() and text.isdecimal():

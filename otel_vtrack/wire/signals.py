@@ -1,4 +1,4 @@
-"""The kinds of telemetry, and how OTLP carries each."""
+"""Defines the kinds of telemetry, and how OTLP carries each."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,11 +13,11 @@ class Signal:
     """One kind of telemetry.
 
     Attributes:
-        name: As in `/v1/<name>`.
+        name: Name, as in `/v1/<name>`.
         service: The gRPC service.
-        request: Message class of a request.
-        response: Message class of an answer.
-        rejected: Field of an answer's partial success that counts what was not taken.
+        request: Message class of the request.
+        response: Message class of the response.
+        rejected: Field of the response's partial success that counts rejected items.
     """
 
     name: str

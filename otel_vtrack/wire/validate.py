@@ -1,8 +1,8 @@
-"""Which spans and log records of a request are acceptable, and how many are not.
+"""Checks which spans and log records of a request are acceptable.
 
-Every request that is stored is parsed whole, once, before it joins others (see
-`otel_vtrack.wire.folded`). One with nothing to object to is passed on byte for byte. Of what is
-only passed on, no more is read than the outline.
+Every request to be stored is parsed completely, once, before it is joined with others (see
+`otel_vtrack.wire.folded`). A faultless one is passed on byte for byte. Of one that is only
+forwarded, just the outline is read.
 """
 
 import functools
@@ -28,22 +28,22 @@ _TRACE_LENGTHS: Final = frozenset({16})
 _SPAN_LENGTHS: Final = frozenset({8})
 _PARENT_LENGTHS: Final = frozenset({0, 8})
 
-# The store's times are signed: nanoseconds up to 2262-04-11.
+# The store's times are signed 64-bit nanoseconds, up to 2262-04-11.
 _LAST_TIME: Final = (1 << 63) - 1
-# 2000-01-01: before it there were no spans, but there are seconds, milliseconds and
-# microseconds that were sent as nanoseconds.
+# 2000-01-01. No real span is older; an earlier time is in seconds, milliseconds or microseconds
+# instead of nanoseconds.
 _FIRST_LIKELY_TIME: Final = 946_684_800 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A signal's way from a request to its items.
+    """The path from a signal's request to its items.
 
     Attributes:
-        request: Its descriptor.
-        fields: On the way.
-        last: The message that has the last of them.
-        group: The message class of the first.
+        request: Descriptor of the request.
+        fields: Fields on the path.
+        last: Message that contains the last of them.
+        group: Message class of the first.
     """
 
     request: Any
@@ -75,7 +75,7 @@ _EARLY: Final = (
     "spans that start before the year 2000, or have no start, are stored as they are; OTLP's "
     "times are nanoseconds since 1970"
 )
-# Of protobuf, as the tag of a field has it.
+# Protobuf's wire type of a group.
 _GROUP: Final = 3
 _LATE: Final = "a time lies beyond 2262-04-11, as no count of nanoseconds since 1970 may"
 
@@ -85,10 +85,10 @@ class Checked:
     """A request that may be stored.
 
     Attributes:
-        payload: What to store; the bytes that came, unless something had to be taken out.
+        payload: Bytes to store: those received, unless something had to be changed.
         items: Spans or log records in `payload`.
-        rejected: Spans or log records that were taken out.
-        message: What the sender should know, in English; empty when there is nothing to say.
+        rejected: Spans or log records that were removed.
+        message: What to report to the sender, in English; empty if there is nothing.
     """
 
     payload: bytes
@@ -100,13 +100,13 @@ class Checked:
 def traces(payload: bytes) -> Checked:
     """Check an ExportTraceServiceRequest.
 
-    A span is rejected when its trace id is not 16 bytes or its span id not 8, when either is
-    all zero, when it has a parent span id that is not 8 bytes, or when it starts or ends later
-    than the store can say. Its links are kept as they are, and so are an end before its start
-    and a start in 1970, though the sender is told of that one.
+    A span is rejected if its trace ID is not 16 bytes or its span ID not 8, if either is all
+    zero, if it has a parent span ID that is not 8 bytes, or if it starts or ends later than the
+    store can represent. Its links are kept unchanged, and so are an end before its start and a
+    start before 2000, though the latter is reported to the sender.
 
     Raises:
-        WireError: The bytes are no such request; none of it can be kept.
+        WireError: The bytes are not such a request; none of it can be kept.
     """
     request: Any = _parsed(payload, TRACES.name)
     group = request.resource_spans
@@ -123,8 +123,8 @@ def traces(payload: bytes) -> Checked:
     if items < max(len(starts), len(span.end_time_unix_nano)):
         payload = plain.encoded_anew(payload, ResourceSpans)
     if not items or (
-        # No encoder writes an id twice into a span, so equal counts mean that each has one. By
-        # hand a span without ids can be hidden behind one with two; it is stored as it is.
+        # No encoder writes an ID twice into a span, so equal counts mean that each has one. A
+        # handcrafted request can hide a span without IDs behind one with two; it is stored as is.
         items == len(trace_ids) == len(span_ids)
         and _TRACE_LENGTHS.issuperset(map(len, trace_ids))
         and _SPAN_LENGTHS.issuperset(map(len, span_ids))
@@ -141,12 +141,12 @@ def traces(payload: bytes) -> Checked:
 def logs(payload: bytes) -> Checked:
     """Check an ExportLogsServiceRequest.
 
-    A log record is rejected when one of its times is later than the store can say. One whose
-    trace id or span id has a wrong length is kept without it, as logs.proto asks receivers to
-    take such ids for absent.
+    A log record is rejected if one of its times is later than the store can represent. One whose
+    trace ID or span ID has a wrong length is kept without either, as logs.proto tells receivers
+    to treat such IDs as absent.
 
     Raises:
-        WireError: The bytes are no such request; none of it can be kept.
+        WireError: The bytes are not such a request; none of it can be kept.
     """
     request: Any = _parsed(payload, LOGS.name)
     group = request.resource_logs
@@ -155,7 +155,7 @@ def logs(payload: bytes) -> Checked:
     items = _count(payload, LOGS.name)
     warning = _warning(group.resource, scope.scope, record, body=record.body)
     payload = _without_what_is_misread(payload, request, LOGS.name)
-    # Of an id that is there twice the engine reads nothing.
+    # If a field occurs twice in a record, the engine reads neither value.
     singular = (record.time_unix_nano, record.observed_time_unix_nano)
     if items < max(map(len, (*singular, record.trace_id, record.span_id))):
         payload = plain.encoded_anew(payload, ResourceLogs)
@@ -170,12 +170,12 @@ def logs(payload: bytes) -> Checked:
 
 
 def outline(signal: Signal, payload: bytes) -> int:
-    """Check that a request is one down to its spans, log records or metrics, and count them.
+    """Check a request down to its spans, log records or metrics, and count them.
 
-    What is in them is for who stores them to judge.
+    Their content is not checked: that is up to those who store them.
 
     Raises:
-        WireError: It is not.
+        WireError: It is not such a request.
     """
     try:
         return _count(payload, signal.name)
@@ -186,7 +186,7 @@ def outline(signal: Signal, payload: bytes) -> int:
         ) from None
 
 
-# Classes are made when they are needed: who only passes on needs one of them a signal.
+# Classes are built on demand: a server that only forwards needs one per signal.
 
 
 @functools.cache
@@ -219,7 +219,7 @@ def _parsed(payload: bytes, signal: str) -> Any:
     except message.DecodeError:
         pass
     name = _KINDS[signal].request.name
-    # The parser does not say why. Only a failed request pays for finding out.
+    # The parser gives no reason; only a failed request pays for finding it.
     try:
         _any_text(signal)(payload)
     except message.DecodeError:
@@ -231,13 +231,13 @@ def _parsed(payload: bytes, signal: str) -> Any:
 
 
 def _without_what_is_misread(payload: bytes, request: Any, signal: str) -> bytes:
-    """Take out fields of ours, and those that the engine would take for others.
+    """Remove our private fields, and unknown fields that the engine would misread.
 
     Args:
-        payload: What is to be stored.
-        request: The same, folded; its unknown fields are dropped, which is the fastest way to see
-            whether there are any.
-        signal: Its name.
+        payload: Bytes to store.
+        request: The same, folded; its unknown fields are discarded, which is the fastest way to
+            detect them.
+        signal: Name of the signal.
     """
     size = request.ByteSize()
     request.DiscardUnknownFields()
@@ -252,7 +252,7 @@ def _without_what_is_misread(payload: bytes, request: Any, signal: str) -> bytes
 
 
 def _is_misread(folded: Any) -> bool:
-    """Say whether unknown fields, which the engine skips, have a known number or are groups."""
+    """Return whether unknown fields include groups or known numbers, which the engine misreads."""
     known = folded.DESCRIPTOR.fields_by_number
     return any(
         field.wire_type == _GROUP or field.field_number in known
@@ -261,7 +261,7 @@ def _is_misread(folded: Any) -> bool:
 
 
 def _warning(*owners: Any, body: Any = None) -> str:
-    """Say so when a folded request refers to a dictionary anywhere."""
+    """Return a warning if a folded request refers to a dictionary; else an empty text."""
     used = any(_uses_dictionary(owner.attributes) for owner in owners)
     if used or (body is not None and _refers(body)):
         return _DICTIONARY
@@ -282,7 +282,7 @@ def _refers(value: Any) -> bool:
 
 
 def _fault(span: Span) -> str:
-    """Say why a span can't be stored; empty when it can."""
+    """Return why a span cannot be stored; empty if it can."""
     if len(span.trace_id) != 16 or span.trace_id == _NO_TRACE:
         return "trace_id is not 16 bytes or is all zero"
     if len(span.span_id) != 8 or span.span_id == _NO_SPAN:
@@ -308,7 +308,7 @@ def _without_bad_spans(payload: bytes, warning: str) -> Checked:
             items += len(spans)
     rejected = sum(faults.values())
     if not rejected:
-        # A field was there twice; now it is there once.
+        # The counts differed only because a field occurred twice; now it occurs once.
         return Checked(request.SerializeToString(), items, 0, warning)
     reasons = "; ".join(f"{count} because {fault}" for fault, count in sorted(faults.items()))
     said = (
