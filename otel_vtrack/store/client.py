@@ -1,6 +1,6 @@
 """The only module that talks to ClickHouse, embedded (chDB) or remote.
 
-Both are the same clickhouse-connect client, so nothing above this module knows which it is.
+Both use the same clickhouse-connect client, so no module above this one knows which it is.
 """
 
 import contextlib
@@ -41,11 +41,11 @@ _log = logging.getLogger(__name__)
 _READERS: Final = 4
 _BLOCK_ROWS: Final = 1_024
 _KEPT_UNPACKED: Final = 64 << 20
-"""Bytes of columns that stay unpacked in memory, of those that pages of the last traces read."""
+"""Bytes of decompressed columns cached in memory, of those that pages of recent traces read."""
 
 _PASSING: Final = frozenset(
     {
-        # Codes of ClickHouse's ErrorCodes.cpp that say "not now" rather than "never".
+        # Codes of temporary errors, from ClickHouse's ErrorCodes.cpp.
         74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
         75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
         76,  # CANNOT_OPEN_FILE
@@ -70,26 +70,26 @@ _UNBOUNDED: Final = frozenset({159, 160, 241, 307, 396})
 
 
 def _why(error: Exception) -> str:
-    """First line of an engine's message: it may run to pages, and quote data after that."""
+    """Return the first line of an engine's message; the rest may run to pages and quote data."""
     line = str(error).splitlines()[0] if str(error) else type(error).__name__
     return line[:300]
 
 
 class Store:
-    """A database of ours, open.
+    """An open database.
 
-    Thread-safe: reads take one of a few clients, each of which runs one statement at a time.
+    Thread-safe: statements share a few clients, each of which runs one at a time.
 
     Attributes:
-        topology: Whether tables are plain or replicated over a cluster.
+        topology: Whether tables are plain or replicated across a cluster.
         embedded: Whether the engine runs in this process.
-        folder: Where an embedded store keeps all it has; None for a remote one.
-        settle: Called before each query of a file; whoever writes with a delay sets it to what
-            waits for everything acknowledged so far to be in the tables. It returns False
-            where it gave up on that.
-        gate: Open while telemetry is written; whoever deletes shuts it.
-        mended: How many times `mend` found something.
-        doubtful: Whether an insert found that writes failed, and `mend` is due before the next.
+        folder: Folder with all data of an embedded store; None for a remote one.
+        settle: Called before each query from a file. A delayed writer sets it to a function that
+            waits until everything acknowledged so far is in the tables, and returns False if it
+            gave up.
+        gate: Writers of telemetry enter it with `open`, deletions with `shut`.
+        mended: How many times `mend` found failed writes.
+        doubtful: Whether an insert found failed writes, so that `mend` is due before the next.
     """
 
     def __init__(
@@ -99,19 +99,19 @@ class Store:
         cluster: bool = False,
         tls: tuple[Path | None, Path | None, Path | None] = (None, None, None),
     ) -> None:
-        """Open it; `migrate.apply` makes its tables.
+        """Open the database; `migrate.apply` creates its tables.
 
         Args:
-            url: `chdb:///folder` or `clickhouse://user:password@host:port/database`,
+            url: `chdb:///folder` or `clickhouse://user:password@host:port/database`;
                 `clickhouses://` for TLS.
             cluster: Whether a remote store is a cluster with the macros of
                 `ReplicatedMergeTree` set.
-            tls: For `clickhouses://`, PEM: the authorities to trust, the system's if None; our own
-                certificate, and its key. They are read for each connection.
+            tls: PEM files for `clickhouses://`: the authorities to trust (the system's if None),
+                the client certificate, and its key. They are reread for each connection.
 
         Raises:
-            SettingsError: The URL makes no sense, or a file of `tls` cannot be used.
-            StoreLocked: Another process has the folder.
+            SettingsError: The URL is invalid, or a file of `tls` cannot be used.
+            StoreLocked: Another process holds the folder.
             StoreError: The folder cannot be used.
             StoreUnavailable: No server answers there.
         """
@@ -167,9 +167,9 @@ class Store:
             raise
 
     def _take_folder(self, folder: Path) -> None:
-        """Make the folder and hold its lock, which the kernel drops when this process ends."""
+        """Create the folder and hold its lock, which the kernel releases when the process ends."""
         try:
-            # What is in it is telemetry, and not all of its files are closed to others.
+            # It contains telemetry, and some of its files are readable by others.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_file = (folder / "vtrack.lock").open("ab")
         except OSError as error:
@@ -188,10 +188,10 @@ class Store:
                 ) from error
 
     def connect(self) -> Client:
-        """Open one more client, for a thread that keeps it; `close` closes it.
+        """Open another client for the caller to keep; `close` closes it.
 
         Raises:
-            StoreError: The engine does not open the folder.
+            StoreError: The engine cannot open the folder.
             StoreUnavailable: No server answers.
         """
         try:
@@ -222,7 +222,7 @@ class Store:
             yield client
         except Exception:
             if self.embedded:
-                # What the engine wrote before it failed would stand before the next answer.
+                # Discard the output of the failed statement; it would precede the next result.
                 with contextlib.suppress(Exception):
                     client.raw_query("SELECT 1")
             raise
@@ -235,17 +235,17 @@ class Store:
         parameters: Mapping[str, Any] | None = None,
         parts: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Run `sql/queries/<name>.sql` and return its rows, columns by name.
+        """Run `sql/queries/<name>.sql` and return its rows, as columns by name.
 
         Args:
-            name: Folder and file, as in `traces/search`.
-            parameters: A value for each `{name:Type}` of the file; bound, never pasted.
+            name: Folder and file, such as `traces/search`.
+            parameters: A value for each `{name:Type}` in the file; bound, never pasted.
             parts: SQL for the places marked in the file; see `sql.filled`.
 
         Raises:
-            InvalidArgument: The engine gave up on it: too large a question, or no pattern.
-            StoreUnavailable: The store does not answer for now.
-            StoreError: Any other fault.
+            InvalidArgument: The query exceeds the engine's limits, or a pattern is invalid.
+            StoreUnavailable: The store cannot answer now.
+            StoreError: Any other failure.
         """
         self.settle()
         statement = sql.text("queries", name)
@@ -257,9 +257,9 @@ class Store:
         parameters: Mapping[str, Any] | None = None,
         parts: Mapping[str, str] | None = None,
     ) -> bytes:
-        """Run a query as `query` does, and return its rows as the engine's RowBinary has them.
+        """Run a query like `query`, and return its rows in the engine's RowBinary format.
 
-        For columns in which bytes may be that are not text, and for few rows in a hurry.
+        For columns whose bytes may not be text, and for few rows with little overhead.
         """
         self.settle()
         text = sql.text("queries", name)
@@ -276,15 +276,15 @@ class Store:
         *,
         as_bytes: Collection[str],
     ) -> Sequence[Sequence[Any]]:
-        """Run a query as `query` does, and return its columns, each a list; none without rows.
+        """Run a query like `query`, and return its columns as lists; no columns if no rows.
 
-        For many rows in a hurry. Times are nanoseconds since 1970.
+        For many rows with little overhead. Times are nanoseconds since 1970.
 
         Args:
             name: Folder and file.
-            parameters: As of `query`.
-            parts: Likewise.
-            as_bytes: The columns, by name, that are bytes and not text.
+            parameters: As for `query`.
+            parts: As for `query`.
+            as_bytes: Names of the columns that are bytes and not text.
         """
         self.settle()
         text = sql.text("queries", name)
@@ -301,22 +301,22 @@ class Store:
     def messages(
         self, name: str, parameters: Mapping[str, Any], message: str, *, most_bytes: int
     ) -> bytes:
-        """Run a query as `query` does, and return its rows as protobuf, each after its length.
+        """Run a query like `query`, and return its rows as length-prefixed protobuf messages.
 
         Args:
             name: Folder and file.
-            parameters: As of `query`.
-            message: Of `sql/otlp_export.proto`, with fields that are called as the columns.
-            most_bytes: Give no more rows once there are so many bytes; at least one comes.
+            parameters: As for `query`.
+            message: Message of `sql/otlp_export.proto` whose fields are named like the columns.
+            most_bytes: Return no more rows after this many bytes; at least one is returned.
         """
         self.settle()
         statement = f"{sql.text('queries', name).rstrip().removesuffix(';')} FORMAT Protobuf"
         settings: dict[str, Any] = {
             "max_result_bytes": most_bytes,
             "result_overflow_mode": "break",
-            # It stops between blocks.
+            # The limit takes effect between blocks.
             "max_block_size": _BLOCK_ROWS,
-            # Otherwise what was sent as 0.1 may come back as the number beside it.
+            # Otherwise 0.1 may come back as an adjacent number.
             "precise_float_parsing": 1,
         }
         if self.embedded:
@@ -331,32 +331,32 @@ class Store:
     def select(
         self, statement: str, parameters: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Run a statement that has no file; see `query`."""
+        """Run a statement that is not in a file; see `query`."""
         with self._reader() as client, translated():
             result = client.query(statement, parameters=dict(parameters or {}))
             return list(result.named_results())
 
     def command(self, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that returns nothing; raises as `insert` does."""
+        """Run a statement that returns nothing; raises like `insert`."""
         with self._reader() as client, self.written(client), translated(asks=False):
             client.command(statement, parameters=dict(parameters or {}))
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
-        """Insert a few rows of ours (never telemetry).
+        """Insert a few rows of our own, never telemetry.
 
         Raises:
-            StoreUnavailable: Not now, as when the disk or memory is full.
-            StoreError: Any other fault.
+            StoreUnavailable: Temporary, such as a full disk or memory.
+            StoreError: Any other failure.
         """
         with self._reader() as client, self.written(client), translated(asks=False):
             client.insert(table, rows, column_names=list(columns))
 
     @contextlib.contextmanager
     def written(self, client: Client) -> Generator[None]:
-        """Fail unless the disk took all that was written inside.
+        """Raise unless the disk took everything written inside the block.
 
-        Writes of others since `mend` looked last count as well: what is told to have failed may be
-        there, and what is told to be there is.
+        Failed writes of others since the last `mend` count too: data reported as failed may be
+        stored, but data reported as stored is.
 
         Raises:
             StoreUnavailable: It did not, or the same call may succeed later.
@@ -373,28 +373,28 @@ class Store:
             )
 
     def lift_limits(self) -> None:
-        """Let no table of the embedded engine refuse to load for what a full disk broke in it."""
+        """Let the embedded engine's tables load however much a full disk broke in them."""
         if self.embedded:
             with self._reader() as client, self.written(client), translated(asks=False):
                 losses.lift_limits(client)
 
     def give_way(self) -> None:
-        """Let merges wait for whoever asks or sends; to be called now and then.
+        """Let merges yield to queries and inserts; call this periodically.
 
         Raises:
-            StoreUnavailable: Not now; the same call may succeed later.
+            StoreUnavailable: Temporary; the same call may succeed later.
         """
         if self.embedded:
             with self._reader() as client, translated(asks=False):
                 merging.give_way(client)
 
     def mend(self) -> None:
-        """Rid the tables of what failed writes left in them, if any did since the last call.
+        """Remove what failed writes left in the tables, if any failed since the last call.
 
-        Waits until nothing is read or written; not to be called by whoever has the gate.
+        Waits until nothing is read or written; a caller inside the gate must not call it.
 
         Raises:
-            StoreUnavailable: Not now; the same call may succeed later.
+            StoreUnavailable: Temporary; the same call may succeed later.
         """
         if not self.embedded:
             return
@@ -409,7 +409,7 @@ class Store:
                     failed = losses.failed_writes(client)
                     losses.reload(client)
                 except ClickHouseError as error:
-                    # Whatever it is: nothing may be written to tables that are not all there.
+                    # Whatever the error: nothing may be written to incomplete tables.
                     raise StoreUnavailable(f"the tables do not load: {_why(error)}") from error
                 _log.warning(
                     "the disk did not take %d writes: what they left half written is in folders"
@@ -421,13 +421,13 @@ class Store:
                 self.mended += 1
 
     def clear(self, now_s: float) -> None:
-        """Delete what could not be read a month ago, and say what else there is of such.
+        """Delete parts that became unreadable over 30 days ago, and log how many remain.
 
         Args:
             now_s: Seconds since 1970.
 
         Raises:
-            StoreUnavailable: Not now; the same call may succeed later.
+            StoreUnavailable: Temporary; the same call may succeed later.
         """
         if self.embedded:
             with self._reader() as client, translated(asks=False):
@@ -441,7 +441,7 @@ class Store:
                 )
 
     def close(self) -> None:
-        """Close every client and let go of the folder; idempotent."""
+        """Close every client and release the folder; idempotent."""
         for client in self._all:
             with contextlib.suppress(Exception):
                 client.close()
@@ -455,21 +455,21 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the store."""
         self.close()
 
 
 def _certified(
     ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, has_password: bool
 ) -> dict[str, Any]:
-    """Return the arguments of a client for these certificates, once they were tried."""
+    """Check certificates by loading them, and return the client arguments for them."""
     try:
         context = ssl.create_default_context(cafile=ca_file)
         if cert_file:
-            # A key with a password would be asked for on the terminal.
+            # Otherwise OpenSSL would prompt for the password of an encrypted key.
             context.load_cert_chain(cert_file, key_file, password=lambda: "")
     except (OSError, ValueError) as error:
-        # OpenSSL's own errors are OSErrors, whose reason has no content of a file.
+        # OpenSSL's own errors are OSErrors, whose reason does not quote the file.
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "no PEM"
         raise SettingsError(
             f"{', '.join(map(str, filter(None, (ca_file, cert_file, key_file))))} cannot be used"
@@ -480,7 +480,7 @@ def _certified(
         "ca_cert": str(ca_file) if ca_file else None,
         "client_cert": str(cert_file) if cert_file else None,
         "client_cert_key": str(key_file) if key_file else None,
-        # The user is known by the certificate, unless there is a password to know it by.
+        # The certificate authenticates the user, unless there is a password.
         "tls_mode": "strict" if has_password else "mutual",
     }
 
@@ -490,8 +490,8 @@ def translated(*, asks: bool = True) -> Generator[None]:
     """Turn the engine's exceptions into ours; the original stays as `__cause__`.
 
     Args:
-        asks: Whether it is a question. Of one that meets the limits of time or memory the
-            question is to blame; an insert that meets them may succeed later.
+        asks: Whether it is a query. A query that exceeds the limits of time or memory is itself
+            to blame; an insert that does may succeed later.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Holds writers back while something needs the tables to itself."""
+"""Holds writers back while something needs exclusive use of the tables."""
 
 import contextlib
 import threading
@@ -6,9 +6,9 @@ from collections.abc import Generator
 
 
 class Gate:
-    """Many may be inside `open` at a time, or one inside `shut`; thread-safe.
+    """Admits many callers of `open` at a time, or one of `shut`; thread-safe.
 
-    Whoever wants it shut comes first: new ones wait for it outside.
+    `shut` has priority: while it waits or runs, new callers of `open` wait.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Gate:
 
     @contextlib.contextmanager
     def open(self) -> Generator[None]:
-        """Be one of many; waits while it is shut."""
+        """Enter together with others; waits while the gate is shut."""
         with self._changed:
             self._changed.wait_for(lambda: not self._shut)
             self._inside += 1
@@ -31,7 +31,7 @@ class Gate:
 
     @contextlib.contextmanager
     def shut(self) -> Generator[None]:
-        """Be alone; waits until all inside have left."""
+        """Enter alone; waits until all inside have left."""
         with self._changed:
             self._changed.wait_for(lambda: not self._shut)
             self._shut = True

@@ -1,11 +1,11 @@
-"""What was acknowledged and is not in the tables yet, on disk.
+"""On-disk journal of requests that are acknowledged but not in the tables yet.
 
-An insert into the tables costs some 50 ms before its first row, so it pays to make few large
-ones; an append to this journal costs 0.2 ms a MiB. A request is answered once it is here.
+An insert into the tables takes some 50 ms before its first row, so a few large ones are cheaper;
+an append to this journal takes 0.2 ms per MiB. A request is acknowledged once it is here.
 
-SQLite keeps what is known of it: its write-ahead log survives the end of this process at any
-instruction, and that of the machine as well with `synchronous = FULL`. The bytes themselves are in
-files beside it, and are there before it knows of them.
+SQLite keeps the index: its write-ahead log survives the end of this process at any instruction,
+and with `synchronous = FULL` that of the machine too. The payloads are in files beside it, and
+are written before the index refers to them.
 """
 
 import contextlib
@@ -34,32 +34,31 @@ CREATE TABLE IF NOT EXISTS set_aside (
 CREATE TABLE IF NOT EXISTS notes (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 """
 
-# Of this layout; a later one has a greater number.
+# Version of this layout; later layouts have greater numbers.
 _VERSION: Final = 1
 
-# Whether entries have their bytes in the database, as they had once.
+# Whether entries keep their payloads in the database, as they once did.
 _WHOLE: Final = "SELECT 1 FROM pragma_table_info('entries') WHERE name = 'payload'"
 
 
 class Entry(NamedTuple):
-    """One append: its number, rising, and what was appended."""
+    """One append: its number, which increases, and its payload."""
 
     number: int
     payload: bytes
 
 
 class Journal:
-    """Appends, and forgets what has been dealt with; thread-safe.
+    """Keeps payloads until they are removed; thread-safe.
 
     Args:
-        path: Of its database; made when there is none. One that cannot be read, which the death
-            of the machine may cause, is moved out of the way, with the files that belong to it,
-            and said in the log.
+        path: Path of its database; created if missing. An unreadable one, which a crash of the
+            machine may cause, is moved aside with its files, and logged.
         fsync: Whether an append waits for the disk.
 
     Raises:
-        SchemaTooNew: A newer release has written it.
-        StoreUnavailable: It cannot be opened, or be written.
+        SchemaTooNew: A newer release wrote it.
+        StoreUnavailable: It cannot be opened or written.
     """
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
@@ -73,8 +72,8 @@ class Journal:
             aside = path.with_suffix(f".unreadable-{time.time():.0f}")
             path.rename(aside)
             for kind in ("-wal", "-shm"):
-                # Under the new name they belong to what is set aside; under the old one SQLite
-                # would take them for the new file's, and delete or replay them.
+                # They belong to the database set aside; under the old name SQLite would delete
+                # them, or replay them into the new one.
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{path}{kind}").rename(f"{aside}{kind}")
             self._files.set_aside(aside)
@@ -98,7 +97,7 @@ class Journal:
     def _open(path: Path, *, fsync: bool) -> sqlite3.Connection:
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            # Before anything is read, so that no memory is shared with other processes.
+            # Set before anything is read, so that SQLite uses no shared memory.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             version = _version(database, path)
             databases.require_whole(database)
@@ -114,10 +113,10 @@ class Journal:
         return database
 
     def append(self, payload: bytes) -> Entry:
-        """Keep a payload; it is safe once this returns.
+        """Store a payload; it is safe once this returns.
 
         Raises:
-            StoreUnavailable: It could not be written: the disk is full, or read-only.
+            StoreUnavailable: It could not be written: the disk is full or read-only.
         """
         with self._lock, _translated():
             number = self._last + 1
@@ -131,7 +130,7 @@ class Journal:
         return Entry(number, payload)
 
     def entries(self) -> list[Entry]:
-        """Return what was appended and not removed, oldest first."""
+        """Return the entries that were not removed, oldest first."""
         with self._lock, _translated():
             rows = self._database.execute(
                 "SELECT number, position, size, checksum FROM entries ORDER BY number"
@@ -147,7 +146,7 @@ class Journal:
         return kept
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Forget entries; raises as `append` does."""
+        """Remove entries; raises like `append`."""
         with self._lock, _translated():
             self._database.execute("BEGIN")
             try:
@@ -159,7 +158,7 @@ class Journal:
             self._forget()
 
     def set_aside(self, number: int, reason: str) -> None:
-        """Keep an entry for whoever looks into it, but no longer among `entries`."""
+        """Keep an entry for inspection, but no longer among `entries`."""
         with self._lock, _translated():
             self._database.execute("BEGIN")
             try:
@@ -175,7 +174,7 @@ class Journal:
                 self._database.execute("COMMIT")
 
     def note(self, payload: bytes, max_bytes: int) -> None:
-        """Keep what whoever reads the entries has to remember: of it some `max_bytes`, the last."""
+        """Store a note for the reader of the entries; only the latest `max_bytes` or so are kept."""
         with self._lock, _translated():
             self._database.execute("BEGIN")
             try:
@@ -191,19 +190,19 @@ class Journal:
                 self._database.execute("COMMIT")
 
     def notes(self) -> list[bytes]:
-        """Return what was noted, oldest first."""
+        """Return the notes, oldest first."""
         with self._lock, _translated():
             rows = self._database.execute("SELECT payload FROM notes ORDER BY number")
             return [payload for (payload,) in rows]
 
     def close(self) -> None:
-        """Close the file; idempotent."""
+        """Close the journal; idempotent."""
         with self._lock:
             self._database.close()
             self._files.close()
 
     def _take_over(self) -> None:
-        """Bring entries that have their bytes in the database into files."""
+        """Move payloads from the database into files."""
         if not self._database.execute("PRAGMA table_info(whole_entries)").fetchone():
             return
         self._database.execute("BEGIN")
@@ -223,7 +222,7 @@ class Journal:
         self._database.execute("COMMIT")
 
     def _forget(self) -> None:
-        """Let files go that hold nothing any more; the lock is held, and no transaction open."""
+        """Delete files without entries; call it with the lock held and no transaction open."""
         row = self._database.execute(
             "SELECT position FROM entries ORDER BY number LIMIT 1"
         ).fetchone()
@@ -231,7 +230,7 @@ class Journal:
 
 
 def _version(database: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a journal, which is not too new."""
+    """Return the version of a journal; raises `SchemaTooNew` if it is newer than ours."""
     [(version,)] = database.execute("PRAGMA user_version")
     if version > _VERSION:
         raise SchemaTooNew(

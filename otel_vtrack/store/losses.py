@@ -1,13 +1,13 @@
-"""Notices writes that failed in the embedded engine, which does not say so itself.
+"""Detects failed writes in the embedded engine, which does not report them itself.
 
-Where ClickHouse throws, chDB only counts: its `WriteBufferFromFileDescriptor::nextImpl` leaves
-out what a full or failing disk did not take, and goes on. An insert then succeeds and leaves a
-part with files that are short or empty, which cannot be read. So does a merge, whose sources are
-there for eight minutes more (`old_parts_lifetime`), and then gone.
+Where ClickHouse throws, chDB only counts: its `WriteBufferFromFileDescriptor::nextImpl` skips
+what a full or failing disk did not take, and continues. An insert then succeeds but leaves a part
+with short or empty files, which cannot be read. So does a merge, whose source parts are deleted
+eight minutes later (`old_parts_lifetime`).
 
-Loading a table finds such parts by the sizes in `checksums.txt`: it moves them to `detached` and
-takes up the sources of merges again. They stay there for a while, for whoever wants to look: of
-what broke for another reason there may be nothing else.
+Loading a table detects such parts by the sizes in `checksums.txt`: it moves them to `detached`
+and uses the sources of merges again. The parts stay there for a while, for inspection: if one
+broke for another reason, it may be the only copy.
 """
 
 from pathlib import Path
@@ -21,13 +21,13 @@ _FAILED: Final = (
 _TABLES: Final = (
     "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
 )
-# What a reload that was cut short has left.
+# Tables left detached by an interrupted reload.
 _AWAY: Final = (
     "SELECT table FROM system.detached_tables"
     " WHERE database = currentDatabase() AND NOT is_permanently"
 )
-# Where loading finds more than so much broken it refuses, and with it the whole store; so it would
-# after one large merge that failed, or many small inserts before the death of the machine.
+# A table with more broken parts than this does not load, and neither does the store. The defaults
+# are exceeded by one large failed merge, or by many small inserts before a crash of the machine.
 _LIMITS: Final = (
     "max_suspicious_broken_parts = 1000000, max_suspicious_broken_parts_bytes = 1000000000000000"
 )
@@ -38,16 +38,16 @@ _BROKEN: Final = (
     " WHERE database = currentDatabase() AND reason = 'broken-on-start'"
 )
 KEPT_DAYS: Final = 30
-"""How long parts that could not be read stay in `detached`."""
+"""How long unreadable parts stay in `detached`."""
 
 
 def failed_writes(client: Client) -> int:
-    """Return how many writes to files failed since this process began."""
+    """Return how many file writes failed since this process started."""
     return int(client.query(_FAILED).result_rows[0][0])
 
 
 def reload(client: Client) -> None:
-    """Load all tables anew; nothing may read or write them meanwhile."""
+    """Reload all tables; nothing may read or write them meanwhile."""
     for (table,) in client.query(_AWAY).result_rows:
         client.command(f"ATTACH TABLE {table}")
     for (table,) in client.query(_TABLES).result_rows:
@@ -56,17 +56,17 @@ def reload(client: Client) -> None:
 
 
 def lift_limits(client: Client) -> None:
-    """Let each table load whatever of it is broken; what is lies in `detached` then."""
+    """Let every table load however many of its parts are broken; these go to `detached`."""
     for (table,) in client.query(_LIMITED).result_rows:
         client.command(f"ALTER TABLE {table} MODIFY SETTING {_LIMITS}")
 
 
 def clear(client: Client, now_s: float) -> int:
-    """Delete the broken parts that have been in `detached` for long; return how many are left."""
+    """Delete broken parts after `KEPT_DAYS` in `detached`; return how many are left."""
     left = 0
     for table, name, path in client.query(_BROKEN).result_rows:
         try:
-            # When it was moved there: it keeps the time at which it was written.
+            # The time it was moved there; its mtime is still that of writing.
             since_s = Path(path).stat().st_ctime
         except FileNotFoundError:
             continue

@@ -1,11 +1,11 @@
-"""Lets the embedded engine's merges wait for whoever waits for an answer.
+"""Lets the embedded engine's merges yield to queries and inserts.
 
-Merges rewrite what was inserted, so that questions find few large parts. Under full load they took
-a third of the processor from inserts, though nobody waits for them. As SCHED_IDLE (see sched(7))
-their threads run when nothing else of the process would, and catch up afterwards.
+Merges rewrite inserted data so that queries find few large parts. Under full load they took a
+third of the processor from inserts, though nobody waits for them. As SCHED_IDLE (see sched(7))
+their threads run only when no other thread of the process would, and catch up afterwards.
 
-The engine can do likewise by itself (`os_threads_nice_value_merge_mutate`), but only for a process
-with CAP_SYS_NICE, and a nice value is not enough: woken threads do not preempt such a one at once.
+The engine has a setting for this (`os_threads_nice_value_merge_mutate`), but it needs
+CAP_SYS_NICE, and a nice value is not enough: woken threads do not preempt a nice one at once.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from clickhouse_connect.driver.client import Client
 _log = logging.getLogger(__name__)
 
 MOST_PARTS: Final = 500
-"""In a partition, before merges no longer wait; at 1,000 the engine slows inserts down itself."""
+"""Most parts in a partition while merges yield; from 1,000 the engine itself delays inserts."""
 
 _THREADS: Final = "MergeMutate"
 _OWN: Final = Path("/proc/self/task")
@@ -32,9 +32,9 @@ _PARTS: Final = (
 
 
 def give_way(client: Client, most_parts: int = MOST_PARTS) -> None:
-    """Let merges wait while there are not too many parts; to be called now and then.
+    """Let merges yield while there are not too many parts; call this periodically.
 
-    Only Linux can do that; elsewhere, and where it is forbidden, merges run as they always do.
+    Only Linux supports this; elsewhere, and where it is forbidden, merges run as usual.
     """
     if not hasattr(os, "SCHED_IDLE"):  # pragma: no cover - not Linux
         return
@@ -44,7 +44,7 @@ def give_way(client: Client, most_parts: int = MOST_PARTS) -> None:
     waits = int(client.query(_PARTS).result_rows[0][0]) <= most_parts
     policy = os.SCHED_IDLE if waits else os.SCHED_OTHER
     for thread in threads:
-        # It may have ended meanwhile.
+        # The thread may have ended meanwhile.
         with contextlib.suppress(ProcessLookupError):
             try:
                 if os.sched_getscheduler(thread) != policy:
@@ -55,7 +55,7 @@ def give_way(client: Client, most_parts: int = MOST_PARTS) -> None:
 
 @functools.cache
 def _say_forbidden(reason: str) -> None:
-    """Say it once."""
+    """Log, once, that changing the scheduling policy is forbidden."""
     _log.warning(
         "merges take from who sends or asks, as this process may not call sched_setscheduler (%s):"
         " allow it, in the unit of systemd or the container's seccomp profile",
@@ -64,9 +64,9 @@ def _say_forbidden(reason: str) -> None:
 
 
 def _merging() -> list[int]:
-    """Return the ids of the engine's threads that merge; they have the name once they did.
+    """Return the IDs of the engine's merge threads, which are named so once they have merged.
 
-    One of Python's may have it too, after a statement that merged at once.
+    Excludes Python's threads: one may have the name too, after a statement that merged in it.
     """
     asking = {thread.native_id for thread in threading.enumerate()}
     found: list[int] = []

@@ -1,4 +1,4 @@
-"""Applies numbered files in order and remembers them.
+"""Applies numbered files in order and records them.
 
 Migrations run once, forward only; a mapping file runs again whenever its text changes.
 Both are recorded with the SHA-256 of their text.
@@ -31,14 +31,14 @@ State = Literal["applied", "pending", "changed"]
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file and where it stands.
+    """A file and its state.
 
     Attributes:
         kind: `migrations` or `mapping`.
-        name: Of the file, without ending.
-        state: `pending` files would run; a `changed` mapping too. A changed migration stops
-            everything.
-        statements: What would run, rendered for the store's topology.
+        name: File name without extension.
+        state: `pending` files would run, and so would a `changed` mapping. A changed migration
+            stops everything.
+        statements: The statements to run, rendered for the store's topology.
     """
 
     kind: str
@@ -62,7 +62,7 @@ def status(store: Store) -> list[File]:
     """List every file with its state, in the order in which they run.
 
     Raises:
-        SchemaTooNew: The store knows a migration that this release does not have.
+        SchemaTooNew: The store has a migration that this release does not have.
     """
     recorded = _recorded(store)
     ours = set(sql.names("migrations"))
@@ -90,18 +90,18 @@ def apply(
     *,
     begins: Callable[[File], object] | None = None,
 ) -> list[File]:
-    """Run what is pending and return it; nothing pending is an empty list.
+    """Run the files that are pending and return them; empty if none are.
 
-    Safe to run twice, and to run again after a failure half way.
+    Safe to run twice, and to run again after a failure halfway.
 
     Args:
-        store: Which one.
-        ran: Told of each file once it is done, for one may take long in a large store.
-        begins: Told of each file before it runs.
+        store: Store to migrate.
+        ran: Called with each file once it is done, as one may take long in a large store.
+        begins: Called with each file before it runs.
 
     Raises:
         SchemaDrift: A migration was edited after it was applied.
-        SchemaTooNew: The store was made by a newer release.
+        SchemaTooNew: A newer release created the store.
         StoreError: A statement failed.
     """
     files = status(store)

@@ -1,4 +1,4 @@
-"""Parameters of statements that take long to bind for no reason."""
+"""Statement parameters that would be needlessly slow to bind."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,17 +6,17 @@ from typing_extensions import Self
 
 
 class Plain(str):
-    """Text of letters, digits and commas, in which nothing is to be escaped.
+    """Text of letters, digits and commas, which needs no escaping.
 
-    clickhouse-connect looks at each character on its own, which takes half a millisecond for
-    the ids of a page; this offers all of them as one.
+    clickhouse-connect examines each character, which takes half a millisecond for the IDs of a
+    page; this iterates over the whole text as one item.
     """
 
     __slots__ = ()
 
     @classmethod
     def joined(cls, texts: Iterable[str]) -> Self:
-        """Put texts together, with commas between."""
+        """Join texts with commas."""
         return cls(",".join(texts))
 
     def __iter__(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Spares statements that read a few rows what takes as long as to read these."""
+"""Removes an overhead of statements that is as long as reading a few rows."""
 
 import functools
 import sys
@@ -10,14 +10,14 @@ _LOOKING: Final = ("clickhouse_connect.driver.client", "clickhouse_connect.drive
 
 
 def remember_statements() -> None:
-    """Let clickhouse-connect remember of each statement whether it only reads.
+    """Make clickhouse-connect remember whether a statement only reads.
 
-    It goes through the text word by word to find out whether it may be sent again over HTTP: 0.1
-    ms of a short one and 1.5 ms of a long one, each time, though values are bound and the same
-    few statements come again and again.
+    To decide whether it may be retried over HTTP, the library scans the text word by word: 0.1 ms
+    for a short one and 1.5 ms for a long one, each time, though values are bound and the same few
+    statements recur.
     """
     for name in _LOOKING:
-        # It is nothing that the library promises to have: without it all works, but slower.
+        # The function is private to the library; without it all works, but slower.
         module = sys.modules.get(name)
         look: Any = getattr(module, _LOOK, None)
         if look is not None and not hasattr(look, "cache_info"):

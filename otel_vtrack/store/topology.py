@@ -1,7 +1,7 @@
-"""One set of SQL files, two shapes of database.
+"""Renders one set of SQL files for a single node or for a cluster.
 
-A migration is plain single-node SQL. What only a cluster needs sits inside ``/*@ ... */``:
-a comment to one node, live text once `Topology.CLUSTER` renders it.
+A migration is plain single-node SQL. What only a cluster needs is inside ``/*@ ... */``: a
+comment to a single node, SQL once `Topology.CLUSTER` renders it.
 
     CREATE TABLE spans/*@_local ON CLUSTER '{cluster}'*/ ( ... )
     ENGINE = /*@Replicated*/MergeTree
@@ -20,13 +20,13 @@ _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 class Topology(Enum):
-    """Where the tables live."""
+    """Whether the tables are on a single node or across a cluster."""
 
     SINGLE = "single"
     CLUSTER = "cluster"
 
     def render(self, sql: str) -> list[str]:
-        """Split a file into the statements this topology runs, in order."""
+        """Split a file into the statements for this topology, in order."""
         keep = r"\1" if self is Topology.CLUSTER else ""
         text = _CLUSTER_ONLY.sub(keep, sql)
         statements = (part.strip() for part in _END_OF_STATEMENT.split(text))

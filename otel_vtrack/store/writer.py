@@ -1,7 +1,7 @@
-"""Hands OTLP requests to the engine, which does the rest.
+"""Passes OTLP requests to the engine, which does the rest.
 
-The engine reads the bytes by `sql/otlp_view.proto` into an inbox table that keeps nothing,
-and the views of `sql/mapping/` fill the tables from there.
+The engine parses the bytes by `sql/otlp_view.proto` into an inbox table that keeps nothing, and
+the views of `sql/mapping/` fill the tables from it.
 """
 
 import ctypes
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
 Durability = Literal["process", "fsync"]
 
 _MESSAGES: Final = {"ResourceSpans": ResourceSpans, "ResourceLogs": ResourceLogs}
-# Bytes of one with a span, which has two ids, or with a log record, which may have nothing.
+# Least size of one with a span, which has two IDs, or with a log record, which may be empty.
 _LEAST_BYTES: Final = {"ResourceSpans": 32, "ResourceLogs": 4}
-# How ResourceSpans and ResourceLogs lie in a request: field 1, length-delimited.
+# Tag of ResourceSpans and ResourceLogs in a request: field 1, length-delimited.
 _ROW_TAG: Final = 0x0A
-# How every name ends that begins an evaluation; see mapping/assessments_from_otlp.sql.
+# Endings of the names that begin an evaluation; see mapping/assessments_from_otlp.sql.
 _EVALUATED: Final = (b"evaluation.name", b"annotation.name")
-# Of what a condition chooses between, work out both for all rows: picking those that need it takes
-# longer, as branches are cheap here. None of them may fail on rows that take another.
+# Evaluate all branches of a condition for all rows: branches are cheap here, and selecting the
+# rows for each takes longer. So no branch may fail on rows that take another.
 _EAGER: Final[Mapping[str, Any]] = {"short_circuit_function_evaluation": "disable"}
 _NONE: Final[Mapping[str, Any]] = {}
-# Of all memory, for one insert: what is inserted together takes some 0.3 GiB, but attributes or
-# scopes that say nothing have two bytes on the wire, and 64 MiB of them would take 8 to 12 GiB.
+# One insert may use this fraction (1/4) of all memory. A usual batch takes some 0.3 GiB, but empty
+# attributes or scopes are two bytes on the wire, and 64 MiB of them would take 8 to 12 GiB.
 _SHARE: Final = 4
 _LEAST_MEMORY, _MOST_MEMORY = 1 << 30, 4 << 30
 _ALL_MEMORY: Final = (
     "SELECT toUInt64(value) AS bytes FROM system.server_settings"
     " WHERE name = 'max_server_memory_usage'"
 )
-# So says the engine when a statement meets its own limit, and not that of all.
+# In the engine's message if a statement exceeds its own limit, not the one of all statements.
 _OWN_LIMIT: Final = "Query memory limit exceeded"
 
 
 class Writer:
     """Writes requests into the store.
 
-    Thread-safe, and writes side by side: as many as there are `clients`.
+    Thread-safe; up to `clients` writes run at a time.
 
     Args:
-        store: Where to.
-        durability: `process` returns once the operating system has the data, which survives
-            the death of this process; `fsync` once the disk has it, which survives the
-            machine's.
-        clients: How many writes may run at a time.
+        store: Store to write to.
+        durability: With `process`, writes return once the operating system has the data, which
+            then survives a crash of this process; with `fsync`, once the disk has it, which
+            survives a crash of the machine.
+        clients: Number of concurrent writes.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Writer:
             self._clients.put(store.connect())
         self._settings: dict[str, Any] = {
             "input_format_protobuf_oneof_presence": 1,
-            # Deduplicating a block on its way in costs a third of an insert. Merges do it.
+            # Deduplicating a block before writing it costs a third of an insert. Merges do it.
             "optimize_on_insert": 0,
-            # The plan is as simple as it gets, and looking for a better one costs 10 ms.
+            # The plan is as simple as it gets, and optimizing it costs 10 ms.
             "query_plan_enable_optimizations": 0,
-            # A late or wrong clock may spread one request over many days.
+            # Late spans or a wrong clock may spread one request over many days.
             "max_partitions_per_insert_block": 0,
-            # Machine code for a few sums takes 0.4 s to make at each start and saves no time.
+            # Compiling a few sums to machine code takes 0.4 s at each start and saves no time.
             "compile_expressions": 0,
             "compile_aggregate_expressions": 0,
             "compile_sort_description": 0,
@@ -89,22 +89,22 @@ class Writer:
         _set_fsync(store, on=durability == "fsync")
 
     def write_traces(self, payload: bytes) -> None:
-        """Store one or more serialized ExportTraceServiceRequests, one after the other.
+        """Store one or more serialized ExportTraceServiceRequests, concatenated.
 
-        Returns once they are durable and can be queried. Writing the same again changes
+        Returns once they are durable and can be queried. Writing the same data again changes
         nothing.
 
         Raises:
-            WireError: The bytes are no such request; nothing was written. Or they would take more
-                memory to write than one request may.
-            StoreUnavailable: Not now; the same call may succeed later.
-            StoreError: Any other fault of the store.
+            WireError: The bytes are not such requests, and nothing was written; or writing them
+                would take more memory than one insert may use.
+            StoreUnavailable: Temporary; the same call may succeed later.
+            StoreError: Any other failure of the store.
         """
         self._write("otlp_traces_inbox", "ResourceSpans", payload, _EAGER)
         self._write("otlp_evaluations_inbox", "ResourceSpans", evaluated(payload))
 
     def write_logs(self, payload: bytes) -> None:
-        """Store one or more serialized ExportLogsServiceRequests; see `write_traces`."""
+        """Store one or more serialized ExportLogsServiceRequests, like `write_traces`."""
         self._write("otlp_logs_inbox", "ResourceLogs", payload)
 
     def _write(
@@ -121,7 +121,7 @@ class Writer:
                 ) from error
             raise
         except StoreError:
-            # The engine reads less than protobuf's parsers do, which have found it in order.
+            # The engine accepts less than protobuf's parsers, which have accepted these bytes.
             anew = plain.encoded_anew(payload, _MESSAGES[message])
             if anew == payload:
                 raise
@@ -144,7 +144,7 @@ class Writer:
             if self._store.doubtful:
                 self._store.mend()
             with self._store.gate.open(), self._store.written(client), translated(asks=False):
-                # Embedded, they go to the engine one by one, and are not all in memory twice.
+                # The embedded engine gets them one by one, so that not all are in memory twice.
                 block = (bytes(part) for part in parts) if self._embedded else b"".join(parts)
                 client.raw_insert(inbox, insert_block=block, fmt="Protobuf", settings=settings)
         finally:
@@ -157,7 +157,7 @@ def _most_memory(store: Store) -> int:
 
 
 def _set_fsync(store: Store, *, on: bool) -> None:
-    """Let every table that keeps rows fsync what is inserted, or none: views write to many."""
+    """Turn fsync on insert on or off for all tables that keep rows, as views write to many."""
     tables = store.select(
         "SELECT name, position(engine_full, 'fsync_after_insert = 1') > 0 AS fsynced"
         " FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
@@ -171,16 +171,16 @@ def _set_fsync(store: Store, *, on: bool) -> None:
 
 
 def rows(payload: bytes, least_bytes: int = 0) -> Sequence[bytes | memoryview]:
-    """Turn a request into the messages of its field 1, each behind its length.
+    """Split a request into the messages of its field 1, each with its length before it.
 
-    Joined they are what the engine's format Protobuf reads, a row a message: to leave out the tags
-    is all it takes, so nothing is copied. Other fields of the request are left out too, which is
-    then a copy (there are none in OTLP 1.11).
+    Joined, they are the input of the engine's Protobuf format, one row per message: it suffices to
+    omit the tags, so nothing is copied. Other fields of the request (there are none in OTLP 1.11)
+    are omitted too, which takes a copy.
 
     Args:
-        payload: A request, or more of them, one after the other.
-        least_bytes: Leave out messages that are smaller: of those with nothing in them, two bytes
-            each, there may be millions.
+        payload: One or more concatenated requests.
+        least_bytes: Omit messages smaller than this: of empty ones, two bytes each, there may be
+            millions.
 
     Raises:
         WireError: The bytes are not protobuf.
@@ -202,10 +202,10 @@ def rows(payload: bytes, least_bytes: int = 0) -> Sequence[bytes | memoryview]:
 
 
 def evaluated(payload: bytes) -> bytes:
-    """Return what of a request may hold evaluations; seldom any, and then a few too many.
+    """Return the parts of a request that may contain evaluations: rarely any, perhaps a few extra.
 
     A view on spans would find them too, but every insert would pay for its analysis, which takes
-    longer than to look through all the bytes.
+    longer than scanning all the bytes.
     """
     if not any(_holds(payload, name) for name in _EVALUATED):
         return b""
@@ -230,10 +230,10 @@ _MEMMEM: Final = _memmem()
 
 
 def _holds(payload: bytes, name: bytes) -> bool:
-    """Say whether a name is in many bytes.
+    """Return whether a payload contains a name.
 
-    As `in` does, but where the C library can: it takes a third of the time, in which others may
-    run.
+    Like `in`, but uses the C library if possible: that takes a third of the time, and lets other
+    threads run.
     """
     if _MEMMEM is None:
         return name in payload

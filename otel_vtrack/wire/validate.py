@@ -142,8 +142,8 @@ def logs(payload: bytes) -> Checked:
     """Check an ExportLogsServiceRequest.
 
     A log record is rejected if one of its times is later than the store can represent. One whose
-    trace ID or span ID has a wrong length is kept without either, as logs.proto tells receivers
-    to treat such IDs as absent.
+    trace ID or span ID has a wrong length is kept without both: logs.proto tells receivers to
+    treat invalid IDs as absent.
 
     Raises:
         WireError: The bytes are not such a request; none of it can be kept.
@@ -155,7 +155,7 @@ def logs(payload: bytes) -> Checked:
     items = _count(payload, LOGS.name)
     warning = _warning(group.resource, scope.scope, record, body=record.body)
     payload = _without_what_is_misread(payload, request, LOGS.name)
-    # If a field occurs twice in a record, the engine reads neither value.
+    # If an ID occurs twice in a record, the engine reads neither.
     singular = (record.time_unix_nano, record.observed_time_unix_nano)
     if items < max(map(len, (*singular, record.trace_id, record.span_id))):
         payload = plain.encoded_anew(payload, ResourceLogs)

@@ -1,4 +1,4 @@
-"""Reads the SQL files: one statement list a migration, one view a mapping, one query a file."""
+"""Reads the SQL files: a migration is a list of statements, a mapping a view, a query one file."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-# A plain path and not importlib.resources: the embedded engine opens the schema by name.
+# A plain path and not importlib.resources: the embedded engine opens the schema by its path.
 _HERE: Final = Path(__file__).parent
 _MARKED: Final = re.compile(r"/\*\?(\w+)\*/(.*?)/\*\1\?\*/", re.DOTALL)
 _COMMENT: Final = re.compile(r"^ *--.*\n|(?<=\s)--.*", re.MULTILINE)
@@ -16,7 +16,7 @@ _COMMENT: Final = re.compile(r"^ *--.*\n|(?<=\s)--.*", re.MULTILINE)
 def names(kind: str) -> tuple[str, ...]:
     """List the files of a kind, sorted; `kind` is `migrations`, `mapping` or `queries`.
 
-    A name has neither folder nor ending: `0003_create_spans`, `traces/search`.
+    A name omits the folder of the kind and the extension: `0003_create_spans`, `traces/search`.
     """
     folder = _HERE / kind
     found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.sql"))
@@ -27,24 +27,24 @@ def names(kind: str) -> tuple[str, ...]:
 def text(kind: str, name: str) -> str:
     """Read one file.
 
-    A query comes without its comments and the semicolon at its end.
+    A query is returned without its comments and final semicolon.
 
     Raises:
-        FileNotFoundError: No such file; `names` has those there are.
+        FileNotFoundError: There is no such file; `names` lists those there are.
     """
     read = (_HERE / kind / f"{name}.sql").read_text(encoding="utf-8")
     if kind != "queries":
         return read
-    # Binding parameters goes through the text letter by letter: 2 ms a query for the comments. And
-    # a semicolon is looked for word by word, if there is one: up to 1 ms.
+    # Binding parameters scans the text character by character: 2 ms per query for the comments. A
+    # semicolon, if there is one, is searched for word by word: up to 1 ms.
     return _COMMENT.sub("", read).rstrip().removesuffix(";")
 
 
 def filled(statement: str, parts: Mapping[str, str]) -> str:
-    """Put parts of SQL into a query, at the places marked for them.
+    """Insert parts of SQL into a query, at the places marked for them.
 
-    `/*?where*/ 1 /*where?*/` is replaced by the part `where`; what stands there stays if it has
-    none, so that the file runs as it is. A part holds no value of a caller's: these are bound.
+    `/*?where*/ 1 /*where?*/` is replaced by the part `where`. Without that part its content
+    stays, so that the file runs as it is. A part contains no values of a caller: these are bound.
     """
     return _MARKED.sub(
         lambda found: (
@@ -56,7 +56,7 @@ def filled(statement: str, parts: Mapping[str, str]) -> str:
 
 @cache
 def part(query: str, name: str) -> str:
-    """Return what stands in a query at the place marked for a part, for use elsewhere."""
+    """Return the default content of a marked place in a query, for use elsewhere."""
     return next(each[2] for each in _MARKED.finditer(text("queries", query)) if each[1] == name)
 
 
@@ -68,7 +68,7 @@ def view_proto() -> str:
 
 @cache
 def view_proto_path() -> str:
-    """Path of `otlp_view.proto`, for the embedded engine, which reads schemas from files."""
+    """Return the path of `otlp_view.proto`: the embedded engine reads schemas from files."""
     return str(_HERE / "otlp_view.proto")
 
 
@@ -80,5 +80,5 @@ def export_proto() -> str:
 
 @cache
 def export_proto_path() -> str:
-    """Path of `otlp_export.proto`; see `view_proto_path`."""
+    """Return the path of `otlp_export.proto`; see `view_proto_path`."""
     return str(_HERE / "otlp_export.proto")
