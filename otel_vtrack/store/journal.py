@@ -174,7 +174,7 @@ class Journal:
                 self._database.execute("COMMIT")
 
     def note(self, payload: bytes, max_bytes: int) -> None:
-        """Store a note for the reader of the entries; only the latest `max_bytes` or so are kept."""
+        """Store a note for the reader of the entries; keep only the last `max_bytes` or so."""
         with self._lock, _translated():
             self._database.execute("BEGIN")
             try:
@@ -222,7 +222,7 @@ class Journal:
         self._database.execute("COMMIT")
 
     def _forget(self) -> None:
-        """Delete files without entries; call it with the lock held and no transaction open."""
+        """Release files without entries; call it with the lock held and no transaction open."""
         row = self._database.execute(
             "SELECT position FROM entries ORDER BY number LIMIT 1"
         ).fetchone()

@@ -14,7 +14,7 @@ _COMMENT: Final = re.compile(r"^ *--.*\n|(?<=\s)--.*", re.MULTILINE)
 
 @cache
 def names(kind: str) -> tuple[str, ...]:
-    """List the files of a kind, sorted; `kind` is `migrations`, `mapping` or `queries`.
+    """List a kind's files, sorted; a kind is `migrations`, `mapping`, `queries` or `deletions`.
 
     A name omits the folder of the kind and the extension: `0003_create_spans`, `traces/search`.
     """

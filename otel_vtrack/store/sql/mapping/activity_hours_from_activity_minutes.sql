@@ -1,4 +1,4 @@
--- Hours of activity out of its minutes as they are written.
+-- Aggregate inserted minutes of activity into hours.
 
 CREATE OR REPLACE MATERIALIZED VIEW activity_hours_from_activity_minutes /*@ON CLUSTER '{cluster}'*/ TO activity_hours AS
 SELECT

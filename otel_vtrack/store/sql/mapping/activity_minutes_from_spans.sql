@@ -1,7 +1,7 @@
--- Minutes of activity out of spans as they are written: those that begin work in a service, as
--- traces_from_spans tells them.
+-- Aggregate inserted spans into minutes of activity: only spans that begin work in a service, by
+-- the rule of traces_from_spans.
 --
--- An instance is what `service.instance.id` says, else the pod, container or host with the process.
+-- An instance is `service.instance.id`, else the pod, container or host with the process ID.
 
 CREATE OR REPLACE MATERIALIZED VIEW activity_minutes_from_spans /*@ON CLUSTER '{cluster}'*/ TO activity_minutes AS
 WITH

@@ -1,5 +1,4 @@
--- Assessments out of evaluations, in whatever way they came. docs/assessments.md says the same in
--- words.
+-- Turn evaluations from all sources into assessments. docs/assessments.md describes the rules.
 
 CREATE OR REPLACE MATERIALIZED VIEW assessments_from_evaluations /*@ON CLUSTER '{cluster}'*/ TO assessments AS
 WITH

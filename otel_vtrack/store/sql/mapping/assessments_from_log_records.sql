@@ -1,4 +1,4 @@
--- Evaluations out of log records as they are written.
+-- Extract evaluations from inserted log records.
 
 CREATE OR REPLACE MATERIALIZED VIEW assessments_from_log_records /*@ON CLUSTER '{cluster}'*/ TO evaluations_inbox AS
 SELECT

@@ -1,8 +1,8 @@
--- Evaluations out of OTLP traces: out of the events of spans and, by OpenInference's names, out of
--- their attributes.
+-- Extract evaluations from OTLP traces: from events of spans and, by OpenInference's names, from
+-- attributes of spans.
 --
--- What is found has a prefix, as in `evaluations.0.evaluation.name`; it leaves here by the
--- names of the GenAI conventions.
+-- Names found have a prefix, as in `evaluations.0.evaluation.name`; the output has the names of the
+-- GenAI conventions.
 
 CREATE OR REPLACE MATERIALIZED VIEW assessments_from_otlp /*@ON CLUSTER '{cluster}'*/ TO evaluations_inbox AS
 WITH

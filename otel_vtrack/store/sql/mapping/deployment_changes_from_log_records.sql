@@ -1,9 +1,9 @@
--- Declared deployments out of log records as they are written: events called `deployment`, as CI
--- sends them.
+-- Extract declared deployments from inserted log records: events named `deployment`, as CI sends
+-- them.
 --
--- The conventions have attributes of deployments and no event (registry, 1.44). What the record
--- says wins over its resource, which may be the pipeline's. The same event again is the same
--- change. Few functions, since every insert pays for their analysis.
+-- The conventions have attributes of deployments but no event (registry, 1.44). The record takes
+-- precedence over its resource, which may be the pipeline's. The same event again is the same
+-- change. Few functions are used, since every insert pays for their analysis.
 
 CREATE OR REPLACE MATERIALIZED VIEW deployment_changes_from_log_records /*@ON CLUSTER '{cluster}'*/ TO deployment_changes AS
 WITH mapUpdate(CAST(l.resource_attributes, 'Map(String, String)'), CAST(l.attributes, 'Map(String, String)')) AS said

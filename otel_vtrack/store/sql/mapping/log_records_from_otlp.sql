@@ -1,4 +1,4 @@
--- Log records out of OTLP logs: one row a record. See spans_from_otlp for the way it is written.
+-- Extract log records from OTLP logs, one row per record. spans_from_otlp explains the style.
 
 CREATE OR REPLACE MATERIALIZED VIEW log_records_from_otlp /*@ON CLUSTER '{cluster}'*/ TO log_records AS
 WITH

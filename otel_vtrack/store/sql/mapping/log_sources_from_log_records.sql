@@ -1,4 +1,4 @@
--- Who sends log records, out of log records as they are written.
+-- Collect the services that send log records from inserted log records.
 
 CREATE OR REPLACE MATERIALIZED VIEW log_sources_from_log_records /*@ON CLUSTER '{cluster}'*/ TO log_sources AS
 SELECT

@@ -1,9 +1,9 @@
--- Spans out of OTLP traces: one row a span.
+-- Extract spans from OTLP traces, one row per span.
 --
--- Every insert pays for the analysis of this view before its first row, about 0.1 ms a function
--- and column, which at 4,096 spans an insert is as much as the work itself. So it has few of
--- either: arrays, links and a scope's attributes stay the bytes they are, and one lookup by name
--- replaces a search for each fact.
+-- Every insert pays for the analysis of this view before its first row: about 0.1 ms per function
+-- and column, which at 4,096 spans per insert is as much as the work itself. So there are few of
+-- either: arrays, links and a scope's attributes stay serialized, and one lookup by name replaces a
+-- search for each fact.
 
 CREATE OR REPLACE MATERIALIZED VIEW spans_from_otlp /*@ON CLUSTER '{cluster}'*/ TO spans AS
 WITH

@@ -1,4 +1,4 @@
--- Roots out of traces as they are written: what one insert knows of each root.
+-- Extract roots from inserted traces: what one insert contributes to each root.
 
 CREATE OR REPLACE MATERIALIZED VIEW trace_roots_from_traces /*@ON CLUSTER '{cluster}'*/ TO trace_roots AS
 SELECT

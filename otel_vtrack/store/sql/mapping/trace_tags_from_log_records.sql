@@ -1,6 +1,6 @@
--- Tags of traces out of log records as they are written: evaluations of feature flags.
+-- Extract tags of traces from inserted log records: evaluations of feature flags.
 --
--- The same as events of spans in trace_tags_from_spans; the time is the record's.
+-- These correspond to the span events in trace_tags_from_spans; the time is the record's.
 
 CREATE OR REPLACE MATERIALIZED VIEW trace_tags_from_log_records /*@ON CLUSTER '{cluster}'*/ TO tags_inbox AS
 SELECT

@@ -1,8 +1,8 @@
--- Tags of traces out of spans as they are written: `mlflow.traceTag.<key>` of spans that may be
--- the root, and feature flags, which are attributes and events of any span.
+-- Extract tags of traces from inserted spans: `mlflow.traceTag.<key>` of spans that may be the
+-- root, and feature flags, which are attributes and events of any span.
 --
--- Of several spans that tell one tag the earliest wins, which the root is. Few functions, and no
--- more of them for what is seldom, since every insert pays for their analysis.
+-- If several spans set a tag, the earliest wins, which is the root. Few functions are used, and no
+-- extra ones for rare cases, since every insert pays for their analysis.
 
 CREATE OR REPLACE MATERIALIZED VIEW trace_tags_from_spans /*@ON CLUSTER '{cluster}'*/ TO tags_inbox AS
 WITH

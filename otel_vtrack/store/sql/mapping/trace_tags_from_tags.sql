@@ -1,4 +1,4 @@
--- Tags of traces out of what telemetry tells, in whatever way it came.
+-- Store the tags of traces from all kinds of telemetry.
 
 CREATE OR REPLACE MATERIALIZED VIEW trace_tags_from_tags /*@ON CLUSTER '{cluster}'*/ TO trace_tags AS
 SELECT

@@ -1,4 +1,4 @@
--- Traces out of spans as they are written: what one insert knows of each trace it touches.
+-- Aggregate inserted spans into traces: what one insert contributes to each trace.
 
 CREATE OR REPLACE MATERIALIZED VIEW traces_from_spans /*@ON CLUSTER '{cluster}'*/ TO traces AS
 WITH

@@ -1,4 +1,4 @@
--- Feature flags that versions saw, out of what telemetry tells, in whatever way it came.
+-- Collect the feature flags that versions saw from all kinds of telemetry.
 
 CREATE OR REPLACE MATERIALIZED VIEW version_flags_from_tags /*@ON CLUSTER '{cluster}'*/ TO version_flags AS
 SELECT

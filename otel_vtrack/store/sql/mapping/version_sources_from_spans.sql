@@ -1,4 +1,4 @@
--- Sources of versions out of spans as they are written.
+-- Collect the sources of versions from inserted spans.
 
 CREATE OR REPLACE MATERIALIZED VIEW version_sources_from_spans /*@ON CLUSTER '{cluster}'*/ TO version_sources AS
 SELECT

@@ -1,4 +1,4 @@
--- Versions out of spans as they are written.
+-- Aggregate inserted spans into versions.
 
 CREATE OR REPLACE MATERIALIZED VIEW versions_from_spans /*@ON CLUSTER '{cluster}'*/ TO versions AS
 SELECT

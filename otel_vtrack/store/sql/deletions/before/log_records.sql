@@ -1,4 +1,4 @@
--- From before a time, whether of a trace or of none.
+-- Delete the rows from before a time, whether they belong to a trace or not.
 
 DELETE FROM log_records/*@_local ON CLUSTER '{cluster}'*/
 WHERE time < fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC');

@@ -1,4 +1,4 @@
--- From before a time, but of the traces that stay.
+-- Delete the rows from before a time, except those of traces that stay.
 
 DELETE FROM traces/*@_local ON CLUSTER '{cluster}'*/
 WHERE start_time < fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')

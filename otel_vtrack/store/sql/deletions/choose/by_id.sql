@@ -1,5 +1,5 @@
--- Doom these traces, whole. One that is in no experiment may still have tags, assessments or log
--- records.
+-- List these traces for deletion, whole. One that is in no experiment may still have tags,
+-- assessments or log records.
 
 INSERT INTO doomed_traces (deletion_id, experiment, trace_id, is_whole, start_time, end_time)
 /*@SETTINGS distributed_foreground_insert = 1*/

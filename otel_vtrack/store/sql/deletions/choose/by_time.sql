@@ -1,4 +1,4 @@
--- Doom the traces of an experiment whose root began before a time, earliest first.
+-- List for deletion an experiment's traces whose root started before a time, earliest first.
 
 INSERT INTO doomed_traces (deletion_id, experiment, trace_id, is_whole, start_time, end_time)
 /*@SETTINGS distributed_foreground_insert = 1*/

@@ -1,5 +1,5 @@
--- Doom the traces of an experiment that have tags or assessments, which are in no experiment. All else
--- of it goes by its name, without a list of its traces.
+-- List for deletion an experiment's traces that have tags or assessments, as these belong to no
+-- experiment. All other rows are deleted by the experiment's name, without a list of its traces.
 
 INSERT INTO doomed_traces (deletion_id, experiment, trace_id, is_whole, start_time, end_time)
 /*@SETTINGS distributed_foreground_insert = 1*/

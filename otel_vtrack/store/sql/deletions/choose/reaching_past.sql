@@ -1,5 +1,5 @@
--- Doom the traces whose root began before a time, and that lasted longer than that. Of those whose ids
--- have a hash between two, which are all together in the table.
+-- List for deletion the traces whose root started before a time, but which ended at or after it.
+-- Only IDs whose hash is in a range, which lie together in the table.
 
 INSERT INTO doomed_traces (deletion_id, experiment, trace_id, is_whole, start_time, end_time)
 /*@SETTINGS distributed_foreground_insert = 1*/

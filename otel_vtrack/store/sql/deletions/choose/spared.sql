@@ -1,5 +1,5 @@
--- List the traces of which a part, but not the root, is from before a time: these stay. Of those whose
--- ids have a hash between two.
+-- List the traces of which a part, but not the root, is from before a time: these stay. Only IDs
+-- whose hash is in a range.
 
 INSERT INTO doomed_traces (deletion_id, experiment, trace_id, is_whole, start_time, end_time)
 /*@SETTINGS distributed_foreground_insert = 1*/

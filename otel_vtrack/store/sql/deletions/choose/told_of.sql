@@ -1,5 +1,5 @@
--- Doom the traces whose root began before a time, and that have tags or assessments, which have no
--- time by which they could go. Of those whose ids have a hash between two.
+-- List for deletion the traces whose root started before a time and which have tags or
+-- assessments, as these have no time to be deleted by. Only IDs whose hash is in a range.
 
 INSERT INTO doomed_traces (deletion_id, experiment, trace_id, is_whole, start_time, end_time)
 /*@SETTINGS distributed_foreground_insert = 1*/

@@ -1,4 +1,4 @@
--- A day of which nothing is left, to have its space back.
+-- Drop a day that has no rows left, to free its space.
 
 ALTER TABLE spans/*@_local ON CLUSTER '{cluster}'*/ DROP PARTITION {day:String}
 SETTINGS max_partition_size_to_drop = 0;

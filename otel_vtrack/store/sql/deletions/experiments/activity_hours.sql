@@ -1,4 +1,4 @@
--- With an experiment.
+-- Delete an experiment's rows.
 
 DELETE FROM activity_hours/*@_local ON CLUSTER '{cluster}'*/
 WHERE experiment = {experiment:String};

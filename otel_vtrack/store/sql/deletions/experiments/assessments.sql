@@ -1,4 +1,4 @@
--- With an experiment: of it, and of traces of which nothing is left.
+-- Delete an experiment's rows, and those of the listed traces that are deleted whole.
 
 DELETE FROM assessments/*@_local ON CLUSTER '{cluster}'*/
 WHERE experiment = {experiment:String}

@@ -1,4 +1,4 @@
--- With traces of which nothing is left.
+-- Delete the rows of the listed traces that are deleted whole.
 
 DELETE FROM tags_of_traces/*@_local ON CLUSTER '{cluster}'*/
 WHERE trace_id IN (SELECT d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID} AND d.is_whole)

@@ -1,4 +1,4 @@
--- With an experiment.
+-- Delete an experiment's rows.
 
 DELETE FROM version_sources/*@_local ON CLUSTER '{cluster}'*/
 WHERE experiment = {experiment:String};

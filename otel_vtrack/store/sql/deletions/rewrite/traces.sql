@@ -1,5 +1,5 @@
--- Write the parts again in which rows are marked as deleted, in the background, to have their
--- space back: parts of past days may not be merged any more.
+-- Rewrite, in the background, the parts that have rows marked as deleted, to free their space:
+-- parts of past days may never be merged again.
 
 ALTER TABLE traces/*@_local ON CLUSTER '{cluster}'*/ APPLY DELETED MASK
 SETTINGS mutations_sync = 0;

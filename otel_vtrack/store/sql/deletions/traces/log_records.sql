@@ -1,4 +1,5 @@
--- With traces: those of the experiment, and all where nothing is left of the trace.
+-- Delete the rows of the listed traces: those in the listed experiment, and all of a trace that is
+-- deleted whole.
 
 DELETE FROM log_records/*@_local ON CLUSTER '{cluster}'*/
 WHERE trace_id != '' AND (

@@ -1,5 +1,5 @@
--- With traces, of each the part in an experiment, or all of it; found by the time in which they
--- happened. A set of pairs with the experiment would take three times as long.
+-- Delete the rows of the listed traces, or only those in one experiment; found by the traces' time
+-- range. A set of pairs with the experiment would take three times as long.
 
 DELETE FROM spans/*@_local ON CLUSTER '{cluster}'*/
 WHERE start_time >= fromUnixTimestamp64Nano({from_ns:Int64}, 'UTC')

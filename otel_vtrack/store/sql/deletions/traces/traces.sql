@@ -1,4 +1,4 @@
--- With traces, of each the part in an experiment, or all of it.
+-- Delete the rows of the listed traces, or only those in one experiment.
 
 DELETE FROM traces/*@_local ON CLUSTER '{cluster}'*/
 WHERE trace_id IN (SELECT d.trace_id FROM doomed_traces AS d WHERE d.deletion_id = {deletion_id:UUID})
