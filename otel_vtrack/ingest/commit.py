@@ -35,8 +35,8 @@ class Counts:
     """Totals of a `GroupCommit` so far, and what is waiting.
 
     Attributes:
-        accepted_requests: Requests stored.
-        accepted_items: Spans or log records in them.
+        accepted_requests: Requests stored, or forwarded if nothing is stored.
+        accepted_items: Spans, log records or metrics in them.
         accepted_bytes: Their size.
         rejected_items: Items removed from requests because no store could take them.
         overloaded: Requests rejected because the queue was full.

@@ -1,4 +1,4 @@
-"""Removes an overhead of statements that is as long as reading a few rows."""
+"""Removes an overhead of clickhouse-connect that takes as long as reading a few rows."""
 
 import functools
 import sys

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 _CLUSTER_ONLY: Final = re.compile(r"/\*@(.*?)\*/", re.DOTALL)
-# A statement ends with a semicolon that ends its line, so a `;` inside a comment is harmless.
+# A statement ends with a semicolon at the end of a line, even in a comment; others are harmless.
 _END_OF_STATEMENT: Final = re.compile(r";[ \t]*(?:\n|\Z)")
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 

@@ -41,7 +41,7 @@ _ALL_MEMORY: Final = (
     "SELECT toUInt64(value) AS bytes FROM system.server_settings"
     " WHERE name = 'max_server_memory_usage'"
 )
-# In the engine's message if a statement exceeds its own limit, not the one of all statements.
+# In the engine's message when a statement exceeds its own limit, and not the server's.
 _OWN_LIMIT: Final = "Query memory limit exceeded"
 
 
