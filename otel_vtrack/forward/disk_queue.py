@@ -341,15 +341,8 @@ class DiskQueue:
         if self._fsync:
             # A position lost in a crash only means that something is sent twice.
             database.execute(f"PRAGMA synchronous = {'FULL' if safe else 'NORMAL'}")
-        database.execute("BEGIN")
-        try:
+        with databases.transaction(database):
             yield database
-            database.execute("COMMIT")
-        except BaseException:
-            # SQLite may have rolled back already, for example on a full disk.
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
 
     def _one(self, statement: str, place: _Place, *more: float) -> float | None:
         row = self._database().execute(statement, (place.position, *more)).fetchone()

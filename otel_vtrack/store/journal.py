@@ -148,20 +148,16 @@ class Journal:
     def remove(self, numbers: Iterable[int]) -> None:
         """Remove entries; raises like `append`."""
         with self._lock, _translated():
-            self._database.execute("BEGIN")
-            try:
+            with databases.transaction(self._database):
                 self._database.executemany(
                     "DELETE FROM entries WHERE number = ?", [(number,) for number in numbers]
                 )
-            finally:
-                self._database.execute("COMMIT")
             self._forget()
 
     def set_aside(self, number: int, reason: str) -> None:
         """Keep an entry for inspection, but no longer among `entries`."""
         with self._lock, _translated():
-            self._database.execute("BEGIN")
-            try:
+            with databases.transaction(self._database):
                 [where] = self._database.execute(
                     "SELECT position, size, checksum FROM entries WHERE number = ?", (number,)
                 )
@@ -170,24 +166,19 @@ class Journal:
                     (number, self._files.read(*where), reason),
                 )
                 self._database.execute("DELETE FROM entries WHERE number = ?", (number,))
-            finally:
-                self._database.execute("COMMIT")
+            self._forget()
 
     def note(self, payload: bytes, max_bytes: int) -> None:
         """Store a note for the reader of the entries; keep only the last `max_bytes` or so."""
-        with self._lock, _translated():
-            self._database.execute("BEGIN")
-            try:
-                self._database.execute("INSERT INTO notes (payload) VALUES (?)", (payload,))
-                self._database.execute(
-                    "DELETE FROM notes WHERE number <= (SELECT max(number) FROM"
-                    " (SELECT number, sum(length(payload)) OVER (ORDER BY number DESC ROWS"
-                    " BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later FROM notes)"
-                    " WHERE later >= ?)",
-                    (max_bytes,),
-                )
-            finally:
-                self._database.execute("COMMIT")
+        with self._lock, _translated(), databases.transaction(self._database):
+            self._database.execute("INSERT INTO notes (payload) VALUES (?)", (payload,))
+            self._database.execute(
+                "DELETE FROM notes WHERE number <= (SELECT max(number) FROM"
+                " (SELECT number, sum(length(payload)) OVER (ORDER BY number DESC ROWS"
+                " BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later FROM notes)"
+                " WHERE later >= ?)",
+                (max_bytes,),
+            )
 
     def notes(self) -> list[bytes]:
         """Return the notes, oldest first."""
@@ -205,8 +196,7 @@ class Journal:
         """Move payloads from the database into files."""
         if not self._database.execute("PRAGMA table_info(whole_entries)").fetchone():
             return
-        self._database.execute("BEGIN")
-        try:
+        with databases.transaction(self._database):
             rows = self._database.execute("SELECT number, payload FROM whole_entries")
             for number, payload in rows.fetchall():
                 [checksum] = self._files.write(self._end, [payload])
@@ -216,10 +206,6 @@ class Journal:
                 )
                 self._end += len(payload)
             self._database.execute("DROP TABLE whole_entries")
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
     def _forget(self) -> None:
         """Release files without entries; call it with the lock held and no transaction open."""

@@ -142,8 +142,8 @@ def logs(payload: bytes) -> Checked:
     """Check an ExportLogsServiceRequest.
 
     A log record is rejected if one of its times is later than the store can represent. One whose
-    trace ID or span ID has a wrong length is kept without both: logs.proto tells receivers to
-    treat invalid IDs as absent.
+    span ID has a wrong length is kept without it, and one whose trace ID has a wrong length without
+    both: logs.proto tells receivers to treat invalid IDs as absent.
 
     Raises:
         WireError: The bytes are not such a request; none of it can be kept.
@@ -331,8 +331,12 @@ def _without_bad_records(payload: bytes, warning: str) -> Checked:
                 if max(record.time_unix_nano, record.observed_time_unix_nano) > _LAST_TIME:
                     rejected += 1
                     del records[index]
-                elif len(record.trace_id) not in {0, 16} or len(record.span_id) not in {0, 8}:
+                elif len(record.trace_id) not in {0, 16}:
                     record.ClearField("trace_id")
+                    record.ClearField("span_id")
+                    cleared += 1
+                elif len(record.span_id) not in {0, 8}:
+                    # logs.proto: then the record belongs to no span, but still to its trace.
                     record.ClearField("span_id")
                     cleared += 1
             items += len(records)
@@ -344,8 +348,8 @@ def _without_bad_records(payload: bytes, warning: str) -> Checked:
         )
     if cleared:
         said.append(
-            f"{cleared} of {items} log records are stored without their trace: a trace_id has "
-            "16 bytes and a span_id 8. Give them such ids, or none."
+            f"{cleared} of {items} log records are stored without an id that is malformed: a "
+            "trace_id has 16 bytes and a span_id 8. Give them such ids, or none."
         )
     return Checked(
         request.SerializeToString(), items, rejected, " ".join([*said, *filter(None, [warning])])

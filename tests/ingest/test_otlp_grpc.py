@@ -446,14 +446,19 @@ def test_a_log_record_with_ids_of_a_wrong_length_is_kept_without_them(live, sign
     records = request.resource_logs.add().scope_logs.add().log_records
     records.add(severity_text="good", trace_id=b"\x01" * 16, span_id=b"\x01" * 8)
     records.add(severity_text="bad", trace_id=b"\x01" * 3, span_id=b"\x01" * 8)
+    records.add(severity_text="no span", trace_id=b"\x01" * 16, span_id=b"\x01" * 3)
     answer = ExportLogsServiceResponse.FromString(
         live.export(request.SerializeToString(), signal=signals["logs"])
     )
     assert answer.partial_success.rejected_log_records == 0
-    assert answer.partial_success.error_message.startswith("1 of 2 log records are stored without")
-    good, bad = live.logs.logs_request.resource_logs[0].scope_logs[0].log_records
+    assert answer.partial_success.error_message.startswith("2 of 3 log records are stored without")
+    good, bad, no_span = live.logs.logs_request.resource_logs[0].scope_logs[0].log_records
     assert (good.trace_id, good.span_id) == (b"\x01" * 16, b"\x01" * 8)
     assert (bad.severity_text, bad.trace_id, bad.span_id) == ("bad", b"", b"")
+    assert (no_span.severity_text, no_span.trace_id, no_span.span_id) == (
+        *("no span", b"\x01" * 16),
+        b"",
+    )
 
 
 @pytest.mark.parametrize(

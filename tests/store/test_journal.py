@@ -68,6 +68,19 @@ def test_what_is_set_aside_is_kept_with_the_reason_and_not_listed(path):
     again.close()
 
 
+def test_a_full_disk_is_the_reason_given_and_leaves_all_as_it_was(path):
+    journal = Journal(path)
+    entry = journal.append(b"a")
+    [(pages,)] = journal._database.execute("PRAGMA page_count")
+    journal._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreUnavailable, match="full"):
+        journal.note(bytes(1 << 20), max_bytes=1 << 21)
+    assert journal.notes() == []
+    assert journal.entries() == [entry]
+    journal.remove([entry.number])
+    journal.close()
+
+
 def append_and_die(path, text):
     program = (
         "import os, pathlib, sys; from otel_vtrack.store.journal import Journal;"
