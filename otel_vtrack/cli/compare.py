@@ -15,12 +15,6 @@ from otel_vtrack.cli import connection, show
 from otel_vtrack.cli.show import escape
 from otel_vtrack.v1 import analysis_pb2
 
-_COLOURS: Final = {
-    analysis_pb2.VERDICT_IMPROVED: "green",
-    analysis_pb2.VERDICT_REGRESSED: "red",
-    analysis_pb2.VERDICT_CHANGED: "magenta",
-    analysis_pb2.VERDICT_NOT_ENOUGH_DATA: "yellow",
-}
 _DIRECTIONS: Final = {
     "less": analysis_pb2.DIRECTION_LESS,
     "more": analysis_pb2.DIRECTION_MORE,
@@ -229,8 +223,7 @@ def _print(found: analysis_pb2.Comparison) -> None:
 
 
 def _say(console: Console, metric: analysis_pb2.MetricComparison, indent: str = "") -> None:
-    colour = _COLOURS.get(metric.verdict, "default")
-    console.print(f"{indent}[{colour}]{escape(metric.summary)}[/]", soft_wrap=True)
+    console.print(indent + show.summary(metric.summary, metric.verdict), soft_wrap=True)
 
 
 def mixed(mix: analysis_pb2.MixDifference) -> str:

@@ -239,7 +239,9 @@ def _recovery(found: timeline_pb2.Recovery, scale: float, unit: str) -> str:
         f"{getattr(found, name).value * scale:.3g}{unit}" if found.HasField(name) else "unknown"
         for name in ("before", "during", "after")
     ]
-    return f"{_VERDICTS[found.verdict]}: {' -> '.join(figures)}"
+    # A newer server may have further verdicts.
+    verdict = _VERDICTS.get(found.verdict, "has a verdict that this vtrack does not know")
+    return f"{verdict}: {' -> '.join(figures)}"
 
 
 @command.command()

@@ -1,6 +1,6 @@
 """`vtrack flags`: which variants traces saw, their effects, and when they changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -15,15 +15,8 @@ from otel_vtrack.v1 import analysis_pb2, flags_pb2
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _METRICS: Final = ("latency", "error_rate", "tokens")
-_COLOURS: Final = {
-    analysis_pb2.VERDICT_IMPROVED: "green",
-    analysis_pb2.VERDICT_REGRESSED: "red",
-    analysis_pb2.VERDICT_NO_EVIDENCE: "default",
-    analysis_pb2.VERDICT_NOT_ENOUGH_DATA: "yellow",
-}
-_DEPENDS: Final = {
+_DEPENDS: Final[Mapping[int, str]] = {
     flags_pb2.INTERACTION_VERDICT_DEPENDS: "red",
-    flags_pb2.INTERACTION_VERDICT_NO_EVIDENCE: "default",
     flags_pb2.INTERACTION_VERDICT_NOT_ENOUGH_DATA: "yellow",
 }
 
@@ -167,8 +160,7 @@ def compare(
     console = show.console()
     for each in found.metrics:
         if each.summary:
-            colour = _COLOURS[each.verdict]
-            console.print(f"[{colour}]{escape(each.summary)}[/]", soft_wrap=True)
+            console.print(show.summary(each.summary, each.verdict), soft_wrap=True)
     headings = [
         ("metric", False),
         (flag, False),
@@ -260,7 +252,7 @@ def interactions(
     if not found.interactions:
         console.print(escape(f"No flag that {candidate} saw had two variants."))
     for each in found.interactions[:limit]:
-        console.print(f"[{_DEPENDS[each.verdict]}]{escape(each.summary)}[/]", soft_wrap=True)
+        console.print(show.summary(each.summary, each.verdict, _DEPENDS), soft_wrap=True)
     if len(found.interactions) > limit:
         console.print(f"{len(found.interactions) - limit:,} more (--limit).")
     _sampled(found.sampled_one_in)

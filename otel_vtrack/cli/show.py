@@ -15,7 +15,7 @@ from rich.table import Table
 
 from otel_vtrack.client import columns
 from otel_vtrack.client.values import nanoseconds
-from otel_vtrack.v1 import traces_pb2
+from otel_vtrack.v1 import analysis_pb2, traces_pb2
 
 _NO_END: Final = 100_000
 _QUIET_SECONDS: Final = 3600
@@ -43,6 +43,13 @@ _NARROWEST: Final = 10
 
 _LONGEST_WORD: Final = 20
 """Width in cells up to which a word in such a column stays whole."""
+
+_COLOURS: Final[Mapping[int, str]] = {
+    analysis_pb2.VERDICT_IMPROVED: "green",
+    analysis_pb2.VERDICT_REGRESSED: "red",
+    analysis_pb2.VERDICT_CHANGED: "magenta",
+    analysis_pb2.VERDICT_NOT_ENOUGH_DATA: "yellow",
+}
 
 
 class Shown(NamedTuple):
@@ -80,6 +87,11 @@ def line(text: str) -> str:
 def escape(text: str) -> str:
     """Escape external text so that `Console.print` prints it literally, on one line."""
     return markup.escape(line(text))
+
+
+def summary(text: str, verdict: int, colours: Mapping[int, str] = _COLOURS) -> str:
+    """Mark a summary up in the colour of its verdict, which may be one of a newer server."""
+    return f"[{colours.get(verdict, 'default')}]{escape(text)}[/]"
 
 
 def console() -> Console:

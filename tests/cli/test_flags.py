@@ -9,7 +9,10 @@ def test_flags_are_listed_compared_and_their_changes_told(run, send):
                     "trace": 1 + 400 * number + n,
                     "at": 60_000 * (400 * number + n),
                     "ms": 100 + n % 7 + 50 * (number and n % 2),
-                    "attributes": {"vtrack.flag.search": "on" if n % 2 else "off"},
+                    "attributes": {
+                        "vtrack.flag.search": "on" if n % 2 else "off",
+                        "documents": n % 7 + 3 * (n % 2),
+                    },
                 }
                 for n in range(400)
             ),
@@ -24,6 +27,11 @@ def test_flags_are_listed_compared_and_their_changes_told(run, send):
         compared.stdout
     ), compared.output
     assert "400 traces of 2 saw the flag, 0 did not." in compared.stdout
+    # Neither more documents nor fewer are better.
+    documents = run("flags", "compare", "search", "2", "--metric", "attribute:documents")
+    assert "attribute documents of 2 is higher than where it is off: 3" in documents.stdout, (
+        documents.output
+    )
     split = run("flags", "interactions", "1", "2", "--limit", "1").stdout
     assert "2 is slower than 1 where search = on" in split
     assert "1 more (--limit)" in split

@@ -12,11 +12,14 @@ from types import SimpleNamespace
 import click
 import pytest
 from click.testing import CliRunner
+from google.protobuf.json_format import ParseDict
 from rich.console import Console
 
 from otel_vtrack import cli
 from otel_vtrack.cli import show, tree
 from otel_vtrack.cli.group import group
+from otel_vtrack.client import Client
+from otel_vtrack.v1 import flags_pb2, timeline_pb2
 
 HEADINGS = (("trace", False), ("started (UTC)", False), ("traces", True), ("said", False))
 ROW = ("5b8efff798038103d269b633813fc60c", "2026-11-26 14:56:03", "1,234", "bad 日本 " + "x" * 50)
@@ -145,3 +148,34 @@ def test_an_interrupt_while_it_loads_is_no_traceback(monkeypatch, capsys):
         cli.main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == "\nAborted!\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "answer", "fields"),
+    [
+        (
+            ("flags", "compare", "search", "2"),
+            "compare_variants",
+            flags_pb2.VariantComparison(),
+            {"metrics": [{"summary": "said", "verdict": 99}]},
+        ),
+        (
+            ("flags", "interactions", "1", "2"),
+            "list_interactions",
+            flags_pb2.ListInteractionsResponse(),
+            {"interactions": [{"summary": "said", "verdict": 99}]},
+        ),
+        (
+            ("deployments", "timeline"),
+            "get_timeline",
+            timeline_pb2.GetTimelineResponse(),
+            {"periods": [{}], "rollbacks": [{"trace_count": 1, "latency": {"verdict": 99}}]},
+        ),
+    ],
+)
+def test_a_verdict_of_a_newer_server_is_no_traceback(monkeypatch, words, method, answer, fields):
+    made = ParseDict(fields, answer)
+    monkeypatch.setattr(Client, method, lambda *_, **__: made)
+    ended = CliRunner().invoke(group, words)
+    assert ended.exit_code == 0, ended.exception
+    assert ("said" if words[0] == "flags" else "this vtrack does not know: ") in ended.stdout
