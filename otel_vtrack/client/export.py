@@ -21,7 +21,7 @@ def export_telemetry(
     """Export spans or log records as they were sent, in batches of about `max_bytes`.
 
     `signal` is `spans` or `log_records`. `filter` selects traces; the two times then apply to the
-    traces as well.
+    starts of their roots.
     """
     return Pages(
         method="ExportService/ExportTelemetry",
@@ -50,7 +50,10 @@ def export_changes(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.Change]:
-    """Export changes made by people, code and LLM judges; filter and times apply to traces."""
+    """Export changes made by people, code and LLM judges.
+
+    `filter` and the two times, which apply to the starts of roots, restrict those of traces.
+    """
     return Pages(
         method="ExportService/ExportChanges",
         request=pb.ExportChangesRequest(

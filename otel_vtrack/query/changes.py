@@ -71,8 +71,8 @@ class Traces:
     """Which of the rows about traces to return.
 
     Attributes:
-        from_ns: Only traces that start at or after this time; None for any.
-        until_ns: Only traces that start before this time; None for any.
+        from_ns: Only traces whose root starts at or after this time; None for any.
+        until_ns: Only traces whose root starts before this time; None for any.
         choose: Selects from a set of trace IDs; None for all.
     """
 
@@ -135,9 +135,9 @@ def _of(
         wanted = {
             known["trace_id"]
             for known in store.query("export/starts", {"trace_ids": sorted(wanted)})
-            if (not experiment or experiment in known["experiments"])
-            and (traces.from_ns is None or known["start_ns"] >= traces.from_ns)
-            and (traces.until_ns is None or known["start_ns"] < traces.until_ns)
+            if (not experiment or experiment == known["experiment"])
+            and (traces.from_ns is None or known["root_start_ns"] >= traces.from_ns)
+            and (traces.until_ns is None or known["root_start_ns"] < traces.until_ns)
         }
     if wanted and traces.choose is not None:
         wanted = set(traces.choose(sorted(wanted)))

@@ -7,6 +7,7 @@ arrive before it are not.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -208,7 +209,7 @@ def found(
 
     Args:
         store: The store to query.
-        what: What to export; its times apply to the traces.
+        what: What to export; its times apply to the starts of the traces' roots.
         text: A filter in the search language.
         place: A `Page.place`; FOUND_START for the first page.
         max_bytes: The approximate size of the page.
@@ -217,11 +218,10 @@ def found(
     """
     token, inner = place[0], place[1:]
     also: list[str] = []
-    # The search language has millisecond precision; the exact bounds apply to its result.
     if what.from_ns != EARLIEST_NS:
-        also.append(f"timestamp >= {what.from_ns // 1_000_000}")
+        also.append(f"timestamp >= {_milliseconds(what.from_ns)}")
     if what.last_ns != LATEST_NS:
-        also.append(f"timestamp <= {what.last_ns // 1_000_000 + 1}")
+        also.append(f"timestamp <= {_milliseconds(what.last_ns)}")
     page = trace_search.search(
         store,
         experiment=what.experiment,
@@ -230,11 +230,7 @@ def found(
         page_token=token,
         table=table,
     )
-    some = [
-        (info.trace_id, info.experiment)
-        for info in page.traces
-        if what.from_ns <= info.request_time_ns <= what.last_ns
-    ]
+    some = [(info.trace_id, info.experiment) for info in page.traces]
     read_now: list[Batch] = []
     on: list[Any] | None = None
     if some:
@@ -270,6 +266,11 @@ def chosen(
             if not (token := page.next_page_token):
                 break
     return taken
+
+
+def _milliseconds(time_ns: int) -> str:
+    """Write a time in the search language, exact to the nanosecond."""
+    return f"{Decimal(time_ns).scaleb(-6):f}"
 
 
 def _both(text: str, also: Sequence[str]) -> str:

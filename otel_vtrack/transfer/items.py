@@ -45,7 +45,8 @@ class What:
 
     Attributes:
         experiment: Its name, as telemetry sends it or as people renamed it.
-        since: Only spans and traces that start, or records logged, at or after this time.
+        since: Only spans, and roots of traces, that start, or records logged, at or after this
+            time.
         until: Only those before this time.
         filter: Only traces that match this filter in the search language.
     """

@@ -63,7 +63,7 @@ class ExportTelemetryRequest(_message.Message):
     """Identifier or display name of the experiment."""
     filter: _builtins.str
     """Only telemetry of traces that match this filter in the search language of SearchTraces. The two
-    times then apply to the traces.
+    times then apply to the starts of the traces' roots.
     """
     max_bytes: _builtins.int
     """Approximate page size in bytes of OTLP, up to 33,554,432; 0 means 4,194,304. A page has at
@@ -188,11 +188,11 @@ class ExportChangesRequest(_message.Message):
     """`next_page_token` of the previous response; all fields except page_size must stay the same."""
     @_builtins.property
     def start_time_from(self) -> _timestamp_pb2.Timestamp:
-        """Only changes of traces that started at or after this time."""
+        """Only changes of traces whose root started at or after this time."""
 
     @_builtins.property
     def start_time_until(self) -> _timestamp_pb2.Timestamp:
-        """Only changes of traces that started before this time."""
+        """Only changes of traces whose root started before this time."""
 
     def __init__(
         self,

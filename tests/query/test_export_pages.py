@@ -11,8 +11,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otel_vtrack.errors import InvalidArgument
-from otel_vtrack.query import export_pages
+from otel_vtrack.query import changes, export_pages
 from otel_vtrack.query.export_pages import What
+from otel_vtrack.record import trace_tags
 
 
 def all_of(read, store, start, what=None, max_bytes=4 << 20):
@@ -81,6 +82,46 @@ def test_pages_are_of_one_experiment_and_of_some_time_if_asked(store, send):
     what = What(traces=((f"{99:032x}", "b"), (f"{1:032x}", "b")))
     batches, _ = all_of(export_pages.spans, store, export_pages.SPANS_START, what)
     assert [(it, span.trace_id[-1]) for it, span in spans_of(batches)] == [("b", 99)]
+
+
+def test_spans_and_changes_are_of_the_same_traces_by_the_start_of_the_root(store, send):
+    second = 10**9
+    # The child of 1 starts long before its root, in the same experiment; that of 2 in another.
+    send({"trace": 1, "span": 2, "parent": 1, "at": 1_000}, service__name="a")
+    send({"trace": 2, "span": 2, "parent": 1, "at": 1_000}, service__name="b")
+    late = [{"trace": trace, "span": 1, "at": 9_000} for trace in (1, 2)]
+    start = send(*late, service__name="a").resource_spans[0].scope_spans[0].spans[0]
+    root_ns = start.start_time_unix_nano
+    for trace in (1, 2):
+        trace_tags.set_tag(store, f"{trace:032x}", "color", "red")
+
+    def of(experiment, from_ns, last_ns):
+        what = What(experiment=experiment, from_ns=from_ns, last_ns=last_ns)
+        found = export_pages.found(
+            store,
+            what,
+            "span_count > 0",
+            export_pages.FOUND_START,
+            max_bytes=4 << 20,
+            read=export_pages.Reads(export_pages.spans, export_pages.SPANS_START),
+        )
+        of_spans = {span.trace_id[-1] for _, span in spans_of(found.batches)}
+        wanted = changes.Traces(from_ns=from_ns, until_ns=last_ns + 1)
+        page = changes.page(
+            store,
+            ["trace_tags", "", "0" * 32],
+            experiment=experiment,
+            traces=wanted,
+            max_rows=10,
+        )
+        assert {int(row["trace_id"], 16) for row in page.rows} == of_spans
+        return of_spans
+
+    assert of("a", root_ns - 5 * second, root_ns - 1) == set()
+    assert of("a", root_ns, root_ns) == {1, 2}
+    assert of("a", root_ns - 9 * second, root_ns - 5 * second) == set()
+    assert of("b", root_ns - 9 * second, root_ns - 5 * second) == {2}
+    assert of("a", root_ns + 1, root_ns + second) == set()
 
 
 @pytest.mark.parametrize("start", [0, 2**63 - 1, 2**64 - 1, 10**19])
