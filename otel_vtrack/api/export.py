@@ -45,7 +45,11 @@ def _export_telemetry(
     what = export_pages.What(
         experiment=experiments.resolve(backend.store, request.experiment),
         from_ns=export_pages.EARLIEST_NS if from_ns is None else from_ns,
-        last_ns=export_pages.LATEST_NS if until_ns is None else until_ns - 1,
+        last_ns=(
+            export_pages.LATEST_NS
+            if until_ns is None
+            else max(until_ns - 1, export_pages.EARLIEST_NS)
+        ),
     )
     if request.filter:
         page = export_pages.found(

@@ -230,7 +230,7 @@ def declared(
             "experiment": experiments.resolve(store, experiment),
             "service_name": service_name,
             "environment": environment,
-            "until_ns": LATEST_NS if until_ns is None else until_ns - 1,
+            "until_ns": LATEST_NS if until_ns is None else max(until_ns - 1, EARLIEST_NS),
         },
     )
     return [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from otel_vtrack import api, v1
 from otel_vtrack.api.status import status_of
@@ -15,6 +16,8 @@ from otel_vtrack.errors import StoreError, StoreUnavailable
 from otel_vtrack.query import export
 from otel_vtrack.v1 import (
     analysis_pb2,
+    export_pb2,
+    export_pb2_grpc,
     traces_pb2,
     traces_pb2_grpc,
     versions_pb2,
@@ -193,3 +196,17 @@ def test_bytes_that_are_no_request_are_refused(target, payload):
         channel.unary_unary("/otel_vtrack.v1.TraceService/SearchTraces")(payload, timeout=30)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "no otel_vtrack.v1.SearchTracesRequest" in refused.value.details()
+
+
+@pytest.mark.parametrize("filter_", ["", "name = 'a'"])
+def test_nothing_is_exported_from_before_the_earliest_time(target, send, filter_):
+    send({"name": "a"})
+    earliest = Timestamp(seconds=-9_223_372_037, nanos=145_224_192)
+    asked = export_pb2.ExportTelemetryRequest(
+        signal=export_pb2.TELEMETRY_SIGNAL_SPANS, filter=filter_
+    )
+    with grpc.insecure_channel(target) as channel:
+        stub = export_pb2_grpc.ExportServiceStub(channel)
+        assert [each.item_count for each in stub.ExportTelemetry(asked, timeout=30).batches] == [1]
+        asked.start_time_until.CopyFrom(earliest)
+        assert not stub.ExportTelemetry(asked, timeout=30).batches

@@ -144,6 +144,8 @@ def test_a_declared_deployment_overrides(store, rolled_back):
     found = rollbacks.tell(store)
     [declared] = [each.period for each in found.periods if each.period.declared]
     assert (declared.version, declared.main_from_ns) == ("3", at)
+    # The earliest time that a request can name.
+    assert timeline.declared(store, until_ns=-(1 << 63)) == []
 
 
 def test_margins_decide_what_returned(store, rolled_back):
