@@ -1,6 +1,7 @@
 """The asyncio client."""
 
 import asyncio
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -170,7 +171,8 @@ class AsyncClient:
                 )
             except grpc.RpcError as error:  # noqa: PERF203 - each attempt may fail
                 if call.if_exists and exists(error):
-                    return await self.ask(call.if_exists)
+                    follow_up = replace(call.if_exists, timeout=attempts.left)
+                    return await self.ask(follow_up)
                 pause = attempts.pause(error)
                 if pause is None:
                     raise

@@ -1,6 +1,7 @@
 """The blocking client."""
 
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,7 +176,8 @@ class Client:
                 )
             except grpc.RpcError as error:  # noqa: PERF203 - each attempt may fail
                 if call.if_exists and exists(error):
-                    return self.ask(call.if_exists)
+                    follow_up = replace(call.if_exists, timeout=attempts.left)
+                    return self.ask(follow_up)
                 pause = attempts.pause(error)
                 if pause is None:
                     raise

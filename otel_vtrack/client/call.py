@@ -27,7 +27,7 @@ class Call(Generic[T]):
         timeout: Seconds for all attempts together; None for the client's default.
         metadata: Sent in addition to the client's own metadata.
         if_exists: Sent instead after ALREADY_EXISTS, which then means that an earlier attempt
-            succeeded but its response was lost.
+            succeeded but its response was lost; has what is left of `timeout`.
     """
 
     method: str

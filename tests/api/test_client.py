@@ -273,12 +273,13 @@ def test_the_other_client_does_the_same_without_blocking(target, send, trace_id)
 
 
 class Late:
-    """A server of one method, which may refuse first or come up late."""
+    """A server of one method, or some joined by `|`, which may refuse first or come up late."""
 
     def __init__(self, method, answers):
         self.seen = []
+        self.seconds_left = []
         self._answers = list(answers)
-        self._handlers = {method.rpartition("/")[2]: self._handler()}
+        self._handlers = dict.fromkeys(method.rpartition("/")[2].split("|"), self._handler())
         self._service = method.lstrip("/").rpartition("/")[0]
         self._pool = None
         self.server = None
@@ -288,6 +289,7 @@ class Late:
 
     def _answer(self, request, context):
         self.seen.append((request, dict(context.invocation_metadata())))
+        self.seconds_left.append(context.time_remaining())
         code = self._answers.pop(0) if self._answers else None
         if code is not None:
             context.abort(code, "told so")
@@ -399,6 +401,25 @@ def test_an_assessment_keeps_its_id_over_all_attempts(late):
         client.create_assessment("a", "b", 1)
     first, second = served.seen
     assert first[0] == second[0]
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_what_follows_a_call_has_the_time_that_is_left_of_it(late, client):
+    answers = (AWAY, AWAY, AWAY, grpc.StatusCode.ALREADY_EXISTS)
+    served = late("AssessmentService/CreateAssessment|GetAssessment", *answers)
+    asking = client(f"127.0.0.1:{served.start()}", timeout=600)
+
+    async def ask():
+        async with asking:
+            await asking.create_assessment("a", "b", 1, timeout=5)
+
+    if client is AsyncClient:
+        asyncio.run(ask())
+    else:
+        with asking:
+            asking.create_assessment("a", "b", 1, timeout=5)
+    # The pauses take 0.35 s or more; gRPC may send up to 3 % more than is left.
+    assert served.seconds_left[-1] < 4.9
 
 
 def test_a_call_gives_up_when_its_time_is_over(free_port):
