@@ -54,7 +54,8 @@ def asks(command: _Command) -> _Command:
     @click.option(
         "--token-file",
         metavar="FILE",
-        help="File with the token that the server asks for."
+        help="File with the token that the server asks for: its first line that is neither empty"
+        " nor begins with #."
         "  [env var: OTEL_VTRACK_TOKEN_FILE, or OTEL_VTRACK_TOKEN]",
     )
     @click.option(

@@ -44,7 +44,8 @@ class AsyncClient:
         target: `HOST:PORT` of the server's gRPC endpoint; prefix it with `https://` for TLS.
         token: Sent as `authorization: Bearer`, for a server or proxy that requires it. Rejected if
             it would leave this machine unencrypted, unless `send_token_in_clear` is set.
-        token_file: File with the token on its first line, instead of `token`; reread for each call.
+        token_file: File with the token, instead of `token`; reread for each call. The token is the
+            first line that is neither empty nor begins with `#`.
         tls: Whether to use TLS; any certificate implies it.
         root_certificates: PEM of the authorities to trust instead of the default ones.
         client_certificate: PEM of the client's certificate chain, for mutual TLS.

@@ -39,7 +39,8 @@ class Connection:
     Args:
         target: `HOST:PORT` of the server's gRPC endpoint; prefix it with `https://` for TLS.
         token: Sent as `authorization: Bearer`, for a server or proxy that requires it.
-        token_file: File with the token on its first line, instead of `token`; reread for each call.
+        token_file: File with the token, instead of `token`; reread for each call. The token is the
+            first line that is neither empty nor begins with `#`.
         tls: Whether to use TLS; any certificate implies it.
         root_certificates: PEM of the authorities to trust instead of the default ones.
         client_certificate: PEM of the client's certificate chain, for mutual TLS.
@@ -130,7 +131,7 @@ class Connection:
             except (OSError, UnicodeDecodeError) as error:
                 said = getattr(error, "strerror", None) or "it is not UTF-8"
                 raise ValueError(f"token file {self.token_file}: {said}") from None
-            # Also accepts a server's token file, which may hold several tokens.
+            # As in a server's token file, which may have several tokens and is accepted too.
             lines = [line.strip() for line in text.splitlines()]
             token = next((line for line in lines if line and not line.startswith("#")), None)
             if not token:

@@ -470,7 +470,7 @@ def test_a_token_does_not_leave_the_machine_in_clear_unless_told(client):
 def test_a_token_comes_from_one_place_and_a_file_may_change(late, monkeypatch, tmp_path):
     served = late("ExperimentService/GetExperiment")
     file = tmp_path / "token"
-    file.write_text("# of the server\nfirst\nof another\n")
+    file.write_text("\n  # of the server\n first \nof another\n")
     monkeypatch.setenv("OTEL_VTRACK_TOKEN_FILE", str(file))
     with Client.from_env(target=f"http://127.0.0.1:{served.start()}/") as client:
         client.get_experiment("a")
