@@ -25,17 +25,16 @@ from otel_vtrack.analysis.confounding import Held
 from otel_vtrack.analysis.data import Strata
 from otel_vtrack.analysis.inference import compare as tests
 from otel_vtrack.analysis.inference import estimate
-from otel_vtrack.analysis.metrics import DEFAULT, Direction, MetricQuery, Shape, Unit, parse
+from otel_vtrack.analysis.metrics import DEFAULT, Direction, MetricQuery, Shape, Unit, parse_all
 from otel_vtrack.analysis.sample import Source
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.analysis.units import Rows, Traces, Units
-from otel_vtrack.errors import InvalidArgument, NotFound
+from otel_vtrack.errors import NotFound
 from otel_vtrack.query.prices import Prices
 from otel_vtrack.store.client import Store
 
 MOST_GROUPS: Final = 20
 _MOST_CATEGORIES: Final = 20
-_MOST_METRICS: Final = 50
 _READERS: Final = 2
 
 
@@ -51,8 +50,9 @@ class _Examined:
 def compare(store: Store, question: Question, table: Prices) -> Comparison:
     """Compare two versions; see `analysis.compare`."""
     bound = answers.parameters(question)
-    asked = [parse(each) for each in question.metrics or map(MetricQuery, DEFAULT)]
-    _check(question, [each.text for each in asked])
+    asked = parse_all(question.metrics or map(MetricQuery, DEFAULT))
+    sample.check_dimensions(question.group_by)
+    sample.check_dimensions(each for each in question.stratify_by if each != confounding.NOTHING)
     there = answers.presence(store, question, bound)
     source = Source(store, question, bound, there, table)
     traces = source.traces()
@@ -109,16 +109,6 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
         ),
         groups_left_out=left_out,
     )
-
-
-def _check(question: Question, metrics: Sequence[str]) -> None:
-    sample.check_dimensions(question.group_by)
-    sample.check_dimensions(each for each in question.stratify_by if each != confounding.NOTHING)
-    if len(set(metrics)) < len(metrics):
-        twice = next(each for each in metrics if metrics.count(each) > 1)
-        raise InvalidArgument(f"metric {twice} is asked for twice: leave one out")
-    if len(metrics) > _MOST_METRICS:
-        raise InvalidArgument(f"ask for {_MOST_METRICS} metrics at most")
 
 
 def _sample(traces: Traces, side: int, version: str) -> Sample:

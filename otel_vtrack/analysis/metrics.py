@@ -1,6 +1,7 @@
 """The metrics by which versions are compared: names, what they measure, and what is better."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final
@@ -9,6 +10,8 @@ from otel_vtrack.errors import InvalidArgument
 
 DEFAULT: Final = ("latency", "error_rate", "tokens", "cost")
 """Metrics to compare where none is named."""
+MOST: Final = 50
+"""How many metrics one question may name."""
 
 SMALLEST_RELATIVE_CHANGE: Final = 0.05
 SMALLEST_POINTS: Final = 0.01
@@ -148,6 +151,22 @@ def parse(asked: MetricQuery) -> Metric:
         relative,
         absolute,
     )
+
+
+def parse_all(asked: Iterable[MetricQuery]) -> list[Metric]:
+    """Parse the metrics of one question.
+
+    Raises:
+        InvalidArgument: As for `parse`; or one is asked for twice, or there are too many.
+    """
+    found = [parse(each) for each in asked]
+    names = [each.text for each in found]
+    if len(set(names)) < len(names):
+        twice = next(each for each in names if names.count(each) > 1)
+        raise InvalidArgument(f"metric {twice} is asked for twice: leave one out")
+    if len(found) > MOST:
+        raise InvalidArgument(f"ask for {MOST} metrics at most")
+    return found
 
 
 def _unknown(text: str) -> InvalidArgument:

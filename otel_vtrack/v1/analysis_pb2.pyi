@@ -222,7 +222,7 @@ class CompareVersionsRequest(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricQuery]:
-        """Metrics to compare; empty means latency, error_rate, tokens and cost."""
+        """Metrics to compare, at most 50 and each once; empty means latency, error_rate, tokens and cost."""
 
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -312,8 +312,9 @@ class CompareVariantsRequest(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Metrics to compare: any of CompareVersionsRequest except assessments with categorical values.
-        Empty: `latency`, `error_rate` and `tokens`, as far as any trace has them.
+        """Metrics to compare, at most 50 and each once: any of CompareVersionsRequest except assessments
+        with categorical values. Empty: `latency`, `error_rate` and `tokens`, as far as any trace has
+        them.
         """
 
     def __init__(
@@ -1032,8 +1033,8 @@ class ListFlagChangesRequest(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Metrics to compare before and after: `latency`, `error_rate`, `tokens`; empty for all that any
-        trace has.
+        """Metrics to compare before and after, each once: `latency`, `error_rate`, `tokens`; empty for all
+        that any trace has.
         """
 
     def __init__(

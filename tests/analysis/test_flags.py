@@ -236,6 +236,14 @@ def test_what_makes_no_sense_is_refused_with_what_to_do(store, traffic):
         variants.compare_variants(store, only, flag=FLAG, reference_variant="x")
     with pytest.raises(InvalidArgument, match="did you mean cost"):
         variants.compare_variants(store, only, flag=FLAG, metrics=["costs"])
+    for asked, says in (
+        (["cost", "latency", "cost"], "metric cost is asked for twice"),
+        ([f"attribute:{n}" for n in range(51)], "50 metrics at most"),
+    ):
+        with pytest.raises(InvalidArgument, match=says):
+            variants.compare_variants(store, only, flag=FLAG, metrics=asked)
+    with pytest.raises(InvalidArgument, match="asked for twice"):
+        changes.find(store, only, metrics=["latency", "latency"])
     with pytest.raises(InvalidArgument, match="choose from latency, error_rate, tokens"):
         changes.find(store, only, metrics=["cost"])
     with pytest.raises(NotFound, match="no span of these versions has the name x"):

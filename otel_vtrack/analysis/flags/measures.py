@@ -14,7 +14,7 @@ from otel_vtrack.analysis import compare as answers
 from otel_vtrack.analysis.compare import Question
 from otel_vtrack.analysis.inference import compare, estimate
 from otel_vtrack.analysis.inference.compare import Tested
-from otel_vtrack.analysis.metrics import Metric, MetricQuery, Shape, parse
+from otel_vtrack.analysis.metrics import Metric, MetricQuery, Shape, parse_all
 from otel_vtrack.analysis.sample import Source, Units
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument
@@ -26,7 +26,6 @@ METRICS: Final = ("latency", "error_rate", "tokens")
 """Metrics to compare where none is named, and the only ones for traces of any version."""
 ENOUGH: Final = 20
 """Fewest traces in each group needed for a conclusion, as in `analysis.compare`."""
-_MOST: Final = 50
 _MOST_NAMED: Final = 10
 
 
@@ -136,11 +135,9 @@ def wanted(metrics: Sequence[str]) -> list[Metric]:
     """Return the requested metrics, or all of `METRICS` if none; those of every trace first.
 
     Raises:
-        InvalidArgument: There is no such metric, or there are too many.
+        InvalidArgument: There is no such metric, one is asked for twice, or there are too many.
     """
-    asked = [parse(MetricQuery(each)) for each in dict.fromkeys(metrics or METRICS)]
-    if len(asked) > _MOST:
-        raise InvalidArgument(f"ask for {_MOST} metrics at most")
+    asked = parse_all(map(MetricQuery, metrics or METRICS))
     plain = {name: number for number, name in enumerate(METRICS)}
     return sorted(asked, key=lambda each: plain.get(each.text, len(plain)))
 
