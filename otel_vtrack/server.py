@@ -245,6 +245,7 @@ class Server:
             most=self.settings.max_connections,
             connections=lambda: len(served.server_state.connections),
         )
+        app.add_middleware(web.Targets)
         config = uvicorn.Config(
             app,
             http=web.Protocol,

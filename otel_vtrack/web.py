@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Generator
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 import uvicorn
@@ -24,6 +26,8 @@ _HEAD_SECONDS: Final = 10.0
 _LOG_EVERY_SECONDS: Final = 60.0
 # Containers call their host by the second name; nobody can register it in the public DNS.
 _OWN_NAMES: Final = frozenset({"localhost", "host.docker.internal"})
+# RFC 9112 section 3.2.2.
+_ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/]+)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Web(uvicorn.Server):
@@ -86,6 +90,29 @@ class Protocol(H11Protocol):
         self._waiting = None
         if not self._is_asking:
             self.transport.close()
+
+
+class Targets:
+    """Takes whole URLs as request targets, which uvicorn passes on as if they were paths.
+
+    Their host replaces that of the header Host (RFC 9112 section 3.2.2).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, by its path alone."""
+        if scope["type"] == "http" and (found := _ABSOLUTE_FORM.fullmatch(scope["raw_path"])):
+            host, path = found[1], found[2] or b"/"
+            others = [header for header in scope["headers"] if header[0] != b"host"]
+            scope = {
+                **scope,
+                "path": unquote(path.decode("ascii")),
+                "raw_path": path,
+                "headers": [(b"host", host), *others],
+            }
+        await self._app(scope, receive, send)
 
 
 class Crowd:

@@ -217,6 +217,24 @@ def test_a_page_of_another_site_is_not_answered(served, host):
 
 
 @pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost:4318", "localhost:4318", 200),
+        ("HTTPS://localhost", "evil.example", 200),
+        ("http://evil.example", "localhost", 403),
+    ],
+)
+def test_a_target_may_be_a_whole_url_whose_host_counts(served, target, host, status):
+    for path, media_type in (OTLP, API):
+        headers = {"Content-Type": media_type, "Host": host}
+        body = b"{}" if path == API[0] else b""
+        assert ask(served, target + path, body, headers).status == status
+    assert ask(served, f"{target}/livez?a=b", headers={"Host": host}).status == status
+    nowhere = ask(served, f"{target}?a=b", headers={"Host": host}).status
+    assert nowhere == (404 if status == 200 else 403)
+
+
+@pytest.mark.parametrize(
     ("given", "statuses"),
     [
         # A proxy in front passes its own name on.
