@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import otel_vtrack
 from otel_vtrack.client import Client
-from otel_vtrack.sdk import events
 from otel_vtrack.server import running
 from otel_vtrack.settings import Settings
 from otel_vtrack.v1 import assessments_pb2 as pb
@@ -111,7 +110,7 @@ VALUES = [0.5, 3, True, False, "yes", [1, "x", None], {"a": {"b": [0.5]}}]
 @pytest.mark.parametrize("by", ["log", "span event"])
 def test_what_our_own_sdk_logs_comes_whole(client, tracer, logs, monkeypatch, by):
     provider = logs if by == "log" else _logs.NoOpLoggerProvider()
-    monkeypatch.setattr(events, "get_logger_provider", lambda: provider)
+    monkeypatch.setattr(_logs, "get_logger_provider", lambda: provider)
     made = {}
     with tracer.start_as_current_span("work") as span:
         for value in VALUES:

@@ -274,14 +274,16 @@ def test_it_has_files_for_many_connections_and_says_once_that_there_are_no_more(
 
     limit = resource.RLIMIT_NOFILE
     before, hard = resource.getrlimit(limit)
-    resource.setrlimit(limit, (500, hard))
+    # The tests may have many open themselves.
+    few = len(list(Path("/proc/self/fd").iterdir())) + 100
+    resource.setrlimit(limit, (few, hard))
     try:
         served = vtrack("--no-store", "--forward", "http://127.0.0.1:9")
     finally:
         resource.setrlimit(limit, (before, hard))
     pid = served.process.pid
     allowed, _ = resource.prlimit(pid, limit)
-    assert allowed == min(hard, 65_536)
+    assert few < allowed == min(hard, 65_536)
     resource.prlimit(pid, limit, (len(list(Path(f"/proc/{pid}/fd").iterdir())) + 5, hard))
     host, port = served.http.split(":")
     with contextlib.ExitStack() as stack:
