@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
             value: Any = metadata.version("otel-vtrack")
         except metadata.PackageNotFoundError as error:
             # Frozen without metadata. `hasattr` and the like expect AttributeError.
-            raise AttributeError("otel-vtrack is here without its metadata") from error
+            raise AttributeError("otel-vtrack is installed without its metadata") from error
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

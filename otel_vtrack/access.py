@@ -20,8 +20,8 @@ from typing_extensions import override
 from otel_vtrack.tokens import Tokens
 
 _SAID: Final = (
-    "this server asks for a token, and none that it knows came along: send authorization:"
-    " Bearer TOKEN"
+    "this server requires a token, and the request has no valid one: send authorization: Bearer"
+    " TOKEN"
 )
 _HEALTH: Final = f"/{health.SERVICE_NAME}/"
 OPEN_PATHS: Final = frozenset({"/readyz", "/livez"})

@@ -19,7 +19,7 @@ from otel_vtrack.stamps import stamp
 
 _log = logging.getLogger(__name__)
 
-_CHANGED: Final = "they changed while they were read"
+_CHANGED: Final = "they changed while being read"
 
 
 class Certificates:
@@ -44,8 +44,8 @@ class Certificates:
             self._loaded = self._load()
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"{self._files} cannot be used ({_said(error)}): name PEM files that belong"
-                " together with --tls-cert-file, --tls-key-file and --tls-client-ca-file"
+                f"{self._files} cannot be used ({_said(error)}): set --tls-cert-file,"
+                " --tls-key-file and --tls-client-ca-file to PEM files that belong together"
             ) from None
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
@@ -99,12 +99,12 @@ class Certificates:
                     self._loaded = self._load()
                 except (OSError, ValueError) as error:
                     _log.error(
-                        "%s changed and cannot be used (%s): the certificate from before goes on",
+                        "%s changed and cannot be used (%s): the previous ones stay in use",
                         self._files,
                         _said(error),
                     )
                 else:
-                    _log.info("%s changed and are used for new connections", self._files)
+                    _log.info("%s changed: new connections use them", self._files)
             return self._loaded
 
     def _load(self) -> "_Loaded":
@@ -133,5 +133,5 @@ class _Loaded:
 def _said(error: OSError | ValueError) -> str:
     # OpenSSL's errors are OSErrors; `reason` names the fault and contains nothing of the file.
     if isinstance(error, ssl.SSLError):
-        return error.reason or "no certificate or key is in one of them"
+        return error.reason or "one of them has no certificate or key"
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__

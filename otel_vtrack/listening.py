@@ -63,13 +63,13 @@ def not_had(name: str, address: str, error: Exception) -> str:
     """Return why an address cannot be bound and what to do."""
     match getattr(error, "errno", None):
         case errno.EADDRINUSE | None:
-            reason, remedy = "another program does", "stop that one"
+            reason, remedy = "another program already does", "stop it"
         case errno.EACCES | errno.EPERM:
-            reason, remedy = "this user may not use the port", "give it the right to"
+            reason, remedy = "this user may not use the port", "allow it to"
         case errno.EADDRNOTAVAIL:
-            reason, remedy = "this machine has no such address", "name an address of this machine"
+            reason, remedy = "this machine has no such address", "use an address of this machine"
         case _:
-            reason, remedy = "the name is not known", "name an address of this machine"
+            reason, remedy = "the name is unknown", "use an address of this machine"
     return (
         f"cannot listen on {address}, because {reason}: {remedy}, or choose another with "
         f"{flag(name)} HOST:PORT, where port 0 picks a free one"

@@ -120,8 +120,7 @@ class Pipeline:
         """Accept no more, and store what is waiting within `drain_timeout_seconds`."""
         if not self.receiver.drain(self._time_left()):
             _log.warning(
-                "not all that waited was stored within %g s; its senders were told to send it "
-                "again",
+                "not all queued requests were stored within %g s; their senders were told to retry",
                 self._settings.drain_timeout_seconds,
             )
 
@@ -135,8 +134,8 @@ class Pipeline:
         left = [backlog for backlog in self._backlogs if not backlog.close(self._time_left())]
         if left:
             _log.warning(
-                "what was acknowledged is not all in the tables yet: it is safe in the journal, "
-                "and the next start takes it up"
+                "not all acknowledged data is in the tables yet: it is safe in the journal, and "
+                "the next start stores it"
             )
         if self.forwarder:
             self.forwarder.close(self._time_left())
@@ -156,7 +155,7 @@ class Pipeline:
                         self.store.clear(time.time())
                         clears_at = time.monotonic() + _CLEAR_EVERY_SECONDS
             except Exception:  # noqa: BLE001, PERF203 - otherwise mending would stop for good
-                _log.exception("the tables could not be looked after, for a reason not foreseen")
+                _log.exception("maintenance of the tables failed unexpectedly")
 
     def _retain(self, store: "Store") -> None:
         if self._settings.retention:
@@ -236,7 +235,7 @@ class Pipeline:
         behind = [file.name for file in migrate.status(store) if file.state != "applied"]
         if behind:
             raise SettingsError(
-                f"the store's tables are not up to date ({len(behind)} files, {behind[0]} "
+                f"the store's tables are not up to date ({len(behind)} files to apply, {behind[0]} "
                 "first): run vtrack migrate, or start with --migrate"
             )
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _PACKAGE: Final = "/otel_vtrack.v1."
 _NO_STORE: Final = (
-    "this server has no store: it only forwards; ask the one it forwards to, or start it with"
-    " --store"
+    "this server has no store, it only forwards: query the server it forwards to, or start this"
+    " one with --store"
 )
 
 

@@ -151,7 +151,7 @@ class Server:
             return
         if not (self._tokens or settings.tls_client_ca_file):
             _log.warning(
-                "whoever reaches %s can %s: set %s or %s",
+                "anyone who can reach %s can %s: set %s or %s",
                 " and ".join(reached),
                 "read, write and delete" if settings.store else "send to all destinations",
                 flag("token_file"),
@@ -159,8 +159,8 @@ class Server:
             )
         if self._tokens and not self._certificates:
             _log.warning(
-                "tokens and data go to %s in clear: set %s and %s, unless something in front"
-                " speaks TLS",
+                "tokens and data reach %s unencrypted: set %s and %s, unless a proxy in front of it"
+                " does TLS",
                 " and ".join(reached),
                 flag("tls_cert_file"),
                 flag("tls_key_file"),

@@ -66,15 +66,17 @@ def _store(url: str) -> str:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise ValueError(f"this is no store; {_STORES}") from None
+        raise ValueError(f"this is not a store URL; {_STORES}") from None
     if "?" in url or "#" in url:
         # It would name another folder, or contain a password that `store_shown` does not hide.
-        raise ValueError(f"no ? and no # belongs there, in a folder's name %3F and %23; {_STORES}")
+        raise ValueError(
+            f"? and # are not allowed, in a folder's name write %3F and %23; {_STORES}"
+        )
     if parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1:
         return url
     if parts.scheme in {"clickhouse", "clickhouses"} and parts.hostname:
         return url
-    raise ValueError(f"this is no store; {_STORES}")
+    raise ValueError(f"this is not a store URL; {_STORES}")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -400,16 +402,16 @@ class Settings(BaseSettings):
         names = [each.name for each in self.all_destinations]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(
-                f"destinations: {min(twice)} is there twice, and --forward is called {_FORWARD}; "
-                "give each a name of its own"
+                f"destinations: {min(twice)} is used twice (--forward is named {_FORWARD}); "
+                "give each its own name"
             )
         if self.forward_headers and not self.forward:
             raise ValueError(
-                "forward_headers: they belong to --forward; give a destination its own"
+                "forward_headers: they are for --forward only; set headers in each destination"
             )
         if not (self.store or names):
             raise ValueError(
-                "store: without a store there must be somewhere to forward to; give --forward or "
+                "store: without a store there must be somewhere to forward to; set --forward or "
                 "destinations"
             )
         if self.sample and not self.store:
@@ -427,8 +429,8 @@ class Settings(BaseSettings):
             )
         if any(self.store_tls) and urlsplit(self.store_url).scheme != "clickhouses":
             raise ValueError(
-                "store_url: the store's certificates have a meaning with TLS only; write "
-                "clickhouses:// or leave them out"
+                "store_url: the store's certificates are used with TLS only; write clickhouses:// "
+                "or leave them out"
             )
         return self
 
@@ -441,7 +443,7 @@ class Settings(BaseSettings):
             )
         if self.tls_client_ca_file and not self.tls_cert_file:
             raise ValueError(
-                "tls_client_ca_file: only TLS asks for certificates: give --tls-cert-file as well"
+                "tls_client_ca_file: client certificates need TLS: give --tls-cert-file as well"
             )
         return self
 
@@ -523,10 +525,10 @@ def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Se
         # Its message may quote the file.
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{file} is no YAML file that can be read{place}") from None
+        raise SettingsError(f"{file} cannot be read as YAML{place}") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         kind = "YAML" if is_yaml else "TOML"
-        raise SettingsError(f"{file} is no {kind} file that can be read: {error}") from None
+        raise SettingsError(f"{file} cannot be read as {kind}: {error}") from None
     return found
 
 

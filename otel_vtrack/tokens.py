@@ -43,8 +43,8 @@ class Tokens:
             self._known = _read(file)
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"{file} has no tokens ({_said(error)}): write one a line, for instance that of"
-                " `openssl rand -hex 32`, and name the file with --token-file"
+                f"no tokens can be read from {file} ({_said(error)}): write one per line, such as"
+                " the output of `openssl rand -hex 32`, and name the file with --token-file"
             ) from None
 
     def admit(self, authorizations: Iterable[str | bytes]) -> bool:
@@ -85,12 +85,12 @@ class Tokens:
             self._known = _read(self._file)
         except (OSError, ValueError) as error:
             _log.error(
-                "%s changed and has no tokens (%s): those from before hold",
+                "%s changed, but no tokens can be read from it (%s): the previous ones stay valid",
                 self._file,
                 _said(error),
             )
         else:
-            _log.info("%s changed: %d tokens hold", self._file, len(self._known))
+            _log.info("%s changed: %d tokens are valid now", self._file, len(self._known))
 
 
 def _read(file: Path) -> tuple[bytes, ...]:
@@ -102,7 +102,7 @@ def _read(file: Path) -> tuple[bytes, ...]:
     # The message does not reveal which one.
     if not all(map(_TOKEN.fullmatch, found)):
         raise ValueError(
-            "each has 16 characters or more, which are letters, digits and -._~+/ with = at the end"
+            "a token has at least 16 characters: letters, digits and -._~+/, with = only at the end"
         )
     return tuple(hashlib.sha256(line.encode()).digest() for line in found)
 

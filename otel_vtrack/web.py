@@ -137,8 +137,8 @@ class Crowd:
         if now - self._said_at >= _LOG_EVERY_SECONDS:
             self._said_at = now
             _log.warning(
-                "there are more than %d connections over HTTP: requests are told to come again;"
-                " --max-connections says how many there may be",
+                "more than %d HTTP connections are open: requests are told to retry;"
+                " --max-connections sets the limit",
                 self._most,
             )
         await access.refuse(
@@ -147,7 +147,7 @@ class Crowd:
             send,
             http_status=503,
             code=grpc.StatusCode.UNAVAILABLE,
-            message=f"more than {self._most} connections are open: send again in a moment",
+            message=f"more than {self._most} connections are open: retry in a moment",
             headers=[(b"retry-after", b"1")],
         )
 
@@ -183,8 +183,8 @@ class Hosts:
             send,
             http_status=403,
             code=grpc.StatusCode.PERMISSION_DENIED,
-            message="this server is not asked by the name in Host: ask localhost or an address, or"
-            " start it with --allowed-hosts and that name",
+            message="this server does not accept the name in Host: use localhost or an IP address,"
+            " or start it with --allowed-hosts and that name",
         )
 
     def _admits(self, host: str) -> bool:

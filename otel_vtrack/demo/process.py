@@ -72,7 +72,7 @@ class Child:
 
     def _fail(self, name: str) -> NoReturn:
         tail = self._log.read_text(errors="replace").strip()[-600:]
-        raise VtrackError(f"{Path(name).name} did not start: {tail or 'it said nothing'}")
+        raise VtrackError(f"{Path(name).name} did not start: {tail or 'it printed nothing'}")
 
     def stop(self) -> None:
         """Signal the process to end, wait, and kill it after half a minute; idempotent."""

@@ -120,7 +120,7 @@ class Destination(BaseModel):
         if parts.scheme not in {"http", "https", "grpc"} or not parts.hostname:
             raise ValueError(reason)
         if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("endpoint: no user, password or query belongs there; use headers")
+            raise ValueError("endpoint: a user, password or query is not allowed; use headers")
         protocol = self.protocol
         if protocol is None:
             protocol = "grpc" if parts.scheme == "grpc" or port == _GRPC_PORT else "http/protobuf"
@@ -130,11 +130,11 @@ class Destination(BaseModel):
         if protocol != "grpc" and parts.scheme == "grpc":
             raise ValueError("endpoint: http/protobuf needs http:// or https:// before HOST:PORT")
         if self.tls.insecure and parts.scheme == "https":
-            raise ValueError("tls.insecure: https:// is TLS; leave one of the two out")
+            raise ValueError("tls.insecure: contradicts https://; leave one of the two out")
         if self.tls.files and not self.secure:
-            raise ValueError("tls: files have a meaning with TLS only; write https://")
+            raise ValueError("tls: files are used with TLS only; write https://")
         if self.retry_max_seconds < self.retry_initial_seconds:
-            raise ValueError("retry_max_seconds: is less than retry_initial_seconds")
+            raise ValueError("retry_max_seconds: less than retry_initial_seconds")
         return self
 
     @property
@@ -181,7 +181,7 @@ class Destination(BaseModel):
                 continue
             name, colon, value = line.partition(":")
             if not colon:
-                raise ValueError("write one header a line, as in authorization: Bearer TOKEN")
+                raise ValueError("write one header per line, as in authorization: Bearer TOKEN")
             found[name] = value
         return self.headers | checked_headers(found)
 
@@ -197,9 +197,9 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
         key = name.strip().lower()
         text = value.strip()
         if not _HEADER.fullmatch(key) or key in _OURS or key.startswith("grpc-"):
-            raise ValueError(f"{key[:60]!r} is no header that may be set")
+            raise ValueError(f"{key[:60]!r} is not a header that can be set")
         if key.endswith("-bin"):
-            raise ValueError(f"{key[:60]}: headers of bytes are not sent; leave -bin out")
+            raise ValueError(f"{key[:60]}: binary headers are not supported; leave -bin out")
         if not (text.isascii() and text.isprintable()):
             raise ValueError(f"the value of {key[:60]} is more than one line of printable ASCII")
         found[key] = text

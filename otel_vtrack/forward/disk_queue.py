@@ -134,7 +134,7 @@ class DiskQueue:
             if not bodies:
                 return
             if self.closed:
-                raise StoreUnavailable("the server is stopping; send again in a moment")
+                raise StoreUnavailable("the server is stopping; retry in a moment")
             try:
                 checksums = self._files.write(self._end, [body.payload for body in bodies])
                 with self._transaction(safe=True) as database:
@@ -147,7 +147,7 @@ class DiskQueue:
                     )
             except (sqlite3.Error, OSError) as error:
                 raise StoreUnavailable(
-                    f"the queue of what is forwarded cannot be written for now: {error}"
+                    f"the forwarding queue cannot be written at the moment: {error}"
                 ) from error
             self._end = end
             self._remember(bodies)
@@ -164,7 +164,7 @@ class DiskQueue:
                 found, lost = self._next(place.position, max_bytes, max_requests)
                 if found or not lost:
                     return found
-                self._drop(destination, place, lost, "the end of the machine, which lost them")
+                self._drop(destination, place, lost, "a crash of the machine, which lost them")
                 self._save()
             return []
 
@@ -199,7 +199,7 @@ class DiskQueue:
                     place,
                     before,
                 )
-                self._drop(destination, place, self._end if kept is None else kept, "its age")
+                self._drop(destination, place, self._end if kept is None else kept, "their age")
             except sqlite3.Error as error:
                 self._say_failed(error)
                 return
@@ -261,7 +261,7 @@ class DiskQueue:
                     f"another process forwards from {self._path}: stop it, or choose another "
                     "folder with --forward-folder"
                 ) from None
-            raise StoreUnavailable(f"{self._path} does not open ({error})") from error
+            raise StoreUnavailable(f"{self._path} cannot be opened ({error})") from error
         except sqlite3.DatabaseError as error:
             aside = self._path.with_suffix(f".unreadable-{time.time():.0f}")
             self._path.rename(aside)
@@ -269,7 +269,7 @@ class DiskQueue:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}-wal").rename(f"{aside}-wal")
             self._files.set_aside(aside)
-            _log.error("%s cannot be read (%s); it is %s now", self._path, error, aside)
+            _log.error("%s cannot be read (%s); it was renamed to %s", self._path, error, aside)
             return self._connected()
 
     def _connected(self) -> sqlite3.Connection:
@@ -319,8 +319,8 @@ class DiskQueue:
         for name, (position, _) in known.items():
             if self._end > position:
                 _log.warning(
-                    "%s: destination %s is no longer in the settings; %d bytes that waited for it "
-                    "are dropped",
+                    "%s: destination %s is no longer in the settings; %d bytes queued for it are "
+                    "dropped",
                     self._signal,
                     name,
                     self._end - position,
@@ -404,7 +404,7 @@ class DiskQueue:
             [(kept,)] = self._database().execute(
                 "SELECT min(position) FROM bodies WHERE position >= ?", (place.position + over,)
             )
-            self._drop(name, place, self._end if kept is None else kept, "the size of its queue")
+            self._drop(name, place, self._end if kept is None else kept, "the queue's size limit")
         except sqlite3.Error as error:
             self._say_failed(error)
             return False
@@ -422,7 +422,7 @@ class DiskQueue:
         now = time.monotonic()
         if now - place.said_at >= _LOG_EVERY_SECONDS:
             _log.error(
-                "%s: %d requests of %s that waited were dropped, because of %s; %d in all",
+                "%s: %d queued requests of %s were dropped because of %s; %d in total",
                 name,
                 place.unsaid,
                 self._signal,
@@ -478,8 +478,8 @@ class DiskQueue:
         if now - self._failed_at >= _LOG_EVERY_SECONDS:
             self._failed_at = now
             _log.error(
-                "%s: what was forwarded can't be taken out of the queue for now (%s); after a "
-                "restart some of it would be sent again",
+                "%s: forwarded requests cannot be removed from the queue at the moment (%s); after "
+                "a restart some would be sent again",
                 self._signal,
                 error,
             )

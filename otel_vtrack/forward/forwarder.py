@@ -42,7 +42,8 @@ class Forwarder:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(
-                f"{folder} cannot be made ({error.strerror}): choose another with --forward-folder"
+                f"{folder} cannot be created ({error.strerror}): choose another with"
+                " --forward-folder"
             ) from None
         with contextlib.ExitStack() as stack:
             stack.callback(self.close, 0.0)
@@ -106,8 +107,8 @@ class Forwarder:
                 if path.name not in self._dead_letters and letters.bytes:
                     self._dead_letters[path.name] = letters
                     _log.warning(
-                        "%s has %d bytes of dead letters for a destination that is no longer there:"
-                        " send them again or delete them",
+                        "%s has %d bytes of dead letters for a destination that is no longer in the"
+                        " settings: resend or delete them",
                         path,
                         letters.bytes,
                     )
@@ -127,7 +128,8 @@ class Forwarder:
                 waits.append(f"{signal} for {destination}")
         if waits:
             _log.warning(
-                "not all was forwarded: it is safe in the queue, and the next start goes on (%s)",
+                "not everything was forwarded: the rest is safe in the queue, and the next start "
+                "forwards it (%s)",
                 ", ".join(waits),
             )
         for queue in self._queues.values():

@@ -91,7 +91,7 @@ class Lane:
             except Exception:  # noqa: BLE001, PERF203 - a thread that dies would end forwarding
                 if self._ending.is_set():
                     return
-                self._say("unforeseen", "failed in an unforeseen way; it goes on", exc_info=True)
+                self._say("unforeseen", "failed unexpectedly; forwarding continues", exc_info=True)
                 self._pause(1.0)
 
     def _step(self) -> bool:
@@ -140,7 +140,7 @@ class Lane:
         self._retries += 1
         if self._ending.is_set():
             return False
-        if self._say("waits", "wait and are tried again: %s", found.status):
+        if self._say("waits", "are queued and retried: %s", found.status):
             self._said_that_it_waits = True
         self._reason = found.reason
         if self._finishing.is_set():
@@ -169,12 +169,14 @@ class Lane:
     def _sent(self, bodies: list[Body], found: Outcome) -> None:
         if found.rejected:
             self._say(
-                "partial", "were taken in part: %d items of a request were not", found.rejected
+                "partial",
+                "were accepted in part: %d items of a request were rejected",
+                found.rejected,
             )
         self._reason = ""
         if self._said_that_it_waits:
             self._said_that_it_waits = False
-            _log.warning("%s: %s are taken again", self._destination.name, self._signal.name)
+            _log.warning("%s: %s are accepted again", self._destination.name, self._signal.name)
         self._queue.done(
             self._destination.name,
             bodies,
@@ -193,11 +195,11 @@ class Lane:
                 self._dead_letters.keep(self._signal.name, body, found.status, found.message)
                 kept.append(body)
             except OSError as error:  # noqa: PERF203 - few bodies
-                self._say("unkept", "are refused for good and can't be kept: %s", error.strerror)
+                self._say("unkept", "were refused for good and cannot be kept: %s", error.strerror)
                 lost.append(body)
         self._say(
             "refused",
-            "are refused for good (%s); bodies and reasons are in %s",
+            "were refused for good (%s); bodies and reasons are in %s",
             found.status,
             self._dead_letters.folder,
         )

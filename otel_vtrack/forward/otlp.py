@@ -170,7 +170,7 @@ class _Http:
                 if not response.read(1):
                     response.release_conn()
         except self._errors as error:
-            return outcome.unreachable(f"there was no answer ({_why(error)})")
+            return outcome.unreachable(f"there was no response ({_why(error)})")
         if 200 <= response.status < 300:
             return outcome.taken(signal, answer)
         return outcome.of_http(response.status, response.headers.get("retry-after", ""), answer)

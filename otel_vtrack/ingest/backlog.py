@@ -79,7 +79,7 @@ class Backlog:
         self._said_at = -_LOG_EVERY_SECONDS
         self._stopping = False
         if left:
-            _log.info("%s: %d requests of the last run are being stored", name, len(left))
+            _log.info("%s: storing %d requests from the last run", name, len(left))
         self._threads = [
             threading.Thread(target=self._run, name=f"backlog-{name}-{n}", daemon=True)
             for n in range(writers)
@@ -180,7 +180,9 @@ class Backlog:
                 self._insert(batch, attempts=0)
             except Exception:  # noqa: BLE001, PERF203 - a batch is large
                 # If this thread died, every later query would wait for it.
-                _log.exception("%s: unforeseen; the next start takes it up again", self._name)
+                _log.exception(
+                    "%s: storing a batch failed unexpectedly; the next start retries", self._name
+                )
                 self._settle(batch)
 
     def _take(self) -> list[Entry]:
@@ -232,8 +234,8 @@ class Backlog:
 
     def _set_aside(self, entry: Entry, error: Exception) -> None:
         _log.error(
-            "%s: a request that was acknowledged can't be stored; it is kept in the journal's"
-            " table set_aside, please report it",
+            "%s: an acknowledged request cannot be stored; it is kept in the journal's table"
+            " set_aside, please report it",
             self._name,
             exc_info=error,
         )
@@ -250,7 +252,7 @@ class Backlog:
         if now - self._said_at >= _LOG_EVERY_SECONDS:
             self._said_at = now
             _log.error(
-                "%s: the store refuses data; what was acknowledged waits in the journal. %s",
+                "%s: the store refuses data; acknowledged data waits in the journal. %s",
                 self._name,
                 self._refusal,
             )
@@ -262,4 +264,4 @@ class Backlog:
             recovered, self._refusal = self._refusal, ""
             self._changed.notify_all()
         if recovered:
-            _log.warning("%s: what waited in the journal is stored", self._name)
+            _log.warning("%s: the data that waited in the journal is stored", self._name)

@@ -101,7 +101,7 @@ async def read(chunks: AsyncIterator[bytes], encoding: str, limit: int, share: S
         new_decoder = _DECODERS[encoding]
     else:
         raise faults.bad_data(
-            "this Content-Encoding is not known here; send gzip, deflate, zstd or none"
+            "this Content-Encoding is not supported; send gzip, deflate, zstd or none"
         )
     body = _Body(limit, new_decoder, share)
     async for chunk in chunks:
@@ -133,8 +133,8 @@ class _Body:
             self._inflate(chunk)
         except (zlib.error, zstd.ZstdError):
             raise faults.bad_data(
-                "the body is not compressed the way its Content-Encoding says; "
-                "send the header that fits, or none"
+                "the body is not compressed as its Content-Encoding says; correct the header, or "
+                "omit it"
             ) from None
 
     def _inflate(self, chunk: bytes) -> None:
@@ -169,5 +169,5 @@ class _Body:
 
     def finish(self) -> bytes:
         if self._decoder is not None and not self._decoder.ended:
-            raise faults.bad_data("the compressed body ends too early; send it whole")
+            raise faults.bad_data("the compressed body is truncated; send all of it")
         return b"".join(self._parts)

@@ -169,7 +169,7 @@ class GroupCommit:
         with self._lock:
             if self._stopping:
                 self._counts["draining"] += 1
-                raise Overloaded(f"{self._name}: the server is stopping; send again in a moment")
+                raise Overloaded(f"{self._name}: the server is stopping; retry in a moment")
             if self._waiting_requests and (
                 self._waiting_bytes + size > self._max_waiting_bytes
                 or self._waiting_requests >= self._max_waiting_requests
@@ -177,8 +177,8 @@ class GroupCommit:
                 self._counts["overloaded"] += 1
                 delay = self._retry_after()
                 raise Overloaded(
-                    f"{self._name}: {self._waiting_requests} requests wait to be stored, which "
-                    f"is all that may; send again in {delay:.1f} s",
+                    f"{self._name}: the queue is full, {self._waiting_requests} requests wait to be"
+                    f" stored; retry in {delay:.1f} s",
                     delay,
                 )
             self._queue.append(waiting)
@@ -202,7 +202,7 @@ class GroupCommit:
             in_time = not self._waiting_requests
             left_over = list(self._queue)
             self._queue.clear()
-        error = StoreUnavailable(f"{self._name}: not stored before the server stopped; send again")
+        error = StoreUnavailable(f"{self._name}: not stored before the server stopped; retry")
         for waiting in left_over:
             self._fail(waiting, error, "unavailable")
         self._settle(left_over)
@@ -241,7 +241,7 @@ class GroupCommit:
                 self._store(live)
         except BaseException as error:  # noqa: BLE001 - passed on to the callers
             # If this writer died, its callers, and all later ones, would wait forever.
-            _log.exception("%s: storing a batch failed in an unforeseen way", self._name)
+            _log.exception("%s: storing a batch failed unexpectedly", self._name)
             for waiting in live:
                 if not waiting.done.done():
                     waiting.done.set_exception(error)
@@ -306,7 +306,7 @@ class GroupCommit:
             self._bytes_a_second += (speed - self._bytes_a_second) * 0.2
             recovered, self._failing = self._failing, False
         if recovered:
-            _log.warning("%s: the store takes data again", self._name)
+            _log.warning("%s: the store accepts data again", self._name)
         for waiting in batch:
             waiting.done.set_result(None)
 
@@ -327,10 +327,10 @@ class GroupCommit:
             elif isinstance(why, WireError):
                 self._fail(waiting, why, "poisoned")
             elif len(failed) < len(batch):
-                _log.error("%s: a request can't be stored", self._name, exc_info=why)
+                _log.error("%s: a request cannot be stored", self._name, exc_info=why)
                 poisoned = WireError(
-                    f"{self._name}: the store can't take this request, though it takes others; "
-                    "do not send it again, and report it with the server's log"
+                    f"{self._name}: the store cannot store this request, though it stores others; "
+                    "do not retry, and report it with the server's log"
                 )
                 self._fail(waiting, poisoned, "poisoned")
             else:
@@ -349,7 +349,7 @@ class GroupCommit:
         if now - self._said_at >= _LOG_EVERY_SECONDS:
             self._said_at = now
             _log.error(
-                "%s: the store refuses data; senders are told to try again. %s",
+                "%s: the store refuses data; senders are told to retry. %s",
                 self._name,
                 log.said(error),
                 exc_info=None if isinstance(error, StoreUnavailable) else error,

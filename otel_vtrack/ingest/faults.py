@@ -79,25 +79,25 @@ def too_large(limit: int) -> Refused:
 
 def too_slow(seconds: float) -> Refused:
     """Return the error for a body that arrives too slowly but may be valid: 503."""
-    message = f"the body did not arrive within {seconds:g} s; send it again, or smaller batches"
+    message = f"the body did not arrive within {seconds:g} s; retry, or send smaller batches"
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
 
 
 def crowded(most: int) -> Refused:
     """Return the error for a body that has no room beside those arriving: 503."""
-    message = f"bodies of {most} bytes are arriving, which is all that may; send again in a moment"
+    message = f"the limit of {most} bytes of arriving bodies is reached; retry in a moment"
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 1.0))
 
 
 def not_ready(doing: str) -> Refused:
     """Return the error for a request that arrives before the store is ready: 503."""
-    message = f"the server is {doing}; send again in a moment"
+    message = f"the server is {doing}; retry in a moment"
     return Refused(Fault(grpc.StatusCode.UNAVAILABLE, 503, message, 2.0))
 
 
 def not_served(signal: str) -> Refused:
     """Return the error for a signal that is not accepted: UNIMPLEMENTED, 404."""
-    message = f"{signal} are not taken here; leave their exporter out, or forward them somewhere"
+    message = f"this server does not accept {signal}; disable their exporter, or forward them"
     return Refused(Fault(grpc.StatusCode.UNIMPLEMENTED, 404, message))
 
 
@@ -111,16 +111,16 @@ def fault_of(error: BaseException) -> Fault:
         case StoreUnavailable():
             return _unavailable(error, _RETRY_SECONDS)
         case DecodeError():
-            message = "the request is not OTLP throughout; send the bytes an OTLP encoder made"
+            message = "the request is not valid OTLP; send what an OTLP encoder wrote"
             return Fault(grpc.StatusCode.INVALID_ARGUMENT, 400, message)
         case WireError():
             return Fault(grpc.StatusCode.INVALID_ARGUMENT, 400, str(error)[:_LONGEST_MESSAGE])
         case _:
-            _log.error("a request failed in an unforeseen way", exc_info=error)
+            _log.error("a request failed unexpectedly", exc_info=error)
             return Fault(
                 grpc.StatusCode.UNAVAILABLE,
                 503,
-                "the server failed in a way it did not foresee; send again, and see its log",
+                "the server failed unexpectedly; retry, and see its log",
                 _RETRY_SECONDS,
             )
 

@@ -140,7 +140,7 @@ def adjusted_count_of(headers: Iterable[tuple[str, str | bytes]]) -> float:
             except ValueError:
                 number = 0.0
             if not 1 <= number <= _GREATEST_COUNT:
-                raise faults.bad_data(f"{key} is no number from 1 to 2^56; correct it")
+                raise faults.bad_data(f"{key} is not a number from 1 to 2^56; correct it")
             return number
     return 0.0
 

@@ -48,8 +48,7 @@ class Room:
             if now - self._said_at >= _LOG_EVERY_SECONDS:
                 self._said_at = now
                 _log.warning(
-                    "bodies of %d bytes are arriving over HTTP, which is all that may: senders of"
-                    " more are told to try again",
+                    "bodies arriving over HTTP hold %d bytes: senders of more are told to retry",
                     self._taken,
                 )
             raise faults.crowded(self._most)

@@ -143,7 +143,7 @@ class Window:
         try:
             trace_ids, spans = self._sampler.observe(entry.payload)
         except Exception:  # noqa: BLE001 - acknowledged data is stored, whatever happens here
-            _log.exception("%s: a request can't be sampled, and is stored whole", self._name)
+            _log.exception("%s: a request cannot be sampled, and is stored whole", self._name)
         self._rounds[-1].entries.append((entry, spans))
         self._rounds[-1].trace_ids += trace_ids
         self._spans += spans
@@ -154,12 +154,12 @@ class Window:
                 self._journal.note(notes, self._notes_bytes)
         except StoreUnavailable as error:
             _log.warning(
-                "%s: decisions are not kept, and may differ after a restart: %s",
+                "%s: sampling decisions cannot be saved, and may differ after a restart: %s",
                 self._name,
                 log.said(error),
             )
         except Exception:  # noqa: BLE001 - the probability then decides
-            _log.exception("%s: a round can't be decided on", self._name)
+            _log.exception("%s: the sampling decisions of a round failed", self._name)
         released: list[Entry] = []
         size = spans = 0
         for entry, observed in ended.entries:
@@ -167,7 +167,7 @@ class Window:
             try:
                 payload, tally = self._sampler.apply(entry.payload)
             except Exception:  # noqa: BLE001 - as above
-                _log.exception("%s: a request can't be sampled, and is stored whole", self._name)
+                _log.exception("%s: a request cannot be sampled, and is stored whole", self._name)
             else:
                 self._sampler.count(tally)
             released.append(Entry(entry.number, payload))

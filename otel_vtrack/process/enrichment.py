@@ -114,7 +114,7 @@ class DeploymentFile(BaseModel):
             ValueError: It is not a valid deployment file.
         """
         if not isinstance(given, dict):
-            raise ValueError("it has no names with values")  # noqa: TRY004 - the file's type
+            raise ValueError("it has no names and values")  # noqa: TRY004 - the file's type
         attributes = {names.get(name, name): value for name, value in given.items() if value != ""}
         rules = attributes.pop("rules", ())
         return cls.model_validate({"rules": rules, "attributes": attributes})

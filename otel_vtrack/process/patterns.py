@@ -47,9 +47,9 @@ class Pattern:
             said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
             # After the colon, the message quotes the pattern.
             kind = said.partition(":")[0]
-            raise ValueError(f"no regular expression in RE2's syntax ({kind})") from None
+            raise ValueError(f"not a valid RE2 regular expression ({kind})") from None
         if self._compiled.search(b""):
-            raise ValueError("it matches the empty text, and with that everything")
+            raise ValueError("it matches empty text, and so everything")
         self._built_in = built_in
         self.anywhere = not _ANCHOR.search(text)
         """Whether every match in a text is also a match in the serialized message around it."""

@@ -55,7 +55,9 @@ class RedactRule(BaseModel):
         if not (self.keys or self.pattern or self.detectors):
             raise ValueError(f"{self.name} hides nothing: give it keys, a pattern or detectors")
         if self.pattern and self.detectors:
-            raise ValueError(f"{self.name} has both a pattern and detectors: make it two rules")
+            raise ValueError(
+                f"{self.name} has both a pattern and detectors: split it into two rules"
+            )
         return self
 
 
@@ -94,17 +96,16 @@ class Redact(BaseModel):
         for name in names:
             if names.count(name) > 1 or name == URL_CREDENTIALS or name in self.detectors:
                 raise ValueError(
-                    f"rules: {name} is there twice, or is a detector's name; "
-                    "give each a name of its own"
+                    f"rules: {name} is used twice, or is a detector's name; give each its own name"
                 )
         if self.hash_key and self.hash_key_file:
-            raise ValueError("hash_key: hash_key_file is given too; leave one of the two out")
+            raise ValueError("hash_key: hash_key_file is set too; leave one of the two out")
         if self.hash_key and len(self.hash_key.encode()) < _SHORTEST_KEY:
-            raise ValueError(f"hash_key: it has less than {_SHORTEST_KEY} bytes")
+            raise ValueError(f"hash_key: it has fewer than {_SHORTEST_KEY} bytes")
         hashes = any(rule.action == "hash" for rule in self.rules)
         if hashes and not (self.hash_key or self.hash_key_file):
             raise ValueError(
-                "rules: to hash needs a key, or short values can be guessed; give hash_key_file"
+                "rules: hashing needs a key, or short values can be guessed; set hash_key_file"
             )
         return self
 
@@ -119,7 +120,7 @@ class Redact(BaseModel):
             return (self.hash_key or "").encode()
         found = self.hash_key_file.read_bytes().rstrip(b"\r\n")
         if len(found) < _SHORTEST_KEY:
-            raise ValueError(f"it has less than {_SHORTEST_KEY} bytes")
+            raise ValueError(f"it has fewer than {_SHORTEST_KEY} bytes")
         return found
 
 

@@ -117,7 +117,7 @@ class Watched(Generic[_T]):
         if reason != self._said:
             self._said = reason
             _log.warning(
-                "enrich: %s: %s; what was read before goes on to count",
+                "enrich: %s: %s; the previous content stays in effect",
                 ", ".join(map(str, self._paths)),
                 reason,
             )
@@ -148,7 +148,7 @@ def podinfo(folder: Path) -> Watched[dict[str, str]]:
 def _of_podinfo(texts: list[str | None]) -> dict[str, str]:
     labels, annotations = (_downward(text or "") for text in texts)
     if texts == [None, None]:
-        raise ValueError("there are no such files yet")
+        raise ValueError("the files do not exist yet")
     found = {name: labels[label] for label, name in _LABELS.items() if labels.get(label)}
     for annotation, value in annotations.items():
         if annotation.startswith(_ANNOTATION) and value:
@@ -179,7 +179,7 @@ def deployment_file(path: Path) -> Watched[DeploymentFile]:
 def _of_deployment_file(texts: list[str | None]) -> DeploymentFile:
     [text] = texts
     if text is None:
-        raise ValueError("there is no such file yet")
+        raise ValueError("the file does not exist yet")
     given = _assignments(text)
     if given is None:
         try:
@@ -188,7 +188,7 @@ def _of_deployment_file(texts: list[str | None]) -> DeploymentFile:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f" at line {mark.line + 1}" if mark else ""
-            raise ValueError(f"it is neither YAML, JSON nor KEY=VALUE{place}") from None
+            raise ValueError(f"it is not YAML, JSON or KEY=VALUE{place}") from None
     try:
         found = DeploymentFile.of(given, _NAMES)
     except pydantic.ValidationError as error:

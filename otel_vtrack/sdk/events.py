@@ -37,7 +37,7 @@ def emit(
     if span is not None and span.is_recording():
         span.add_event(name, attributes)
         return True
-    guest.debug("nobody takes the event %s: there is no log exporter and no open span", name)
+    guest.debug("the event %s is dropped: there is no log exporter and no open span", name)
     return False
 
 

@@ -187,7 +187,7 @@ def _log(
     with guest.shield(f"logging {kind}"):
         about, span = target.resolve()
         if not about.trace_id:
-            guest.debug("no span is open for the %s %r to be about", kind, name)
+            guest.debug("no span is open for the %s %r", kind, name)
             return made
         if error is None and value is None:
             raise ValueError(f"the {kind} {name!r} needs a value or an error")
@@ -254,7 +254,7 @@ def _id(value: str | int | None, digits: int) -> int:
         return 0
     number = value if isinstance(value, int) else int(value.strip().removeprefix("tr-"), 16)
     if not 0 < number < 1 << (4 * digits):
-        raise ValueError(f"{value!r} is no id of {digits} hexadecimal digits")
+        raise ValueError(f"{value!r} is not an id of {digits} hexadecimal digits")
     return number
 
 

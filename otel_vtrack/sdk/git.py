@@ -146,7 +146,7 @@ def _ask(answers: dict[str, str]) -> None:
                 code = process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 _kill(process)
-                guest.debug("git %s took too long and was left out", name)
+                guest.debug("git %s took too long and was skipped", name)
                 threading.Thread(target=process.wait, name="vtrack-git-reap", daemon=True).start()
                 continue
             if code == 0:

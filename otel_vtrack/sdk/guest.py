@@ -23,7 +23,7 @@ def swallow(error: BaseException, doing: str) -> None:
     if doing in _seen or len(_seen) >= _MOST_KINDS:
         return
     _seen.add(doing)
-    _logger.warning("otel-vtrack failed while %s: %s; the application goes on", doing, error)
+    _logger.warning("otel-vtrack failed while %s: %s; the application continues", doing, error)
     _logger.debug("the failure while %s", doing, exc_info=error)
 
 

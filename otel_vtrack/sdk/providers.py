@@ -57,7 +57,7 @@ def watch(meet: Callable[[TracerProvider], None]) -> Callable[[], None]:
 
     @functools.wraps(original)
     def get_tracer(self: TracerProvider, *args: Any, **kwargs: Any) -> Any:
-        with guest.shield("meeting a tracer provider"):
+        with guest.shield("handling a tracer provider"):
             meet(self)
         return original(self, *args, **kwargs)
 

@@ -192,7 +192,7 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
             inner = cast("Any", function).__func__
             return cast("Any", type(function))(self._tagged(inner))
         if isinstance(function, type) or not callable(function):
-            raise TypeError(f"{function!r} is no function; decorate its functions instead")
+            raise TypeError(f"{function!r} is not a function; decorate its functions instead")
         if inspect.isasyncgenfunction(function):
             return self._async_generator(function)
         if inspect.iscoroutinefunction(function):

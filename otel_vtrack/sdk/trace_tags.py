@@ -32,7 +32,7 @@ def set_trace_tag(key: str, value: object) -> None:
     with guest.shield("tagging a trace"):
         span = _first_span(get_current_span())
         if not span.is_recording():
-            guest.debug("no open span to put the tag %s on", key)
+            guest.debug("no span is open for the tag %s", key)
         elif key and value is not None:
             span.set_attribute(semconv.VTRACK_TAG_PREFIX + key, text(value))
 

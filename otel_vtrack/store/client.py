@@ -131,7 +131,7 @@ class Store:
         if self.embedded:
             if parts.netloc or not parts.path:
                 raise SettingsError(
-                    f"{url} is no store: write chdb:///absolute/folder, with three slashes"
+                    f"{url} is not a store URL: write chdb:///absolute/folder, with three slashes"
                 )
             self.folder = Path(unquote(parts.path))
             self._take_folder(self.folder)
@@ -183,7 +183,7 @@ class Store:
             except OSError as error:
                 self._lock_file.close()
                 raise StoreLocked(
-                    f"another process has {folder} open: stop it, ask it through its API instead,"
+                    f"another process has {folder} open: stop it, query it through its API instead,"
                     " or choose another folder with --store-url chdb:///folder"
                 ) from error
 
@@ -199,8 +199,8 @@ class Store:
         except ClickHouseError as error:
             if not self.embedded and "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise StoreUnavailable(
-                    f"the certificate of {self._arguments['host']}:{self._arguments['port']} is of"
-                    " no authority that is trusted, or of another name: name its authority with"
+                    f"the certificate of {self._arguments['host']}:{self._arguments['port']} is not"
+                    " from a trusted authority, or is for another name: name its authority with"
                     " --store-ca-file, or correct --store-url"
                 ) from error
             if not self.embedded and isinstance(error, OperationalError):
@@ -209,9 +209,9 @@ class Store:
                     f"{self._arguments['port']}: start it, or correct --store-url"
                 ) from error
             kind = StoreError if self.embedded else StoreUnavailable
-            raise kind(f"the store does not open: {_why(error)}") from error
+            raise kind(f"the store cannot be opened: {_why(error)}") from error
         except Exception as error:
-            raise StoreError(f"the store does not open: {_why(error)}") from error
+            raise StoreError(f"the store cannot be opened: {_why(error)}") from error
         self._all.append(client)
         return client
 
@@ -369,7 +369,8 @@ class Store:
         if failed:
             self.doubtful = True
             raise StoreUnavailable(
-                f"the disk did not take {failed} writes: free space on it, or see whether it fails"
+                f"{failed} writes to the disk failed: free space on it, or check whether it is"
+                " failing"
             )
 
     def lift_limits(self) -> None:
@@ -410,10 +411,10 @@ class Store:
                     losses.reload(client)
                 except ClickHouseError as error:
                     # Whatever the error: nothing may be written to incomplete tables.
-                    raise StoreUnavailable(f"the tables do not load: {_why(error)}") from error
+                    raise StoreUnavailable(f"the tables cannot be loaded: {_why(error)}") from error
                 _log.warning(
-                    "the disk did not take %d writes: what they left half written is in folders"
-                    " named detached, and the tables have it from elsewhere or get it again",
+                    "%d writes to the disk failed: what they left half-written is in folders named"
+                    " detached, and the tables have that data from elsewhere or receive it again",
                     failed - self._failed_writes,
                 )
                 self._failed_writes = failed
@@ -434,8 +435,8 @@ class Store:
                 left = losses.clear(client, now_s)
             if left:
                 _log.warning(
-                    "%d parts of tables that could not be read are in folders named detached: they"
-                    " can be deleted, and go %d days after they came there",
+                    "%d unreadable parts of tables are in folders named detached: they can be"
+                    " deleted, and are deleted %d days after they were moved there",
                     left,
                     losses.KEPT_DAYS,
                 )
@@ -470,11 +471,11 @@ def _certified(
             context.load_cert_chain(cert_file, key_file, password=lambda: "")
     except (OSError, ValueError) as error:
         # OpenSSL's own errors are OSErrors, whose reason does not quote the file.
-        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "no PEM"
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
         raise SettingsError(
             f"{', '.join(map(str, filter(None, (ca_file, cert_file, key_file))))} cannot be used"
-            f" ({why}): name PEM files that belong together with --store-ca-file,"
-            " --store-cert-file and --store-key-file"
+            f" ({why}): set --store-ca-file, --store-cert-file and --store-key-file to PEM files"
+            " that belong together"
         ) from None
     return {
         "ca_cert": str(ca_file) if ca_file else None,
@@ -499,19 +500,23 @@ def translated(*, asks: bool = True) -> Generator[None]:
         code = getattr(error, "code", None)
         if asks and code in _UNBOUNDED:
             raise InvalidArgument(
-                f"the question is too large for the engine's limits ({_why(error)}):"
+                f"the query exceeds the engine's limits ({_why(error)}):"
                 " narrow the time range or the filter"
             ) from error
         if code == _TOO_MANY_ROWS:
-            raise ReadsTooMuch(f"the store was to read less: {_why(error)}") from error
+            raise ReadsTooMuch(
+                f"the query would read more rows than it allows: {_why(error)}"
+            ) from error
         if code == _NO_PATTERN:
             raise InvalidArgument(
-                f"a pattern is no regular expression of RE2 ({_why(error)}): correct it"
+                f"a pattern is not a valid RE2 regular expression ({_why(error)}): correct it"
             ) from error
         if code in _PASSING:
-            raise StoreUnavailable(f"the store cannot do this for now: {_why(error)}") from error
+            raise StoreUnavailable(
+                f"the store cannot do this at the moment: {_why(error)}"
+            ) from error
         raise StoreError(f"the store refused: {_why(error)}") from error
     except OSError as error:
         raise StoreUnavailable(
-            f"the store cannot do this for now: {os.strerror(error.errno or 0)}"
+            f"the store cannot do this at the moment: {os.strerror(error.errno or 0)}"
         ) from error

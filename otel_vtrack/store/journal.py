@@ -68,7 +68,7 @@ class Journal:
             self._database = self._open(path, fsync=fsync)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise StoreUnavailable(f"{path} does not open ({error})") from error
+                raise StoreUnavailable(f"{path} cannot be opened ({error})") from error
             aside = path.with_suffix(f".unreadable-{time.time():.0f}")
             path.rename(aside)
             for kind in ("-wal", "-shm"):
@@ -77,7 +77,7 @@ class Journal:
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{path}{kind}").rename(f"{aside}{kind}")
             self._files.set_aside(aside)
-            _log.error("%s cannot be read (%s); it is %s now", path, error, aside)
+            _log.error("%s cannot be read (%s); it was renamed to %s", path, error, aside)
             self._database = self._open(path, fsync=fsync)
         with _translated():
             [(end,)] = self._database.execute(
@@ -139,7 +139,7 @@ class Journal:
         kept = [entry for entry, (_, size, _) in found if len(entry.payload) == size]
         if len(kept) < len(found):
             _log.error(
-                "%d requests in the journal are lost with the end of the machine",
+                "%d requests in the journal were lost in a crash of the machine",
                 len(found) - len(kept),
             )
             self.remove({entry.number for entry, _ in found} - {entry.number for entry in kept})
@@ -231,4 +231,4 @@ def _translated() -> Generator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(f"the journal cannot be written for now: {error}") from error
+        raise StoreUnavailable(f"the journal cannot be written at the moment: {error}") from error

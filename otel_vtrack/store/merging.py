@@ -57,8 +57,8 @@ def give_way(client: Client, most_parts: int = MOST_PARTS) -> None:
 def _say_forbidden(reason: str) -> None:
     """Log, once, that changing the scheduling policy is forbidden."""
     _log.warning(
-        "merges take from who sends or asks, as this process may not call sched_setscheduler (%s):"
-        " allow it, in the unit of systemd or the container's seccomp profile",
+        "merges compete with requests and queries, because this process may not call"
+        " sched_setscheduler (%s): allow it in the systemd unit or the container's seccomp profile",
         reason,
     )
 

@@ -108,7 +108,7 @@ def apply(
     for file in files:
         if file.kind == "migrations" and file.state == "changed":
             raise SchemaDrift(
-                f"migration {file.name} was edited after it was applied: put it back and add a"
+                f"migration {file.name} was edited after it was applied: restore it and add a"
                 " new file instead"
             )
     pending = [file for file in files if file.state != "applied"]

@@ -62,7 +62,7 @@ class Writer:
         self, store: Store, *, durability: Durability = "process", clients: int = 2
     ) -> None:
         if durability not in {"process", "fsync"}:
-            raise SettingsError(f"durability is process or fsync, not {durability}")
+            raise SettingsError(f"durability must be process or fsync, not {durability}")
         self._clients: queue.SimpleQueue[Client] = queue.SimpleQueue()
         for _ in range(clients):
             self._clients.put(store.connect())
@@ -117,7 +117,7 @@ class Writer:
         except StoreUnavailable as error:
             if _OWN_LIMIT in str(error.__cause__):
                 raise WireError(
-                    "it takes too much memory to store: send smaller batches, and fewer attributes"
+                    "storing it takes too much memory: send smaller batches, and fewer attributes"
                 ) from error
             raise
         except StoreError:
@@ -195,7 +195,7 @@ def rows(payload: bytes, least_bytes: int = 0) -> Sequence[bytes | memoryview]:
         length, at = framing.read_varint(payload, start)
         at += length
         if at > end:
-            raise WireError("an OTLP request was cut short: send it whole")
+            raise WireError("an OTLP request is truncated: send all of it")
         if length >= least_bytes:
             found.append(view[start:at])
     return found

@@ -126,8 +126,8 @@ def open_sink(format: str, path: Path | None, out: IO[bytes]) -> Sink:  # noqa: 
             return Lines(path, out, lines.of_entities)
         case "otlp" | "parquet" if path is None:
             raise InvalidArgument(
-                f"{format} is more than one file: give a folder with --output, or choose otlp-json"
-                " or jsonl"
+                f"{format} writes more than one file: give a folder with --output, or choose"
+                " otlp-json or jsonl"
             )
         case "otlp" if path is not None:
             return Frames(path)
@@ -136,7 +136,7 @@ def open_sink(format: str, path: Path | None, out: IO[bytes]) -> Sink:  # noqa: 
 
             return parquet.Parts(path)
         case _:
-            raise InvalidArgument(f"{format!r} is no format: choose {', '.join(FORMATS)}")
+            raise InvalidArgument(f"{format!r} is not a format: choose {', '.join(FORMATS)}")
 
 
 class State:
@@ -153,8 +153,8 @@ class State:
             return None
         except ValueError:
             raise InvalidArgument(
-                f"{self._path} does not say how far the export came: delete it and what was"
-                " exported, and begin again"
+                f"{self._path} does not say how far the export got: delete it and what was"
+                " exported, and start over"
             ) from None
 
     def save(self, state: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ def read(data: memoryview, most_bytes: int) -> Iterator[Telemetry]:
             try:
                 items = count(message(signal, otlp))
             except DecodeError:
-                raise WireError("a message of the file is no OTLP") from None
+                raise WireError("a message in the file is not OTLP") from None
             yield Telemetry(signal, experiment, otlp, items, adjusted_count)
 
 
@@ -71,11 +71,11 @@ def _messages(data: memoryview) -> Iterator[memoryview]:
         head = data[at : at + _LENGTH.size]
         size = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else _LARGEST + 1
         if size > _LARGEST:
-            raise WireError("this is no file of OTLP messages with their lengths before them")
+            raise WireError("this is not a file of length-prefixed OTLP messages")
         at += _LENGTH.size
         body = data[at : at + size]
         if len(body) < size:
-            raise WireError("the file is cut off in its last message: export it again")
+            raise WireError("the last message of the file is truncated: export it again")
         yield body
         at += size
 

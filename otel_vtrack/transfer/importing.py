@@ -198,7 +198,7 @@ class _Sender:
                 code: Any = error.code()  # pyright: ignore[reportAttributeAccessIssue]
                 if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise InvalidArgument(
-                        "a span or log record is larger than the server takes: raise its"
+                        "a span or log record is larger than the server accepts: raise its"
                         " --max-request-bytes"
                     ) from error
                 if code not in _NOT_NOW or time.monotonic() + pause > give_up:

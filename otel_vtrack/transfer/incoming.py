@@ -38,17 +38,17 @@ def files(paths: list[str]) -> list[str]:
             found.append(name)
             continue
         if not name or not os.path.exists(name):  # noqa: PTH110 - Path raises on long names
-            raise InvalidArgument(f"{name or 'a file without a name'} is not there")
+            raise InvalidArgument(f"{name or 'a file without a name'} does not exist")
         # Resolved, so that it also works for `.`.
         if Path(f"{path.resolve()}.state").exists():
             raise InvalidArgument(
-                f"{name} is not complete: run the same vtrack export again, and it goes on"
+                f"{name} is incomplete: run the same vtrack export again to continue it"
             )
         if path.is_dir():
             inside = [it for it in sorted(path.rglob("*")) if it.is_file()]
             known = [it for it in inside if it.suffix in {".pb", ".jsonl", ".json", ".parquet"}]
             if not known:
-                raise InvalidArgument(f"{name} has no file that was exported")
+                raise InvalidArgument(f"{name} has no exported file")
             # The sort is stable. The name of the folder itself, or of its parents, means nothing.
             known.sort(key=lambda it: _has_changes(it.relative_to(path)))
             found += map(str, known)

@@ -85,9 +85,9 @@ def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of li
     try:
         found: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise WireError(f"this is no JSON: {error}") from None
+        raise WireError(f"this is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise WireError("a line holds one JSON object")
+        raise WireError("a line must be one JSON object")
     known = cast("dict[str, Any]", found)
     experiment = str(known.get(EXPERIMENT, "") or known.get("experiment", ""))
     if "resourceSpans" in known:
@@ -139,7 +139,7 @@ def _whole(line: dict[str, Any], scopes: str, items: dict[str, Any]) -> dict[str
 def _spans(line: dict[str, Any], experiment: str, document: Any) -> Telemetry:
     told = line.get(ADJUSTED_COUNT, line.get("adjusted_count", 0))
     if not isinstance(told, (int, float)) or isinstance(told, bool):
-        raise WireError("the adjusted count is a number")
+        raise WireError("the adjusted count must be a number")
     found = _telemetry(SPANS, experiment, document, TracesData())
     return found._replace(adjusted_count=float(told))
 
@@ -169,7 +169,7 @@ def _read_change(line: dict[str, Any]) -> export_pb2.Change:
     try:
         return ParseDict({line.get("type", ""): told}, export_pb2.Change())
     except ParseError as error:
-        raise WireError(f"this is no change: {error}") from None
+        raise WireError(f"this is not a change: {error}") from None
 
 
 def _dumps(value: Any) -> str:

@@ -50,10 +50,10 @@ def export_to(
     question = {"format": format, **(what.as_json() if asked is None else asked)}
     if saved is not None and saved["question"] != question:
         raise InvalidArgument(
-            f"{output}.state is of another export: ask the same, or delete both and begin again"
+            f"{output}.state is from another export: use its options, or delete both and start over"
         )
     if saved is None and path is not None and path.exists():
-        raise InvalidArgument(f"{output} is there already: choose another name, or delete it")
+        raise InvalidArgument(f"{output} already exists: choose another name, or delete it")
     if saved:
         what = What.from_json(saved["what"])
     counts = Counts(**saved["counts"]) if saved else Counts()

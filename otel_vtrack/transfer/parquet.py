@@ -190,7 +190,7 @@ def read(path: Path) -> Iterator[Item]:
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise WireError(f"{path} does not read: {error}") from None
+        raise WireError(f"{path} cannot be read: {error}") from None
     name = ((file.schema_arrow.metadata or {}).get(_KIND) or b"").decode()
     if name not in _SCHEMAS and name not in export_pb2.Change.DESCRIPTOR.fields_by_name:
         raise WireError(f"{path} was not exported by vtrack: it has other columns")
@@ -203,7 +203,7 @@ def read(path: Path) -> Iterator[Item]:
             for batch in file.iter_batches(_READ_ROWS):
                 yield Changes([_change(name, row) for row in batch.to_pylist()])
     except (ValueError, KeyError) as error:
-        raise WireError(f"{path} does not read: {error}") from None
+        raise WireError(f"{path} cannot be read: {error}") from None
 
 
 # Conversion of messages to rows

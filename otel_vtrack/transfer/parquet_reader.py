@@ -212,7 +212,7 @@ def _attribute(pair: tuple[str, int, str]) -> bytes:
 
 def _value(number: int, text: str) -> tuple[str, Any]:
     if not 0 <= number < len(_KINDS):
-        raise ValueError(f"there is no kind {number} of values")
+        raise ValueError(f"there is no value kind {number}")
     kind, read = _KINDS[number]
     return kind, read(text)
 

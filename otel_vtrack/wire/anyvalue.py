@@ -31,7 +31,7 @@ def from_bytes(raw: bytes) -> Value:
     try:
         return from_message(AnyValue.FromString(raw))
     except DecodeError:
-        raise WireError("the bytes are no AnyValue; read them from where one is kept") from None
+        raise WireError("the bytes are not an AnyValue; pass a serialized one") from None
 
 
 def from_message(value: AnyValue) -> Value:
@@ -92,7 +92,7 @@ def _set(message: AnyValue, value: Any) -> None:  # noqa: C901 - one case per ki
             for item in cast("Sequence[Any]", value):
                 _set(message.array_value.values.add(), item)
         case _:
-            raise WireError(f"{type(value).__name__} is no attribute value; convert it first")
+            raise WireError(f"{type(value).__name__} is not an attribute value; convert it first")
 
 
 def to_json(value: Value) -> str:

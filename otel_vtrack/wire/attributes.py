@@ -78,6 +78,6 @@ def set_value(value: AnyValue, text: bytes, kind: int) -> None:
             case 7:
                 value.bytes_value = text
             case _:
-                raise StoreError(f"attributes of kind {kind} are of a newer release: upgrade")
+                raise StoreError(f"attributes of kind {kind} are from a newer release: upgrade")
     except (ValueError, DecodeError) as error:
-        raise StoreError(f"an attribute of kind {kind} does not read back: {error}") from error
+        raise StoreError(f"an attribute of kind {kind} cannot be read back: {error}") from error

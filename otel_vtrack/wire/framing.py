@@ -50,7 +50,7 @@ def read_varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, at
         shift += 7
-    raise WireError("a protobuf number does not end; send the request as its encoder made it")
+    raise WireError("a protobuf varint does not end; send what an OTLP encoder wrote")
 
 
 def fields(raw: bytes | memoryview) -> Iterator[tuple[int, int, int, int, int]]:
@@ -99,9 +99,9 @@ def _field(raw: bytes | memoryview, at: int) -> tuple[int, int, int, int]:
             else:
                 end = _field(raw, end)[3]
     else:
-        raise WireError("a protobuf field has no known type; send what the encoder made")
+        raise WireError("a protobuf field has an unknown type; send what an OTLP encoder wrote")
     if end > len(raw):
-        raise WireError("the protobuf ends inside a field; send the request whole")
+        raise WireError("the protobuf ends inside a field; send all of it")
     return tag >> 3, wire_type, value, end
 
 

@@ -55,7 +55,7 @@ def _text(value: Any) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise Unfit("half of a surrogate pair is no text; send whole ones") from None
+            raise Unfit("the string has half of a surrogate pair; send whole ones") from None
     return value
 
 
@@ -76,7 +76,7 @@ def _base64(value: Any) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
-        raise Unfit("the bytes are not base64; encode them so") from None
+        raise Unfit("the bytes are not base64; encode them as base64") from None
 
 
 def _bool(value: Any) -> bool:

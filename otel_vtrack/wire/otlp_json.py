@@ -39,7 +39,7 @@ def read(raw: bytes, message: Message) -> None:
             f"the JSON is nested deeper than {_DEEPEST} levels; send flatter values"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WireError(f"the body is no JSON: {error}; send OTLP JSON in UTF-8") from None
+        raise WireError(f"the body is not JSON: {error}; send OTLP JSON in UTF-8") from None
     except ValueError:
         # Python's own limit, which the sender cannot know.
         raise WireError(

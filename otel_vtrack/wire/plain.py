@@ -39,7 +39,7 @@ def _group(raw: bytes, kind: type[Message]) -> bytes:
     try:
         group = kind.FromString(raw)
     except DecodeError:
-        raise WireError("the bytes are no OTLP: send what its encoder made") from None
+        raise WireError("the bytes are not OTLP: send what an OTLP encoder wrote") from None
     group.DiscardUnknownFields()
     marks = (
         raw[start:end]

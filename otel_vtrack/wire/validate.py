@@ -68,8 +68,8 @@ _KINDS: Final = {
 }
 
 _DICTIONARY: Final = (
-    "key_strindex and string_value_strindex were taken as absent: they have a meaning in "
-    "profiles only; send the text itself"
+    "key_strindex and string_value_strindex were ignored: they are for profiles only; send the "
+    "string itself"
 )
 _EARLY: Final = (
     "spans that start before the year 2000, or have no start, are stored as they are; OTLP's "
@@ -77,7 +77,7 @@ _EARLY: Final = (
 )
 # Protobuf's wire type of a group.
 _GROUP: Final = 3
-_LATE: Final = "a time lies beyond 2262-04-11, as no count of nanoseconds since 1970 may"
+_LATE: Final = "a time is after 2262-04-11, the latest in signed 64-bit nanoseconds since 1970"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +181,8 @@ def outline(signal: Signal, payload: bytes) -> int:
         return _count(payload, signal.name)
     except message.DecodeError:
         raise WireError(
-            f"the body is no {_KINDS[signal.name].request.name} in protobuf; "
-            "send the bytes an OTLP encoder made, whole"
+            f"the body is not a protobuf {_KINDS[signal.name].request.name}; "
+            "send all that an OTLP encoder wrote"
         ) from None
 
 
@@ -224,10 +224,10 @@ def _parsed(payload: bytes, signal: str) -> Any:
         _any_text(signal)(payload)
     except message.DecodeError:
         raise WireError(
-            f"the body is no {name} in protobuf, or is nested deeper than 100 levels; "
-            "send the bytes an OTLP encoder made, whole"
+            f"the body is not a protobuf {name}, or is nested deeper than 100 levels; "
+            "send all that an OTLP encoder wrote"
         ) from None
-    raise WireError(f"a text of this {name} is not UTF-8; encode text as UTF-8 or send bytes_value")
+    raise WireError(f"a string in this {name} is not UTF-8; encode it as UTF-8 or send bytes_value")
 
 
 def _without_what_is_misread(payload: bytes, request: Any, signal: str) -> bytes:
@@ -313,7 +313,7 @@ def _without_bad_spans(payload: bytes, warning: str) -> Checked:
     reasons = "; ".join(f"{count} because {fault}" for fault, count in sorted(faults.items()))
     said = (
         f"{rejected} of {rejected + items} spans were rejected: {reasons}. The others are "
-        "stored. Correct these and do not send them again as they are."
+        "stored. Correct these before sending them again."
     )
     return Checked(
         request.SerializeToString(), items, rejected, f"{said} {warning}" if warning else said
@@ -344,7 +344,7 @@ def _without_bad_records(payload: bytes, warning: str) -> Checked:
     if rejected:
         said.append(
             f"{rejected} of {rejected + items} log records were rejected because {_LATE}. The "
-            "others are stored. Correct these and do not send them again as they are."
+            "others are stored. Correct these before sending them again."
         )
     if cleared:
         said.append(

@@ -44,7 +44,7 @@ def message_of(response):
 def test_malformed_protobuf_is_refused_for_good(served, payload):
     response = served.ask("/v1/traces", payload)
     assert response.status == 400
-    assert "send the bytes an OTLP encoder made" in message_of(response)
+    assert "an OTLP encoder wrote" in message_of(response)
     with pytest.raises(grpc.RpcError) as refused:
         served.export(payload)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -53,7 +53,7 @@ def test_malformed_protobuf_is_refused_for_good(served, payload):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"{", "no JSON"),
+        (b"{", "not JSON"),
         (b"[]", "expected an object"),
         (b'{"resourceSpans": 7}', "$.resourceSpans"),
         (b"[" * 100_000, "JSON"),
@@ -78,7 +78,7 @@ def test_a_truncated_gzip_is_refused_for_good(served, make_spans):
     whole = gzip.compress(make_spans({}, {}).SerializeToString())
     response = served.ask("/v1/traces", whole[:-12], GZIP)
     assert response.status == 400
-    assert "send it whole" in message_of(response)
+    assert "send all of it" in message_of(response)
     response = served.ask("/v1/traces", b"not gzip at all", GZIP)
     assert response.status == 400
 

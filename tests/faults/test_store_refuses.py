@@ -1,4 +1,4 @@
-"""A store that cannot write for a while: senders are told to try again, and it recovers by itself.
+"""A store that cannot write for a while: senders are told to retry, and it recovers by itself.
 
 Needs the right to mount a small file system of its own.
 """
@@ -12,8 +12,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-REFUSES = "the store refuses data; senders are told to try again"
-RECOVERS = "the store takes data again"
+REFUSES = "the store refuses data; senders are told to retry"
+RECOVERS = "the store accepts data again"
 
 
 @pytest.fixture

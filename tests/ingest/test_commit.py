@@ -79,7 +79,7 @@ def test_a_queue_full_of_bytes_turns_away_at_once_with_a_delay(start, writer):
     commit = start(max_waiting_bytes=10)
     hold(commit, writer)
     commit.submit(b"x" * 6, 1)
-    with pytest.raises(Overloaded, match=r"send again in \d") as caught:
+    with pytest.raises(Overloaded, match=r"retry in \d") as caught:
         commit.submit(b"y", 1)
     assert caught.value.retry_after_seconds >= 1
     assert commit.snapshot().overloaded == 1
@@ -147,7 +147,7 @@ def test_a_refusing_store_is_logged_once_a_minute_and_so_is_its_recovery(
     commit.submit(b"x", 1).result(5)
     commit.submit(b"x", 1).result(5)
     assert [record.getMessage() for record in caplog.records[2:]] == [
-        "traces: the store takes data again"
+        "traces: the store accepts data again"
     ]
 
 

@@ -168,8 +168,8 @@ def test_the_message_of_a_partial_success_says_why_and_what_to_do(live, make_req
     answer = ExportTraceServiceResponse.FromString(live.export(request.SerializeToString()))
     assert answer.partial_success.error_message == (
         "2 of 3 spans were rejected: 1 because span_id is not 8 bytes or is all zero; 1 because "
-        "trace_id is not 16 bytes or is all zero. The others are stored. Correct these and do "
-        "not send them again as they are."
+        "trace_id is not 16 bytes or is all zero. The others are stored. Correct these "
+        "before sending them again."
     )
 
 
@@ -280,7 +280,7 @@ def test_an_index_into_a_dictionary_is_absent_and_warned_of(live, make_request, 
 def test_bad_data_is_invalid_argument_with_a_bad_request(live, payload):
     error = refused(live, payload)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "send the bytes an OTLP encoder made, whole" in error.details()
+    assert "send all that an OTLP encoder wrote" in error.details()
     bad = detail(error, error_details_pb2.BadRequest)
     assert bad.field_violations[0].description == error.details()
     assert "google.rpc.retryinfo-bin" not in trailers(error)
@@ -520,7 +520,7 @@ def test_an_adjusted_count_that_is_none_is_bad_data(live, make_request, told):
         live, make_request().SerializeToString(), metadata=[("x-vtrack-adjusted-count", told)]
     )
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "is no number from 1 to 2^56" in error.details()
+    assert "is not a number from 1 to 2^56" in error.details()
 
 
 def test_a_client_that_keeps_alive_eagerly_is_not_sent_away(live, make_request):

@@ -257,10 +257,10 @@ def test_files_are_read_again_when_they_change_and_are_whole(release, monkeypatc
     now += 1
     assert version() == "4"
     said = [record.getMessage() for record in caplog.records]
-    assert sum("there is no such file yet" in line for line in said) == 2
-    assert sum("neither YAML" in line for line in said) == 1
+    assert sum("the file does not exist yet" in line for line in said) == 2
+    assert sum("not YAML" in line for line in said) == 1
     assert sum("nested too deeply" in line for line in said) == 1
-    assert sum("no names with values" in line for line in said) == 1
+    assert sum("no names and values" in line for line in said) == 1
     assert sum("attributes.version" in line for line in said) == 1
     assert "hunter2" not in "".join(said)
 

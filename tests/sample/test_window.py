@@ -140,7 +140,7 @@ def test_what_cannot_be_sampled_is_stored_whole(make, caplog):
     backlog.append(b"odd")
     backlog.append(b"other")
     eventually(lambda: sum(map(len, written)) == 8)
-    assert "can't be sampled" in caplog.text
+    assert "cannot be sampled" in caplog.text
 
 
 def test_the_journal_keeps_the_last_notes(tmp_path):

@@ -354,7 +354,7 @@ def test_what_is_no_function_stays_as_it_is(monkeypatch, caplog):
 
     assert isinstance(Shop(), Shop)
     assert Shop().name == "shop"
-    assert "is no function" in caplog.text
+    assert "is not a function" in caplog.text
 
 
 @pytest.fixture

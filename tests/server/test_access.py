@@ -227,7 +227,7 @@ def test_tokens_are_taken_up_when_their_file_changes(locked, ask, caplog):
             assert ask(locked, "/statusz", new).status == 200
         file.unlink()
         assert answers() == [401, 200, 200]
-        assert "those from before hold" in caplog.text
+        assert "the previous ones stay valid" in caplog.text
     finally:
         replace(file, before)
     assert answers() == [200, 200, 401]
@@ -249,7 +249,7 @@ def test_a_renewed_certificate_is_taken_up_whole(locked, channel, ask, certifica
     try:
         replace(settings.tls_cert_file, new.chain.read_bytes())
         check(certificates.ca, new.chain)
-        assert caplog.text.count("the certificate from before goes on") == 1
+        assert caplog.text.count("the previous ones stay in use") == 1
         replace(settings.tls_key_file, new.key.read_bytes())
         check(new.chain, certificates.ca)
     finally:
@@ -350,7 +350,7 @@ def test_what_cannot_be_used_is_said_at_the_start(tmp_path, certificates, given,
         ("[::1]:0", (), None),
         (":0", (), "can read, write and delete"),
         ("0.0.0.0:0", ("tls",), "can read, write and delete"),
-        ("vtrack.example:0", ("token",), "in clear"),
+        ("vtrack.example:0", ("token",), "unencrypted"),
         ("[::]:0", ("token", "tls"), None),
         ("0.0.0.0:0", ("tls", "client"), None),
     ],

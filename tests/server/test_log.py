@@ -54,7 +54,7 @@ def test_what_the_engine_quotes_of_a_row_is_not_logged(quoting, tmp_path, caplog
 
 def test_what_we_say_ourselves_is_logged():
     full = OSError(28, "No space left on device")
-    ours = StoreUnavailable("the journal cannot be written for now: No space left on device")
+    ours = StoreUnavailable("the journal cannot be written at the moment: No space left on device")
     ours.__cause__ = full
     assert "No space left" in log.said(ours)
     assert log.said(StoreUnavailable("slower than its senders")) == "slower than its senders"

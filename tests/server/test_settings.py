@@ -143,7 +143,7 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path, name):
 
 
 def test_a_file_that_is_no_toml_is_a_mistake(file):
-    with pytest.raises(SettingsError, match="no TOML file"):
+    with pytest.raises(SettingsError, match="cannot be read as TOML"):
         settings.load(file=file("grpc = "))
 
 
@@ -198,7 +198,7 @@ def test_an_endpoint_says_how_it_is_reached(endpoint, protocol, address, secure)
         ({"compression": "zip"}, r"destinations\[0\]\.compression: .*'none' or 'gzip'"),
         ({"signals": ["spans"]}, r"destinations\[0\]\.signals\[0\]"),
         ({"signals": []}, "at least one"),
-        ({"headers": {"a b": "hunter2"}}, "'a b' is no header"),
+        ({"headers": {"a b": "hunter2"}}, "'a b' is not a header"),
         ({"headers": {"authorization": "hunter2\nx: y"}}, "value of authorization"),
         ({"headers": {"authorization": "${env:NOT_THERE}"}}, "no variable NOT_THERE"),
         ({"endpoint": "http://me:hunter2@h:4317"}, "use headers"),
@@ -218,11 +218,11 @@ def test_a_destination_that_makes_no_sense_is_said_so_without_its_secrets(more, 
 
 
 def test_destinations_together_have_to_make_sense():
-    with pytest.raises(SettingsError, match=r"--destinations .*backend is there twice"):
+    with pytest.raises(SettingsError, match=r"--destinations .*backend is used twice"):
         settings.load({"destinations": [DESTINATION, DESTINATION]})
     with pytest.raises(SettingsError, match=r"--store .*somewhere to forward to"):
         settings.load({"store": False})
-    with pytest.raises(SettingsError, match=r"--forward-headers .*belong to --forward"):
+    with pytest.raises(SettingsError, match=r"--forward-headers .*for --forward only"):
         settings.load({"forward_headers": "a=b"})
     with pytest.raises(SettingsError, match=r"--forward .*write http://HOST:PORT"):
         settings.load({"forward": "ftp://me:hunter2@h"})
@@ -243,7 +243,7 @@ def test_a_file_that_is_no_yaml_is_a_mistake(tmp_path):
     path = tmp_path / "vtrack.yml"
     for text in ("grpc: [hunter2", "- hunter2", "hunter2"):
         path.write_text(text)
-        with pytest.raises(SettingsError, match="no YAML file") as error:
+        with pytest.raises(SettingsError, match="cannot be read as YAML") as error:
             settings.load(file=path)
         assert "hunter2" not in str(error.value)
 
@@ -287,7 +287,7 @@ def test_the_example_of_a_sidecar_is_what_it_says(monkeypatch, tmp_path):
         ({"redact": {"rules": [{"name": "r", "patern": "a"}]}}, "did you mean pattern"),
         ({"redact": {"rules": [{"name": "r", "pattern": "(a"}]}}, r"redact\.rules\[0\]\.pattern: "),
         ({"redact": {"detectors": ["jwd"]}}, r"redact\.detectors: .*did you mean jwt"),
-        ({"redact": {"hash_key": "hunter2"}}, r"--redact .*hash_key: it has less than 16 bytes"),
+        ({"redact": {"hash_key": "hunter2"}}, r"--redact .*hash_key: it has fewer than 16 bytes"),
         ({"redact": "{'hunter2'"}, "--redact .*write it in JSON"),
     ],
 )

@@ -130,7 +130,7 @@ def test_what_a_failed_merge_hides_is_soon_there_again_when_nobody_writes(
         while True:
             with contextlib.suppress(StoreError):
                 # And what is left of the merge is told of.
-                told = any("go 30 days after" in each for each in caplog.messages)
+                told = any("are deleted 30 days after" in each for each in caplog.messages)
                 if told and spans(opened.store) == [{"n": 1, "spans": 1}]:
                     break
             assert time.monotonic() < deadline

@@ -196,7 +196,7 @@ def test_an_edited_migration_is_refused_and_the_message_says_what_to_do(store):
     name = sql.names("migrations")[2]
     record(store, "migrations", name, digest("what it was"))
     assert [file.name for file in migrate.status(store) if file.state == "changed"] == [name]
-    with pytest.raises(SchemaDrift, match=f"{name} was edited.*put it back.*new file"):
+    with pytest.raises(SchemaDrift, match=f"{name} was edited.*restore it.*new file"):
         migrate.apply(store)
 
 

@@ -72,7 +72,7 @@ def test_a_server_is_asked_whose_authority_is_trusted_and_no_other(served, certi
         assert "hunter2" not in str(refused.value)
     # Nor one of another name.
     elsewhere = url.replace("127.0.0.1", "localhost")
-    with pytest.raises(StoreUnavailable, match="of another name"):
+    with pytest.raises(StoreUnavailable, match="for another name"):
         Store(elsewhere, tls=(certificates.ca, None, None))
     assert server.seen == []
     with Store(url, tls=(certificates.ca, None, None)) as found:

@@ -306,7 +306,7 @@ def test_a_full_disk_is_unavailable_until_there_is_room_again(small_disk, otlp):
                 file.write(bytes(1 << 16))
         payload = otlp.request(*(otlp.span(n, name="n" * n) for n in range(2, 400)))
         for _ in range(2):
-            with pytest.raises(StoreUnavailable, match="for now"):
+            with pytest.raises(StoreUnavailable, match="at the moment"):
                 writer.write_traces(payload.SerializeToString())
         assert count(store) == 1
         ballast.unlink()
@@ -349,6 +349,6 @@ def test_an_insert_for_which_memory_is_too_short_may_succeed_later(writer, make_
     request = make_spans({}).SerializeToString()
     with monkeypatch.context() as patch:
         patch.setitem(writer._settings, "max_memory_usage_for_user", 100_000)
-        with pytest.raises(StoreUnavailable, match=r"for now: .*memory limit"):
+        with pytest.raises(StoreUnavailable, match=r"at the moment: .*memory limit"):
             writer.write_traces(request)
     writer.write_traces(request)

@@ -98,7 +98,7 @@ def test_an_export_that_was_broken_off_goes_on_where_it_stopped(
         with pytest.raises(KeyboardInterrupt):
             export_to(broken, client, format=form)
         assert (tmp_path / "broken.state").exists()
-        with pytest.raises(InvalidArgument, match="not complete"):
+        with pytest.raises(InvalidArgument, match="is incomplete"):
             import_from([broken], client)
         with pytest.raises(InvalidArgument, match="another export"):
             export_to(broken, client, What(experiment="shop"), format=form)
@@ -269,25 +269,25 @@ def outcome(read, what):
 def test_what_is_there_is_not_written_over(client, tmp_path):
     path = tmp_path / "mine"
     path.write_text("mine")
-    with pytest.raises(InvalidArgument, match="there already"):
+    with pytest.raises(InvalidArgument, match="already exists"):
         export_to(path, client)
     assert path.read_text() == "mine"
     with pytest.raises(InvalidArgument, match="folder"):
         export_to("-", client, format="otlp")
-    with pytest.raises(InvalidArgument, match="is no format"):
+    with pytest.raises(InvalidArgument, match="is not a format"):
         export_to(tmp_path / "new", client, format="xml")
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x00\x00\x00\x05abc", "cut off"),
-        (b"neither", "no file of OTLP"),
+        (b"\x00\x00\x00\x05abc", "is truncated"),
+        (b"neither", "not a file of"),
         (b'{"resourceSpans": [{"scopeSpans": 7}]}\n', "line 1: .*scopeSpans"),
-        (b'{"a": 1}\n{"resourceSpans": []\n', "line 2: this is no JSON"),
-        (b'{"type": "assessment", "nonsense": 1}\n', "no change"),
-        (b'{"type": "unheard of"}\n', "no change"),
-        (b"PAR1 but nothing more", "does not read"),
+        (b'{"a": 1}\n{"resourceSpans": []\n', "line 2: this is not JSON"),
+        (b'{"type": "assessment", "nonsense": 1}\n', "not a change"),
+        (b'{"type": "unheard of"}\n', "not a change"),
+        (b"PAR1 but nothing more", "cannot be read"),
     ],
 )
 def test_a_file_that_is_none_is_told_by_its_place(client, tmp_path, content, said):
@@ -295,7 +295,7 @@ def test_a_file_that_is_none_is_told_by_its_place(client, tmp_path, content, sai
     path.write_bytes(content)
     with pytest.raises(WireError, match=said):
         import_from([path], client)
-    with pytest.raises(InvalidArgument, match="is not there"):
+    with pytest.raises(InvalidArgument, match="does not exist"):
         import_from([tmp_path / "other"], client)
 
 

@@ -95,7 +95,7 @@ def test_a_time_that_the_store_cannot_say_costs_its_span_and_no_other(field):
     request = request_of([[GOOD, GOOD | {field: 16_725_225_600 * 10**9}]])
     checked = validate.traces(request.SerializeToString())
     assert (checked.items, checked.rejected) == (1, 1)
-    assert "beyond 2262-04-11" in checked.message
+    assert "after 2262-04-11" in checked.message
     assert "nanoseconds since 1970" in checked.message
 
 
@@ -120,7 +120,7 @@ def test_a_log_record_beyond_the_last_time_is_rejected_alone(field):
     records.add(**{field: LAST_TIME + 1})
     checked = validate.logs(request.SerializeToString())
     assert (checked.items, checked.rejected) == (1, 1)
-    assert "beyond 2262-04-11" in checked.message
+    assert "after 2262-04-11" in checked.message
     (kept,) = ExportLogsServiceRequest.FromString(checked.payload).resource_logs
     assert [record.severity_text for record in kept.scope_logs[0].log_records] == ["kept"]
 
@@ -174,7 +174,7 @@ def test_a_field_of_a_newer_otlp_is_left_where_it_is():
 )
 @pytest.mark.parametrize("payload", [b"garbage", b"\x0a\x05ab", b"\x0b"])
 def test_bytes_that_are_no_request_are_refused(check, payload):
-    with pytest.raises(WireError, match="send the bytes an OTLP encoder made"):
+    with pytest.raises(WireError, match="an OTLP encoder wrote"):
         check(payload)
 
 
@@ -242,7 +242,7 @@ def test_an_index_in_the_body_of_a_log_record_is_warned_of():
     record.body.string_value_strindex = 4
     checked = validate.logs(request.SerializeToString())
     assert checked.items == 1
-    assert "string_value_strindex were taken as absent" in checked.message
+    assert "string_value_strindex were ignored" in checked.message
 
 
 @pytest.mark.parametrize("field", ["trace_id", "span_id"])
