@@ -274,7 +274,7 @@ def parameters(question: Question) -> dict[str, Any]:
         InvalidArgument: A version is missing, or both are the same.
     """
     if not question.baseline_version or not question.candidate_version:
-        raise InvalidArgument("name two versions to compare; `vtrack versions list` has them")
+        raise InvalidArgument("name two versions to compare: `vtrack versions list` shows them")
     if question.baseline_version == question.candidate_version:
         raise InvalidArgument("name two different versions to compare")
     return bound(question)

@@ -51,12 +51,12 @@ _BULK: Final = {
 _REASONS: Final = {
     Shape.DURATION: (
         "durations are skewed, so ranks are compared: they assume no distribution and are not"
-        " ruled by a few slow ones; the tail is tested by itself"
+        " dominated by a few slow ones; the tail is tested separately"
     ),
-    Shape.SUM: "what is paid is the sum, so means are compared",
-    Shape.SCORE: "nothing is known of how the numbers are spread, so ranks are compared",
+    Shape.SUM: "the total is what is paid, so means are compared",
+    Shape.SCORE: "the distribution is unknown, so ranks are compared",
     Shape.SHARE: "shares are compared",
-    Shape.CATEGORY: "categories have no order, so the shares of all are compared at once",
+    Shape.CATEGORY: "categories have no order, so all shares are compared at once",
 }
 
 
@@ -206,11 +206,13 @@ def _reason(shape: Shape, tested: Tested, like: Stratified | None) -> str:
         return ""
     said = _REASONS[shape]
     if "exact" in tested.test.lower():
-        said += ", exactly, as fewer than 5 are expected of one kind"
+        said += ", exactly, as fewer than 5 of one kind are expected"
     if "cluster" in tested.test or "Obuchowski" in tested.test:
-        said += "; what lies in one session is not independent, so errors are those of sessions"
+        said += (
+            "; values in one session are not independent, so standard errors account for sessions"
+        )
     if like and like.decides:
-        said += f"; within {' and '.join(like.dimensions)}, of which the versions saw another mix"
+        said += f"; within {' and '.join(like.dimensions)}, as the versions saw a different mix"
     return said
 
 
@@ -224,7 +226,7 @@ def _population(data: Data) -> str:
     )
     return (
         f"; {first:,} and {second:,} that were stored stand for {whole:,.0f} and {other:,.0f},"
-        " and are weighted by how many each stands for"
+        " and are weighted accordingly"
     )
 
 

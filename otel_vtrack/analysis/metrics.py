@@ -139,7 +139,9 @@ def parse(asked: MetricQuery) -> Metric:
     else:
         raise _unknown(asked.metric)
     if shape is Shape.SHARE and relative is not None:
-        raise InvalidArgument(f"{asked.metric}: its smallest change is a difference: write points")
+        raise InvalidArgument(
+            f"{asked.metric}: its smallest change must be a difference: write points"
+        )
     return Metric(
         asked.metric,
         kind,
@@ -163,16 +165,16 @@ def parse_all(asked: Iterable[MetricQuery]) -> list[Metric]:
     names = [each.text for each in found]
     if len(set(names)) < len(names):
         twice = next(each for each in names if names.count(each) > 1)
-        raise InvalidArgument(f"metric {twice} is asked for twice: leave one out")
+        raise InvalidArgument(f"metric {twice} is given twice: leave one out")
     if len(found) > MOST:
-        raise InvalidArgument(f"ask for {MOST} metrics at most")
+        raise InvalidArgument(f"give {MOST} metrics at most")
     return found
 
 
 def _unknown(text: str) -> InvalidArgument:
     kind, _, name = text.partition(":")
     if kind in _NAMED and not name:
-        return InvalidArgument(f"{text or 'a metric'} names nothing: write {kind}:NAME")
+        return InvalidArgument(f"{text or 'a metric'} has no name: write {kind}:NAME")
     if kind in _PLAIN:
         return InvalidArgument(f"there is no metric {text}: write {kind}")
     near = difflib.get_close_matches(kind, [*_PLAIN, *_NAMED], n=1, cutoff=0.6)

@@ -237,7 +237,7 @@ def tell(
         InvalidArgument: The result would be too large, or an argument is out of range.
     """
     if max_versions > MOST_VERSIONS:
-        raise InvalidArgument(f"max_versions is {max_versions}: {MOST_VERSIONS} is most")
+        raise InvalidArgument(f"max_versions is {max_versions}: the limit is {MOST_VERSIONS}")
     if len(set(environments)) < len(environments):
         raise InvalidArgument("environments names one twice: name each once, first to last")
     if stuck_after_ns is not None and stuck_after_ns < 0:

@@ -161,7 +161,7 @@ def check_dimensions(names: Iterable[str]) -> None:
             near = difflib.get_close_matches(name, DIMENSIONS, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]}? " if near else ""
             raise InvalidArgument(
-                f"{name or 'an empty text'} is no dimension: {hint}write"
+                f"{name or 'an empty text'} is not a dimension: {hint}write"
                 f" {', '.join(DIMENSIONS)} or flag:KEY"
             )
 
@@ -355,7 +355,7 @@ class Source:
         what = "numeric attribute" if of_attributes else "span"
         raise NotFound(
             f"{metric.text}: no {what} of these versions has the name {metric.name}; the most"
-            f" like it: {shown}"
+            f" similar: {shown}"
         )
 
     # Assessments
@@ -368,7 +368,7 @@ class Source:
         if metric.name not in there:
             near = difflib.get_close_matches(metric.name, list(there), n=5, cutoff=0.5)
             names = ", ".join(near or list(there)[:10]) or "none"
-            hint = "the most like it" if near else "there are"
+            hint = "the most similar" if near else "there are"
             raise NotFound(
                 f"{metric.text}: no feedback on traces of {self._there.experiment} has the name"
                 f" {metric.name}; {hint}: {names}"

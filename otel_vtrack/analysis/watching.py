@@ -304,12 +304,12 @@ def _summary(look: Look, metric: WatchedMetric, change: Estimate) -> str:
     what = {
         "error_rate": "more traces fail",
         "latency": "traces take longer",
-        "slow_rate": "more traces are slower than 95 % of those before on their route",
+        "slow_rate": "more traces are slower than 95 % of earlier ones on their route",
     }[metric.metric]
     if look.routes_pooled:
         what = what.replace(" on their route", "")
     lower, upper = (100 * (each or 0.0) for each in (change.lower, change.upper))
-    pooled = "; all routes together, since they share hardly any" if look.routes_pooled else ""
+    pooled = "; all routes combined, as they share hardly any" if look.routes_pooled else ""
     return (
         f"{place.service_name} {_candidate(deployment)}{where}: {what} than with"
         f" {_baseline(deployment)}: {metric.candidate * scale:.3g}{unit} instead of"

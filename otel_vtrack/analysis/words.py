@@ -16,7 +16,11 @@ _SAID: Final = {
     "error_rate": ("the error rate", "fails more often than", "fails less often than"),
     "tokens": ("tokens per trace", "uses more tokens than", "uses fewer tokens than"),
     "cost": ("cost per trace", "costs more than", "costs less than"),
-    "entry_latency": ("latency of entry spans", "answers slower than", "answers faster than"),
+    "entry_latency": (
+        "latency of entry spans",
+        "responds more slowly than",
+        "responds faster than",
+    ),
     "span_latency": (
         "latency of {0} spans",
         "is slower in {0} spans than",
@@ -76,8 +80,8 @@ def summary(
             said = f"{name} is {than}{_judged(found)}"
     elif found.verdict == _EQUIVALENT:
         said = (
-            f"{name} differs by less than {smallest(found)} between {baseline} and"
-            f" {candidate}{where}, if at all"
+            f"any difference in {name} between {baseline} and {candidate}{where} is less than"
+            f" {smallest(found)}"
         )
     elif found.verdict == _NO_EVIDENCE:
         said = f"no evidence that {name} differs between {baseline} and {candidate}{where}"
@@ -124,7 +128,7 @@ def _is_up(found: "MetricComparison") -> bool | None:
 def _not_enough(found: "MetricComparison", name: str, counts: str, alike: str) -> str:
     like = found.stratified
     if like is not None and like.decides and not like.strata_count:
-        return f"not enough data on {name}: the versions have nothing alike to compare{alike}"
+        return f"not enough data on {name}: the versions have no comparable traces{alike}"
     few = min(found.baseline_cluster_count, found.candidate_cluster_count)
     of_sessions = few < min(found.baseline_count, found.candidate_count)
     sessions = f", in {few:,} sessions" if of_sessions else ""
@@ -145,11 +149,15 @@ def _alike(found: "MetricComparison", mix: "Sequence[Mix]") -> str:
     different = saw.issuperset(like.dimensions)
     if not like.decides:
         change = _like_change(found)
-        return f"; the versions have different {what}; {by} by {by} {change}" if change else ""
+        return (
+            f"; the versions saw a different mix of {what}; {by} by {by} {change}" if change else ""
+        )
     if not like.strata_count:
-        return f" (they saw different {what}; `--stratify-by none` compares them nevertheless)"
+        return f" (they saw different {what}; `--stratify-by none` compares them anyway)"
     crude = _crude(found)
-    said = f"; the versions saw different {what}, so compared" if different else "; compared"
+    said = (
+        f"; the versions saw a different mix of {what}, so compared" if different else "; compared"
+    )
     return f"{said} {by} by {by}{crude}"
 
 
@@ -163,7 +171,7 @@ def _crude(found: "MetricComparison") -> str:
     """Write the change of all traces together."""
     shown = next((each for each in found.figures if each.figure == _bulk(found)), None)
     change = None if shown is None else _by(found, shown.difference, shown.change)
-    return f" (all together {change})" if change else ""
+    return f" (overall {change})" if change else ""
 
 
 def _bulk(found: "MetricComparison") -> str:
@@ -249,8 +257,8 @@ def _more(found: "MetricComparison") -> str:
     if found.verdict != _NO_EVIDENCE or not found.more_needed:
         return ""
     return (
-        f"; {found.more_needed:,} more {found.measured.value}s of the version with fewer would"
-        f" show a change of {smallest(found)}"
+        f"; to detect a change of {smallest(found)}, the version with fewer"
+        f" {found.measured.value}s needs {found.more_needed:,} more"
     )
 
 
@@ -258,7 +266,7 @@ def _unpriced(found: "MetricComparison") -> str:
     if not found.unpriced_count:
         return ""
     models = ", ".join(found.unpriced_models)
-    return f"; {found.unpriced_count:,} traces without a price left out ({models})"
+    return f"; {found.unpriced_count:,} traces without a price excluded ({models})"
 
 
 def smallest(found: "MetricComparison") -> str:

@@ -121,13 +121,13 @@ def _judged(
         what = f"{found.unit_of_analysis or 'trace'}s"
         few = f"{rule.minimum_count:,} {what} of each version"
         if _fewest(found) >= rule.minimum_count:
-            few = "more sessions, or more that is alike"
+            few = "more sessions, or more comparable data"
         return Outcome.NOT_ENOUGH_DATA, f"not enough data: {_wants(few)} ({counts})"
     smallest = shown(found, _smallest(found))
     told = [described(found, worsening) if worsening else "", _p_value(found), counts]
     figures = ", ".join(each for each in told if each) + _alike(found)
     if found.verdict == pb.VERDICT_CHANGED:
-        return Outcome.NO_EVIDENCE, f"differs, and neither is said to be better: {figures}"
+        return Outcome.NO_EVIDENCE, f"differs, but neither direction counts as better: {figures}"
     if worsening is None:
         return Outcome.NO_EVIDENCE, f"no evidence of a difference: {figures}"
     is_worse = found.verdict == pb.VERDICT_REGRESSED
@@ -141,7 +141,7 @@ def _judged(
     elif found.verdict == pb.VERDICT_IMPROVED:
         said = "better by more than chance"
     else:
-        said = "no evidence of a difference that counts"
+        said = "no evidence of a difference that matters"
     if worsening.upper is not None and worsening.upper <= _smallest(found) + _ROUNDING:
         return (
             Outcome.PASSED,
@@ -154,7 +154,7 @@ def _judged(
 
 
 def _wants(few: str) -> str:
-    return f"the policy wants {few}" if few[0].isdigit() else f"it takes {few}"
+    return f"the policy wants {few}" if few[0].isdigit() else f"this needs {few}"
 
 
 def _smallest(found: pb.MetricComparison) -> float:
@@ -217,7 +217,7 @@ def shown(found: pb.MetricComparison, change: float) -> str:
     """Format a change in the unit of the smallest change: `5 %`, `1 point` or `20 ms`."""
     if found.HasField("smallest_relative_change"):
         if math.isinf(change):
-            return "from nothing"
+            return "infinitely"
         return f"{_rounded(change * 100)} %"
     if found.unit != "share":
         return words.amount(found.unit, change)

@@ -105,7 +105,7 @@ def _read_change(name: str, text: str | None) -> Change:
         return Change(number / 100, None)
     if unit == "points":
         if number > 100:
-            raise ValueError("write 100 points at most: of a rate there are no more")
+            raise ValueError("write 100 points at most: a rate has no more")
         return Change(None, number / 100)
     return Change(None, number)
 
@@ -147,19 +147,19 @@ def load(path: Path) -> Policy:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise SettingsError(f"{path} is no policy: it has more than {_MAX_BYTES:,} bytes")
+            raise SettingsError(f"{path} is not a policy: it has more than {_MAX_BYTES:,} bytes")
         return parse(content.decode(), str(path))
     except OSError as error:
         raise SettingsError(f"the policy {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path} is no policy: write it in UTF-8") from None
+        raise SettingsError(f"{path} is not a policy: write it in UTF-8") from None
 
 
 def parse(text: str, name: str = "policy") -> Policy:
     """Parse a policy; `name` precedes the mistakes in messages. Raises the same as `load`."""
     lines, content = _read(text, name)
     if not isinstance(content, dict):
-        raise SettingsError(f"{name} is no policy: begin with `metrics:`, see docs/gate.md")
+        raise SettingsError(f"{name} is not a policy: begin with `metrics:`, see docs/gate.md")
     try:
         found = Policy.model_validate(content)
     except ValidationError as error:
@@ -167,7 +167,7 @@ def parse(text: str, name: str = "policy") -> Policy:
         raise SettingsError(f"{name}: {said}") from None
     if not found.gated:
         raise SettingsError(
-            f"{name}: {_at(('metrics',), lines)}metrics has none: name at least one of"
+            f"{name}: {_at(('metrics',), lines)}metrics is empty: name at least one of"
             f" {', '.join(metrics.FORMS)}"
         )
     if wrong := next(filter(None, (_wrong(*each, lines) for each in found.gated.items())), None):
@@ -196,16 +196,16 @@ def _read(text: str, name: str) -> tuple[_Lines, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
-        raise SettingsError(f"{name}: {where}this is no YAML: {error.problem}") from None
+        raise SettingsError(f"{name}: {where}this is not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         said = " ".join(str(error).split())
-        raise SettingsError(f"{name} is no YAML that can be read: {said}") from None
+        raise SettingsError(f"{name} is not valid YAML: {said}") from None
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None
     except RecursionError:
-        raise SettingsError(f"{name} is no policy: it is nested too deeply") from None
+        raise SettingsError(f"{name} is not a policy: it is nested too deeply") from None
     except _UNREADABLE:
-        raise SettingsError(f"{name} has a value that is not of the type it claims") from None
+        raise SettingsError(f"{name} has a value that is not of its declared type") from None
 
 
 def _lines(
@@ -214,7 +214,7 @@ def _lines(
     """Yield the line of each key, and reject what human readers would interpret differently."""
     line = node.start_mark.line + 1
     if id(node) in seen:
-        raise SettingsError(f"line {line}: write it out: a policy has no aliases (`*name`)")
+        raise SettingsError(f"line {line}: a policy has no aliases (`*name`): write it out")
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for each in node.value:
@@ -225,9 +225,9 @@ def _lines(
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-            raise SettingsError(f"line {line}: a key is a word, such as latency")
+            raise SettingsError(f"line {line}: a key must be a word, such as latency")
         if key.value in keys:
-            raise SettingsError(f"line {line}: {_cut(key.value)} is there twice: leave one out")
+            raise SettingsError(f"line {line}: {_cut(key.value)} appears twice: leave one out")
         keys.add(key.value)
         yield (*path, key.value), line
         yield from _lines(value, (*path, key.value), seen)
@@ -264,7 +264,7 @@ def _explained(error: Any, path: tuple[str, ...], named: str) -> str:
         case "int_type":
             said = f": write a whole number, such as {MINIMUM_COUNT}"
         case "greater_than_equal":
-            said = f": write {context['ge']} or more: the server tests nothing with fewer"
+            said = f": write {context['ge']} or more: the server does not test fewer"
         case "less_than_equal":
             said = f": write {context['le']:,} at most".replace(",", "")
         case "value_error":

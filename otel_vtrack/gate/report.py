@@ -62,8 +62,8 @@ def printable(text: str, longest: int = _LONGEST) -> str:
 
 def sampled(found: pb.Comparison) -> str:
     """Describe the random samples that were compared."""
-    rates = (f"one of {each.sampled_one_in:,}" for each in (found.baseline, found.candidate))
-    return f"Random samples of the traces: {', and of the candidate '.join(rates)}"
+    rates = (f"one in {each.sampled_one_in:,}" for each in (found.baseline, found.candidate))
+    return f"Random samples of the traces: {' of the baseline, '.join(rates)} of the candidate"
 
 
 def stand_for(found: pb.Comparison) -> str:
@@ -72,7 +72,7 @@ def stand_for(found: pb.Comparison) -> str:
     if all(each.adjusted_count <= each.trace_count for each in both):
         return ""
     told = (f"{each.trace_count:,} stand for {each.adjusted_count:,}" for each in both)
-    return f"Not all traces were stored: {', and of the candidate '.join(told)}"
+    return f"Not all traces were stored: {' (baseline), '.join(told)} (candidate)"
 
 
 def markdown(report: Report) -> str:
@@ -100,7 +100,7 @@ def markdown(report: Report) -> str:
         lines += ["", f"{said}."]
     command = " ".join(map(_quoted, report.command))
     fence = "`" * max(3, _backticks(command) + 1)
-    lines += ["", "In brackets are 95 % confidence intervals. To ask again:", ""]
+    lines += ["", "Brackets show 95 % confidence intervals. To repeat this check:", ""]
     lines += [f"{fence}sh", command, fence, ""]
     return "\n".join(lines)
 

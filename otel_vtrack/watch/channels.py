@@ -32,14 +32,14 @@ def _webhook_key(settings: Settings, read: Callable[[str], bytes]) -> bytes:
         secret = settings.watch_webhook_secret if file is None else file.read_text()
     except (OSError, UnicodeDecodeError):
         raise SettingsError(
-            f"--watch-webhook-secret-file: {file} is no text that can be read"
+            f"--watch-webhook-secret-file: {file} is not a readable text file"
         ) from None
     if not secret:
         raise SettingsError(
-            "--watch-webhook-url needs a secret that signs: set OTEL_VTRACK_WATCH_WEBHOOK_SECRET"
+            "--watch-webhook-url needs a signing secret: set OTEL_VTRACK_WATCH_WEBHOOK_SECRET"
             " or --watch-webhook-secret-file"
         )
     try:
         return read(secret)
     except ValueError as error:
-        raise SettingsError(f"the secret of the webhook makes no sense: {error}") from None
+        raise SettingsError(f"the webhook secret is invalid: {error}") from None

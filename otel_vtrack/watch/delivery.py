@@ -112,10 +112,10 @@ class Delivery:
                 pause = self._deliver()
             except VtrackError as error:
                 reason = log.said(error)
-                _log.warning("watch: could not see what to tell, and tries again: %s", reason)
+                _log.warning("watch: could not read the events to deliver, retrying: %s", reason)
                 pause = self._interval
             except Exception:  # noqa: BLE001 - the thread must continue
-                _log.exception("watch: could not tell, and tries again")
+                _log.exception("watch: could not deliver events, retrying")
                 pause = self._interval
             self._wakened.wait(pause)
             self._wakened.clear()
@@ -146,7 +146,7 @@ class Delivery:
         if not (outcome.delivered or outcome.final or too_old):
             waiting.due = time.monotonic() + _pause(waiting.attempts, outcome.retry_after)
             _log.info(
-                "watch: %s did not take %s (%s), and is tried again",
+                "watch: %s did not accept %s (%s), retrying",
                 self._channel.name,
                 event.event_id,
                 outcome.why,
@@ -154,7 +154,7 @@ class Delivery:
             return
         if not outcome.delivered and waiting.ended is None:
             _log.error(
-                "watch: %s was not told of %s after %d attempts, and is not tried again: %s",
+                "watch: %s did not accept %s after %d attempts, giving up: %s",
                 self._channel.name,
                 event.event_id,
                 waiting.attempts,

@@ -46,7 +46,7 @@ class OtelLog:
         self._logger.emit(record(event))
         if self._exporter.delivered:
             return Outcome(delivered=True)
-        return Outcome(delivered=False, why="its endpoint did not take it")
+        return Outcome(delivered=False, why="its endpoint did not accept it")
 
 
 def record(event: WatchEvent) -> LogRecord:

@@ -84,7 +84,7 @@ class Watcher:
                 looks.append(self._look_at(each, last, now_ns))
             except InvalidArgument as error:
                 # It has too much data. The other deployments are still looked at.
-                _log.warning("watch: could not look at one deployment: %s", log.said(error))
+                _log.warning("watch: could not check one deployment: %s", log.said(error))
         self._ended = {
             _key(each.deployment) for each in looks if each.deployment.end_time_ns is not None
         }
@@ -108,7 +108,7 @@ class Watcher:
         known = {ids[each] for each in query.known(self._store, ids)}
         found = [each for each in watching.events(seen, now_ns) if each.metric not in known]
         for each in record.add_events(self._store, found):
-            _log.warning("watch: found %s; `vtrack watch events` says more", each.event_id)
+            _log.warning("watch: found %s: see `vtrack watch events`", each.event_id)
         if found:
             for delivery in self._deliveries:
                 delivery.wake()
@@ -122,9 +122,9 @@ class Watcher:
         try:
             self.look()
         except VtrackError as error:
-            _log.warning("watch: could not look, and tries again: %s", log.said(error))
+            _log.warning("watch: could not check deployments, retrying: %s", log.said(error))
         except Exception:  # noqa: BLE001 - the thread must continue
-            _log.exception("watch: could not look, and tries again")
+            _log.exception("watch: could not check deployments, retrying")
 
 
 def _key(deployment: WatchedDeployment) -> _Key:

@@ -37,7 +37,7 @@ def key(secret: str) -> bytes:
     except (binascii.Error, ValueError):
         found = b""
     if not 24 <= len(found) <= 64:
-        raise ValueError("write whsec_ and then 24 to 64 random bytes in base64")
+        raise ValueError("write whsec_, then 24 to 64 random bytes in base64")
     return found
 
 

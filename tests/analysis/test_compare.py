@@ -193,7 +193,7 @@ def test_no_evidence_says_how_large_a_difference_may_be_and_what_it_takes(store,
     found = one(store, asking("latency"))
     assert found.verdict is Verdict.NO_EVIDENCE
     assert found.summary.startswith("no evidence that latency differs between A and B: p50 ")
-    assert f"{found.more_needed:,} more traces of the version with fewer" in found.summary
+    assert f"the version with fewer traces needs {found.more_needed:,} more" in found.summary
     # Of two times n logarithms with a deviation of 0.5 each, for 80 % power at 5 %.
     n = 2 * (0.5 * (1.96 + 0.8416) / math.log1p(0.05)) ** 2
     assert found.more_needed + 150 == pytest.approx(n, rel=0.3)
@@ -208,7 +208,7 @@ def test_what_is_surely_different_but_too_small_to_matter_is_no_regression(store
     found = one(store, asking("latency"))
     assert found.adjusted_p_value < 1e-6
     assert found.verdict is Verdict.EQUIVALENT
-    assert "differs by less than 5 %" in found.summary
+    assert "is less than 5 %" in found.summary
     assert one(store, asking(MetricQuery("latency", smallest_absolute_change=0.5))).verdict is (
         Verdict.REGRESSED
     )
@@ -330,8 +330,9 @@ def test_more_of_the_slow_route_is_not_slower(store, simpson, trace_id):
     assert like.heterogeneity_p_value > 0.05
     assert [dict(each.values) for each in like.strata] == [{"route": "fast"}, {"route": "slow"}]
     assert "B is faster than A: -2" in latency.summary
-    assert "the versions saw different routes, so compared route by route" in latency.summary
-    assert "all together +" in latency.summary
+    said = "the versions saw a different mix of routes, so compared route by route"
+    assert said in latency.summary
+    assert "overall +" in latency.summary
     crude = one(store, asking("latency", stratify_by=["none"]))
     assert (crude.verdict, crude.stratified) == (Verdict.REGRESSED, None)
     within = compare.compare(store, asking("latency", group_by=["route"]))
@@ -363,7 +364,7 @@ def test_a_model_is_the_version_s_own_choice_and_is_shown_only(store, fill):
     [latency] = found.metrics
     assert latency.verdict is Verdict.REGRESSED
     assert (latency.stratified.decides, latency.stratified.dimensions) == (False, ("model",))
-    assert "the versions have different models" in latency.summary
+    assert "the versions saw a different mix of models" in latency.summary
     like = one(store, asking("latency", stratify_by=["model"]))
     assert like.verdict is not Verdict.REGRESSED
 
@@ -448,7 +449,7 @@ def test_assessments_are_compared_as_what_they_are(store, fill, assess, trace_id
     assert tone.summary.startswith("assessment tone differs between A and B: rude 33.3 % -> 66.7 %")
     turned = MetricQuery("assessment:right", Direction.LESS)
     assert one(store, asking(turned)).verdict is Verdict.IMPROVED
-    with pytest.raises(NotFound, match=r"has the name rigth; the most like it: right"):
+    with pytest.raises(NotFound, match=r"has the name rigth; the most similar: right"):
         compare.compare(store, asking("assessment:rigth"))
 
 
@@ -476,9 +477,9 @@ def test_spans_are_measured_by_name_entry_and_attribute(store, send):
     assert attribute.summary.startswith("attribute found is higher in B than in A: mean 10 -> 20")
     entry = one(store, asking("entry_latency", service_name="index"))
     assert (entry.baseline_count, entry.candidate_count) == (60, 60)
-    assert entry.summary.startswith("B answers slower than A")
+    assert entry.summary.startswith("B responds more slowly than A")
     for metric, near in (("span_latency:serch", "search"), ("attribute:fond", "found")):
-        with pytest.raises(NotFound, match=f"the most like it: {near}"):
+        with pytest.raises(NotFound, match=f"the most similar: {near}"):
             compare.compare(store, asking(metric))
 
 
@@ -527,7 +528,7 @@ def test_cost_is_that_of_a_trace_s_info_and_names_models_without_a_price(store, 
         ]
         assert estimate.value == pytest.approx(np.mean(costs))
     assert (found.unpriced_count, found.unpriced_models) == (9, ("nobody's",))
-    assert "9 traces without a price left out (nobody's)" in found.summary
+    assert "9 traces without a price excluded (nobody's)" in found.summary
 
 
 def test_models_without_a_price_are_those_of_the_place_that_is_compared(store, send):
@@ -572,11 +573,11 @@ def test_a_filter_and_groups_restrict_to_what_they_say(store, fill):
         (asking("latncy"), "did you mean latency"),
         (asking("assessment"), "write assessment:NAME"),
         (asking("latency:x"), "write latency"),
-        (asking("latency", "latency"), "asked for twice"),
+        (asking("latency", "latency"), "is given twice"),
         (asking(MetricQuery("error_rate", smallest_relative_change=0.1)), "write points"),
         (asking(MetricQuery("latency", smallest_absolute_change=-1.0)), "above 0"),
         (asking("latency", group_by=["rout"]), "did you mean route"),
-        (asking("latency", stratify_by=["flag:"]), "is no dimension"),
+        (asking("latency", stratify_by=["flag:"]), "is not a dimension"),
         (asking("latency", filter="nam = 'x'"), "name"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_flag_that_the_candidate_brought_is_split_against_the_whole_baseline(
     assert only.reference_change.baseline_count == only.change.baseline_count == 400
     assert "no evidence of that where it is off" in only.summary
     assert (only.basis, only.shared_variant) == (Basis.CANDIDATE, "")
-    assert "both are compared with all of its traces: tested are the variants of 2" in only.summary
+    assert "both are compared with all of its traces, which tests the variants of 2" in only.summary
 
 
 RAMP = {
@@ -145,7 +145,7 @@ def test_a_rollout_that_began_or_ended_with_a_version_is_told_apart_by_the_other
     assert (
         "1 has too few traces of new, so both are compared with its traces of old" in began.summary
     )
-    assert "tested are the variants of 2 against each other" in began.summary
+    assert "which tests the variants of 2 against each other" in began.summary
     # Fewer errors, but under both variants.
     assert (failed.metric, failed.verdict) == ("error_rate", InteractionVerdict.NO_EVIDENCE)
     assert failed.change.p_value < 1e-6
@@ -162,7 +162,7 @@ def test_a_rollout_that_began_or_ended_with_a_version_is_told_apart_by_the_other
     # All at once: version and variant cannot be told apart.
     at_once = interactions.find(store, Where(versions=("1", "3"))).interactions
     assert [each.verdict for each in at_once] == [InteractionVerdict.NOT_ENOUGH_DATA] * 2
-    assert "3 needs 20 traces of both that have it, and 1 20 of one" in at_once[0].summary
+    assert "3 needs 20 traces of each with this metric, and 1 20 of one" in at_once[0].summary
 
 
 def test_what_one_user_of_the_baseline_saw_does_not_stand_in_the_way(store, traffic, chance):
@@ -237,12 +237,12 @@ def test_what_makes_no_sense_is_refused_with_what_to_do(store, traffic):
     with pytest.raises(InvalidArgument, match="did you mean cost"):
         variants.compare_variants(store, only, flag=FLAG, metrics=["costs"])
     for asked, says in (
-        (["cost", "latency", "cost"], "metric cost is asked for twice"),
+        (["cost", "latency", "cost"], "metric cost is given twice"),
         ([f"attribute:{n}" for n in range(51)], "50 metrics at most"),
     ):
         with pytest.raises(InvalidArgument, match=says):
             variants.compare_variants(store, only, flag=FLAG, metrics=asked)
-    with pytest.raises(InvalidArgument, match="asked for twice"):
+    with pytest.raises(InvalidArgument, match="is given twice"):
         changes.find(store, only, metrics=["latency", "latency"])
     with pytest.raises(InvalidArgument, match="choose from latency, error_rate, tokens"):
         changes.find(store, only, metrics=["cost"])

@@ -239,7 +239,7 @@ def test_a_release_that_renames_its_routes_is_compared_with_all_of_them_together
     assert errors.baseline == pytest.approx(0.01, abs=0.01)
     [event] = watching.events(look, NOW)
     assert event.routes_pooled
-    assert event.summary.endswith("; all routes together, since they share hardly any")
+    assert event.summary.endswith("; all routes combined, as they share hardly any")
     # Where a twentieth is on a route of both, that is what is compared.
     feed("2", 60, 4, 5, route="/health", ms=1)
     [look] = looked(store)

@@ -107,7 +107,7 @@ def test_a_difference_without_a_direction_is_none_that_stops_a_release_by_itself
     for on_no_evidence, failed in (("pass", False), ("fail", True)):
         [found] = decided(rules % on_no_evidence, metric)
         assert (found.outcome, found.failed) == (decision.Outcome.NO_EVIDENCE, failed)
-        assert "neither is said to be better" in found.reason
+        assert "neither direction counts as better" in found.reason
 
 
 def test_the_reason_says_what_the_verdict_rests_on():
@@ -148,7 +148,7 @@ def test_a_report_says_what_those_that_were_stored_stand_for():
     )
     made = report.Report(decided("{latency: }", *found.metrics), found, ["vtrack"])
     assert (
-        "Not all traces were stored: 900 stand for 900, and of the candidate 400 stand for 4,000."
+        "Not all traces were stored: 900 stand for 900 (baseline), 400 stand for 4,000 (candidate)."
         in report.markdown(made)
     )
     stored.adjusted_count = 400

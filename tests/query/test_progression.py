@@ -152,5 +152,5 @@ def test_of_many_times_less_of_each_is_looked_at(store, three, monkeypatch):
 def test_at_most_so_many_versions_are_told(store, three):
     found = progression.tell(store, max_versions=1)
     assert [each.version for each in found.progressions] == ["3"]
-    with pytest.raises(InvalidArgument, match="100 is most"):
+    with pytest.raises(InvalidArgument, match="the limit is 100"):
         progression.tell(store, max_versions=101)

@@ -82,4 +82,4 @@ def test_the_service_and_the_step_that_became_slow_are_named(together):
     )
     assert together.verdicts(found) == {"span_latency:POST pricing": "regressed"}
     said = together.vtrack("compare", "5", "6", "--metric", "entry_latency")
-    assert said.startswith("6 answers slower than 5: p50 ")
+    assert said.startswith("6 responds more slowly than 5: p50 ")

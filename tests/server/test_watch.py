@@ -196,7 +196,7 @@ def test_a_bad_deployment_is_told_of_once_whatever_fails_and_a_clean_one_is_not(
     [
         ({}, "OTEL_VTRACK_WATCH_WEBHOOK_SECRET"),
         ({"watch_webhook_secret": "whsec_hidden"}, "24 to 64 random bytes"),
-        ({"watch_webhook_secret_file": "/none"}, "/none is no text that can be read"),
+        ({"watch_webhook_secret_file": "/none"}, "/none is not a readable text file"),
     ],
 )
 def test_a_webhook_without_a_good_secret_is_refused_and_the_message_says_what_to_do(

@@ -134,7 +134,7 @@ def test_what_is_told_is_told_once_and_what_is_not_is_tried_again_for_a_day(
     ]
     given_up = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert len(given_up) == 2
-    assert "not told of evt_1 after 1 attempts, and is not tried again: no" in given_up[0]
+    assert "did not accept evt_1 after 1 attempts, giving up: no" in given_up[0]
 
 
 def test_pauses_double_up_to_an_hour_and_are_never_shorter_than_asked_for():

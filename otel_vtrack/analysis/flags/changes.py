@@ -175,7 +175,7 @@ def _questions(
         )
     if len(firsts) > MOST_PLACES:
         raise InvalidArgument(
-            f"version {version} is in more than {MOST_PLACES} places: say which experiment,"
+            f"version {version} is in more than {MOST_PLACES} places: choose an experiment,"
             " service or environment"
         )
     return [

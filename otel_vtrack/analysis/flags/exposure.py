@@ -65,7 +65,7 @@ def expose(
         InvalidArgument: The flag is missing, or there are too many buckets.
     """
     if not flag:
-        raise InvalidArgument("name a flag: `vtrack flags list` has them")
+        raise InvalidArgument("name a flag: `vtrack flags list` shows them")
     sample = flags.sample(store, where, flag=flag, max_traces=max_traces)
     seen = sample.flags.get(flag)
     if not len(sample) or seen is None:
@@ -79,7 +79,7 @@ def expose(
     if len(starts) > _MOST:
         raise InvalidArgument(
             f"there are more than {_MOST:,} buckets of {width} s: choose a greater width, or a"
-            " shorter time"
+            " shorter time range"
         )
     order = np.argsort(
         -np.bincount(seen.codes[seen.codes >= 0], minlength=len(seen.names)), kind="stable"

@@ -111,7 +111,7 @@ def find(
     """
     if len(set(where.versions)) != 2:
         raise InvalidArgument(
-            "name two different versions to compare; `vtrack versions list` has them"
+            "name two different versions to compare: `vtrack versions list` shows them"
         )
     baseline, candidate = where.versions
     wanted = measures.wanted(metrics)

@@ -152,8 +152,8 @@ def of_any_version(metrics: Sequence[str]) -> list[Metric]:
     for each in asked:
         if each.text not in METRICS:
             raise InvalidArgument(
-                f"{each.text} is compared within versions: by changes of a flag choose from"
-                f" {', '.join(METRICS)}, and else `vtrack flags compare` has it"
+                f"{each.text} is compared only within versions: choose from"
+                f" {', '.join(METRICS)} here, or use `vtrack flags compare`"
             )
     return asked
 
@@ -232,8 +232,8 @@ def _of_units(units: Units, sample: Sample, sides: Numbers) -> Measured:
     metric = units.metric
     if metric.shape is Shape.CATEGORY:
         raise InvalidArgument(
-            f"{metric.text}: its values are names, and variants are compared by numbers or by yes"
-            " and no; `vtrack compare` takes it, with --group-by flag:KEY"
+            f"{metric.text}: its values are names, but variants are compared by numbers or by yes"
+            " and no: use `vtrack compare` with --group-by flag:KEY"
         )
     at, there = _found(units.rows["trace_hash"], sample.ids)
     # Ignore what a span of another version measures in a trace of this version.

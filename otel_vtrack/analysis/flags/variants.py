@@ -124,7 +124,7 @@ def usages(
             )
     if len(found) > MOST_LISTED:
         raise InvalidArgument(
-            f"there are more than {MOST_LISTED:,} flags, variants and versions: say which flag,"
+            f"there are more than {MOST_LISTED:,} flags, variants and versions: choose a flag,"
             " version, service or environment"
         )
     found.sort(key=lambda each: (each.flag, each.group, -each.trace_count, each.variant))
@@ -150,7 +150,7 @@ def compare_variants(
     """
     [version] = where.versions or [""]
     if not flag or not version:
-        raise InvalidArgument("name a flag and a version: `vtrack flags list` has both")
+        raise InvalidArgument("name a flag and a version: `vtrack flags list` shows both")
     wanted = measures.wanted(metrics)
     sample = flags.sample(
         store,
@@ -215,7 +215,7 @@ def ordered(seen: Variants, reference: str = "") -> list[int]:
     names = seen.names
     if reference and reference not in names:
         raise InvalidArgument(
-            f"{reference} is no variant that was seen here: choose from {', '.join(names[:10])}"
+            f"{reference} is not a variant seen here: choose from {', '.join(names[:10])}"
         )
     counts = np.bincount(seen.codes[seen.codes >= 0], minlength=len(names))
     counted: list[int] = counts.tolist()

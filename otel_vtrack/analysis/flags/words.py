@@ -42,7 +42,7 @@ def unpriced(count: int, models: Sequence[str]) -> str:
     """Write what was left out because a model has no price; empty if nothing."""
     if not count:
         return ""
-    return f"; {count:,} traces without a price left out ({', '.join(models)})"
+    return f"; {count:,} traces without a price excluded ({', '.join(models)})"
 
 
 def _number(value: float, *, sign: bool = False) -> str:
@@ -57,12 +57,12 @@ def of_variant(found: "VariantMetric", flag: str, version: str, reference: str) 
     figure = found.figures[0]
     if found.verdict == Verdict.NOT_ENOUGH_DATA:
         return (
-            f"not enough data on {name} of {version} where {where}: it and {reference} need 20"
-            " traces each that have it, of several users or sessions where these are told"
+            f"not enough data on {name} of {version} where {where}: it and {reference} each need"
+            " 20 traces with this metric, from several users or sessions where these are recorded"
             f" ({found.variant}: n = {found.count:,} of {found.cluster_count:,})"
         )
     if found.verdict == Verdict.NO_EVIDENCE:
-        told = f"no evidence that {name} of {version} differs where {where} from where it is"
+        told = f"no evidence that {name} of {version} where {where} differs from where it is"
     else:
         up = figure.difference is not None and figure.difference.value > 0
         told = f"where {where}, {_than(found.metric, up, version, 'where it is')}"
@@ -92,12 +92,12 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     variant = f"{found.flag} {'=' if verb == 'is' else verb} {found.variant}"
     has, lacks = (baseline, candidate) if verb == "was" else (candidate, baseline)
     if found.verdict not in (_DEPENDS, _NO_EVIDENCE):
-        needed = "each version needs 20 traces of either that have it"
+        needed = "each version needs 20 traces of each with this metric"
         if found.basis != _BOTH:
-            needed = f"{has} needs 20 traces of both that have it, and {lacks} 20 of one"
+            needed = f"{has} needs 20 traces of each with this metric, and {lacks} 20 of one"
         return (
             f"not enough data on {name} where {variant} or {found.reference_variant}: {needed},"
-            f" of several users or sessions where these are told (n = {counts})"
+            f" from several users or sessions where these are recorded (n = {counts})"
         )
     tail = (
         f"difference of the changes {gap(found.unit, found.difference)},"
@@ -110,8 +110,8 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
             pair.remove(found.shared_variant)
             missing, stand_in = pair[0], f"its traces of {found.shared_variant}"
         tail += (
-            f"; {lacks} has too few traces of {missing}, so both are compared with {stand_in}:"
-            f" tested are the variants of {has} against each other"
+            f"; {lacks} has too few traces of {missing}, so both are compared with {stand_in},"
+            f" which tests the variants of {has} against each other"
         )
     if found.verdict == _NO_EVIDENCE:
         return (
@@ -121,7 +121,7 @@ def of_interaction(found: "Interaction", baseline: str, candidate: str) -> str:
     direction = _direction(own)
     if not direction:
         return (
-            f"{name} changed otherwise from {baseline} to {candidate} where {variant}"
+            f"{name} changed differently from {baseline} to {candidate} where {variant}"
             f" ({gap(found.unit, own.difference)}) than where it {verb} {found.reference_variant}"
             f" ({gap(found.unit, other.difference)}): {tail}"
         )
@@ -147,7 +147,7 @@ def of_change(found: "FlagChange", *, started: bool, stopped: bool) -> str:
         for each in found.shifts[:4]
     )
     what = (
-        "began to be evaluated" if started else "ceased to be evaluated" if stopped else "changed"
+        "began to be evaluated" if started else "stopped being evaluated" if stopped else "changed"
     )
     with_ = "without a deployment"
     if found.version_time_ns is not None:
@@ -159,9 +159,9 @@ def of_change(found: "FlagChange", *, started: bool, stopped: bool) -> str:
     measured = [_measured(each) for each in found.metrics if each.verdict in _SAID]
     unsaid = [_name(each.metric) for each in found.metrics if each.verdict == Verdict.NO_EVIDENCE]
     if unsaid:
-        measured.append(f"no evidence that {' or '.join(unsaid)} differs before and after")
+        measured.append(f"no evidence that {' or '.join(unsaid)} changed")
     head = (
-        f"{found.flag} {what} in {place or 'traces without service'} at"
+        f"{found.flag} {what} in {place or 'traces without a service'} at"
         f" {time:%Y-%m-%d %H:%M:%S} UTC, {with_}: {shifts}"
     )
     return "; ".join([head, *measured])
