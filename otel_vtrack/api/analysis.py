@@ -17,7 +17,7 @@ def _compare_versions(
 ) -> analysis_pb2.CompareVersionsResponse:
     known = {int(direction) for direction in Direction}
     if any(each.direction not in known for each in request.metrics):
-        raise InvalidArgument("metrics has a direction that is no Direction: write LESS or MORE")
+        raise InvalidArgument("metrics has an unknown direction: write LESS or MORE")
     question = replace(
         _question(backend, request),
         metrics=[_metric(each) for each in request.metrics],
@@ -36,7 +36,7 @@ def _list_differences(
 ) -> analysis_pb2.ListDifferencesResponse:
     known = {int(kind) for kind in differences.Kind}
     if not known.issuperset(request.kinds):
-        raise InvalidArgument("kinds has one that is no DifferenceKind; leave it out for all")
+        raise InvalidArgument("kinds has an unknown DifferenceKind: leave kinds out for all")
     kinds = [differences.Kind(kind) for kind in request.kinds]
     found = differences.find(backend.store, _question(backend, request), kinds)
     return analysis_pb2.ListDifferencesResponse(

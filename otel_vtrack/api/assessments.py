@@ -85,7 +85,7 @@ def _fill(value: Value, content: Any, deepest: int) -> None:
 
 def _text(value: Value) -> str:
     if value.WhichOneof("kind") is None:
-        raise InvalidArgument("value is empty: a value of nothing is null")
+        raise InvalidArgument("value is empty: write null for no value")
     return record.json_text(_content(value))
 
 
@@ -110,11 +110,9 @@ def _outcome(request: Any) -> tuple[str | None, found.AssessmentError | None]:
 def _create(backend: Backend, request: pb.CreateAssessmentRequest) -> pb.CreateAssessmentResponse:
     given = request.assessment
     if given.assessment_type not in pb.AssessmentType.values():
-        raise InvalidArgument(
-            "assessment_type is none of AssessmentType; leave it out for feedback"
-        )
+        raise InvalidArgument("assessment_type is not an AssessmentType: leave it out for feedback")
     if given.source_type not in pb.SourceType.values():
-        raise InvalidArgument("source_type is none of SourceType; leave it out for code")
+        raise InvalidArgument("source_type is not a SourceType: leave it out for code")
     value, error = _outcome(given)
     made = record.create(
         backend.store,

@@ -104,7 +104,7 @@ def _answers(
         except ClientDisconnect:
             return Response(status_code=400)  # The client is gone.
         except (asyncio.TimeoutError, TimeoutError):
-            return _error(grpc.StatusCode.DEADLINE_EXCEEDED, "it took longer than was allowed")
+            return _error(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline was exceeded")
         except Refused as refused:
             return _error(
                 refused.fault.code, refused.fault.message, refused.fault.retry_after_seconds
@@ -127,7 +127,7 @@ def _timeout(headers: Any) -> float | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
-        raise InvalidArgument("Connect-Timeout-Ms is a number of up to ten digits")
+        raise InvalidArgument("Connect-Timeout-Ms must be a number of up to ten digits")
     return int(text) / 1_000
 
 
@@ -143,11 +143,11 @@ def _read(kind: type[Message], media_type: str, payload: bytes) -> Message:
     except (json_format.ParseError, DecodeError, UnicodeDecodeError, RecursionError) as error:
         said = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         if said.startswith(_UNFORESEEN):
-            said = "a key or value of it is no text, or of the wrong type"
+            said = "a key or value is not text, or of the wrong type"
         elif _is_of_python(error):
             said = _wrong_type(cast("Descriptor", kind.DESCRIPTOR), said)
         raise InvalidArgument(
-            f"the body is no {kind.DESCRIPTOR.full_name} in {media_type}: {said}"
+            f"the body is not {kind.DESCRIPTOR.full_name} in {media_type}: {said}"
         ) from None
     return message
 
@@ -171,10 +171,10 @@ def _wrong_type(kind: Descriptor, said: str) -> str:
             break
         path.append(name)
         if field.message_type is None:
-            wanted = "a text, in quotes"
+            wanted = "text, in quotes"
             break
         kind = field.message_type
-        wanted = "texts, in quotes" if kind.GetOptions().map_entry else "an object"
+        wanted = "text, in quotes" if kind.GetOptions().map_entry else "an object"
     return f"{'.'.join(path) or 'a value'} is of the wrong type: give {wanted}"
 
 

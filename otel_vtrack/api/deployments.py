@@ -39,7 +39,7 @@ def _status(number: int) -> DeploymentStatus:
     try:
         return DeploymentStatus(number)
     except ValueError:
-        raise InvalidArgument("status is none of DeploymentStatus") from None
+        raise InvalidArgument("status is not a DeploymentStatus") from None
 
 
 def _create_deployment(

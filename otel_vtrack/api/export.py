@@ -35,7 +35,7 @@ def _export_telemetry(
         ),
     }
     if request.signal not in kinds:
-        raise InvalidArgument("signal is none of TelemetrySignal: say spans or log records")
+        raise InvalidArgument("signal is not a TelemetrySignal: choose spans or log records")
     read = kinds[request.signal]
     start = export_pages.FOUND_START if request.filter else read.start
     size = export_pages.size(request.max_bytes)
@@ -82,7 +82,7 @@ def _export_changes(
 ) -> export_pb2.ExportChangesResponse:
     if request.page_size > changes.MOST_ROWS:
         raise InvalidArgument(
-            f"page_size is from 1 to {changes.MOST_ROWS}, or 0 for {changes.DEFAULT_ROWS}"
+            f"page_size must be from 1 to {changes.MOST_ROWS}, or 0 for {changes.DEFAULT_ROWS}"
         )
     question = _question(request, "page_size")
     experiment = experiments.resolve(backend.store, request.experiment)
@@ -117,7 +117,7 @@ def _import_changes(
     taken = 0
     for about, group in groupby(request.changes, lambda change: change.WhichOneof("about")):
         if about is None:
-            raise InvalidArgument("a change says nothing that is known here: upgrade the server")
+            raise InvalidArgument("a change is of a kind unknown to this server: upgrade it")
         rows = [_row(getattr(change, about)) for change in group]
         imports.rows(backend.store, _NOUNS[about], rows)
         taken += len(rows)

@@ -179,7 +179,7 @@ def _get_flag_exposure(
 
     width = nanoseconds(request.width, name="width")
     if width % _SECOND or width < 0:
-        raise InvalidArgument("width is in whole seconds, from 1 up, or 0 for one that fits")
+        raise InvalidArgument("width must be in whole seconds, from 1 up, or 0 for a suitable one")
     found = exposure.expose(
         backend.store,
         _where(backend, request, request.version),
@@ -216,7 +216,7 @@ def _list_flag_changes(
 
     window = nanoseconds(request.window, name="window")
     if window < 0:
-        raise InvalidArgument("window is a time before and after a moment, so not below 0")
+        raise InvalidArgument("window must not be negative")
     where = _where(backend, request, request.version)
     found = changes.find(
         backend.store,

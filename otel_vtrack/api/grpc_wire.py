@@ -37,7 +37,7 @@ def _answers(method: Method, backend: Backend) -> Any:
         if left is not None and left <= 0:
             # The request spent too long in the queue; its caller has given up.
             code = grpc.StatusCode.DEADLINE_EXCEEDED
-            context.abort(code, "the server was too busy to begin in time; ask again later")
+            context.abort(code, "the server was too busy to start in time: retry later")
         try:
             return method.handler(backend, _read(method, payload))
         except Exception as error:
@@ -54,5 +54,5 @@ def _read(method: Method, payload: bytes) -> Message:
     except DecodeError:
         name = method.request.DESCRIPTOR.full_name
         raise InvalidArgument(
-            f"the bytes are no {name}: send what a protobuf encoder made"
+            f"the bytes are not {name}: send the output of a protobuf encoder"
         ) from None

@@ -91,5 +91,7 @@ def nanoseconds(message: Any, *, name: str) -> int:
     """
     number = message.seconds * 1_000_000_000 + message.nanos
     if not -(1 << 63) <= number < 1 << 63:
-        raise InvalidArgument(f"{name} is from 1677 to 2262: give a time in between, or none")
+        raise InvalidArgument(
+            f"{name} must be from 1677 to 2262: give a time in this range, or none"
+        )
     return number

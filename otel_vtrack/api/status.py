@@ -32,8 +32,8 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code, str(error)[:_LONGEST]
-    _log.error("a question failed in an unforeseen way", exc_info=error)
+    _log.error("a query failed with an unexpected error", exc_info=error)
     return (
         grpc.StatusCode.INTERNAL,
-        "the server failed in a way it did not foresee; its log says more",
+        "the server failed with an unexpected error: see its log",
     )

@@ -49,7 +49,7 @@ def _get_trace_histogram(
 ) -> traces_pb2.GetTraceHistogramResponse:
     width = nanoseconds(request.width, name="width")
     if width % _SECOND or width < 0:
-        raise InvalidArgument("width is in whole seconds, from 1 up, or 0 for one that fits")
+        raise InvalidArgument("width must be in whole seconds, from 1 up, or 0 for a suitable one")
     found = trace_search.histogram(
         backend.store,
         experiment=experiments.resolve(backend.store, request.experiment),

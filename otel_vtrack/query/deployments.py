@@ -112,7 +112,7 @@ def get(
     """
     found = having_id(store, deployment_id, service_name=service_name, environment=environment)
     if not found:
-        raise NotFound(f"no deployment {deployment_id} is known: list them to see which there are")
+        raise NotFound(f"there is no deployment {deployment_id}: list them to see which exist")
     return min(found, key=lambda each: not each.declared)
 
 
@@ -125,7 +125,7 @@ def having_id(
         InvalidArgument: The ID is empty, or used by several services or environments.
     """
     if not deployment_id:
-        raise InvalidArgument("deployment_id is empty: say which one")
+        raise InvalidArgument("deployment_id is empty: name one")
     where = {
         "deployment_id": deployment_id,
         "service_name": service_name,
@@ -135,7 +135,7 @@ def having_id(
     for what in ("service_name", "environment"):
         if len(several := sorted({getattr(each, what) for each in found})) > 1:
             raise InvalidArgument(
-                f"several deployments have the id {deployment_id}: say {what} as well, one of"
+                f"several deployments have the id {deployment_id}: give {what} too, one of"
                 f" {', '.join(repr(each) for each in several[:10])}"
             )
     return found

@@ -97,7 +97,7 @@ def get(store: Store, text: str) -> Experiment:
     """
     found = _list(store, experiment=resolve(store, text)) if text else []
     if not found:
-        raise NotFound(f"no experiment is called {text}: list them to see which there are")
+        raise NotFound(f"there is no experiment {text}: list them to see which exist")
     return found[0]
 
 

@@ -37,7 +37,7 @@ def trace_id_from_text(text: str) -> str:
     """
     digits = text.strip().removeprefix("tr-").lower()
     if len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
-        raise InvalidArgument(f"{text[:64]!r} is no trace id: give its 32 hexadecimal digits")
+        raise InvalidArgument(f"{text[:64]!r} is not a trace id: give its 32 hexadecimal digits")
     return digits
 
 
@@ -62,8 +62,8 @@ def trace(store: Store, trace_id: str) -> TracesData:
 def missing(trace_id: str) -> NotFound:
     """Make the error for a missing trace."""
     return NotFound(
-        f"no trace {trace_id} is stored: look it up with `vtrack traces search`; what was sent a"
-        " moment ago may still be on its way"
+        f"no trace {trace_id} is stored: look it up with `vtrack traces search`; if it was just"
+        " sent, it may not be stored yet"
     )
 
 

@@ -89,7 +89,7 @@ def size(asked: int) -> int:
         InvalidArgument: It is out of range.
     """
     if not 0 <= asked <= MOST_BYTES:
-        raise InvalidArgument(f"max_bytes is from 1 to {MOST_BYTES}, or 0 for {DEFAULT_BYTES}")
+        raise InvalidArgument(f"max_bytes must be from 1 to {MOST_BYTES}, or 0 for {DEFAULT_BYTES}")
     return asked or DEFAULT_BYTES
 
 

@@ -21,7 +21,9 @@ def size(asked: int) -> int:
         InvalidArgument: It is out of range.
     """
     if not 0 <= asked <= LARGEST_SIZE:
-        raise InvalidArgument(f"page_size is from 1 to {LARGEST_SIZE}, or 0 for {DEFAULT_SIZE}")
+        raise InvalidArgument(
+            f"page_size must be from 1 to {LARGEST_SIZE}, or 0 for {DEFAULT_SIZE}"
+        )
     return asked or DEFAULT_SIZE
 
 
@@ -50,8 +52,8 @@ def place(text: str, question: Mapping[str, Any]) -> list[Any]:
     except (binascii.Error, ValueError):
         pass
     raise InvalidArgument(
-        "this page_token is not of this question: send next_page_token as it came, with the same"
-        " filters, or none to begin again"
+        "this page_token belongs to another query: send next_page_token unchanged, with the same"
+        " filters, or none to start again"
     )
 
 

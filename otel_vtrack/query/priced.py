@@ -20,7 +20,7 @@ def models(store: Store, table: Prices) -> list[Priced]:
     known = [Priced(*each, steps) for each in named if (steps := table.steps(*each))]
     if len(known) > _MOST:
         raise InvalidArgument(
-            f"spans name more than {_MOST:,} models that have a price, so nothing is searched by"
-            " cost: have them named alike"
+            f"spans name more than {_MOST:,} models with a price, too many to search by cost: name"
+            " models consistently"
         )
     return known

@@ -177,7 +177,7 @@ def load(file: Path | None) -> Prices:
             f"--prices: {file} cannot be read ({error.strerror}): correct the path"
         ) from error
     except ValueError as error:
-        raise SettingsError(f"--prices: {file} is no TOML file: {error}") from error
+        raise SettingsError(f"--prices: {file} is not a TOML file: {error}") from error
     try:
         return _table(read)
     except ValueError as error:
@@ -200,10 +200,12 @@ class _Rule(NamedTuple):
 
 def _table(read: Mapping[str, Any]) -> Prices:
     if unknown := sorted(set(read) - {"price", "built_in"}):
-        raise ValueError(f"there is no {unknown[0]}: write [[price]] tables, and perhaps built_in")
+        raise ValueError(
+            f"{unknown[0]} is unknown: write [[price]] tables, and optionally built_in"
+        )
     built_in = read.get("built_in", False)
     if not isinstance(built_in, bool):
-        raise ValueError("built_in is true or false")  # noqa: TRY004 - of what somebody wrote
+        raise ValueError("built_in must be true or false")  # noqa: TRY004 - of what somebody wrote
     entries = read.get("price", [])
     if not isinstance(entries, list) or not (entries or built_in):
         raise ValueError("there are no prices: write a [[price]] table for each model")
@@ -222,15 +224,17 @@ def _table(read: Mapping[str, Any]) -> Prices:
 
 def _rule(number: int, entry: Any) -> _Rule:
     if not isinstance(entry, dict):
-        raise ValueError(f"price {number} is no table: write [[price]]")  # noqa: TRY004
+        raise ValueError(f"price {number} is not a table: write [[price]]")  # noqa: TRY004
     fields = cast("dict[str, Any]", entry)
     if unknown := sorted(set(fields) - set(_NAMES)):
-        raise ValueError(f"price {number} has {unknown[0]}: it may have {', '.join(_NAMES)}")
+        raise ValueError(
+            f"price {number} has {unknown[0]}, which is unknown: it may have {', '.join(_NAMES)}"
+        )
     model, provider = fields.get("model"), fields.get("provider", "")
     if not isinstance(model, str) or not model:
         raise ValueError(f"price {number} has no model: write its name, with * for any text")
     if not isinstance(provider, str):
-        raise ValueError(f"price {number} ({model}): provider is a text")  # noqa: TRY004
+        raise ValueError(f"price {number} ({model}): provider must be text")  # noqa: TRY004
     rates: dict[str, float] = {}
     for name in _NAMES[2:]:
         dollars = fields.get(name)
@@ -238,7 +242,7 @@ def _rule(number: int, entry: Any) -> _Rule:
             continue
         if (rate := _dollars(dollars)) is None:
             raise ValueError(
-                f"price {number} ({model}): {name} is the dollars for a million tokens, from 0 up"
+                f"price {number} ({model}): {name} must be dollars per million tokens, from 0 up"
             )
         rates[name] = rate
     pattern = ".*".join(re.escape(part) for part in model.split("*"))

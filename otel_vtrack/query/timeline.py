@@ -200,8 +200,8 @@ def activity(
         )
     if len(rows) > _MOST_ROWS:
         raise InvalidArgument(
-            "there are too many services, environments and versions for one timeline: say which"
-            " service and environment, or a shorter time"
+            "there are too many services, environments and versions for one timeline: choose a"
+            " service and environment, or a shorter time range"
         )
     places: dict[Place, list[Activity]] = {}
     for row in rows:

@@ -208,7 +208,7 @@ def histogram(
     )
     if len(rows) > MOST_BUCKETS:
         raise InvalidArgument(
-            f"there would be more than {MOST_BUCKETS:,} buckets: ask for wider ones, or narrow"
+            f"there would be more than {MOST_BUCKETS:,} buckets: choose wider ones, or narrow"
             " the filter"
         )
     buckets = [Bucket(row["bucket_start"], row["trace_count"], row["error_count"]) for row in rows]

@@ -296,7 +296,7 @@ def _usage(
     if len(rows) > MOST_PRICED:
         raise InvalidArgument(
             f"more than {MOST_PRICED:,} versions would have to be added up to search by cost: name"
-            " an experiment, or narrow the filter by what else is known of versions, as last_seen"
+            " an experiment, or narrow the filter by another key, such as last_seen"
         )
     usage = _added_up(store, rows, asked, table)
     return {_key(row): each for row, each in zip(rows, usage, strict=True)}
@@ -378,7 +378,7 @@ def _aliased(store: Store, named: Named) -> Named:
     found = holders(store, alias, experiment=named.experiment, service_name=named.service_name)
     if not found:
         raise NotFound(
-            f"no version has the alias {alias}: `vtrack versions list` shows those there are"
+            f"no version has the alias {alias}: `vtrack versions list` shows those that exist"
         )
     if len(found) > 1:
         raise several(named.version, found)
@@ -392,8 +392,8 @@ def _missing(named: Named) -> NotFound:
         if name
     )
     return NotFound(
-        f"no version {named.version or '(none)'} is known{where}: `vtrack versions list` shows"
-        " those there are"
+        f"there is no version {named.version or '(none)'}{where}: `vtrack versions list` shows"
+        " those that exist"
     )
 
 
@@ -401,5 +401,5 @@ def several(text: str, found: Sequence[Named]) -> InvalidArgument:
     """Make the error for a `text` that names several versions."""
     seen = ", ".join(f"{each.service_name or '(none)'} in {each.experiment}" for each in found)
     return InvalidArgument(
-        f"{text or '(none)'} is a version of {seen}: say which by experiment and service_name"
+        f"{text or '(none)'} is a version of {seen}: choose one by experiment and service_name"
     )

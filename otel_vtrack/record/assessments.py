@@ -123,11 +123,11 @@ def create(store: Store, new: NewAssessment) -> Assessment:
     trace_id = export.trace_id_from_text(new.trace_id)
     span_id = new.span_id.lower()
     if span_id and (not _SPAN_ID.fullmatch(span_id) or not span_id.strip("0")):
-        raise InvalidArgument("span_id is 16 hexadecimal digits, or empty for the whole trace")
+        raise InvalidArgument("span_id must be 16 hexadecimal digits, or empty for the whole trace")
     _require_name(new.assessment_name)
     _require_outcome(new.assessment_type, new.value, new.error)
     if new.value is None and new.error is None:
-        raise InvalidArgument("an assessment needs a value, or an error instead of one")
+        raise InvalidArgument("an assessment needs a value or an error")
     _require_small("rationale", new.rationale)
     _require_metadata(new.metadata)
     for what, text in (
@@ -139,8 +139,8 @@ def create(store: Store, new: NewAssessment) -> Assessment:
             raise InvalidArgument(f"{what} is longer than {LONGEST_NAME} characters: shorten it")
     if new.assessment_id and not _ID.fullmatch(new.assessment_id):
         raise InvalidArgument(
-            f"assessment_id is up to {LONGEST_NAME} letters, digits and signs of ASCII without"
-            " spaces, or empty for one of its own"
+            f"assessment_id must be up to {LONGEST_NAME} ASCII letters, digits and signs without"
+            " spaces, or empty for a generated one"
         )
     told = new.metadata.get(SESSION_KEY, "")
     if new.session_id and told and told != new.session_id:
@@ -246,7 +246,7 @@ def json_text(value: object) -> str:
         )
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
-            "a value is a finite number, a boolean, text, a list or a struct of these"
+            "a value must be a finite number, a boolean, text, a list or a struct of these"
         ) from error
 
 
@@ -271,8 +271,7 @@ def _place(store: Store, row: dict[str, Any], experiment: str) -> None:
         raise export.missing(row["trace_id"])
     if experiment and experiment not in found["experiments"]:
         raise InvalidArgument(
-            "the trace is not of this experiment: leave the experiment out, it follows from the"
-            " trace"
+            "the trace is not in this experiment: leave the experiment out, the trace determines it"
         )
     row["experiment"] = experiment or found["experiments"][0]
     if found["id_taken"]:
@@ -285,12 +284,12 @@ def _place(store: Store, row: dict[str, Any], experiment: str) -> None:
         if not created or deleted:
             raise NotFound(
                 f"trace {row['trace_id']} has no assessment {row['overrides'][:LONGEST_NAME]} that"
-                " could be overridden: take its id from the assessments of the trace"
+                " can be overridden: take the id from the assessments of the trace"
             )
         row["session_id"] = row["session_id"] or session_id
         if row["session_id"] != session_id:
             raise InvalidArgument(
-                "an assessment of a session overrides only one of the same session"
+                "an assessment of a session can override only one of the same session"
             )
     if row["session_id"]:
         row["metadata"][SESSION_KEY] = row["session_id"]
@@ -329,7 +328,7 @@ def _add(store: Store, row: Mapping[str, Any]) -> None:
 
 def _require_name(name: str) -> None:
     if not 0 < len(name) <= LONGEST_NAME:
-        raise InvalidArgument(f"assessment_name has from 1 to {LONGEST_NAME} characters")
+        raise InvalidArgument(f"assessment_name must have from 1 to {LONGEST_NAME} characters")
 
 
 def _require_small(what: str, text: str) -> None:
@@ -340,7 +339,7 @@ def _require_small(what: str, text: str) -> None:
 
 def _require_metadata(metadata: Mapping[str, str]) -> None:
     if any(not 0 < len(key) <= LONGEST_NAME for key in metadata):
-        raise InvalidArgument(f"a key of metadata has from 1 to {LONGEST_NAME} characters")
+        raise InvalidArgument(f"a key of metadata must have from 1 to {LONGEST_NAME} characters")
     size = sum(len(key.encode()) + len(text.encode()) for key, text in metadata.items())
     if size > LARGEST_TEXT:
         raise InvalidArgument(f"metadata has {size} bytes: shorten it to {LARGEST_TEXT}")
@@ -354,9 +353,9 @@ def _require_outcome(
     if error is None:
         return
     if value is not None:
-        raise InvalidArgument("there is a value and an error: give one of them")
+        raise InvalidArgument("both a value and an error are given: give one of them")
     if kind is not AssessmentType.FEEDBACK:
-        raise InvalidArgument("only feedback has an error: give the value that was expected")
+        raise InvalidArgument("only feedback can have an error: give the value that was expected")
     if not 0 < len(error.error_code) <= LONGEST_NAME:
-        raise InvalidArgument(f"error_code has from 1 to {LONGEST_NAME} characters")
+        raise InvalidArgument(f"error_code must have from 1 to {LONGEST_NAME} characters")
     _require_small("error_message", error.error_message)

@@ -65,7 +65,7 @@ def delete_experiment(store: Store, text: str, *, dry_run: bool = False) -> Belo
         StoreUnavailable: Nothing, or not everything, was deleted; the same call may succeed later.
     """
     if not text:
-        raise InvalidArgument("experiment is empty: say which one to delete")
+        raise InvalidArgument("experiment is empty: name the one to delete")
     key = experiments.resolve(store, text, fresh=True)
     with _deleting:
         _settle(store)
@@ -98,7 +98,9 @@ def delete_traces(store: Store, trace_ids: Sequence[str], *, dry_run: bool = Fal
         StoreUnavailable: Nothing, or not everything, was deleted; the same call may succeed later.
     """
     if len(trace_ids) > MOST_IDS:
-        raise InvalidArgument(f"{len(trace_ids)} traces are more than the {MOST_IDS} of one call")
+        raise InvalidArgument(
+            f"{len(trace_ids)} traces are too many for one call: send at most {MOST_IDS}"
+        )
     ids = sorted({export.trace_id_from_text(each) for each in trace_ids})
     with _deleting:
         _settle(store)
@@ -127,7 +129,7 @@ def delete_traces_before(store: Store, text: str, until_ns: int, *, dry_run: boo
         StoreUnavailable: Nothing, or not everything, was deleted; the same call may succeed later.
     """
     if not text:
-        raise InvalidArgument("experiment is empty: say whose traces to delete")
+        raise InvalidArgument("experiment is empty: name the one whose traces to delete")
     chosen = {"experiment": experiments.resolve(store, text, fresh=True), "until_ns": until_ns}
     with _deleting:
         _settle(store)
@@ -230,9 +232,7 @@ def _days(store: Store, name: str, parameters: dict[str, Any]) -> set[tuple[str,
 
 def _settle(store: Store) -> None:
     if store.settle() is False:
-        raise StoreUnavailable(
-            "not all that was acknowledged is in the tables yet: ask again in a moment"
-        )
+        raise StoreUnavailable("not all acknowledged data is in the tables yet: retry in a moment")
 
 
 def _below(store: Store, key: str) -> Below:
@@ -304,8 +304,8 @@ def _wait(store: Store, tables: list[str], pause: Callable[[float], object]) -> 
         for each in under_way:
             if each["reason"]:
                 raise StoreUnavailable(
-                    f"what goes of {each['table']} is not gone yet, the store tries again by"
-                    f" itself: {each['reason'][:200]}"
+                    f"rows of {each['table']} are not deleted yet, the store keeps retrying:"
+                    f" {each['reason'][:200]}"
                 )
         # Polling slows down the very work that it waits for.
         pause(seconds)

@@ -78,8 +78,8 @@ def create(
     with _declaring:
         if deployment_id and any(each.declared for each in _having(store, place)):
             raise AlreadyExists(
-                f"deployment {deployment_id} of {service_name} in {environment} was declared"
-                " already: update it, or choose another id"
+                f"deployment {deployment_id} of {service_name} in {environment} is already"
+                " declared: update it, or choose another id"
             )
         _insert(
             store,
@@ -183,17 +183,17 @@ def _one(store: Store, place: Mapping[str, str]) -> Deployment:
     for found in _having(store, place):
         if found.experiment == place["experiment"]:
             return found
-    raise NotFound(f"deployment {place['deployment_id']} was withdrawn meanwhile")
+    raise NotFound(f"deployment {place['deployment_id']} was withdrawn in the meantime")
 
 
 def _check_length(what: str, text: str, *, most: int = LONGEST_NAME) -> None:
     if len(text) > most:
-        raise InvalidArgument(f"{what} has {len(text)} characters: {most} is most")
+        raise InvalidArgument(f"{what} has {len(text)} characters: shorten it to {most}")
 
 
 def _check_order(start_ns: int, end_ns: int | None) -> None:
     if end_ns is not None and end_ns < start_ns:
-        raise InvalidArgument("end_time is before start_time: exchange or correct them")
+        raise InvalidArgument("end_time is before start_time: swap or correct them")
 
 
 def _insert(store: Store, place: Mapping[str, str], **said: Any) -> None:

@@ -86,12 +86,12 @@ def update(
 
 def _check_name(what: str, name: str) -> None:
     if not 0 < len(name) <= LONGEST_NAME:
-        raise InvalidArgument(f"{what} has from 1 to {LONGEST_NAME} characters")
+        raise InvalidArgument(f"{what} must have from 1 to {LONGEST_NAME} characters")
 
 
 def _check_free(store: Store, name: str, *, but: str = "") -> None:
     if store.query("experiments/called", {"name": name, "but": but}):
-        raise AlreadyExists(f"an experiment is called {name} already: choose another name")
+        raise AlreadyExists(f"an experiment named {name} already exists: choose another name")
 
 
 def _insert(

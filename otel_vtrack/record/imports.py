@@ -37,7 +37,7 @@ def rows(store: Store, noun: str, given: Sequence[Mapping[str, Any]]) -> None:
             for row in given
         ]
     except ValueError as error:
-        raise InvalidArgument(f"a change of {noun} is not of its form: {error}") from None
+        raise InvalidArgument(f"a change of {noun} is malformed: {error}") from None
     store.insert(_TABLES[noun], made, names)
 
 
@@ -62,7 +62,7 @@ def _one_of(*known: str) -> Callable[[str | None], str | None]:
 
 def _not_empty(text: str) -> str:
     if not text:
-        raise ValueError("give an experiment, and a tag its key")
+        raise ValueError("give an experiment, and a key for a tag")
     return text
 
 

@@ -82,8 +82,8 @@ class Retention:
             due = deletion.count_before(self._store, until_ns)
             if any(due):
                 _log.info(
-                    "retention: deletes %s from before %s in %g minutes, unless the clock is set"
-                    " back by then",
+                    "retention: will delete %s from before %s in %g minutes, unless the clock is"
+                    " set back by then",
                     _said(due),
                     _date(until_ns),
                     self._every / 60,
@@ -91,7 +91,7 @@ class Retention:
 
     def _pause(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
-            raise StoreUnavailable("the server stops")
+            raise StoreUnavailable("the server is stopping")
 
     def _run(self) -> None:
         while True:
@@ -99,9 +99,9 @@ class Retention:
                 self.look()
             except VtrackError as error:
                 if not self._stopping.is_set():
-                    _log.warning("retention: could not delete, tries again: %s", log.said(error))
+                    _log.warning("retention: could not delete, retrying: %s", log.said(error))
             except Exception:  # noqa: BLE001 - the thread must continue
-                _log.exception("retention: could not delete, and tries again")
+                _log.exception("retention: could not delete, retrying")
             if self._stopping.wait(self._every):
                 return
 

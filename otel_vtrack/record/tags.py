@@ -20,12 +20,13 @@ def changes(
     gone = sorted(set(delete_tags))
     for key in (*set_tags, *gone):
         if not 0 < len(key) <= LONGEST_KEY:
-            raise InvalidArgument(f"the key of a tag has from 1 to {LONGEST_KEY} characters")
+            raise InvalidArgument(f"the key of a tag must have from 1 to {LONGEST_KEY} characters")
     for key, value in set_tags.items():
         if len(value) > LONGEST_VALUE:
             raise InvalidArgument(
-                f"the value of the tag {key} has {len(value)} characters: {LONGEST_VALUE} is most"
+                f"the value of the tag {key} has {len(value)} characters: shorten it to"
+                f" {LONGEST_VALUE}"
             )
     if both := sorted(set(gone) & set(set_tags)):
-        raise InvalidArgument(f"the tag {both[0]} is to be set and to be deleted: choose one")
+        raise InvalidArgument(f"the tag {both[0]} is both set and deleted: choose one")
     return dict(sorted(set_tags.items())), gone

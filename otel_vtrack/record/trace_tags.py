@@ -43,7 +43,7 @@ def delete_tag(store: Store, trace_id: str, key: str) -> None:
 
 def _check(key: str, refused: frozenset[str], what: str) -> None:
     if not 0 < len(key) <= LONGEST_KEY:
-        raise InvalidArgument(f"the key of a tag has from 1 to {LONGEST_KEY} characters")
+        raise InvalidArgument(f"the key of a tag must have from 1 to {LONGEST_KEY} characters")
     if key in refused:
         raise InvalidArgument(f"the tag {key} is MLflow's own and cannot be {what}")
 

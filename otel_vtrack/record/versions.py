@@ -37,7 +37,7 @@ def update(
         InvalidArgument: Several versions match, or the note is too long.
     """
     if note is not None and len(note) > LONGEST_NOTE:
-        raise InvalidArgument(f"the note has {len(note)} characters: {LONGEST_NOTE} is most")
+        raise InvalidArgument(f"the note has {len(note)} characters: shorten it to {LONGEST_NOTE}")
     found = versions.get(store, text, experiment=experiment, service_name=service_name)
     if note is None:
         return found
@@ -110,7 +110,7 @@ def delete_alias(store: Store, alias: str, *, experiment: str = "", service_name
 def _check(alias: str) -> None:
     if not _ALIAS.fullmatch(alias):
         raise InvalidArgument(
-            f"{alias[:64]!r} is no alias: one has from 1 to 250 letters, digits, - _ and ."
+            f"{alias[:64]!r} is not an alias: use 1 to 250 letters, digits, - _ and ."
         )
 
 

@@ -72,7 +72,7 @@ def test_a_whole_number_that_would_become_another_one_is_refused(post, value):
         status, body, _ = post(path + method, (asked % value).encode())
         assert status == 400
         assert json.loads(body)["code"] == "invalid_argument"
-        assert re.search("more digits|no otel_vtrack", json.loads(body)["message"])
+        assert re.search("more digits|not otel_vtrack", json.loads(body)["message"])
     # Other fields have 64 bits, as a number or as a text.
     for count in ("9007199254740993", '"9007199254740993"'):
         asked = b'{"baseline_version": "1", "max_traces": %s}' % count.encode()
@@ -149,18 +149,18 @@ def test_json_that_is_no_such_object_is_refused_in_plain_words(post, body):
     status, answer, _ = post(SEARCH, body)
     said = json.loads(answer)["message"]
     assert (status, "Error" in said) == (400, False)
-    assert "the body is no otel_vtrack.v1.SearchTracesRequest" in said
+    assert "the body is not otel_vtrack.v1.SearchTracesRequest" in said
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"metadata": {"a": 1}}, "metadata is of the wrong type: give texts, in quotes"),
-        ({"error": {"stackTrace": 5}}, "error.stackTrace is of the wrong type: give a text, in"),
+        ({"metadata": {"a": 1}}, "metadata is of the wrong type: give text, in quotes"),
+        ({"error": {"stackTrace": 5}}, "error.stackTrace is of the wrong type: give text, in"),
         ({"error": 5}, "error is of the wrong type: give an object"),
         ({"error": [None]}, "error is of the wrong type: give an object"),
         ({"error": [[]]}, "error is of the wrong type: give an object"),
-        ({"assessment_id": {"a": [1]}}, "assessment_id is of the wrong type: give a text, in"),
+        ({"assessment_id": {"a": [1]}}, "assessment_id is of the wrong type: give text, in"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named_with_the_right_one(post, asked, said):

@@ -195,7 +195,7 @@ def test_bytes_that_are_no_request_are_refused(target, payload):
     with grpc.insecure_channel(target) as channel, pytest.raises(grpc.RpcError) as refused:
         channel.unary_unary("/otel_vtrack.v1.TraceService/SearchTraces")(payload, timeout=30)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "no otel_vtrack.v1.SearchTracesRequest" in refused.value.details()
+    assert "not otel_vtrack.v1.SearchTracesRequest" in refused.value.details()
 
 
 @pytest.mark.parametrize("filter_", ["", "name = 'a'"])

@@ -22,8 +22,8 @@ USUAL = {0, 1, 2}
 CODES = {("gate",): USUAL | {3, 4}}
 INSIDE = re.compile(
     r"Traceback|DB::|SELECT |WHERE |Code: \d|Exception\b|[a-z]Error\b|<class|<method|object at 0x"
-    r"|NoneType|has no attribute|\.py\b|line \d+, in |otel_vtrack\.(?!v1)|foresee|StatusCode"
-    r"|(?i:clickhouse|chdb)|Nullable|/site-packages/"
+    r"|NoneType|has no attribute|\.py\b|line \d+, in |otel_vtrack\.(?!v1)|StatusCode"
+    r"|unexpected error|(?i:clickhouse|chdb)|Nullable|/site-packages/"
 )
 
 NUMBERS = ["0", "-1", "1", "1000", "1.5", "1e400", "nan", "inf", "9" * 30, "0x10", "\u0661", "1_0"]

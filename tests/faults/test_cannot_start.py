@@ -101,4 +101,4 @@ def test_prices_that_make_no_sense(vtrack, tmp_path):
     prices = tmp_path / "prices.toml"
     prices.write_text('[[price]]\nmodel = "a"\ninput = -1\noutput = 1\n')
     said = refused(vtrack("--prices", str(prices), ready=False))
-    assert f"--prices: {prices}: price 1 (a): input is the dollars for a million tokens" in said
+    assert f"--prices: {prices}: price 1 (a): input must be dollars per million tokens" in said

@@ -193,7 +193,7 @@ def test_all_metadata_that_is_shown_is_found_by_it_or_refused(store, send, told,
         key = f"metadata.`{name}`"
         if name == "mlflow.trace.cost":
             for asked in ({"text": f"{key} = '1'"}, {"text": f"has({key})"}, {"order_by": [key]}):
-                with pytest.raises(InvalidArgument, match="only shown: ask for the cost"):
+                with pytest.raises(InvalidArgument, match="for display only: query the cost"):
                     trace_search.search(store, **asked, table=table)
             continue
         for value in {each[name] for each in shown.values() if name in each}:

@@ -131,22 +131,22 @@ def test_the_prices_that_come_along_may_follow_those_of_the_file(file):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("price = ", "is no TOML file"),
+        ("price = ", "is not a TOML file"),
         ("", r"there are no prices: write a \[\[price\]\]"),
         ("price = 7", "there are no prices"),
-        ("price = [7]", "price 1 is no table"),
-        ("prices = []", "there is no prices"),
-        ('built_in = "yes"', "built_in is true or false"),
+        ("price = [7]", "price 1 is not a table"),
+        ("prices = []", "prices is unknown"),
+        ('built_in = "yes"', "built_in must be true or false"),
         ("[[price]]\ninput = 1\noutput = 1", "price 1 has no model"),
         ('[[price]]\nmodel = ""\ninput = 1\noutput = 1', "price 1 has no model"),
-        ('[[price]]\nmodel = "a"\noutput = 1', r"price 1 \(a\): input is the dollars"),
-        ('[[price]]\nmodel = "a"\ninput = 1', r"price 1 \(a\): output is the dollars"),
-        ('[[price]]\nmodel = "a"\ninput = "1"\noutput = 1', "input is the dollars"),
-        ('[[price]]\nmodel = "a"\ninput = true\noutput = 1', "input is the dollars"),
-        ('[[price]]\nmodel = "a"\ninput = -1\noutput = 1', "input is the dollars.*from 0 up"),
-        ('[[price]]\nmodel = "a"\ninput = nan\noutput = 1', "input is the dollars"),
-        ('[[price]]\nmodel = "a"\ninput = 1\noutput = inf', "output is the dollars"),
-        ('[[price]]\nmodel = "a"\ninput = 1\noutput = 1\nprovider = 1', "provider is a text"),
+        ('[[price]]\nmodel = "a"\noutput = 1', r"price 1 \(a\): input must be dollars"),
+        ('[[price]]\nmodel = "a"\ninput = 1', r"price 1 \(a\): output must be dollars"),
+        ('[[price]]\nmodel = "a"\ninput = "1"\noutput = 1', "input must be dollars"),
+        ('[[price]]\nmodel = "a"\ninput = true\noutput = 1', "input must be dollars"),
+        ('[[price]]\nmodel = "a"\ninput = -1\noutput = 1', "input must be dollars.*from 0 up"),
+        ('[[price]]\nmodel = "a"\ninput = nan\noutput = 1', "input must be dollars"),
+        ('[[price]]\nmodel = "a"\ninput = 1\noutput = inf', "output must be dollars"),
+        ('[[price]]\nmodel = "a"\ninput = 1\noutput = 1\nprovider = 1', "provider must be text"),
         ('[[price]]\nmodel = "a"\ninput = 1\noutput = 1\ncached = 1', "price 1 has cached"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="cannot be read"):
         prices.load(tmp_path)
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="is no TOML file"):
+    with pytest.raises(SettingsError, match="is not a TOML file"):
         prices.load(tmp_path / "bytes")
 
 

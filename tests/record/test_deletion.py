@@ -346,7 +346,7 @@ def test_a_deletion_that_the_store_cannot_finish_yet_says_so(store, send, monkey
         return select(store, name, parameters)
 
     monkeypatch.setattr(deletion, "_select", stuck)
-    with pytest.raises(StoreUnavailable, match=r"spans is not gone yet.*no space"):
+    with pytest.raises(StoreUnavailable, match=r"spans are not deleted yet.*no space"):
         deletion.delete_experiment(store, "shop")
     monkeypatch.undo()
     deletion.delete_experiment(store, "shop")

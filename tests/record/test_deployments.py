@@ -170,9 +170,9 @@ def test_an_id_that_several_use_has_to_be_told_apart(store):
     for place in ({}, {"environment": "staging"}, {"service_name": "api"}):
         declare(store, deployment_id="d1", **place)
     for call in (query.get, deployments.update, deployments.delete):
-        with pytest.raises(InvalidArgument, match=r"service_name as well.*'api', 'shop'"):
+        with pytest.raises(InvalidArgument, match=r"service_name too.*'api', 'shop'"):
             call(store, "d1")
-        with pytest.raises(InvalidArgument, match="environment as well"):
+        with pytest.raises(InvalidArgument, match="environment too"):
             call(store, "d1", service_name="shop")
         with pytest.raises(InvalidArgument, match="empty"):
             call(store, "")

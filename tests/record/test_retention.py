@@ -164,7 +164,7 @@ def test_a_day_goes_when_two_looks_in_a_row_find_it_over(store, send, caplog):
     now[0] += 1_000 * DAY_MS * 10**6
     kept.look()
     [said] = caplog.messages
-    assert said.startswith("retention: deletes 1 traces and 0 log records from before 2029-")
+    assert said.startswith("retention: will delete 1 traces and 0 log records from before 2029-")
     now[0] -= 1_000 * DAY_MS * 10**6
     kept.look()
     kept.look()

@@ -212,7 +212,7 @@ def test_a_trace_nobody_sent_is_not_found(store, trace_id):
     ):
         with pytest.raises(NotFound, match=trace_id()):
             call()
-    with pytest.raises(InvalidArgument, match="no trace id"):
+    with pytest.raises(InvalidArgument, match="not a trace id"):
         trace_tags.set_tag(store, "nonsense", "a", "b")
 
 

@@ -72,7 +72,7 @@ def test_an_alias_names_its_version(store, shipped):
     assert changes.update(store, "@stable", note="n").aliases == ("champion", "stable")
     changes.set_alias(store, "1", "champion", service_name="api")
     assert versions.get(store, "@champion", service_name="api").version == "1"
-    with pytest.raises(InvalidArgument, match="say which"):
+    with pytest.raises(InvalidArgument, match="choose one"):
         versions.get(store, "@champion")
 
 
@@ -80,7 +80,7 @@ def test_an_alias_is_deleted_there_or_not(store, shipped):
     changes.delete_alias(store, "champion")
     changes.set_alias(store, "1", "champion", service_name="web")
     changes.set_alias(store, "1", "champion", service_name="api")
-    with pytest.raises(InvalidArgument, match="say which"):
+    with pytest.raises(InvalidArgument, match="choose one"):
         changes.delete_alias(store, "champion")
     for _ in range(2):
         changes.delete_alias(store, "champion", service_name="web")
@@ -97,14 +97,14 @@ def test_what_is_no_alias_is_refused(store, shipped, alias):
         lambda: changes.set_alias(store, "1", alias, service_name="web"),
         lambda: changes.delete_alias(store, alias),
     ):
-        with pytest.raises(InvalidArgument, match="is no alias"):
+        with pytest.raises(InvalidArgument, match="is not an alias"):
             call()
 
 
 def test_a_note_may_be_long_but_not_longer(store, shipped):
     note = "n" * 10_000
     assert changes.update(store, "1", service_name="web", note=note).note == note
-    with pytest.raises(InvalidArgument, match="10000 is most"):
+    with pytest.raises(InvalidArgument, match="shorten it to 10000"):
         changes.update(store, "1", service_name="web", note=note + "n")
 
 

@@ -196,8 +196,8 @@ def compile_versions(text: str | None, order_by: Sequence[str] = ()) -> Compiled
             raise problems.at(
                 text or "",
                 _clauses(part)[0].name.at,
-                "environment and deployment say which places count: join conditions on them to"
-                " others by AND alone",
+                "environment and deployment decide which places count: join conditions on them to"
+                " others by AND only",
             )
         else:
             where.append(condition)
@@ -237,8 +237,8 @@ def _fitting(found: _Any, *parts: str) -> _Any:
     keys = 2 * len(found.order.sql) + len(found.order.joins)
     if sum(map(len, parts)) + len(found.where) + keys > _LONGEST_SQL:
         raise InvalidArgument(
-            "the filter asks for too much at once: use fewer conditions, above all on cost, or"
-            " fewer values in lists"
+            "the filter is too complex: use fewer conditions, above all on cost, or fewer values in"
+            " lists"
         )
     return found
 

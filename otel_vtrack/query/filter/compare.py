@@ -41,7 +41,7 @@ class _About:
     def wrong(self, literal: Literal, wanted: str, instead: str = "") -> InvalidArgument:
         """Make the error for a value of the wrong kind, with an optional hint."""
         name, word = self.clause.name.written[:60], self.clause.spelled
-        message = f"{name} {word} takes {wanted}, and not {literal.sort.value}{instead}"
+        message = f"{name} {word} takes {wanted}, not {literal.sort.value}{instead}"
         return problems.at(self.text, literal.at, message)
 
 
@@ -89,7 +89,7 @@ def _comparison(about: _About) -> str:
             raise problems.at(
                 text,
                 literal.at,
-                f"{clause.name.written} is {problems.listed(map(repr, field.choices))}"
+                f"{clause.name.written} must be {problems.listed(map(repr, field.choices))}"
                 + (
                     problems.meant(literal.value, field.choices)
                     if isinstance(literal.value, str)
@@ -122,10 +122,10 @@ def _pattern(about: _About) -> str:
     text, clause, field, parameters = about.text, about.clause, about.field, about.parameters
     [literal] = clause.values
     if literal.sort is not Sort.TEXT:
-        raise about.wrong(literal, "a text in quotes")
+        raise about.wrong(literal, "text in quotes")
     pattern = str(literal.value)
     if len(pattern) > LONGEST_PATTERN:
-        raise problems.at(text, literal.at, f"a pattern has {LONGEST_PATTERN:,} characters at most")
+        raise problems.at(text, literal.at, f"a pattern has at most {LONGEST_PATTERN:,} characters")
     value = field.sql
     if field.kind is Kind.ID:
         value = f"lower(hex({field.sql}))"
@@ -151,31 +151,33 @@ def _check_regex(text: str, literal: Literal, pattern: str) -> None:
         raise problems.at(
             text,
             literal.at,
-            f"RLIKE takes no {found[0]!r}: expressions are those of RE2, without look-around,"
+            f"RLIKE does not take {found[0]!r}: expressions are those of RE2, without look-around,"
             " back-references and possessive repeats",
         )
     for repeat in _REPEATS.finditer(pattern):
         if any(int(number) > _MOST_REPEATS for number in repeat.groups() if number):
             raise problems.at(
-                text, literal.at, f"RLIKE repeats {_MOST_REPEATS:,} times at most: {repeat[0]}"
+                text, literal.at, f"RLIKE repeats at most {_MOST_REPEATS:,} times: {repeat[0]}"
             )
     try:
         re.compile(pattern if not re.search(r"\\[pPzQECx]|\[\[:|\(\?[A-Za-z-]*U", pattern) else "")
     except re.error as error:
-        raise problems.at(text, literal.at, f"RLIKE: no regular expression: {error.msg}") from None
+        raise problems.at(
+            text, literal.at, f"RLIKE: not a regular expression: {error.msg}"
+        ) from None
     except (OverflowError, RecursionError):
-        raise problems.at(text, literal.at, "RLIKE: too deep a regular expression") from None
+        raise problems.at(text, literal.at, "RLIKE: the expression is nested too deeply") from None
 
 
 def _text(about: _About, operator: Operator, literal: Literal) -> str:
     if literal.sort is not Sort.TEXT:
-        raise about.wrong(literal, "a text in quotes")
+        raise about.wrong(literal, "text in quotes")
     return f"{about.field.sql} {_ORDER[operator]} {about.parameters.text(str(literal.value))}"
 
 
 def _id(about: _About, operator: Operator, literal: Literal) -> str:
     if literal.sort is not Sort.TEXT:
-        raise about.wrong(literal, "a text in quotes")
+        raise about.wrong(literal, "text in quotes")
     digits = str(literal.value).removeprefix("tr-").lower()
     if len(digits) != about.field.digits or not set(digits) <= set("0123456789abcdef"):
         return "0"  # No ID has this form.
@@ -211,7 +213,7 @@ def _duration(about: _About, operator: Operator, literal: Literal) -> str:
         return _nanoseconds(about.field.sql, operator, int(literal.value), about.parameters)
     if literal.sort is Sort.NUMBER:
         return _milliseconds(about.field.sql, operator, literal, about.parameters)
-    raise about.wrong(literal, "a duration as 2s or 250ms, or milliseconds")
+    raise about.wrong(literal, "a duration such as 2s or 250ms, or milliseconds")
 
 
 def _time(about: _About, operator: Operator, literal: Literal) -> str:
@@ -281,7 +283,7 @@ def _any(about: _About, operator: Operator, literal: Literal) -> str:
         return f"{about.field.sql} = {about.parameters.text(str(literal.value))}"
     if literal.sort is Sort.BOOLEAN:
         return f"{about.field.sql} = {about.parameters.text('true' if literal.value else 'false')}"
-    raise about.wrong(literal, "a text, a number, true or false")
+    raise about.wrong(literal, "text, a number, true or false")
 
 
 def _instead_of_order(literal: Literal) -> str:

@@ -82,7 +82,7 @@ class Compiler:
             case Exists(what, _, at):
                 if self._exists is None:
                     raise problems.at(
-                        self.text, at, f"{self.catalogue.noun} have no {what}s to look for"
+                        self.text, at, f"{self.catalogue.noun} have no {what}s to search"
                     )
                 return negated(self._exists(tree, self)) if negate else self._exists(tree, self)
             case Clause():

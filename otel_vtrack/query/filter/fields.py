@@ -21,8 +21,8 @@ _ORDERED: Final = _SAME | {
 
 
 NO_ORDER: Final = (
-    "no text counts as greater, as '1.9' would be greater than '1.10': list those you mean by IN,"
-    " or match them by LIKE"
+    "text has no order, as '1.9' would be greater than '1.10': list the values with IN, or"
+    " match them with LIKE"
 )
 """The advice for a caller who compares texts by order."""
 
@@ -30,9 +30,9 @@ NO_ORDER: Final = (
 class Kind(Enum):
     """The kind of a key's values, which decides how they are compared."""
 
-    TEXT = "a text"
+    TEXT = "text"
     ID = "an id"
-    FULL_TEXT = "a long text"
+    FULL_TEXT = "long text"
     NUMBER = "a number"
     DURATION = "a duration"
     TIME = "a time"
@@ -200,16 +200,16 @@ def check(text: str, clause: Clause, field: Field) -> None:
     """
     if field.instead:
         raise problems.at(
-            text, clause.name.at, f"{clause.name.written[:60]} is only shown: {field.instead}"
+            text, clause.name.at, f"{clause.name.written[:60]} is for display only: {field.instead}"
         )
     taken = field.takes()
     if clause.operator in taken:
         return
     order = [each.value for each in Operator if each in taken]
-    message = f"{clause.name.written[:60]} is {field.kind.value} and takes no {clause.spelled}"
+    message = f"{clause.name.written[:60]} is {field.kind.value} and does not take {clause.spelled}"
     if clause.operator is Operator.IS_NULL:
         message = f"{clause.name.written[:60]} always has a value"
-    message += f": it takes {problems.listed(order, last='and')}, with NOT too"
+    message += f": it takes {problems.listed(order, last='and')}, also with NOT"
     if field.kind is Kind.TEXT and clause.operator in _ORDERED:
         message += f"; {NO_ORDER}"
     raise problems.at(text, clause.at, message)

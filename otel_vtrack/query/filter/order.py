@@ -94,7 +94,9 @@ class Order:
             isinstance(value, str) or (value is None and key.nullable)
             for key, value in zip(self.keys, place, strict=True)
         ):
-            raise InvalidArgument("this page_token is not of this question: begin again without")
+            raise InvalidArgument(
+                "this page_token belongs to another query: start again without one"
+            )
         condition = "0"
         for key, value in reversed(list(zip(self.keys, place, strict=True))):
             behind, level = _against(key, value, parameters)
@@ -111,20 +113,20 @@ def parse(
         InvalidArgument: A key is unknown, duplicated or not sortable.
     """
     if len(wanted) > _MOST_KEYS:
-        raise InvalidArgument(f"order_by has {_MOST_KEYS} keys at most")
+        raise InvalidArgument(f"order_by has at most {_MOST_KEYS} keys")
     keys: list[Key] = []
     for written in wanted:
         if len(written) > _LONGEST_KEY:
-            raise InvalidArgument(f"a key of order_by has {_LONGEST_KEY} characters at most")
+            raise InvalidArgument(f"a key of order_by has at most {_LONGEST_KEY} characters")
         found = _DIRECTION.fullmatch(written.strip())
         text, direction = found.groups() if found else (written, None)
         name = parser.sort_key(text)
         field = catalogue.find(text, name, parameters, what="order_by")
         if field.instead:
-            raise InvalidArgument(f"order_by: {text[:60]} is only shown: {field.instead}")
+            raise InvalidArgument(f"order_by: {text[:60]} is for display only: {field.instead}")
         if (field.around is not None and not field.sorted_by) or field.kind is Kind.FULL_TEXT:
             raise InvalidArgument(
-                f"order_by: {text[:60]} may have many values, so nothing is sorted by it"
+                f"order_by: {text[:60]} may have many values, so nothing can be sorted by it"
             )
         key = key_of(
             field,
@@ -132,7 +134,7 @@ def parse(
             alias=f"j{len(keys)}",
         )
         if key.name in {each.name for each in keys}:
-            raise InvalidArgument(f"order_by: {text[:60]} is there twice: leave one out")
+            raise InvalidArgument(f"order_by: {text[:60]} appears twice: leave one out")
         keys.append(key)
     named = {key.name for key in keys}
     return Order((*keys, *(key for key in tail if key.name not in named)))

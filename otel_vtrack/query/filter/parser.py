@@ -76,13 +76,13 @@ _STRANGE: Final = {
     "&": "write AND",
     "|": "write OR",
     "!": "write NOT, or != to compare",
-    "*": "to match a part of a text, write LIKE with %",
-    "'": "the quote is not closed: write two for one inside a text, as in 'it''s'",
-    '"': "the quote is not closed: write two for one inside a text",
+    "*": "to match part of a text, write LIKE with %",
+    "'": "the quote is not closed: write two for one inside text, as in 'it''s'",
+    '"': "the quote is not closed: write two for one inside text",
     "`": "the back-tick is not closed",
     "[": "lists are in parentheses, as in IN ('a', 'b')",
-    "{": "nothing is filled in here: write the value itself",
-    "-": "numbers are not calculated, except after now(), as in now() - 1h",
+    "{": "placeholders are not filled in: write the value itself",
+    "-": "there is no arithmetic, except after now(), as in now() - 1h",
 }
 _EXPECTED: Final = {
     "COMPARE": "an operator",
@@ -119,7 +119,7 @@ def parse(text: str | None, *, now_ns: int | None = None) -> Expression:
         return EVERYTHING
     if len(text) > LONGEST:
         raise InvalidArgument(
-            f"the filter has {len(text):,} characters: {LONGEST:,} at most; ask more than once"
+            f"the filter has {len(text):,} characters, the limit is {LONGEST:,}: split the query"
         )
     _refuse_depth(text)
     body = _TRAILING_AND.sub("", text)
@@ -158,7 +158,7 @@ def sort_key(written: str) -> Name:
     """
     if not _KEY.fullmatch(written):
         raise InvalidArgument(
-            f"order_by: {written[:60]!r} is no key: write a key, and ASC or DESC behind it"
+            f"order_by: {written[:60]!r} is not a key: write a key, with ASC or DESC after it"
         )
     return name(written)
 
@@ -172,12 +172,12 @@ def _refuse_depth(text: str) -> None:
             depth += 1
             if depth > DEEPEST:
                 raise problems.at(
-                    text, offset, f"parentheses are {DEEPEST} deep at most: ask in another way"
+                    text, offset, f"parentheses are more than {DEEPEST} deep: simplify the filter"
                 )
         elif letter == ")":
             depth -= 1
     if len(_NOT.findall(bare)) > MOST_CLAUSES:
-        raise InvalidArgument(f"the filter has NOT more than {MOST_CLAUSES} times: ask for less")
+        raise InvalidArgument(f"the filter has more than {MOST_CLAUSES} NOTs: simplify it")
 
 
 def _explained(text: str, error: UnexpectedInput) -> InvalidArgument:
@@ -189,7 +189,7 @@ def _explained(text: str, error: UnexpectedInput) -> InvalidArgument:
         return problems.at(
             text,
             offset,
-            f"expected {wanted}, and not {word[0]!r}" if word else _strange(text, offset),
+            f"expected {wanted}, not {word[0]!r}" if word else _strange(text, offset),
         )
     expected = set[str]()
     found = ""
@@ -208,15 +208,17 @@ def _explained(text: str, error: UnexpectedInput) -> InvalidArgument:
     elif "COMPARE" in expected and found and re.match(r"[A-Za-z]", found):
         foreign = _FOREIGN.get(found.lower())
         hint = f": did you mean {foreign}?" if foreign else problems.meant(found, _OPERATORS)
-        message = f"{found[:40]!r} is no operator{hint or ': there are ' + ', '.join(_OPERATORS)}"
+        message = (
+            f"{found[:40]!r} is not an operator{hint or ': there are ' + ', '.join(_OPERATORS)}"
+        )
     elif "SINGLE_QUOTED" in expected and re.match(r"[A-Za-z_]", found):
-        message = f"expected a value: write {values_quoted(found)}, with quotes around a text"
+        message = f"expected a value: write {values_quoted(found)}, with quotes around text"
     elif found.startswith("'") and "KEY" in expected:
-        message = "expected a key before the operator: a value stands behind it"
+        message = "expected a key before the operator: the value comes after it"
     elif found:
-        message = f"expected {wanted}, and not {found[:40]!r}"
+        message = f"expected {wanted}, not {found[:40]!r}"
     else:
-        message = f"it ends too early: expected {wanted}"
+        message = f"the filter ends too early: expected {wanted}"
     return problems.at(text, offset, message)
 
 
@@ -233,8 +235,8 @@ def _strange(text: str, offset: int) -> str:
     if hint:
         return hint
     if rest[:1].isdigit():
-        return "no number, and no duration as 2s, 250ms or 1h30m; put quotes around a text"
-    return f"{rest[:1]!r} is not part of the language; put quotes around a text"
+        return "not a number, nor a duration such as 2s, 250ms or 1h30m; put quotes around text"
+    return f"{rest[:1]!r} is not part of the language; put quotes around text"
 
 
 @v_args(inline=True)
@@ -289,7 +291,7 @@ class _Builder(Transformer[Any, Any]):
     ) -> Expression:
         if len(listed) > MOST_VALUES:
             raise problems.at(
-                self._text, operator.start_pos or 0, f"a list has {MOST_VALUES:,} values at most"
+                self._text, operator.start_pos or 0, f"a list has at most {MOST_VALUES:,} values"
             )
         return self._clause(key, Operator.IN, *listed, negated=no is not None, at=no or operator)
 
@@ -334,6 +336,6 @@ class _Builder(Transformer[Any, Any]):
         self._clauses += 1
         if self._clauses > MOST_CLAUSES:
             raise problems.at(
-                self._text, key.at, f"a filter has {MOST_CLAUSES} clauses at most: ask for less"
+                self._text, key.at, f"a filter has at most {MOST_CLAUSES} clauses: simplify it"
             )
         return Clause(key, operator, negated, listed, at.start_pos or 0)

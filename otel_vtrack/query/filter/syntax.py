@@ -32,7 +32,7 @@ class Operator(Enum):
 class Sort(Enum):
     """The kind of a literal."""
 
-    TEXT = "a text"
+    TEXT = "text"
     NUMBER = "a number"
     DURATION = "a duration"
     TIME = "a time"

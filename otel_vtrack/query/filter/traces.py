@@ -241,7 +241,7 @@ _METADATA: Final[dict[str, Field]] = {
     "mlflow.trace.cost": Field(
         kind=Kind.TEXT,
         sql="''",
-        instead="ask for the cost as a number, as in cost > 0.05 or cost IS NULL",
+        instead="query the cost as a number, as in cost > 0.05 or cost IS NULL",
     ),
 }
 
