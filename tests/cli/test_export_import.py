@@ -88,9 +88,9 @@ def test_a_time_that_is_counted_from_now_is_no_other_when_the_export_goes_on(ser
         (("export", "-o", "-", "--filter", "= 1"), 2, "column 1"),
         (("export", "-o", "-", "--since", "soon"), 2, "is no time"),
         (("export",), 2, "--output"),
-        (("import", "nowhere"), 2, "nowhere is not there"),
-        (("import", ""), 2, "a file without a name is not there"),
-        (("import", "n" * 300), 2, "n is not there"),
+        (("import", "nowhere"), 2, "nowhere does not exist"),
+        (("import", ""), 2, "a file without a name does not exist"),
+        (("import", "n" * 300), 2, "n does not exist"),
         (("import",), 2, "PATH"),
     ],
 )

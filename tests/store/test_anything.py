@@ -232,9 +232,13 @@ def even_out(item):
         return
     if not item.body.ByteSize():
         item.ClearField("body")
-    wrong = len(item.trace_id) not in {0, 16} or len(item.span_id) not in {0, 8}
+    if len(item.trace_id) not in {0, 16}:
+        item.ClearField("trace_id")
+        item.ClearField("span_id")
+    if len(item.span_id) not in {0, 8}:
+        item.ClearField("span_id")
     for name in ("trace_id", "span_id"):
-        if wrong or not any(getattr(item, name)):
+        if not any(getattr(item, name)):
             item.ClearField(name)
 
 
