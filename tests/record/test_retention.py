@@ -193,7 +193,7 @@ def test_a_stop_does_not_wait_for_it_and_the_next_start_finishes(store, send, mo
         ),
     )
     kept.look()
-    with pytest.raises(StoreUnavailable, match="stops"):
+    with pytest.raises(StoreUnavailable, match="stopping"):
         kept.look()
     monkeypatch.undo()
     kept = retention.Retention(store, 1, 600)
