@@ -48,11 +48,11 @@ class Questions(Protocol):
         ...
 
     def start(self) -> None:
-        """Start the watch."""
+        """Start the threads behind it."""
         ...
 
     def stop(self) -> None:
-        """Stop the watch; may wait for the store."""
+        """Stop them; may wait for the store."""
         ...
 
 
@@ -78,13 +78,17 @@ class _Api:
         self.names = api.SERVICE_NAMES
 
     def open(self, store: "Store | None") -> None:
+        from otel_vtrack.query.recent import Recent  # noqa: PLC0415
         from otel_vtrack.watch import Watcher  # noqa: PLC0415
         from otel_vtrack.watch.delivery import Delivery  # noqa: PLC0415
 
         assert store  # noqa: S101 - for the type checker
         deliveries = [Delivery(store, each, self._interval) for each in self._channels]
         self._watcher = Watcher(store, self._interval, deliveries)
-        self._backend = self._api.Backend(store, self._prices, self._watcher.board)
+        self._recent = Recent(store)
+        self._backend = self._api.Backend(
+            store, self._prices, self._watcher.board, self._recent.minute
+        )
 
     def add_to(self, server: grpc.aio.Server) -> None:
         self._api.add_api(server, self._backend)
@@ -93,10 +97,12 @@ class _Api:
         return self._api.api_routes(self._backend, pool, max_body_bytes=max_body_bytes, room=room)
 
     def start(self) -> None:
+        self._recent.start()
         if self._interval:
             self._watcher.start()
 
     def stop(self) -> None:
+        self._recent.stop()
         if self._interval:
             self._watcher.stop()
 

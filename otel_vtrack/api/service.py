@@ -17,6 +17,10 @@ Handler = Callable[["Backend", Any], Message]
 """Handles a request; raises errors of otel_vtrack.errors. Blocks, so it runs in a thread."""
 
 
+def _unknown(_: str) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """What handlers work with.
@@ -25,11 +29,13 @@ class Backend:
         store: Open, with its tables up to date.
         prices: Price table for tokens.
         watched: Returns the deployments that this process watches.
+        minute_of: Returns in which minute a trace probably started; see `query.recent`.
     """
 
     store: Store
     prices: Prices = BUILT_IN
     watched: Callable[[], Board] = Board
+    minute_of: Callable[[str], int | None] = _unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def _get_trace_histogram(
 def _get_trace(
     backend: Backend, request: traces_pb2.GetTraceRequest
 ) -> traces_pb2.GetTraceResponse:
-    found = traces.get(backend.store, request.trace_id, backend.prices)
+    found = traces.get(backend.store, request.trace_id, backend.prices, backend.minute_of)
     return traces_pb2.GetTraceResponse(
         traces=[_info(info) for info in found.infos],
         otlp=found.otlp.SerializeToString(),

@@ -7,13 +7,13 @@ ScopeSpans per scope.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
 from otel_vtrack.errors import InvalidArgument, NotFound
-from otel_vtrack.query import trace_spans
+from otel_vtrack.query import beside, trace_spans
 from otel_vtrack.query.conclusions import Said
 from otel_vtrack.query.rowbinary import Reader
 from otel_vtrack.query.rows import ResourceRow, ScopeRow, SpanRow, read_span
@@ -67,7 +67,7 @@ def missing(trace_id: str) -> NotFound:
     )
 
 
-def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
+def spans(store: Store, trace_id: str, minute: int | None = None) -> list[tuple[SpanRow, Said]]:
     """Return the spans of a trace, earliest first; empty if there are none.
 
     A span that was sent repeatedly may occur repeatedly.
@@ -75,22 +75,64 @@ def spans(store: Store, trace_id: str) -> list[tuple[SpanRow, Said]]:
     Args:
         store: The store to query.
         trace_id: 32 hex digits in lower case.
+        minute: A minute in which its spans may have started, in seconds since 1970. Those are then
+            read while the store is asked in which minutes they did.
     """
+    if minute is None:
+        minutes = _minutes(store, trace_id)
+        found = _read(store, trace_id, minutes)
+    else:
+        other = beside.POOL.submit(_read_others, store, trace_id, minute)
+        found = trace_spans.read(store, trace_id, [minute])
+        minutes, more = other.result()
+        found = _joined(found, more)
+    if not minutes:
+        return []
+    if found is None:
+        found = whole(store, trace_id, minutes.start, minutes.stop - 1)
+    return sorted(found, key=_start)
+
+
+def _minutes(store: Store, trace_id: str) -> range:
+    """Return the minutes in which the spans of a trace started; empty if it is not stored."""
     bounds = Reader(store.binary("traces/bounds", {"trace_id": trace_id}))
     times: list[int] = []
     while bounds.more:
         times += bounds.fields(_BOUNDS)
     if not times:
-        return []
+        return range(0)
     first, last = (edge // _MINUTE_NS * 60 for edge in (min(times), max(times)))
     if first < 0 or last > _LATEST_MINUTE:
         # Outside this range the key's minutes wrap around or saturate, so search them all.
         first, last = 0, (1 << 32) - 1
-    minutes = range(first, last + 1, 60)
-    found = trace_spans.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
-    if found is None:
-        found = whole(store, trace_id, first, last)
-    return sorted(found, key=_start)
+    return range(first, last + 1, 60)
+
+
+def _read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[SpanRow, Said]] | None:
+    if not minutes:
+        return []
+    return trace_spans.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
+
+
+def _read_others(
+    store: Store, trace_id: str, minute: int
+) -> tuple[range, list[tuple[SpanRow, Said]] | None]:
+    """Return the minutes of a trace, and its spans in all of them but one."""
+    minutes = _minutes(store, trace_id)
+    if len(minutes) > _MOST_MINUTES:
+        return minutes, None
+    return minutes, _read(store, trace_id, [each for each in minutes if each != minute])
+
+
+def _joined(
+    some: list[tuple[SpanRow, Said]] | None, more: list[tuple[SpanRow, Said]] | None
+) -> list[tuple[SpanRow, Said]] | None:
+    """Return both; None if either is, or if a span is in both, sent with different start times."""
+    if some is None or more is None:
+        return None
+    if more and {span.span_id for span, _ in some}.intersection(span.span_id for span, _ in more):
+        return None
+    return some + more
 
 
 def whole(

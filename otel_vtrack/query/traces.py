@@ -1,6 +1,6 @@
 """Load traces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -99,13 +99,19 @@ Place: TypeAlias = tuple[int, str, str]
 """Start of a trace's root, its ID and its experiment."""
 
 
-def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> Trace:
+def get(
+    store: Store,
+    trace_id: str,
+    table: prices.Prices = prices.BUILT_IN,
+    minute_of: Callable[[str], int | None] = lambda _: None,
+) -> Trace:
     """Load a trace.
 
     Args:
         store: The store to query.
         trace_id: The trace's ID.
         table: The prices of tokens.
+        minute_of: Returns in which minute the trace probably started, or None; see `query.recent`.
 
     Raises:
         InvalidArgument: `trace_id` is not 32 hexadecimal digits.
@@ -113,7 +119,7 @@ def get(store: Store, trace_id: str, table: prices.Prices = prices.BUILT_IN) -> 
     """
     digits = export.trace_id_from_text(trace_id)
     other = beside.POOL.submit(_said_of, store, digits)
-    spans = export.spans(store, digits)
+    spans = export.spans(store, digits, minute_of(digits))
     known, assessed = other.result()
     if not spans:
         raise export.missing(digits)
