@@ -6,18 +6,26 @@ serves the history, and a few given traces, for which analysing the view would t
 everything else.
 """
 
+import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
 from otel_vtrack.errors import NotFound
-from otel_vtrack.query import paging
+from otel_vtrack.query import assessment_changes, paging
 from otel_vtrack.query.filter import compile_assessments
 from otel_vtrack.store.client import Store
 
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
+
+# Parts of the queries for a single trace or session, which are faster to analyse than a list.
+_OF_ONE_TRACE: Final = {"which": "trace_id = unhex({trace_id:String})"}
+_OF_ONE_SESSION: Final = {"which": "session_id = {session_id:String}"}
+
+_assessed: Final[weakref.WeakSet[Store]] = weakref.WeakSet()
+"""Stores known to have assessments, so that they are not asked again."""
 
 
 class AssessmentType(IntEnum):
@@ -105,8 +113,7 @@ def get(store: Store, assessment_id: str) -> Assessment:
     Raises:
         NotFound: There is none, or it was deleted.
     """
-    beside = _folded(store.query("assessments/beside", {"assessment_id": assessment_id}))
-    for found in beside:
+    for found in _folded(_beside(store, assessment_id)):
         if found.assessment_id == assessment_id:
             return found
     raise missing(assessment_id)
@@ -138,10 +145,17 @@ def changes(store: Store, trace_ids: Collection[str]) -> Changes:
     For callers that know the trace IDs before the sessions and want to start loading.
     """
     wanted = sorted(set(trace_ids))
-    # Finding out that there are none at all is cheaper.
-    if not wanted or not store.binary("assessments/any"):
+    if not wanted or not _exist(store):
         return Changes([], are_all=bool(wanted))
-    return Changes(store.query("assessments/of_traces", {"trace_ids": wanted}), are_all=False)
+    if len(wanted) > 1:
+        rows = assessment_changes.read(store, "assessments/of_traces", {"trace_ids": wanted})
+        return Changes(rows, are_all=False)
+    of_one = {"trace_id": wanted[0]}
+    # Most traces have none, and finding that out takes half as long as reading them.
+    if not store.binary("assessments/has_trace", of_one):
+        return Changes([], are_all=False)
+    rows = assessment_changes.read(store, "assessments/of_traces", of_one, _OF_ONE_TRACE)
+    return Changes(rows, are_all=False)
 
 
 def of_traces(
@@ -188,7 +202,7 @@ def history(store: Store, assessment_id: str) -> list[Change]:
 
     `valid` is as of each change.
     """
-    beside = _grouped(store.query("assessments/beside", {"assessment_id": assessment_id}))
+    beside = _grouped(_beside(store, assessment_id))
     own = [rows for (_, found_id), rows in beside.items() if found_id == assessment_id and rows]
     if not own:
         return []
@@ -261,9 +275,29 @@ def search(
     return Page(found, paging.token(list(page[-1]["place"]), question))
 
 
+def _beside(store: Store, assessment_id: str) -> list[dict[str, Any]]:
+    return assessment_changes.read(store, "assessments/beside", {"assessment_id": assessment_id})
+
+
+def _exist(store: Store) -> bool:
+    """Return whether there are, or ever were, any assessments at all."""
+    if store not in _assessed:
+        if not store.binary("assessments/any"):
+            return False
+        _assessed.add(store)
+    return True
+
+
 def _of_sessions(store: Store, session_ids: set[str]) -> list[dict[str, Any]]:
     wanted = sorted(session_ids - {""})
-    return store.query("assessments/of_sessions", {"session_ids": wanted}) if wanted else []
+    if not wanted:
+        return []
+    if len(wanted) > 1:
+        return assessment_changes.read(store, "assessments/of_sessions", {"session_ids": wanted})
+    of_one = {"session_id": wanted[0]}
+    if not store.binary("assessments/has_session", of_one):
+        return []
+    return assessment_changes.read(store, "assessments/of_sessions", of_one, _OF_ONE_SESSION)
 
 
 def _age(found: Assessment) -> tuple[int, str, str]:

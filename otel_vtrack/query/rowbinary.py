@@ -2,12 +2,14 @@
 
 import struct
 from typing import Any, Final
+from uuid import UUID
 
 from otel_vtrack.wire.attributes import Attributes
 
 _UINT32: Final = 4
 _UINT64: Final = 8
 _SCALARS: Final = struct.Struct("<?qd")
+_UUID: Final = struct.Struct("<QQ")
 
 
 def as_text(data: bytes) -> str:
@@ -114,6 +116,15 @@ class Reader:
         """Read a String that should hold text; see `as_text`."""
         data = self.string()
         return as_text(data) if data else ""
+
+    def optional_text(self) -> str | None:
+        """Read a Nullable(String) that should hold text; see `as_text`."""
+        return None if self._take(1)[0] else self.text()
+
+    def uuid(self) -> UUID:
+        """Read a UUID: two numbers, the half that is written first comes first."""
+        first, second = self.fields(_UUID)
+        return UUID(int=first << 64 | second)
 
     def strings(self) -> list[bytes]:
         """Read an Array(String)."""

@@ -1,0 +1,7 @@
+-- Return one row if the session has an assessment, even if it was deleted.
+
+SELECT 1 AS found
+FROM assessments
+PREWHERE session_id = {session_id:String}
+LIMIT 1
+SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0;
