@@ -162,6 +162,12 @@ def measure(folder: Path, spans: int, callers: int) -> None:
             print(f"list what tells two versions apart: {apart:.0f} ms")
             print(f"list versions: {_median_ms(10, lambda: list(client.search_versions())):.1f} ms")
             search.report(client, _median_ms)
+            assessed = random.Random(2).choices(traces, k=100)
+            for each in assessed:
+                client.create_assessment(each, "relevance", 0.8, rationale="It names the plan.")
+            trace_id = iter(assessed)
+            taken = _median_ms(100, lambda: client.get_trace(next(trace_id)))
+            print(f"get one trace with an assessment: {taken:.1f} ms")
     finally:
         process.terminate()
         process.wait(60)
