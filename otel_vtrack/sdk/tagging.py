@@ -85,7 +85,8 @@ def _open_here() -> tuple[_Block, ...]:
     if opened:
         try:
             _open.reset(opened[-1].token)
-        except (ValueError, TypeError):  # of another context, or already closed there
+        # Of another context, already closed there, or with a block inside that was opened there.
+        except (ValueError, TypeError, RuntimeError):
             _open.set(())
             return ()
     return opened

@@ -140,6 +140,24 @@ def test_one_block_object_serves_many_tasks_at_once(recording):
         assert recording.named(f"out{n}") == {}
 
 
+def test_a_task_opens_blocks_whatever_its_parent_has_opened_or_closed_meanwhile(recording):
+    async def child():
+        with tag(tier="gold"):
+            return recording.attributes()
+
+    async def main():
+        with tag(session="s"):
+            task = asyncio.create_task(child())
+            with tag(user="u"):
+                assert await task == {"session.id": "s", "tier": "gold"}
+            task = asyncio.create_task(child())
+        with tag(user="u"):
+            assert await task == {"session.id": "s", "tier": "gold"}
+            assert recording.attributes() == {"user.id": "u"}
+
+    asyncio.run(main())
+
+
 def test_a_thread_sees_the_tags_of_the_context_it_is_given(recording):
     with concurrent.futures.ThreadPoolExecutor(1) as pool, tag(session="s"):
         given = contextvars.copy_context()
