@@ -7,6 +7,7 @@ attributes".)
 
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Final, cast
 from weakref import WeakMethod
 
@@ -74,25 +75,25 @@ class _Use:
         """Whether a span may have dynamic tags."""
         self.roots = False
         """Whether to record the first span of each trace (`local_root`)."""
-        self.keys: frozenset[str] | None = None
+        self.keys: tuple[str, ...] | None = None
         """`baggage_keys()`, or None before the setting is read."""
         self._looking = False
         self._watchers: Final[list[WeakMethod[Callable[[], object]]]] = []
 
-    def baggage_keys(self) -> frozenset[str]:
+    def baggage_keys(self) -> tuple[str, ...]:
         """Return the attributes that may travel in baggage.
 
         Reads the setting once, or never if `replace_baggage_keys` was called.
         """
         if self.keys is None:
             self.replace_baggage_keys(settings.names(settings.OTEL_VTRACK_BAGGAGE_KEYS))
-        return self.keys or frozenset()
+        return self.keys or ()
 
     def replace_baggage_keys(self, names: Collection[str] | None) -> None:
         """Allow only these attributes to travel; None restores the setting."""
         if isinstance(names, str):  # otherwise each character would become a name
             names = (names,)
-        self.keys = None if names is None else frozenset(names)
+        self.keys = None if names is None else tuple(dict.fromkeys(names))
         if names:
             self.look_for_tags()
 
@@ -145,16 +146,28 @@ def under_context(static: Stamp, context: Context | None) -> Stamp:
     inlines the case without baggage.)
     """
     context = get_current() if context is None else context
-    if use.keys:
-        static = Tags(from_baggage(context)).on(static)
+    if use.keys and (received := from_baggage(context, use.keys)) is not None:
+        static = received.on(static)
     tags: Any = context.get(KEY)  # not cast(), which is a call
     return static if tags is None else tags.on(static)
 
 
-def from_baggage(context: Context) -> dict[str, Value]:
-    """Return the allowed entries of a context's baggage as attributes."""
+def from_baggage(context: Context, names: tuple[str, ...]) -> Tags | None:
+    """Return the allowed entries of a context's baggage as tags; None if it has no baggage."""
     entries = baggage.get_all(context)
-    return clean_all({name: entries[name] for name in use.baggage_keys() if name in entries})
+    if not entries:
+        return None
+    values = tuple(map(entries.get, names))
+    try:
+        return _received(names, *values)
+    except TypeError:  # an unhashable value, which only this process can have set
+        return _received.__wrapped__(names, *values)
+
+
+# Cached, as a request has many spans, and `typed`, as 1 and True are equal.
+@lru_cache(maxsize=256, typed=True)
+def _received(names: tuple[str, ...], *values: object) -> Tags:
+    return Tags(clean_all(dict(zip(names, values, strict=True))))
 
 
 def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -> Context:
@@ -169,7 +182,8 @@ def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -
     own = context.get(KEY)
     merged = {**own.attributes, **attributes} if isinstance(own, Tags) else dict(attributes)
     context = set_value(KEY, Tags(merged), context)
-    for name in use.baggage_keys() & attributes.keys():
-        # Baggage is text; the receiver cannot tell that it was a number.
-        context = baggage.set_baggage(name, str(attributes[name]), context)
+    for name in use.baggage_keys():
+        if name in attributes:
+            # Baggage is text; the receiver cannot tell that it was a number.
+            context = baggage.set_baggage(name, str(attributes[name]), context)
     return context

@@ -1,10 +1,12 @@
 """What travels to other processes in baggage: nothing, but for names that were allowed to."""
 
 from opentelemetry import context as otel_context
+from opentelemetry.baggage import set_baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
 import otel_vtrack
 from otel_vtrack import tag
+from otel_vtrack.sdk import context
 
 propagator = W3CBaggagePropagator()
 
@@ -73,6 +75,29 @@ def test_received_baggage_becomes_tags_when_allowed(record):
     incoming = received("session.id=s%201,user.id=u,tier=gold")
     assert recording.attributes(context=incoming) == {"session.id": "s 1", "tier": "gold"}
     assert recording.attributes() == {"tier": "process"}
+
+
+def test_spans_of_a_request_share_what_they_make_of_its_baggage(record, monkeypatch):
+    made = []
+    clean_all = context.clean_all
+    monkeypatch.setattr(context, "clean_all", lambda given: made.append(given) or clean_all(given))
+    recording = record()
+    otel_vtrack.install(recording.provider, baggage_keys=["session.id", "tier"], version="1")
+    made.clear()
+    incoming = received("session.id=shared,other=1")
+    for _ in range(3):
+        assert recording.attributes(context=incoming)["session.id"] == "shared"
+        assert recording.attributes() == {"service.version": "1"}
+    assert made == [{"session.id": "shared", "tier": None}]
+
+
+def test_a_value_in_baggage_may_be_any_object(record):
+    recording = record()
+    otel_vtrack.install(recording.provider, baggage_keys=["tier"])
+    for value, tag_value in ((1, 1), (True, True), (1.0, 1.0), (["a"], ("a",)), ({}, "{}")):
+        found = recording.attributes(context=set_baggage("tier", value, otel_context.Context()))
+        assert found == {"tier": tag_value}
+        assert type(found["tier"]) is type(tag_value)
 
 
 def test_received_baggage_is_ignored_by_default(record):
