@@ -217,8 +217,10 @@ def _value(value: Any) -> dict[str, object]:
     """Encode a value by the conventions where they apply, and exactly in our own attribute."""
     if isinstance(value, Enum):
         value = value.value
-    # NumPy and tensor scalars are not Python numbers.
-    value = value.item() if hasattr(value, "item") and not isinstance(value, Mapping) else value
+    # NumPy and tensor scalars are not Python numbers, and arrays of them not lists.
+    if not isinstance(value, Mapping):
+        plain = getattr(value, "tolist", None) or getattr(value, "item", None)
+        value = plain() if plain else value
     told: dict[str, object] = {}
     if isinstance(value, bool):
         told[semconv.GEN_AI_EVALUATION_SCORE_VALUE] = 1.0 if value else 0.0

@@ -9,6 +9,8 @@ from weakref import ref
 
 _MOST: Final = 2_048
 """A trace stays known until at least this many more started; at most twice as many are known."""
+_MOST_OPEN: Final = 8
+"""Open first spans kept for one trace."""
 
 
 class _Roots:
@@ -17,8 +19,8 @@ class _Roots:
     __slots__ = ("older", "recent")
 
     def __init__(self) -> None:
-        self.recent: dict[int, ref[Any]] = {}
-        self.older: dict[int, ref[Any]] = {}
+        self.recent: dict[int, tuple[ref[Any], ...]] = {}
+        self.older: dict[int, tuple[ref[Any], ...]] = {}
 
 
 _roots: Final = _Roots()
@@ -43,16 +45,26 @@ def remember(trace_id: int, span: Any) -> None:
     if len(recent) >= _MOST:
         _roots.older = recent
         _roots.recent = recent = {}
-    recent[trace_id] = ref(span)
+    found = (ref(span),)
+    before = recent.get(trace_id)
+    if before is not None:  # the trace has called this process before
+        found = (*filter(_open, before[1 - _MOST_OPEN :]), *found)
+    recent[trace_id] = found
 
 
 def local_root(trace_id: int) -> Any:
-    """Return the first span of a trace if it is known and open, else None."""
-    found = _roots.recent.get(trace_id) or _roots.older.get(trace_id)
-    root = None if found is None else found()
-    return root if root is not None and root.is_recording() else None
+    """Return the first span of a trace that is known and still open, else None."""
+    known = (*_roots.older.get(trace_id, ()), *_roots.recent.get(trace_id, ()))
+    return next(filter(None, map(_open, known)), None)
 
 
 def known() -> list[Any]:
     """Return the recorded spans, None for those that no longer exist. For tests."""
-    return [found() for found in (*_roots.recent.values(), *_roots.older.values())]
+    spans = (*_roots.recent.values(), *_roots.older.values())
+    return [found() for each in spans for found in each]
+
+
+def _open(found: ref[Any]) -> Any:
+    """Return the span if it is open, else None."""
+    span = found()
+    return span if span is not None and span.is_recording() else None

@@ -102,6 +102,16 @@ class Scalar:
         return self._value
 
 
+class Array:
+    """As numpy's are: `item` is only for those of one member."""
+
+    def item(self):
+        raise ValueError("can only convert an array of size 1 to a Python scalar")
+
+    def tolist(self):
+        return [0.5, 1]
+
+
 VALUES = [
     (3, 3.0, None, "3"),
     (0.5, 0.5, None, "0.5"),
@@ -115,6 +125,7 @@ VALUES = [
     ({"b"}, None, None, '["b"]'),
     (Scalar(0.25), 0.25, None, "0.25"),
     (Scalar(True), 1.0, "pass", "true"),
+    (Array(), None, None, "[0.5, 1]"),
     ({"when": Scalar("x")}, None, None, None),
 ]
 
@@ -322,6 +333,24 @@ def test_a_service_that_is_called_tags_its_own_first_span(record):
     ):
         otel_vtrack.set_trace_tag("k", "v")
     assert recorded.named("serve")["mlflow.traceTag.k"] == "v"
+
+
+def test_a_trace_that_calls_twice_tags_a_first_span_that_is_still_open(record):
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(VersionSpanProcessor())
+    recorded = record(provider)
+    ids = trace.SpanContext(71, 8, is_remote=True, trace_flags=trace.TraceFlags(1))
+    caller = trace.set_span_in_context(trace.NonRecordingSpan(ids))
+    one, two = (recorded.tracer.start_span(name, caller) for name in ("one", "two"))
+    recorded.tracer.start_span("short", caller).end()
+    for serve in (one, two):
+        with trace.use_span(serve, end_on_exit=True), recorded.tracer.start_as_current_span("leaf"):
+            otel_vtrack.set_trace_tag(serve.name, "v")
+    for name in ("one", "two"):
+        assert recorded.named(name)[f"mlflow.traceTag.{name}"] == "v"
+    still_open = [recorded.tracer.start_span("open", caller) for _ in range(40)]
+    assert local_root.local_root(71) in still_open
+    assert len(local_root._roots.recent[71]) == local_root._MOST_OPEN
 
 
 def test_a_wrapper_around_a_span_is_no_hindrance(record):
