@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from otel_vtrack.sdk import settings
@@ -23,8 +23,10 @@ def swallow(error: BaseException, doing: str) -> None:
     if doing in _seen or len(_seen) >= _MOST_KINDS:
         return
     _seen.add(doing)
-    _logger.warning("otel-vtrack failed while %s: %s; the application continues", doing, error)
-    _logger.debug("the failure while %s", doing, exc_info=error)
+    # The application's log handlers and filters may raise, too.
+    with suppress(Exception):
+        _logger.warning("otel-vtrack failed while %s: %s; the application continues", doing, error)
+        _logger.debug("the failure while %s", doing, exc_info=error)
 
 
 @contextmanager
@@ -38,7 +40,8 @@ def shield(doing: str) -> Generator[None]:
 
 def debug(message: str, *args: object) -> None:
     """Log a message at debug level."""
-    _logger.debug(message, *args)
+    with suppress(Exception):
+        _logger.debug(message, *args)
 
 
 def forget() -> None:

@@ -43,7 +43,7 @@ def install(
     """Stamp the spans of one provider, or of every provider in this process, present and future.
 
     Another call adds no second processor; tags accumulate and the later call wins. Never raises.
-    The first call takes up to a second if git is slow.
+    The first call takes up to a second if git is slow. Does nothing under OTEL_SDK_DISABLED.
 
     Args:
         provider: Stamp only this provider's spans. None means the global provider and any other
@@ -55,6 +55,8 @@ def install(
             OTEL_VTRACK_BAGGAGE_KEYS for the whole process.
         **tags: Further static tags; each name is the attribute name.
     """
+    if settings.sdk_disabled():
+        return
     with guest.shield("installing"), _everywhere.lock:
         given = static_tags(version, environment, attributes, tags)
         if baggage_keys is not None:
@@ -80,7 +82,8 @@ def pre_instrument() -> None:
     Never raises, as an exception here would abort all instrumentation.
     """
     with guest.shield("installing"):
-        if not settings.switch(settings.OTEL_VTRACK_ENABLED, default=True):
+        enabled = settings.switch(settings.OTEL_VTRACK_ENABLED, default=True)
+        if not enabled or settings.sdk_disabled():
             return
         install()
         if settings.switch(settings.OTEL_VTRACK_OPENFEATURE, default=False):
@@ -93,6 +96,9 @@ def _install_everywhere(given: Mapping[str, object]) -> None:
     _everywhere.attributes.update(given)
     if _everywhere.undo is None:
         _everywhere.undo = providers.watch(_meet)
+        if not providers.all_processors():
+            # Have git and metadata read now: a request may be waiting for the first tracer.
+            VersionSpanProcessor(attributes=_everywhere.attributes)
     elif given:
         for processor in providers.all_processors():
             processor.retag(given)

@@ -4,7 +4,7 @@ from typing import Any
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
-from otel_vtrack.sdk import detect, guest
+from otel_vtrack.sdk import detect, guest, settings
 
 
 class VersionResourceDetector(ResourceDetector):
@@ -19,7 +19,9 @@ class VersionResourceDetector(ResourceDetector):
         super().__init__(raise_on_error)
 
     def detect(self) -> Resource:
-        """Return the attributes found; an empty resource on error."""
+        """Return the attributes found; an empty resource on error, or if the SDK is disabled."""
+        if settings.sdk_disabled():
+            return Resource.get_empty()
         with guest.shield("detecting the version for the resource"):
             # The resource is only being created, so there is none to read yet.
             return Resource(detect.Detection({}).attributes({}, detect.ON_RESOURCES))

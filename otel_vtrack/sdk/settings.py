@@ -81,6 +81,11 @@ def switch(name: str, *, default: bool | None) -> bool | None:
     return True if value in _YES else False if value in _NO else default
 
 
+def sdk_disabled() -> bool:
+    """Return whether OTEL_SDK_DISABLED, read as the SDK does, has turned all tracing off."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
 def names(name: str) -> frozenset[str]:
     """Read a comma-separated list of names."""
     return frozenset(part.strip() for part in os.environ.get(name, "").split(",")) - {""}

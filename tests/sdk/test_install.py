@@ -1,11 +1,13 @@
 """install: which providers are stamped, once each, whatever the order of set-up."""
 
 import json
+import logging
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+from weakref import WeakSet
 
 import pytest
 from opentelemetry.context import set_value
@@ -17,8 +19,10 @@ from opentelemetry.sdk.trace import (
 )
 
 import otel_vtrack
+from otel_vtrack.sdk import git, providers
 from otel_vtrack.sdk import install as installing
 from otel_vtrack.sdk.processor import VersionSpanProcessor
+from otel_vtrack.sdk.resource import VersionResourceDetector
 
 
 def processors(provider):
@@ -348,6 +352,34 @@ def test_the_hook_swallows_everything(monkeypatch, caplog):
     monkeypatch.setattr(installing, "_install_everywhere", None)
     installing.pre_instrument()
     assert "installing" in caplog.text
+
+
+def test_an_error_is_swallowed_also_where_the_log_of_the_application_raises(monkeypatch):
+    class Failing(logging.Handler):
+        def emit(self, record):
+            raise OSError("the log is full")
+
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+    monkeypatch.setattr(logging.getLogger("otel_vtrack"), "handlers", [Failing()])
+    otel_vtrack.install(object(), version="1")
+
+
+def test_the_first_tracer_does_not_wait_for_git(monkeypatch):
+    monkeypatch.setattr(providers, "_processors", WeakSet())
+    asked = []
+    monkeypatch.setattr(git, "detect", lambda: asked.append("git") or {})
+    otel_vtrack.install()
+    assert asked
+
+
+def test_with_the_sdk_disabled_nothing_is_read_and_nothing_installed(monkeypatch, record):
+    monkeypatch.setattr(git, "detect", lambda: pytest.fail("git was asked"))
+    monkeypatch.setenv("OTEL_SDK_DISABLED", " True")
+    for start in (otel_vtrack.install, installing.pre_instrument):
+        start()
+    assert not VersionResourceDetector().detect().attributes
+    monkeypatch.delenv("OTEL_SDK_DISABLED")
+    assert record().attributes() == {}
 
 
 def test_the_global_provider_is_stamped_also_when_it_is_set_later():
