@@ -123,7 +123,15 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
         **custom: Further tags; each name is the attribute name.
     """
 
-    def __init__(
+    def __new__(cls, *given: Any, **_: object) -> "tag":  # noqa: PYI034 - as __enter__
+        """Return the function of a `@tag` without parentheses, which would otherwise be lost."""
+        if given and callable(given[0]) and not isinstance(given[0], Mapping):
+            with guest.shield("decorating with tags"):
+                raise TypeError(f"write @tag(...), with tags, before {given[0]!r}")
+            return cast("tag", given[0])
+        return super().__new__(cls)
+
+    def __init__(  # pyright: ignore[reportInconsistentConstructor] - `__new__` takes anything
         self,
         attributes: Mapping[str, object] | None = None,
         /,

@@ -375,6 +375,17 @@ def test_what_is_no_function_stays_as_it_is(monkeypatch, caplog):
     assert "is not a function" in caplog.text
 
 
+def test_without_parentheses_it_leaves_the_function_alone_and_says_so(monkeypatch, caplog):
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+
+    @tag
+    def double(n):
+        return 2 * n
+
+    assert double(4) == 8
+    assert "write @tag(...)" in caplog.text
+
+
 @pytest.fixture
 def abandoned():
     """Make a generator that stands in a block that another context has opened."""
