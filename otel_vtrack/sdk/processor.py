@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
 
 
+_MOST_RESOURCES: Final = 16
+"""Static tags are kept for this many resources of providers that share a processor."""
+
+
 class Followers:
     """Processors called after one of ours, under the SDK's attribute name."""
 
@@ -67,7 +71,8 @@ class VersionSpanProcessor(SpanProcessor):
         **tags: object,
     ) -> None:
         self._explicit: dict[str, object] = {}
-        self._detection: Detection | None = None
+        self._detected: tuple[Detection, dict[int, Stamp]] | None = None
+        """Also the static tags by resource, by `id`: hashing one takes longer than finding them."""
         self._fast = False
         self._static = Stamp({})
         self._stamp: Any = None
@@ -84,7 +89,7 @@ class VersionSpanProcessor(SpanProcessor):
         """Add explicit static tags, by attribute name, for spans started from now on."""
         self._explicit.update(clean_all(attributes))
         # An atomic copy, as another thread may be adding to it.
-        self._detection = Detection(self._explicit.copy())
+        self._detected = (Detection(self._explicit.copy()), {})
         self._keep(self._stamp_for(cast("Resource | None", self._static.base)))
 
     def adopt(self, resource: "Resource | None") -> Stamp:
@@ -204,10 +209,17 @@ class VersionSpanProcessor(SpanProcessor):
                 self._stamp.roomy = NONE_SEEN
 
     def _stamp_for(self, resource: "Resource | None") -> Stamp:
-        if self._detection is None:
+        if self._detected is None:
             return Stamp({}, resource)
-        known = {} if resource is None else resource.attributes
-        return Stamp(self._detection.attributes(known), resource)
+        detection, stamps = self._detected
+        stamp = stamps.get(id(resource))
+        if stamp is None:
+            known = {} if resource is None else resource.attributes
+            stamp = Stamp(detection.attributes(known), resource)
+            if len(stamps) >= _MOST_RESOURCES:
+                stamps.clear()
+            stamps[id(resource)] = stamp
+        return stamp
 
 
 def static_tags(

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 
 import otel_vtrack
-from otel_vtrack.sdk import merge
+from otel_vtrack.sdk import detect, merge
 from otel_vtrack.sdk.context import use
 from otel_vtrack.sdk.processor import VersionSpanProcessor
 
@@ -167,6 +167,28 @@ def test_each_provider_gets_the_version_of_its_own_resource(record):
         recording.provider.add_span_processor(processor)
     found = [recording.attributes()[VERSION] for recording in (one, two, one)]
     assert found == ["1", "2", "1"]
+
+
+def test_static_tags_are_worked_out_once_for_each_resource(record, monkeypatch):
+    asked = []
+    attributes = detect.Detection.attributes
+    monkeypatch.setattr(
+        detect.Detection, "attributes", lambda *args: asked.append(1) or attributes(*args)
+    )
+    processor = VersionSpanProcessor()
+    recordings = [record(resource=Resource({VERSION: str(n)})) for n in range(20)]
+    for recording in recordings:
+        recording.provider.add_span_processor(processor)
+    asked.clear()
+    one, two = recordings[:2]
+    found = [each.attributes() for each in (one, two) * 3]
+    assert found == [{VERSION: "0"}, {VERSION: "1"}] * 3
+    assert len(asked) == 2
+    processor.retag({"team": "search"})
+    assert one.attributes() == {VERSION: "0", "team": "search"}
+    for n, each in enumerate(recordings):
+        assert each.attributes()[VERSION] == str(n)
+    assert len(processor._detected[1]) <= 16
 
 
 def test_an_unsampled_span_is_left_alone(record):
