@@ -46,9 +46,15 @@ def version(service_name: str | None) -> str | None:
         if found is not None and not _launches(found):
             return found.version
         found = _started()
-        if found is not None and found.read_text("direct_url.json") and not _launches(found):
+        if found is not None and _is_from_source(found) and not _launches(found):
             return found.version
     return None
+
+
+def _is_from_source(found: "Distribution") -> bool:
+    # Conda's packages have the `direct_url.json` of the machine that built them.
+    by_conda = (found.read_text("INSTALLER") or "").strip() == "conda"
+    return bool(found.read_text("direct_url.json")) and not by_conda
 
 
 def _launches(found: "Distribution") -> bool:

@@ -337,6 +337,10 @@ def test_a_program_installed_from_source_is_the_application(monkeypatch, tmp_pat
     for options in (["-Im", "shop"], ["-mshop.cli"], ["-um", "shop"], ["-Wd", "-mshop"]):
         monkeypatch.setattr(sys, "orig_argv", ["python", *options, "x"])
         assert distribution.version(None) == "7.1"
+    # As conda's packages are, whose `direct_url.json` tells of the machine that built them.
+    for installer, version in (("conda\n", None), ("pip\n", "7.1")):
+        (info / "INSTALLER").write_text(installer)
+        assert distribution.version(None) == version
     for options in (
         ["-c", "pass"],
         ["-cpass"],
