@@ -143,13 +143,15 @@ class _Target:
         """Return the ids for a log record, and the span to fall back to, if any.
 
         Raises:
-            ValueError: An id is invalid.
+            ValueError: An id is invalid, or that of the trace is missing.
         """
         current = trace.get_current_span()
+        if self._trace_id is None and self._span_id is not None:
+            raise ValueError("a span_id needs the trace_id of its trace")
         if self._trace_id is not None:
             about = trace.SpanContext(
                 _id(self._trace_id, 32),
-                _id(self._span_id, 16),
+                0 if self._whole_trace else _id(self._span_id, 16),
                 is_remote=False,
                 # A caller that has the id has seen the trace, so it was sampled.
                 trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),

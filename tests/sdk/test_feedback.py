@@ -215,10 +215,12 @@ def test_it_may_be_about_a_whole_trace(records, tracer):
     otel_vtrack.log_feedback("it", 1, trace_id="ab" * 16)
     with tracer.start_as_current_span("now") as span:
         otel_vtrack.log_feedback("it", 1, whole_trace=True)
-    (_, _, first, no_span), (_, _, second, none_either) = records()
+        otel_vtrack.log_feedback("it", 1, trace_id="cd" * 16, span_id="ef" * 8, whole_trace=True)
+    (_, _, first, *_), (_, _, second, *_), (_, _, third, *_) = records()
     assert f"{first:032x}" == "ab" * 16
     assert second == span.context.trace_id
-    assert no_span == none_either == 0
+    assert f"{third:032x}" == "cd" * 16
+    assert [span_id for *_, span_id in records()] == [0, 0, 0]
 
 
 def test_it_may_be_about_a_whole_session(records, tracer):
@@ -288,6 +290,7 @@ class Hostile:
         {"value": 1, "trace_id": "no id"},
         {"value": 1, "trace_id": 1 << 200},
         {"value": 1, "trace_id": "ab" * 16, "span_id": 0},
+        {"value": 1, "span_id": "ab" * 8},
         {"value": 1, "span": "no span"},
         {"value": 1, "metadata": 7},
         {},
