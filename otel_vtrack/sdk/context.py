@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final, cast
+from urllib.parse import quote_plus
 from weakref import WeakMethod
 
 import opentelemetry.context
@@ -21,6 +22,9 @@ from otel_vtrack.sdk.values import Value, clean_all, longest
 
 KEY: Final = "otel-vtrack-tags"
 """The Context key; a fixed string, so that two copies of this package share it."""
+_LONGEST_MEMBER: Final = 4_096
+"""Bytes of a name and value in baggage: OpenTelemetry's propagators drop longer ones with a warning
+for each request, or send more than the receiver accepts, which then drops the whole header."""
 NONE_SEEN: Final = -1
 """Never equal to a span's limit, which is None or at least 0."""
 
@@ -185,5 +189,9 @@ def with_tags(attributes: Mapping[str, Value], context: Context | None = None) -
     for name in use.baggage_keys():
         if name in attributes:
             # Baggage is text; the receiver cannot tell that it was a number.
-            context = baggage.set_baggage(name, str(attributes[name]), context)
+            value = str(attributes[name])
+            if len(quote_plus(f"{name}={value}")) <= _LONGEST_MEMBER:
+                context = baggage.set_baggage(name, value, context)
+            else:  # nor may the value of a block outside travel in its place
+                context = baggage.remove_baggage(name, context)
     return context

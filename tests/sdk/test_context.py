@@ -61,6 +61,18 @@ def test_the_inner_block_is_what_travels(record):
         assert sent() == "session.id=outer"
 
 
+def test_what_is_too_long_for_baggage_stays_here_and_nothing_else_goes_in_its_place(record):
+    recording = record()
+    otel_vtrack.install(recording.provider, baggage_keys=["session.id", "user.id"])
+    longest = "x" * (4_096 - len("session.id%3D"))
+    with tag(session=longest, user="u"):
+        assert set(sent().split(",")) == {f"session.id={longest}", "user.id=u"}
+        for longer in (longest + "x", "ä" * 700):
+            with tag(session=longer):
+                assert sent() == "user.id=u"
+                assert recording.attributes()["session.id"] == longer
+
+
 def test_other_baggage_is_left_in_place(record):
     otel_vtrack.install(record().provider, baggage_keys=["session.id"])
     token = otel_context.attach(received("theirs=1"))
