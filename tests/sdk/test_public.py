@@ -10,7 +10,7 @@ import otel_vtrack
 HEAVY = [
     *("grpc", "google", "requests", "openfeature", "chdb", "clickhouse_connect", "starlette"),
     *("uvicorn", "click", "rich", "pydantic", "subprocess", "asyncio", "importlib.metadata"),
-    *("opentelemetry.exporter", "opentelemetry.sdk._logs"),
+    *("opentelemetry.exporter", "opentelemetry.sdk._logs", "tempfile", "shutil"),
 ]
 
 
