@@ -107,6 +107,7 @@ class Case(NamedTuple):
     inside: Context = Context()
     dynamic: bool = False
     roots: bool = False
+    keys: tuple[str, ...] = ()
 
 
 class Nothing(SpanProcessor):
@@ -133,7 +134,7 @@ def run() -> list[Row]:
         for _ in range(SET_UPS):
             without = _start()
             for name, case in chance.sample(list(cases.items()), len(cases)):
-                use.dynamic, use.roots = case.dynamic, case.roots
+                use.dynamic, use.roots, use.keys = case.dynamic, case.roots, case.keys
                 use.more = case.dynamic or case.roots
                 start = case.set_up()
                 gc.collect()
@@ -203,6 +204,8 @@ def _cases() -> dict[str, Case]:
 
     with otel_vtrack.tag(session="s-1", user="u-7"):
         two_tags = context.get_current()
+    two = ("session.id", "user.id")
+    two_received = baggage.set_baggage(two[0], "s-1", baggage.set_baggage(two[1], "u-7"))
     in_baggage = Context()
     for name, value in TAGS.items():
         in_baggage = baggage.set_baggage(name, value, in_baggage)
@@ -218,6 +221,8 @@ def _cases() -> dict[str, Case]:
         "a processor that does nothing": Case(lambda: _start(Nothing())),
         "otel-vtrack, 8 static tags": Case(_installed),
         "otel-vtrack, 8 static and 2 dynamic": Case(_installed, two_tags, dynamic=True),
+        "8 static and 2 from baggage": Case(_installed, two_received, dynamic=True, keys=two),
+        "8 static, where baggage may bring 2": Case(_installed, dynamic=True, keys=two),
         "8 static, where tag() is used elsewhere": Case(_installed, dynamic=True),
         "8 static, where set_trace_tag() is used": Case(_installed, roots=True),
         "8 static, by add_span_processor and not install": Case(added),
