@@ -44,25 +44,43 @@ class _Block:
 _open: Final[ContextVar[tuple[_Block, ...]]] = ContextVar("otel-vtrack-open-blocks", default=())
 
 
-def _enter(owner: object, context: Context) -> None:
-    """Open a block: make a context current until `_leave`."""
-    _keep((*_open_here(), _Block(owner, get_current())))
+def _enter(owner: object, context: Context, inner: tuple[_Block, ...] = ()) -> None:
+    """Open a block: make a context current until `_leave`, or until `_suspend`.
+
+    Args:
+        owner: Who closes it.
+        context: The context inside.
+        inner: The blocks open inside, as `_suspend` returned them.
+    """
+    _keep((*_open_here(), _Block(owner, get_current()), *inner))
     attach(context)
 
 
-def _leave(owner: object) -> bool:
-    """Close a block, restore the context from before it, and return whether it was open here.
+def _suspend(owner: object) -> tuple[_Block, ...] | None:
+    """Close a block and those inside, which are returned, and restore the context from before it.
+
+    None if it is not open here, as in `_leave`.
+    """
+    opened = _open_here()
+    place = _place(owner, opened)
+    _keep(opened if place < 0 else opened[:place])
+    if place < 0:
+        return None
+    attach(opened[place].before)
+    return opened[place + 1 :]
+
+
+def _leave(owner: object) -> None:
+    """Close a block, if it is open here, and restore the context from before it.
 
     It is not if another thread or task finalizes a generator with a block in it; that thread's or
     task's own contexts have to stay.
     """
     opened = _open_here()
-    place = len(opened) - 1
-    while place >= 0 and opened[place].owner is not owner:
-        place -= 1
+    place = _place(owner, opened)
     if place < 0:
         _keep(opened)
-        return False
+        return
     before = opened[-1].before
     # Generators may close blocks out of order. Always drop the last context, whichever block owns
     # it, so that the original context is restored once all blocks are closed.
@@ -72,7 +90,14 @@ def _leave(owner: object) -> bool:
     _keep(opened[:place] + opened[place + 1 :])
     # Not detach(), which logs an error if this is a copy of the context the block was opened in.
     attach(before)
-    return True
+
+
+def _place(owner: object, opened: tuple[_Block, ...]) -> int:
+    """Return the index of the last block of an owner, -1 if there is none."""
+    place = len(opened) - 1
+    while place >= 0 and opened[place].owner is not owner:
+        place -= 1
+    return place
 
 
 def _open_here() -> tuple[_Block, ...]:
@@ -298,15 +323,16 @@ class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)
 
 
 class _Inside:
-    """The context inside a generator, which must not leak to its consumer.
+    """The context and the open blocks inside a generator, which must not leak to its consumer.
 
-    It is kept between steps, since a span opened before a `yield` is still current after it. It is
-    based on the context of the first step.
+    They are kept between steps, since a span opened before a `yield` is still current after it. The
+    context is based on that of the first step.
     """
 
     def __init__(self, attributes: Mapping[str, Value]) -> None:
         self._attributes = attributes
         self._context: Context | None = None
+        self._opened: tuple[_Block, ...] = ()
 
     @contextmanager
     def step(self) -> Generator[None]:
@@ -314,13 +340,14 @@ class _Inside:
             self._context = get_current()
             with guest.shield("tagging a generator"):
                 self._context = with_tags(self._attributes)
-        _enter(self, self._context)
+        _enter(self, self._context, self._opened)
         try:
             yield
         finally:
             inside = get_current()
-            if _leave(self):
-                self._context = inside
+            opened = _suspend(self)
+            if opened is not None:
+                self._context, self._opened = inside, opened
 
 
 def _is_awaitable(generator: Any) -> bool:

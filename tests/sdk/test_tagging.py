@@ -211,6 +211,35 @@ def test_a_decorated_generator_is_tagged_inside_and_its_consumer_is_not(recordin
     assert recording.named("after done") == {}
 
 
+def test_a_block_inside_a_decorated_generator_stays_inside_too(recording):
+    @tag(session="s")
+    def numbers():
+        with tag(tier="gold"):
+            yield recording.attributes()
+            with recording.tracer.start_as_current_span("body"):
+                yield recording.attributes()
+            yield recording.attributes()
+        yield recording.attributes()
+
+    inside = {"session.id": "s", "tier": "gold"}
+    generator = numbers()
+    assert next(generator) == inside
+    assert recording.attributes() == {}
+    with tag(user="u"):
+        assert next(generator) == inside
+        assert recording.attributes() == {"user.id": "u"}
+    assert recording.attributes() == {}
+    # As another thread would.
+    assert contextvars.copy_context().run(next, generator) == inside
+    assert list(generator) == [{"session.id": "s"}]
+    assert recording.attributes() == {}
+    abandoned = numbers()
+    with tag(user="u"):
+        next(abandoned)
+        abandoned.close()
+        assert recording.attributes() == {"user.id": "u"}
+
+
 def test_a_decorated_generator_passes_on_what_is_sent_thrown_and_closed():
     seen = []
 
