@@ -8,6 +8,7 @@ import functools
 import gc
 import inspect
 import logging
+import random
 import types
 
 import pytest
@@ -156,6 +157,99 @@ def test_a_task_opens_blocks_whatever_its_parent_has_opened_or_closed_meanwhile(
             assert recording.attributes() == {"user.id": "u"}
 
     asyncio.run(main())
+
+
+class AtRandom:
+    """Opens blocks in all ways there are; at each step spans have to have the tags as written."""
+
+    def __init__(self, seed, start_span):
+        self.chance = random.Random(seed)
+        self.start_span = start_span
+        self.ways = [self.block, self.tasks, self.coroutine, self.generator, self.stream, self.copy]
+        self.late = []
+
+    def some(self):
+        return {self.chance.choice("abcdef"): self.chance.randrange(5)}
+
+    def check(self, expected):
+        assert self.start_span("s").attributes == expected
+
+    async def work(self, expected, depth=5):
+        for _ in range(self.chance.randrange(1, 4)):
+            self.check(expected)
+            if depth > 0:
+                await self.chance.choice(self.ways)(expected, self.some(), depth - 1)
+            await asyncio.sleep(0)
+            self.check(expected)
+
+    async def block(self, expected, tags, depth):
+        with tag(tags):
+            await self.work({**expected, **tags}, depth)
+
+    async def tasks(self, expected, tags, depth):
+        block, more = tag(tags), self.some()
+        async with block:
+            coroutines = [self.work({**expected, **tags}, depth) for _ in range(2)]
+            tasks = list(map(asyncio.create_task, coroutines))
+            with block, tag(more):
+                await self.work({**expected, **tags, **more}, depth)
+            if self.chance.random() < 0.5:
+                await asyncio.gather(*tasks)
+            else:
+                self.late.extend(tasks)
+
+    async def coroutine(self, expected, tags, depth):
+        await tag(tags)(self.work)({**expected, **tags}, depth)
+
+    async def generator(self, expected, tags, depth):
+        @tag(tags)
+        def numbers():
+            with tag(tags):
+                yield self.check({**expected, **tags})
+            yield self.check({**expected, **tags})
+
+        for _ in numbers():
+            await self.block(expected, self.some(), depth - 1)
+            if self.chance.random() < 0.2:
+                break
+
+    async def stream(self, expected, tags, depth):
+        @tag(tags)
+        async def numbers():
+            more = self.some()
+            with tag(more):
+                for _ in range(2):
+                    await self.work({**expected, **tags, **more}, depth - 1)
+                    yield
+            self.check({**expected, **tags})
+
+        generator = numbers()
+        async for _ in generator:
+            await self.work(expected, depth - 1)
+            if self.chance.random() < 0.2:
+                self.late.append(asyncio.create_task(generator.aclose()))
+                break
+
+    async def copy(self, expected, tags, depth):
+        def inside():
+            with tag(tags):
+                self.check({**expected, **tags})
+            self.check(expected)
+
+        for _ in range(2):
+            contextvars.copy_context().run(inside)
+
+    async def all(self):
+        await self.work({})
+        while self.late:
+            await self.late.pop()
+        self.check({})
+
+
+def test_blocks_of_tasks_generators_and_copies_of_contexts_nest_as_they_are_written(recording):
+    for seed in range(12):
+        asyncio.run(AtRandom(seed, recording.tracer.start_span).all())
+        assert tagging._open.get() == ()
 
 
 def test_a_thread_sees_the_tags_of_the_context_it_is_given(recording):
