@@ -105,9 +105,9 @@ class Detection:
         _add(found, self._beneath)
         if semconv.SERVICE_VERSION not in found:
             name = (
-                os.environ.get("OTEL_SERVICE_NAME")
+                resource.get(semconv.SERVICE_NAME)  # which may override the variables
+                or os.environ.get("OTEL_SERVICE_NAME")
                 or declared.get(semconv.SERVICE_NAME)
-                or resource.get(semconv.SERVICE_NAME)
             )
             version = self._distribution(str(name) if name else None)
             _add(found, _found(clean_all({semconv.SERVICE_VERSION: version}), "distribution"))

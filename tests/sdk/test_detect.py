@@ -360,6 +360,12 @@ def test_a_distribution_may_be_named_or_named_like_the_service(monkeypatch):
     assert distribution.version("no-such-distribution") == own
 
 
+def test_the_service_is_the_one_that_the_resource_names(monkeypatch):
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "opentelemetry-sdk")
+    found = detect.Detection({}).attributes({"service.name": "otel-vtrack"})
+    assert found["service.version"] == importlib.metadata.version("otel-vtrack")
+
+
 def test_a_resource_with_the_older_names_is_understood():
     older = Resource(
         {"deployment.environment": "staging", "vcs.repository.ref.revision": COMMIT, VERSION: ""}
