@@ -45,10 +45,10 @@ class VtrackSpanExporter(SpanExporter):
     ) -> None:
         protocol = protocol or _first(_PROTOCOLS) or GRPC
         if protocol not in _DEFAULTS:
-            # Raising would abort all instrumentation.
+            # Raising would abort all instrumentation. `http/json` has an endpoint for HTTP.
             why = ValueError(f"unknown protocol {protocol!r}; use {GRPC} or {HTTP}")
             guest.swallow(why, "choosing the protocol of the exporter")
-            protocol = GRPC
+            protocol = HTTP if protocol.startswith("http") else GRPC
         options.setdefault("headers", _headers(protocol))
         self._inner: SpanExporter
         # Import only the chosen exporter: grpc alone takes a large part of a second.

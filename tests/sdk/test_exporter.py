@@ -4,7 +4,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
-from otel_vtrack.sdk import exporter
+from otel_vtrack.sdk import exporter, guest
 from otel_vtrack.sdk.exporter import VtrackSpanExporter
 
 
@@ -87,12 +87,14 @@ def test_the_default_is_the_receiver_on_this_machine():
     assert exporter._endpoint(None, "http/protobuf") == "http://127.0.0.1:4318/v1/traces"
 
 
-def test_an_unknown_protocol_is_reported_and_grpc_is_used(sink, monkeypatch, caplog):
+def test_an_unknown_protocol_is_reported_and_the_nearest_is_used(sink, monkeypatch, caplog):
     monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
-    monkeypatch.setenv("OTEL_VTRACK_PROTOCOL", "carrier-pigeon")
-    send(endpoint=f"127.0.0.1:{sink.grpc_port}")
-    assert sink.spans()
-    assert "carrier-pigeon" in caplog.text
+    for protocol, port in (("carrier-pigeon", sink.grpc_port), ("http/json", sink.http_port)):
+        guest.forget()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        send(endpoint=f"127.0.0.1:{port}")
+        assert protocol in caplog.text
+    assert len(sink.spans(2)) == 2
 
 
 def test_a_failed_export_is_a_result_and_no_exception():
