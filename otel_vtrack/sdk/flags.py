@@ -33,9 +33,9 @@ class FlagTagHook(Hook):
 
     The tag is on the span that is current when the flag is evaluated, and on spans started later
     under that span, in the same function or in those it calls. Context flows inwards only: a flag
-    evaluated inside a child span, a new task or another thread does not tag spans started outside
-    it. Without a current span a flag tags nothing, because nothing would end its tag. Wrap code
-    that must have a flag in any case in `otel_vtrack.tag(flags=...)`.
+    evaluated inside a child span, a `tag` block, a new task or another thread does not tag spans
+    started outside it. Without a current span a flag tags nothing, because nothing would end its
+    tag. Wrap code that must have a flag in any case in `otel_vtrack.tag(flags=...)`.
 
     The event is a log record if logs are processed, else an event of the current span.
     """
