@@ -88,17 +88,18 @@ class VersionSpanProcessor(SpanProcessor):
     def retag(self, attributes: Mapping[str, object]) -> None:
         """Add explicit static tags, by attribute name, for spans started from now on."""
         self._explicit.update(clean_all(attributes))
-        # An atomic copy, as another thread may be adding to it.
-        self._detected = (Detection(self._explicit.copy()), {})
-        self._keep(self._stamp_for(cast("Resource | None", self._static.base)))
+        while True:
+            # An atomic copy, as another thread may be adding to it.
+            explicit = self._explicit.copy()
+            self._detected = (Detection(explicit), {})
+            if explicit == self._explicit:
+                break
+        self._keep_for(cast("Resource | None", self._static.base))
 
     def adopt(self, resource: "Resource | None") -> Stamp:
         """Return the static tags for spans of a resource, recomputed if the resource changed."""
         stamp = self._static
-        if resource is not stamp.base:
-            stamp = self._stamp_for(resource)
-            self._keep(stamp)
-        return stamp
+        return stamp if resource is stamp.base else self._keep_for(resource)
 
     def on_start(  # noqa: C901, PLR0912 - each call avoided saves 50 ns
         self, span: "Span", parent_context: Context | None = None
@@ -183,10 +184,15 @@ class VersionSpanProcessor(SpanProcessor):
                 remember(span.get_span_context().trace_id, span)
             set_attributes(span, under_context(self.adopt(span.resource), parent_context))
 
-    def _keep(self, stamp: Stamp) -> None:
-        self._static = stamp
-        self._stamp = stamp if self._fast else None
-        self._close()
+    def _keep_for(self, resource: "Resource | None") -> Stamp:
+        while True:
+            detected = self._detected
+            self._static = stamp = self._stamp_for(resource, detected)
+            self._stamp = stamp if self._fast else None
+            self._close()
+            # Otherwise another thread has added tags meanwhile.
+            if detected is self._detected:
+                return stamp
 
     def _open(self, front: Front, stamp: Stamp, most: int | None) -> None:
         """Open the front's fast path for spans like this one."""
@@ -208,10 +214,13 @@ class VersionSpanProcessor(SpanProcessor):
             if self._stamp is not None:
                 self._stamp.roomy = NONE_SEEN
 
-    def _stamp_for(self, resource: "Resource | None") -> Stamp:
-        if self._detected is None:
+    @staticmethod
+    def _stamp_for(
+        resource: "Resource | None", detected: tuple[Detection, dict[int, Stamp]] | None
+    ) -> Stamp:
+        if detected is None:
             return Stamp({}, resource)
-        detection, stamps = self._detected
+        detection, stamps = detected
         stamp = stamps.get(id(resource))
         if stamp is None:
             known = {} if resource is None else resource.attributes

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, Samp
 
 import otel_vtrack
 from otel_vtrack.sdk import detect, merge
+from otel_vtrack.sdk import processor as processors
 from otel_vtrack.sdk.context import use
 from otel_vtrack.sdk.processor import VersionSpanProcessor
 
@@ -189,6 +190,34 @@ def test_static_tags_are_worked_out_once_for_each_resource(record, monkeypatch):
     for n, each in enumerate(recordings):
         assert each.attributes()[VERSION] == str(n)
     assert len(processor._detected[1]) <= 16
+
+
+def test_tags_that_another_thread_adds_meanwhile_are_not_lost(record, monkeypatch):
+    processor = VersionSpanProcessor(version="1")
+    recording = record(resource=Resource({"deployment.id": "d"}))
+    recording.provider.add_span_processor(processor)
+    attributes, detection = detect.Detection.attributes, processors.Detection
+    more = [{"team": "search"}]
+
+    def read(self, resource):
+        found = attributes(self, resource)
+        if more and resource:
+            processor.retag(more.pop())
+        return found
+
+    def made(explicit):
+        if more:
+            processor.retag(more.pop())
+        return detection(explicit)
+
+    monkeypatch.setattr(detect.Detection, "attributes", read)
+    for _ in range(2):
+        found = recording.attributes()
+    assert found == {VERSION: "1", "deployment.id": "d", "team": "search"}
+    monkeypatch.setattr(processors, "Detection", made)
+    more.append({"region": "eu"})
+    processor.retag({"tier": "gold"})
+    assert recording.attributes() == {**found, "region": "eu", "tier": "gold"}
 
 
 def test_an_unsampled_span_is_left_alone(record):
