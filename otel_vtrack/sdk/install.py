@@ -86,6 +86,7 @@ def pre_instrument() -> None:
         if not enabled or settings.sdk_disabled():
             return
         install()
+    with guest.shield("registering the OpenFeature hook, which needs otel-vtrack[openfeature]"):
         if settings.switch(settings.OTEL_VTRACK_OPENFEATURE, default=False):
             from otel_vtrack.sdk import flags  # noqa: PLC0415 - openfeature is optional
 

@@ -382,6 +382,18 @@ def test_with_the_sdk_disabled_nothing_is_read_and_nothing_installed(monkeypatch
     assert record().attributes() == {}
 
 
+def test_the_hook_says_what_openfeature_needs(monkeypatch, record, caplog):
+    monkeypatch.delenv("OTEL_VTRACK_RAISE_ERRORS")
+    monkeypatch.setenv("OTEL_VTRACK_OPENFEATURE", "true")
+    monkeypatch.delattr(otel_vtrack.sdk, "flags", raising=False)
+    monkeypatch.delitem(sys.modules, "otel_vtrack.sdk.flags", raising=False)
+    monkeypatch.setitem(sys.modules, "openfeature", None)
+    monkeypatch.setenv("OTEL_VTRACK_VERSION", "1")
+    installing.pre_instrument()
+    assert "otel-vtrack[openfeature]" in caplog.text
+    assert record().attributes() == {"service.version": "1"}
+
+
 def test_the_global_provider_is_stamped_also_when_it_is_set_later():
     program = """
 import otel_vtrack
