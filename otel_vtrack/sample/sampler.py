@@ -242,7 +242,7 @@ class Sampler:
                 bucket.left -= bucket.seen
             else:
                 # The randomness of the first trace left out, which must not pass.
-                found[version] = min(bucket.largest[0] + 1, randomness.MOST - 1)
+                found[version] = bucket.largest[0] + 1
                 bucket.left -= allowed
             bucket.largest, bucket.seen = [], 0
         return {version: found[known] for version, known in known_as.items()}

@@ -121,6 +121,40 @@ def test_the_reason_says_what_the_verdict_rests_on():
     assert found.reason.endswith("like compared with like, route by route")
 
 
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        (
+            ("latency", "better", -0.3, -0.4, None),
+            (
+                "better by more than chance; cannot rule out a worsening of more than 5 %:"
+                " p50 30 % better [-40 %, ?], p = 0.01, n = 1,000 / 50"
+            ),
+        ),
+        (
+            ("latency", "same", 0.01, -0.02, 0.04),
+            (
+                "no evidence of a difference that matters; the interval rules out a worsening of more"
+                " than 5 %: p50 1 % worse [-2 %, 4 %], p = 0.01, n = 1,000 / 50"
+            ),
+        ),
+        (
+            ("error_rate", "none", 0.02, None, None),
+            (
+                "no evidence of a difference that matters; cannot rule out a worsening of more than"
+                " 1 point: rate 2 points worse, p = 0.01, n = 1,000 / 50"
+            ),
+        ),
+    ],
+)
+def test_what_does_not_stop_a_release_is_told_in_full_as_well(metric, reason):
+    measured = compared(*metric)
+    measured.stratified.dimensions.append("route")  # Looked at, but the mix was the same.
+    measured.tail.adjusted_p_value = 0.9  # It is not what decides.
+    [found] = decided(f"{{{metric[0]}: }}", measured)
+    assert found.reason == reason
+
+
 def test_a_metric_that_the_server_leaves_out_is_missing_data():
     [found] = decided("{tokens: }")
     assert (found.outcome, found.failed) == (decision.Outcome.NOT_ENOUGH_DATA, True)

@@ -277,6 +277,25 @@ def test_what_was_sampled_elsewhere_is_kept_as_it_is(traces):
     assert one.apply(payload)[0] == payload
 
 
+def test_spans_sampled_elsewhere_are_stored_once_and_counted_as_such(traces):
+    told = [traces.request(traces.ids(9)).SerializeToString() for _ in range(2)]
+    payload = b"".join(framing.with_experiment(each, "named", 7.0) for each in told)
+    one = sampler(probability=1)
+    stored, tally = one.apply(payload)
+    assert stored == payload
+    one.count(tally)
+    assert one.counts()["stored_spans"] == dict.fromkeys(one.counts()["stored_spans"], 0) | {
+        "told": 36
+    }
+
+
+def test_equal_random_numbers_make_no_trace_stand_for_billions(traces):
+    # A client with a broken random source may send the greatest number with every trace.
+    request = traces.request(traces.ids(100), state="ot=rv:ffffffffffffff")
+    (found,) = sampled(sampler(probability=0, minimum_per_minute=20), request)
+    assert sum(by_trace(found).values()) <= 100
+
+
 def test_the_experiment_that_a_header_named_is_kept(traces):
     ids = traces.ids(2)
     payload = framing.with_experiment(traces.request(ids).SerializeToString(), "cart")
@@ -299,6 +318,22 @@ def test_memory_is_bounded_by_the_last_traces_and_versions(traces, monkeypatch):
     several = [traces.request(traces.ids(30), version=f"new {n}") for n in range(9)]
     assert not any(sampled(one, *several))
     assert not one._open
+
+
+def test_a_new_version_has_room_once_others_are_silent_for_a_minute(traces, monkeypatch):
+    monkeypatch.setattr("otel_vtrack.sample.sampler._MOST_VERSIONS", 5)
+    now = [1_000.0]
+    one = sampler(lambda: now[0], minimum_per_minute=3, probability=0)
+
+    def kept(version):
+        (found,) = sampled(one, traces.request(traces.ids(9), version=version))
+        return len(by_trace(found))
+
+    assert [kept(f"old {n}") for n in range(7)] == [3, 3, 3, 3, 3, 3, 0]
+    now[0] += 59
+    assert kept("shares what the seventh left") == 2
+    now[0] += 1
+    assert [kept(f"new {n}") for n in range(2)] == [3, 3]
 
 
 def test_versions_are_told_by_the_names_that_the_mapping_has():

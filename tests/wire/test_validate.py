@@ -1,6 +1,7 @@
 """What is taken, what is taken out, and that good bytes pass untouched."""
 
 import functools
+import re
 
 import pytest
 from hypothesis import given
@@ -243,6 +244,37 @@ def test_an_index_in_the_body_of_a_log_record_is_warned_of():
     checked = validate.logs(request.SerializeToString())
     assert checked.items == 1
     assert "string_value_strindex were ignored" in checked.message
+
+
+def test_one_answer_tells_all_that_became_of_log_records():
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    good = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
+    for odd in ({"time_unix_nano": 1 << 63}, {"trace_id": b"t"}, {"span_id": b"s"}, {}):
+        records.add(**good | odd)
+    records.add().body.string_value_strindex = 4
+    checked = validate.logs(request.SerializeToString())
+    del records[0]
+    records[0].ClearField("trace_id")
+    for record in records[:2]:
+        record.ClearField("span_id")
+    assert ExportLogsServiceRequest.FromString(checked.payload) == request
+    assert (checked.items, checked.rejected) == (4, 1)
+    assert re.fullmatch(
+        r"1 of 5 log records were rejected .*\. 2 of 4 log records are stored without an id .*\."
+        r" .*string_value_strindex were ignored.*",
+        checked.message,
+    )
+
+
+def test_rejected_spans_do_not_hide_the_warning_about_the_others():
+    request = request_of([[GOOD]])
+    scope = request.resource_spans[0].scope_spans[0]
+    scope.spans[0].attributes.add(key_strindex=3)
+    assert "were rejected" not in validate.traces(request.SerializeToString()).message
+    scope.spans.add(name="without ids")
+    message = validate.traces(request.SerializeToString()).message
+    assert re.match(r"1 of 2 spans were rejected: .* key_strindex", message)
 
 
 @pytest.mark.parametrize("field", ["trace_id", "span_id"])
