@@ -126,15 +126,21 @@ def order(entries: Entries) -> tuple[str, ...]:
     """Sort environments into the order in which versions enter them."""
     names = {name for entered in entries.values() for name in entered}
 
+    usual = {
+        name: next((at for at, each in enumerate(_USUAL) if each.match(name.lower())), 2.5)
+        for name in names
+    }
+
     def before(one: str, other: str) -> int:
         both = [each for each in entries.values() if one in each and other in each]
         ahead = sum((each[one] < each[other]) - (each[one] > each[other]) for each in both)
+        # A tie decided only at the end would put what shares no version with others between them.
+        ahead = ahead or usual[other] - usual[one]
         return (ahead > 0) - (ahead < 0)
 
     def place(name: str) -> tuple[int, float, int, str]:
-        usual = next((at for at, each in enumerate(_USUAL) if each.match(name.lower())), 2.5)
         first = min(each[name] for each in entries.values() if name in each)
-        return -sum(before(name, other) for other in names - {name}), usual, first, name
+        return -sum(before(name, other) for other in names - {name}), usual[name], first, name
 
     return tuple(sorted(names, key=place))
 

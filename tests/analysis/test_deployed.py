@@ -121,6 +121,15 @@ def test_another_id_that_takes_over_is_a_redeployment_of_the_version():
     assert (found_.kind, found_.version, found_.deployment_id) == ("redeployment", "1", "b")
     assert (found_.baseline, found_.candidate) == (Side("1", "a"), Side("1", "b"))
     assert (found_.start_time_ns, found_.trace_count) == (at(30), 10 * 12 * 20)
+    # One that took over before, and one that took over again, each from then on.
+    ids = ("1", "a", 0, 10, 20), ("1", "b", 10, 30, 20), ("1", "a", 30, 34, 20)
+    [back, again] = found(*ids, ("1", "b", 34, 40, 20))
+    assert (back.baseline, back.candidate, back.start_time_ns) == (
+        Side("1", "b"),
+        Side("1", "a"),
+        at(30),
+    )
+    assert (again.candidate, again.start_time_ns) == (Side("1", "b"), at(34))
     # A canary of the same version, and ids of two clusters, which take nothing over.
     assert found(("1", "a", 0, 40, 20), ("1", "b", 30, 40, 15)) == []
     # Of a version that is new, or comes back, it is no deployment of its own.

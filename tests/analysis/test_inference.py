@@ -298,6 +298,14 @@ def test_quantiles_are_bounded_by_binomial_ranks():
     assert estimate.quantiles(values, np.arange(240)) == small
 
 
+def test_the_ends_of_eight_values_bound_their_median_and_of_five_nothing_does():
+    # All are on one side of it with a probability of 2 / 2^8, below 5 %; of five it is 2 / 2^5.
+    [of_eight] = estimate.quantiles(np.arange(8.0), np.arange(8), [0.5])
+    assert (of_eight.lower, of_eight.upper) == (0, 7)
+    [of_five] = estimate.quantiles(np.arange(5.0), np.arange(5), [0.5])
+    assert (of_five.lower, of_five.value, of_five.upper) == (None, 2, None)
+
+
 def test_quantiles_of_copies_are_as_sure_as_those_of_the_originals():
     values = RNG.lognormal(size=240)
     [alone] = estimate.quantiles(values, np.arange(240), [0.9])
@@ -337,10 +345,10 @@ def test_differences_are_alike_or_not_as_in_a_meta_analysis():
     gaps, errors = [0.1, 0.3, -0.2, 0.5], [0.1, 0.2, 0.15, 0.2]
     expected = meta_analysis.combine_effects(np.array(gaps), np.array(errors) ** 2)
     assert compare.heterogeneity(gaps, errors) == pytest.approx(expected.test_homogeneity().pvalue)
-    groups = [RNG.normal(0.2 * size, size, 8) for size in (1, 2, 3)]
+    groups = [RNG.normal(0.2 * size, size, 8) for size in (1, 2, 3, 4, 5)]
     welch = oneway.anova_oneway(groups, use_var="unequal", welch_correction=True)
     found = compare.heterogeneity(
-        [group.mean() for group in groups], [stats.sem(group) for group in groups], [7, 7, 7]
+        [group.mean() for group in groups], [stats.sem(group) for group in groups], [7] * 5
     )
     assert found == pytest.approx(welch.pvalue)
 

@@ -31,6 +31,13 @@ def stand(version, entries, *, now=10, patience=100, came=ORDER):
         # Nothing tells of staging and production: usual names.
         ({"1": {"dev": 1, "production": 2}, "2": {"dev": 3, "staging": 4}}, ORDER),
         ({"1": {"b": 1}, "2": {"a": 2}}, ("b", "a")),
+        # What shares no version with the others does not come between them.
+        ({"sha": {"dev": 1}, "1": {"staging": 2, "production": 3}}, ORDER),
+        ({"1": {"dev": 2, "staging": 3}, "2": {"production": 1}}, ORDER),
+        (
+            {"1": {"b": 1}, "2": {"production": 1}, "3": {"staging": 1}},
+            ("staging", "b", "production"),
+        ),
         ({}, ()),
     ],
 )

@@ -288,6 +288,24 @@ def test_the_bounds_of_rates_are_where_the_ratio_of_likelihoods_is_as_great_as_a
             assert 2 * (most - constrained.max()) == pytest.approx(errors**2, rel=1e-3)
 
 
+@pytest.mark.parametrize("rates", [(0.1, 0.2), (0.0, 0.1), (0.0, 0.0)])
+def test_twins_bound_a_rate_as_half_as_many_values_do(rates):
+    alone = [Sums(400, 400.0, rate, rate * (1 - rate) / 400) for rate in rates]
+    twins = [Sums(400, 800.0, each.mean, each.variance) for each in alone]
+    bounds = sequential.compare(*alone, binary=True)
+    assert sequential.compare(*twins, binary=True) == pytest.approx(bounds)
+    # Sessions that differ less than chance would have it make nothing surer.
+    even = [Sums(400, 400.0, each.mean, each.variance / 9) for each in alone]
+    assert sequential.compare(*even, binary=True) == pytest.approx(bounds)
+
+
+def test_several_metrics_share_the_alarms_that_one_would_be_allowed():
+    sides = Sums(400, 400.0, 5.0, 0.01), Sums(300, 300.0, 6.0, 0.02)
+    one_of_four = sequential.compare(*sides, binary=False, comparisons=4)
+    assert one_of_four == sequential.compare(*sides, binary=False, alpha=sequential.ALPHA / 4)
+    assert one_of_four.lower < sequential.compare(*sides, binary=False).lower
+
+
 def test_the_bound_is_a_mixture_that_reaches_its_limit_with_probability_alpha():
     # A mixture of likelihood ratios with a half-normal drift, at the bound: no less than 1 / alpha.
     for alpha in (0.05, 0.05 / 3, 0.001):

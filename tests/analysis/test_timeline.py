@@ -84,6 +84,10 @@ def test_a_few_sampled_traces_are_few_whatever_they_stand_for():
     assert mains(all_of_them) == [("a", 0), ("b", 1), ("a", 2)]
 
 
+def test_a_version_takes_over_where_it_has_its_share_and_not_a_little_before():
+    assert mains(traffic(A, {"a": 10, "b": 1}, {"b": 1000}, B)) == [("a", 0), ("b", 2)]
+
+
 def test_a_rolling_update_changes_the_main_version_once():
     steps = [{"a": 100 - 10 * n, "b": 10 * n} for n in range(11)]
     assert mains(traffic(A, *steps, B)) == [("a", 0), ("b", 9)]
@@ -191,6 +195,12 @@ def test_what_is_declared_is_the_main_version_from_then_on():
     [_, b] = timeline.mains(activity, [Declared(declared, "b")])
     assert (b.from_ns, b.declared) == (declared, True)
     assert rollbacks(activity, (declared, "b")) == []
+
+
+def test_what_ran_until_the_first_declaration_was_the_main_version_before_it():
+    assert mains(traffic(A, B, B), (5, "b")) == [("a", 0), ("b", 0)]
+    # What came only afterwards was not there to be replaced.
+    assert mains(traffic(A, B, B), (0, "b")) == [("b", 0)]
 
 
 def test_a_declared_rollback_counts_at_its_time():

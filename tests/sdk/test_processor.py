@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from opentelemetry.context import set_value
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
@@ -288,6 +289,24 @@ def test_usual_spans_are_stamped_the_short_way_until_there_are_dynamic_tags(
     with otel_vtrack.tag(session="s"):
         assert recording.attributes() == {VERSION: "1", "team": "search", "session.id": "s"}
     assert recording.attributes() == {VERSION: "1", "team": "search"}
+
+
+@pytest.mark.usefixtures("only_static")
+def test_the_provider_s_own_processors_are_given_the_parent_context(record):
+    given = []
+
+    class Own(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            given.append(parent_context)
+
+    recording = record()
+    recording.provider.add_span_processor(Own())
+    otel_vtrack.install(recording.provider, version="1")
+    context = set_value("key", "value")
+    # The first one opens the short way for those that follow.
+    for _ in range(3):
+        recording.provider.get_tracer("test").start_span("span", context)
+    assert given == [context] * 3
 
 
 def test_a_span_of_another_make_is_survived_and_ends_the_short_way(

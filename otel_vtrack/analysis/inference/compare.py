@@ -233,8 +233,6 @@ def heterogeneity(
     middle = float((weights * found).sum()) / total
     freedom = len(kept) - 1
     statistic = float((weights * (found - middle) ** 2).sum())
-    if freedoms is None:
-        return distributions.chi_square_above(statistic, freedom)
     free = np.array([math.inf if each is None else each for _, _, each in kept])
     spread = float(((1 - weights / total) ** 2 / free).sum())
     squared = len(kept) ** 2 - 1

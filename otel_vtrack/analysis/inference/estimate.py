@@ -106,8 +106,9 @@ def quantiles(
         size = float(total)
         if count < total or up_to is not None:
             below = (values <= middle).astype(np.float64)
-            size = _size(below, level, numbered, count, given=given, weights=weights, strata=strata)
-            size = max(1, math.floor(size))
+            size = math.floor(
+                _size(below, level, numbered, count, given=given, weights=weights, strata=strata)
+            )
         lower = distributions.binomial_quantile(0.025, int(size), level)
         upper = distributions.binomial_quantile(0.975, int(size), level) + 1
         lowest, highest = lower * total / size, upper * total / size
