@@ -272,7 +272,7 @@ class _Place(NamedTuple):
             )
             start_ns = period.start_time_ns
             before = _replaced(ids, mains, main.version, start_ns)
-            if start_ns < self.since_ns or not period.came or not before:
+            if start_ns < self.since_ns or not period.came:
                 continue
             if not self._was_live_with(version, before, ids, start_ns):
                 continue

@@ -130,6 +130,9 @@ def test_another_id_that_takes_over_is_a_redeployment_of_the_version():
         at(30),
     )
     assert (again.candidate, again.start_time_ns) == (Side("1", "b"), at(34))
+    # A place is new: it is not known whether its second id came later.
+    ids = ("1", "a", 30, 36, 20), ("1", "b", 30 + 1 / 12, 36, 1), ("1", "b", 36, 44, 20)
+    assert found(*ids, old=()) == []
     # A canary of the same version, and ids of two clusters, which take nothing over.
     assert found(("1", "a", 0, 40, 20), ("1", "b", 30, 40, 15)) == []
     # Of a version that is new, or comes back, it is no deployment of its own.
