@@ -64,6 +64,14 @@ def test_what_is_there_under_any_name_stays_unless_told_otherwise(name):
     assert enriched({name: ""}, **given) == {name: "", "service.version": "2", "team": "a"}
 
 
+def test_an_attribute_that_is_replaced_is_there_once():
+    enrich = Enricher(Enrich(attributes={"version": "2", "team": "a"}, override=True), {})
+    has = {"service.version": "1", "region": "eu"}
+    payload, _ = enrich(request_of(has).SerializeToString())
+    wanted = request_of(has | {"service.version": "2", "team": "a"})
+    assert ExportTraceServiceRequest.FromString(payload) == wanted
+
+
 def test_sources_count_in_their_order(tmp_path):
     (tmp_path / "labels").write_text('app.kubernetes.io/version="pod"\npod-template-hash="5d4"\n')
     (tmp_path / "annotations").write_text(
