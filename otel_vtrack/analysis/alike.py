@@ -82,14 +82,13 @@ def stratified(data: Data, shape: Shape, strata: Strata, crude: Tested) -> Strat
     within, codes = data.where(shared), strata.codes[shared]
     empty = not len(codes)
     tested = crude if empty else main(within, shape, codes)
-    difference = None if empty else _gap(within, shape, codes)
     strata_found, heterogeneity = _each(data, shape, strata, first + second, both)
     return Stratified(
         dimensions=strata.dimensions,
         strata_count=int(both.sum()),
         overlap=overlap,
-        difference=difference,
-        change=None if empty else _relative(within, shape, codes, difference),
+        difference=None if empty else _gap(within, shape, codes),
+        change=None if empty else _relative(within, shape, codes),
         test="" if empty else tested.test,
         p_value=None if empty else tested.p_value,
         crude_p_value=crude.p_value,
@@ -104,14 +103,11 @@ def _gap(data: Data, shape: Shape, strata: NDArray[Any] | None) -> Estimate | No
     return data.test(how, strata).estimate
 
 
-def _relative(
-    data: Data, shape: Shape, strata: NDArray[Any], difference: Estimate | None
-) -> Estimate | None:
+def _relative(data: Data, shape: Shape, strata: NDArray[Any]) -> Estimate | None:
     """Return the change within strata: of geometric means for durations, else of means."""
     if shape is Shape.DURATION and len(data.values) and float(data.values.min()) > 0:
         found = data.test(tests.means, strata, np.log(data.values)).estimate
         return _exponential(found)
-    del difference
     return data.test(tests.ratio_of_means, strata).estimate
 
 
