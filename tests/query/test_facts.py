@@ -58,6 +58,21 @@ def test_metadata_is_what_telemetry_tells_of_the_root(send, told):
     }
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, None),
+        ({"source_name": "app.py"}, "LOCAL"),
+        ({"source_name": "app.py", "pipeline_run": "7"}, "JOB"),
+        ({"source_name": "a.ipynb", "source_type": "NOTEBOOK"}, "NOTEBOOK"),
+        ({"pipeline_run": "7", "source_type": "PROJECT"}, "PROJECT"),
+    ],
+)
+def test_the_type_of_the_source_is_what_was_told_else_what_follows(told, expected):
+    found = facts.metadata(facts.Facts(**told), session_id="", user_id="", usage=None, cost=None)
+    assert found.get("mlflow.source.type") == expected
+
+
 def test_what_is_unknown_is_left_out(send, told):
     send({"name": ""})
     assert told().trace_metadata == {}

@@ -220,6 +220,14 @@ def simple(file):
     )
 
 
+def test_cached_tokens_of_a_call_that_its_agent_reports_as_well_count_once():
+    reported = [(1, 10, 2, 12), (2, 10, 2, 12)]
+    bills = [Bill(1, "", "", 4, 1, ""), Bill(2, "m", "", 4, 1, "")]
+    edges = [1 << 32, 2 << 32 | 1]
+    assert tokens.usage(reported, edges, bills) == (10, 2, 12, 4, 1)
+    assert tokens.usage(reported, [1 << 32, 2 << 32], bills) == (20, 4, 24, 8, 2)
+
+
 def test_nothing_reported_costs_nothing_that_is_known(simple):
     assert cost(simple, (1, 0, None, "", "")) is None
 
