@@ -419,10 +419,10 @@ def test_copies_within_a_cluster_make_nothing_surer(test):
     values[sides] *= 2
     values = values > 1 if test is compare.proportions else values
     alone = test(values, sides, clusters)
-    copied = test(*(np.repeat(each, 4) for each in (values, sides, clusters)))
+    copied = test(*(np.repeat(each, 5) for each in (values, sides, clusters)))
     assert copied.standard_error == pytest.approx(alone.standard_error, rel=0.02)
     assert copied.p_value == pytest.approx(alone.p_value, rel=0.15, abs=0.002)
-    trusted = test(np.repeat(values, 4), np.repeat(sides, 4), np.arange(480))
+    trusted = test(np.repeat(values, 5), np.repeat(sides, 5), np.arange(600))
     assert trusted.p_value < alone.p_value / 5
 
 
