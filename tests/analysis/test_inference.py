@@ -426,6 +426,19 @@ def test_copies_within_a_cluster_make_nothing_surer(test):
     assert trusted.p_value < alone.p_value / 5
 
 
+def test_a_gap_of_shares_is_as_sure_as_its_clusters_are_many():
+    hits, sides, each = np.arange(60) % 5 < 2, np.arange(60) < 25, np.arange(60)
+    alone = compare.proportions(hits, sides, each).estimate
+    twins = compare.proportions(*np.repeat((hits, sides, each), 2, axis=1)).estimate
+    # A little is to be paid for not knowing that they are twins.
+    assert twins.lower < alone.lower < alone.upper < twins.upper
+    assert twins.upper - twins.lower < 1.1 * (alone.upper - alone.lower)
+    # If all are equal, none of it shows, so a cluster counts as one.
+    none = compare.proportions(np.zeros(60), sides, each).estimate
+    fours = compare.proportions(np.zeros(240), np.repeat(sides, 4), np.repeat(each, 4)).estimate
+    assert (fours.lower, fours.upper) == pytest.approx((none.lower, none.upper))
+
+
 def test_strata_undo_a_mix_that_differs():
     """Simpson's paradox: faster on each route, slower in all, for the slow route's share."""
     slow = RNG.random(4000) < np.where(np.arange(4000) < 2000, 0.8, 0.2)

@@ -76,6 +76,16 @@ def test_estimates_are_those_of_a_population_in_which_each_is_as_often():
             assert one.upper - one.lower == pytest.approx(other.upper - other.lower, rel=0.15), name
 
 
+def test_a_gap_of_equal_shares_is_as_sure_as_that_of_the_means():
+    values, sides, clusters, _, weights = drawn(count=4_000)
+    hits = values * 1e3 % 2 < 1
+    gap, mean = (
+        test(hits, sides, clusters, None, weights) for test in (compare.proportions, compare.means)
+    )
+    assert abs(gap.estimate.value) < 0.03
+    assert gap.standard_error == pytest.approx(mean.standard_error, rel=0.02)
+
+
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("alone", [False, True])
 def test_means_are_those_of_weighted_least_squares(held, alone):

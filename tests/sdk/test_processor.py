@@ -221,6 +221,16 @@ def test_tags_that_another_thread_adds_meanwhile_are_not_lost(record, monkeypatc
     assert recording.attributes() == {**found, "region": "eu", "tier": "gold"}
 
 
+def test_spans_of_each_provider_in_a_block_of_tags_have_its_own_version(record, way):
+    recordings = [record(), record()]
+    for number, recording in enumerate(recordings):
+        add(recording.provider, version=str(number))
+    with otel_vtrack.tag(team="search"):
+        for _ in range(2):
+            versions = [recording.attributes()[VERSION] for recording in recordings]
+            assert versions == ["0", "1"]
+
+
 def test_an_unsampled_span_is_left_alone(record):
     recording = stamped(record(sampler=ALWAYS_OFF), version="1")
     recording.tracer.start_span("s").end()
