@@ -329,6 +329,29 @@ def test_categories_have_pearsons_chi_square_and_of_copies_the_same():
     assert copies.test == "Rao-Scott chi-square"
 
 
+def test_categories_of_strata_have_the_generalized_chi_square_of_mantel_and_haenszel():
+    rng = np.random.default_rng(3)
+    strata, codes = rng.integers(0, 3, 600), rng.integers(0, 3, 600)
+    sides = rng.random(600) < np.array([0.3, 0.5, 0.7])[strata] + 0.1 * (codes == 1)
+    apart, spread = np.zeros(3), np.zeros((3, 3))
+    for own in (strata == each for each in range(3)):
+        count, candidates = own.sum(), (own & sides).sum()
+        shares = np.bincount(codes[own], minlength=3) / count
+        apart += np.bincount(codes[own & sides], minlength=3) - candidates * shares
+        margins = candidates * (count - candidates) / (count - 1)
+        spread += margins * (np.diag(shares) - np.outer(shares, shares))
+    expected = apart[:2] @ np.linalg.inv(spread[:2, :2]) @ apart[:2]
+    found = compare.categories(codes, sides, np.arange(600), strata)
+    assert found.statistic == pytest.approx(expected)
+    assert found.p_value == pytest.approx(stats.chi2.sf(expected, 2))
+
+
+def test_cramers_v_is_0_of_equal_mixes_and_1_of_those_with_nothing_in_common():
+    sides = np.arange(40) < 20
+    assert compare.mix(np.arange(40) % 2, sides, np.arange(40)).cramers_v == 0
+    assert compare.mix(sides, sides, np.arange(40)).cramers_v == pytest.approx(1)
+
+
 def test_a_mix_without_anything_in_common_is_known_for_one():
     sessions = np.arange(400)
     users = sessions // 4

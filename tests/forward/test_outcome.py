@@ -40,6 +40,16 @@ def test_http_is_tried_again_after_four_statuses_only():
     assert again == {429, 502, 503, 504}
 
 
+def test_what_another_body_would_not_change_is_not_about_the_body():
+    """A refused batch is sent again request by request only where that may help."""
+    for status in (300, 399, 401, 403, 404, 405, 407, 415):
+        assert not outcome.of_http(status, "", b"").about_body
+    for status in (400, 408, 413, 416, 422, 500):
+        assert outcome.of_http(status, "", b"").about_body
+    assert outcome.of_grpc(grpc.StatusCode.INVALID_ARGUMENT, "", {}).about_body
+    assert not outcome.of_grpc(grpc.StatusCode.UNAUTHENTICATED, "", {}).about_body
+
+
 def test_how_long_a_backend_asks_to_wait():
     unavailable = grpc.StatusCode.UNAVAILABLE
     assert outcome.of_grpc(unavailable, "", retry_info(7)).pause_seconds == 7
