@@ -108,6 +108,18 @@ def test_a_context_carries_a_bounded_number_of_flags(recording, client):
     assert len(recording.named("after")) == flags.MOST_FLAGS
 
 
+def test_where_there_is_room_for_no_other_flag_those_there_are_still_change(recording, client):
+    before = {f"f{n}": "off" for n in range(flags.MOST_FLAGS)}
+    with tag(flags=before), recording.tracer.start_as_current_span("root"):
+        client.get_boolean_value("f3", default_value=False)
+        client.get_boolean_value("f69", default_value=False)
+        recording.span("after")
+    after = before | {"f3": "on"}
+    assert recording.named("after") == {
+        f"vtrack.flag.{name}": value for name, value in after.items()
+    }
+
+
 class Forwarding:
     """A provider of loggers as Logfire's is: it has the SDK's behind it."""
 
