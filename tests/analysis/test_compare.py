@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from otel_vtrack.analysis import compare
-from otel_vtrack.analysis.compare import Question, Verdict
-from otel_vtrack.analysis.metrics import Direction, MetricQuery
+from otel_vtrack.analysis import compare, comparing
+from otel_vtrack.analysis.compare import Category, MetricComparison, Question, Tail, Verdict
+from otel_vtrack.analysis.metrics import Direction, MetricQuery, Unit
+from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.errors import InvalidArgument, NotFound
 from otel_vtrack.query import trace_search
 
@@ -864,3 +865,95 @@ def test_the_effect_size_is_the_share_of_pairs_in_which_the_candidate_is_greater
         2 * (math.asin(math.sqrt(0.5)) - math.asin(math.sqrt(0.1)))
     )
     assert found["tokens"].effect_size is None
+
+
+WORSE, BETTER = Estimate(0.3, 0.2, 0.4), Estimate(-0.3, -0.4, -0.2)
+MUCH_WORSE, HARDLY = Estimate(0.9, 0.7, 1.1), Estimate(0.02, 0.01, 0.03)
+UNSURE = Estimate(0.02, -0.1, 0.2)
+
+
+def tail(change, *, up=True, p=0.01):
+    share = Estimate(0.05)
+    return Tail(
+        threshold=1.0,
+        baseline=share,
+        candidate=share,
+        test="",
+        p_value=p,
+        candidate_is_greater=up,
+        change=change,
+        adjusted_p_value=p,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "findings", "deciding"),
+    [
+        ({}, "REGRESSED", "p50", "p50"),
+        ({"direction": Direction.MORE}, "IMPROVED", "p50", "p50"),
+        ({"direction": Direction.UNSPECIFIED}, "CHANGED", "p50", "p50"),
+        ({"deciding_change": BETTER, "candidate_is_greater": False}, "IMPROVED", "p50", "p50"),
+        ({"adjusted_p_value": None}, "NOT_ENOUGH_DATA", "", "p50"),
+        ({"adjusted_p_value": 0.05}, "NO_EVIDENCE", "", "p50"),
+        ({"deciding_change": UNSURE, "adjusted_p_value": 0.6}, "NO_EVIDENCE", "", "p50"),
+        # However certain: too small to matter. Less than 5 % is, and 5 % is not.
+        ({"deciding_change": HARDLY}, "EQUIVALENT", "", "p50"),
+        ({"deciding_change": Estimate(0.03, 0.01, 0.05)}, "REGRESSED", "p50", "p50"),
+        ({"deciding_change": Estimate(-0.01, -0.05, 0.01)}, "REGRESSED", "p50", "p50"),
+        # From nothing to something.
+        ({"deciding_change": None}, "REGRESSED", "p50", "p50"),
+        # Categories have no order; without any of them there is no difference.
+        ({"candidate_is_greater": None}, "NO_EVIDENCE", "", "p50"),
+        (
+            {"candidate_is_greater": None, "categories": (Category("", 1, 1, *[None] * 3),)},
+            "CHANGED",
+            "p50",
+            "p50",
+        ),
+        # The worse one of bulk and tail decides, and of two the one that is worse by more.
+        ({"tail": tail(UNSURE, p=0.6)}, "REGRESSED", "p50", "p50"),
+        ({"tail": tail(MUCH_WORSE)}, "REGRESSED", "p50 p95", "p95"),
+        ({"tail": tail(WORSE), "deciding_change": MUCH_WORSE}, "REGRESSED", "p50 p95", "p50"),
+        ({"tail": tail(BETTER, up=False)}, "REGRESSED", "p50 p95", "p50"),
+        (
+            {"tail": tail(WORSE), "deciding_change": BETTER, "candidate_is_greater": False},
+            "REGRESSED",
+            "p50 p95",
+            "p95",
+        ),
+        ({"tail": tail(WORSE), "deciding_change": HARDLY}, "REGRESSED", "p95", "p95"),
+        ({"tail": tail(None), "deciding_change": HARDLY}, "REGRESSED", "p95", "p95"),
+        ({"tail": tail(WORSE, p=0.05), "deciding_change": HARDLY}, "NO_EVIDENCE", "", "p50"),
+        ({"tail": tail(WORSE, up=None), "deciding_change": HARDLY}, "NO_EVIDENCE", "", "p50"),
+        ({"tail": tail(HARDLY), "deciding_change": HARDLY}, "EQUIVALENT", "", "p50"),
+    ],
+)
+def test_the_verdict_is_about_what_matters_and_goes_by_what_is_worse(
+    found, verdict, findings, deciding
+):
+    measured = MetricComparison(
+        metric="latency",
+        unit="ms",
+        measured=Unit.TRACE,
+        smallest_relative_change=0.05,
+        smallest_absolute_change=None,
+        baseline_count=500,
+        candidate_count=500,
+        deciding_figure="p50",
+        more_needed=7,
+        **{
+            "direction": Direction.LESS,
+            "adjusted_p_value": 0.01,
+            "candidate_is_greater": True,
+            "deciding_change": WORSE,
+        }
+        | found,
+    )
+    judged = comparing.verdict(measured)
+    assert (judged.verdict.name, " ".join(judged.findings)) == (verdict, findings)
+    assert judged.deciding_figure == deciding
+    assert judged.deciding_change == (
+        measured.tail.change if deciding == "p95" else measured.deciding_change
+    )
+    # More of the same only helps where nothing is known.
+    assert judged.more_needed == (7 if verdict in {"NO_EVIDENCE", "NOT_ENOUGH_DATA"} else 0)
