@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -335,6 +336,52 @@ def vtrack(tmp_path, vtrack_on):
     for served in started:
         served.process.kill()
         served.wait()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel of this project, built once for all who install it."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, Path(__file__).parents[1]],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def environment():
+    """Make an environment with these requirements, and with a wheel that is installed anew.
+
+    Kept in .cache/ from run to run. Returns the folder of its programs. For slow tests: it takes
+    from a second to a minute.
+    """
+    ready = {}
+
+    def make(name, *requirements, wheel=None, python=sys.executable):
+        if name in ready:
+            return ready[name]
+        folder = Path(__file__).parents[1] / ".cache" / "environments" / name
+        programs = folder / ("Scripts" if os.name == "nt" else "bin")
+        asked = "\n".join(requirements)
+        stamp = folder / "requirements.txt"
+        # The pip that runs here serves them all: to give each one of its own takes seconds.
+        pip = [sys.executable, "-m", "pip", "--python", str(programs / "python"), "install"]
+        pip += ["--quiet", "--disable-pip-version-check"]
+        if not stamp.exists() or stamp.read_text() != asked:
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
+            subprocess.run([*pip, *requirements, *([str(wheel)] if wheel else [])], check=True)
+            stamp.write_text(asked)
+        elif wheel:
+            subprocess.run([*pip, "--force-reinstall", "--no-deps", str(wheel)], check=True)
+        ready[name] = programs
+        return programs
+
+    return make
 
 
 @pytest.fixture(scope="session")

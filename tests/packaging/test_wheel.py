@@ -1,7 +1,6 @@
 """The wheel: what is in it, and that it works where nothing else is installed."""
 
 import subprocess
-import sys
 import time
 import venv
 import zipfile
@@ -13,19 +12,6 @@ ROOT = Path(__file__).parents[2]
 HINT = "vtrack needs the server half: pip install 'otel-vtrack[server]'\n"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 @pytest.fixture

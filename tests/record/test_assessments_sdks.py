@@ -1,11 +1,8 @@
 """What real SDKs send becomes assessments, over a real server."""
 
 import os
-import shutil
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from opentelemetry import _logs
@@ -219,17 +216,9 @@ logs.shutdown()
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_pydantic_evals_finds_online_is_an_assessment(client, server, tmp_path):
-    folder = Path(__file__).parents[2] / ".cache" / "environments" / "pydantic-evals"
-    programs = folder / ("Scripts" if os.name == "nt" else "bin")
-    stamp = folder / "requirements.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(REQUIREMENTS):
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, *REQUIREMENTS], check=True)
-        stamp.write_text("\n".join(REQUIREMENTS))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")} | {
+def test_what_pydantic_evals_finds_online_is_an_assessment(client, server, environment, tmp_path):
+    programs = environment("pydantic-evals", *REQUIREMENTS)
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")} | {
         "OTEL_SERVICE_NAME": "shop",
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{server.grpc_address}",
     }
@@ -239,7 +228,7 @@ def test_what_pydantic_evals_finds_online_is_an_assessment(client, server, tmp_p
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env=environment,
+        env=variables,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr

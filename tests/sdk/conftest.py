@@ -2,9 +2,6 @@
 
 import importlib.util
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -95,26 +92,10 @@ def sink():
 
 
 @pytest.fixture(scope="session")
-def installed():
+def installed(environment, wheel):
     """Make an environment with these requirements and this project, without its extras.
 
-    Kept in .cache/ from run to run; the project itself is installed anew, as a user would get it.
-    Returns the folder of its programs. For slow tests: it takes from ten seconds to a minute.
+    The project itself is installed anew in each run, as a user would get it. Returns the folder of
+    its programs.
     """
-    root = Path(__file__).parents[2]
-
-    def make(name, *requirements, python=sys.executable):
-        folder = root / ".cache" / "environments" / name
-        bin_folder = folder / ("Scripts" if os.name == "nt" else "bin")
-        asked = "\n".join(requirements)
-        stamp = folder / "requirements.txt"
-        pip = [str(bin_folder / "python"), "-m", "pip", "install", "--quiet"]
-        if not stamp.exists() or stamp.read_text() != asked:
-            shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([python, "-m", "venv", str(folder)], check=True)
-            subprocess.run([*pip, *requirements, str(root)], check=True)
-            stamp.write_text(asked)
-        subprocess.run([*pip, "--force-reinstall", "--no-deps", str(root)], check=True)
-        return bin_folder
-
-    return make
+    return lambda name, *requirements, **how: environment(name, *requirements, wheel=wheel, **how)
