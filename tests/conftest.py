@@ -29,13 +29,17 @@ def _fill(pairs, values):
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """Folder of a store with every table, closed: a copy opens five times as fast as a new one."""
-    from otel_vtrack.store import migrate  # noqa: PLC0415 - tests of the SDK half need none of it
-    from otel_vtrack.store.client import Store  # noqa: PLC0415
-
     folder = tmp_path_factory.mktemp("empty") / "store"
-    with Store(f"chdb://{folder}") as opened:
-        migrate.apply(opened)
+    # By a process of its own, as this one has one folder open at a time.
+    command = [sys.executable, "-m", "otel_vtrack", "migrate", "--store-url", f"chdb://{folder}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
     return folder
+
+
+@pytest.fixture(scope="session")
+def copy_store(empty_store):
+    """Make this folder a store with every table, empty, and return the folder."""
+    return lambda folder: Path(shutil.copytree(empty_store, folder, symlinks=True))
 
 
 class _Kept:
@@ -44,15 +48,17 @@ class _Kept:
     def __init__(self):
         self._store = None
         self._clients = 0
-        self._definitions_at_first = ([], [])
+        self._definitions_at_first = None
 
     def fresh(self, empty, folders):
         """Return an open store with every table of `empty`, and nothing in them."""
         from otel_vtrack.store.client import Store  # noqa: PLC0415
 
         if self._store is None:
-            copy = shutil.copytree(empty, folders.mktemp("kept") / "store", symlinks=True)
-            self._store = Store(f"chdb://{copy}")
+            folder = folders.mktemp("kept") / "store"
+            shutil.copytree(empty, folder, symlinks=True)
+            self._folder = folder / "db"
+            self._store = Store(f"chdb://{folder}")
             self._clients = len(self._store._all)
             self._definitions_at_first = self._definitions()
         return self._store
@@ -81,13 +87,21 @@ class _Kept:
             client.command(f"TRUNCATE TABLE {name}")
 
     def _definitions(self):
-        """Return what tests of migrations change."""
+        """Return what tests of migrations change.
+
+        Each table and view has its definition in a file, which is written anew when it changes: to
+        look at the files takes a hundredth of asking for what is in them.
+        """
         ask = self._store._all[0].query
-        tables = ask(
-            "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
-        )
+        tables = ask("SELECT name, uuid FROM system.tables WHERE database = currentDatabase()")
         applied = ask("SELECT * FROM schema_migrations")
-        return sorted(tables.result_rows), sorted(applied.result_rows)
+        files = [(path, path.stat()) for path in self._folder.rglob("store/*/*/*.sql")]
+        assert len(files) >= len(tables.result_rows)
+        return (
+            sorted(tables.result_rows),
+            sorted(applied.result_rows),
+            sorted((path, found.st_ino, found.st_mtime_ns) for path, found in files),
+        )
 
     def close(self):
         if self._store is not None:
@@ -299,14 +313,16 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def vtrack_on():
+def vtrack_on(copy_store):
     """Start `vtrack serve` on a folder, as `vtrack` does; kills what still runs in the end."""
     started = []
 
-    def start(folder, *flags, log=None, ready=True, **environment) -> Served:
+    def start(folder, *flags, log=None, ready=True, new=False, **environment) -> Served:
         chosen = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
         if not {"--store-url", "--config"} & set(flags):
             chosen += ["--store-url", f"chdb://{folder}"]
+            if not new and "--no-store" not in flags and not folder.exists():
+                copy_store(folder)
         log = log or folder.with_suffix(".log")
         started.append(Served(folder, log, [*chosen, *flags], environment))
         if ready:
@@ -323,8 +339,9 @@ def vtrack_on():
 def vtrack(tmp_path, vtrack_on):
     """Start `vtrack serve` on the folder `store` of this test.
 
-    `vtrack(*flags)` returns once it is ready, unless told `ready=False`. Keywords are variables
-    of its environment. Whatever still runs after the test is killed.
+    The store has its tables already, unless told `new=True`. `vtrack(*flags)` returns once it is
+    ready, unless told `ready=False`. Keywords are variables of its environment. Whatever still runs
+    after the test is killed.
     """
     started = []
 

@@ -288,11 +288,10 @@ def test_of_many_who_want_the_same_id_one_gets_it(create, stub, target, trace_id
 
 
 def test_what_was_acknowledged_can_be_assessed_at_once_on_either_wire(
-    tmp_path, make_spans, trace_id
+    tmp_path, copy_store, make_spans, trace_id
 ):
-    settings = Settings(
-        store_url=f"chdb://{tmp_path / 'store'}", grpc="127.0.0.1:0", http="127.0.0.1:0"
-    )
+    folder = copy_store(tmp_path / "store")
+    settings = Settings(store_url=f"chdb://{folder}", grpc="127.0.0.1:0", http="127.0.0.1:0")
     with running(settings) as server, grpc.insecure_channel(server.grpc_address) as channel:
         export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         export(make_spans({}).SerializeToString(), timeout=TIMEOUT)

@@ -29,9 +29,9 @@ GET = "/otel_vtrack.v1.TraceService/GetTrace"
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def address(tmp_path_factory, copy_store):
     settings = Settings(
-        store_url=f"chdb://{tmp_path_factory.mktemp('connect')}",
+        store_url=f"chdb://{copy_store(tmp_path_factory.mktemp('connect') / 'store')}",
         grpc="127.0.0.1:0",
         http="127.0.0.1:0",
     )

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from otel_vtrack.store import migrate
 from otel_vtrack.store.client import Store
 
 
@@ -57,25 +56,30 @@ def test_a_folder_that_cannot_be_written(vtrack, tmp_path, place):
     assert "--store-url" in said
 
 
-def record(folder, kind, name, sha256):
-    with Store(f"chdb://{folder}") as store:
-        migrate.apply(store)
-        store.command(
-            "INSERT INTO schema_migrations VALUES"
-            f" ('{kind}', '{name}', '{sha256}', now64(3) + INTERVAL 1 SECOND)"
-        )
+@pytest.fixture
+def record(tmp_path, copy_store):
+    """Say in a new store that a file was applied."""
+
+    def write(kind, name, sha256):
+        with Store(f"chdb://{copy_store(tmp_path / 'store')}") as store:
+            store.command(
+                "INSERT INTO schema_migrations VALUES"
+                f" ('{kind}', '{name}', '{sha256}', now64(3) + INTERVAL 1 SECOND)"
+            )
+
+    return write
 
 
-def test_a_folder_from_a_newer_release(vtrack, tmp_path):
+def test_a_folder_from_a_newer_release(vtrack, record):
     digest = hashlib.sha256(b"later").hexdigest()
-    record(tmp_path / "store", "migrations", "9999_add_what_we_do_not_know", digest)
+    record("migrations", "9999_add_what_we_do_not_know", digest)
     said = refused(vtrack(ready=False))
     assert "newer otel-vtrack (it has 9999_add_what_we_do_not_know)" in said
     assert "upgrade" in said
 
 
-def test_a_migration_edited_after_it_was_applied(vtrack, tmp_path):
-    record(tmp_path / "store", "migrations", "0003_create_spans", "0" * 64)
+def test_a_migration_edited_after_it_was_applied(vtrack, record):
+    record("migrations", "0003_create_spans", "0" * 64)
     said = refused(vtrack(ready=False))
     assert "0003_create_spans was edited after it was applied" in said
 

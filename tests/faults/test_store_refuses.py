@@ -177,7 +177,7 @@ def test_a_stop_while_the_disk_is_full_is_in_order_and_loses_nothing(
 
 def test_it_does_not_start_on_a_full_disk_and_says_why(serve_on_disk, fill):
     fill()
-    served = serve_on_disk(ready=False)
+    served = serve_on_disk(ready=False, new=True)
     assert served.wait() == 1
     last = served.log.splitlines()[-1]
     assert last.startswith("vtrack: "), served.log

@@ -153,14 +153,12 @@ ASSESSED = [
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, make_spans):
+def world(tmp_path_factory, copy_store, make_spans):
     """A store with these traces."""
-    from otel_vtrack.store import migrate  # noqa: PLC0415
     from otel_vtrack.store.client import Store  # noqa: PLC0415
     from otel_vtrack.store.writer import Writer  # noqa: PLC0415
 
-    with Store(f"chdb://{tmp_path_factory.mktemp('world') / 'store'}") as opened:
-        migrate.apply(opened)
+    with Store(f"chdb://{copy_store(tmp_path_factory.mktemp('world') / 'store')}") as opened:
         writer = Writer(opened)
         for number, trace in TRACES.items():
             # One span a request, and the root last: rows of `traces` are partial.

@@ -24,9 +24,9 @@ SHOP = Resource({"service.name": "shop"})
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory, copy_store):
     settings = Settings(
-        store_url=f"chdb://{tmp_path_factory.mktemp('sdks')}",
+        store_url=f"chdb://{copy_store(tmp_path_factory.mktemp('sdks') / 'store')}",
         grpc="127.0.0.1:0",
         http="127.0.0.1:0",
     )

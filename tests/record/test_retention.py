@@ -204,12 +204,12 @@ def test_a_stop_does_not_wait_for_it_and_the_next_start_finishes(store, send, mo
 
 
 @pytest.mark.slow
-def test_a_server_keeps_what_it_is_told_to(tmp_path, make_spans, monkeypatch, caplog):
+def test_a_server_keeps_what_it_is_told_to(tmp_path, copy_store, make_spans, monkeypatch, caplog):
     # A look every 10 minutes would be a long test.
     monkeypatch.setattr(retention, "LOOK_EVERY_SECONDS", 0.1)
     caplog.set_level(logging.INFO)
     ports = {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0"}
-    given = {"store_url": f"chdb://{tmp_path / 'store'}", "retention": "8w", **ports}
+    given = {"store_url": f"chdb://{copy_store(tmp_path / 'store')}", "retention": "8w", **ports}
     now_ms = (time.time_ns() - START_NS) // 10**6
     old = make_spans({"trace": 1, "at": now_ms - 58 * DAY_MS})
     new = make_spans({"trace": 2, "at": now_ms - 55 * DAY_MS})

@@ -43,10 +43,10 @@ def replace(path, content):
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory, empty_store, certificates):
+def locked(tmp_path_factory, copy_store, certificates):
     """A server with TLS and tokens; its files may be replaced."""
     folder = tmp_path_factory.mktemp("locked")
-    shutil.copytree(empty_store, folder / "store", symlinks=True)
+    copy_store(folder / "store")
     for name in ("chain", "key"):
         shutil.copy(getattr(certificates.server, name), folder / name)
     (folder / "tokens").write_text(f"# of the gateway\n{TOKEN}\n\n{OTHER}\n")

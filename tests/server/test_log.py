@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import shutil
 
 import pytest
 
@@ -18,10 +17,9 @@ SECRET = "hunter2"
 
 
 @pytest.fixture
-def quoting(tmp_path, empty_store):
+def quoting(tmp_path, copy_store):
     """Raise what the engine says of a row that it cannot read."""
-    shutil.copytree(empty_store, tmp_path / "store", symlinks=True)
-    with Store(f"chdb://{tmp_path / 'store'}") as store:
+    with Store(f"chdb://{copy_store(tmp_path / 'store')}") as store:
 
         def write(payload):
             store.select(f"SELECT toUInt8('{payload.decode()}')")

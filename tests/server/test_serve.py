@@ -26,7 +26,7 @@ TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 
 def test_it_prints_one_line_with_its_addresses(vtrack):
-    served = vtrack()
+    served = vtrack(new=True)
     assert served.ask("/readyz").status == 200
     assert served.stop() == 0
     (line,) = served.printed
@@ -64,7 +64,7 @@ def probed(served, path):
 
 def test_it_answers_probes_also_while_tables_are_made(vtrack):
     flags = on_free_ports()
-    served = vtrack(*flags, ready=False)
+    served = vtrack(*flags, ready=False, new=True)
     _, served.grpc, _, served.http = flags
     said = []
     while not said or said[-1] != (200, b"ready\n"):
@@ -158,7 +158,7 @@ def test_it_ends_with_0_when_told_to(vtrack, number):
 
 
 def test_a_signal_while_it_starts_is_not_lost(vtrack):
-    served = vtrack("--log-level", "debug", ready=False)
+    served = vtrack("--log-level", "debug", ready=False, new=True)
     deadline = time.monotonic() + 30
     while "applied" not in served.log:
         assert time.monotonic() < deadline
@@ -298,14 +298,14 @@ def test_it_has_files_for_many_connections_and_says_once_that_there_are_no_more(
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_needs_at_most_200_mb_of_its_own_while_idle(vtrack):
     # The rest of what is resident is the engine's library, which the kernel may drop.
-    served = vtrack()
+    served = vtrack(new=True)
     status = Path(f"/proc/{served.process.pid}/status").read_text()
     anonymous_kb = next(line.split()[1] for line in status.splitlines() if "RssAnon" in line)
     assert int(anonymous_kb) < 200_000
 
 
 def test_it_writes_nothing_outside_its_folder(vtrack, tmp_path, make_spans):
-    served = vtrack()
+    served = vtrack(new=True)
     served.export(make_spans({}))
     assert served.stop() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "store.log"]

@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import shutil
 import socket
 import time
 
@@ -21,9 +20,9 @@ API = ("/otel_vtrack.v1.VersionService/SearchVersions", "application/json")
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory, empty_store):
+def served(tmp_path_factory, copy_store):
     folder = tmp_path_factory.mktemp("narrow")
-    shutil.copytree(empty_store, folder / "store", symlinks=True)
+    copy_store(folder / "store")
     settings = load(
         {
             "store_url": f"chdb://{folder / 'store'}",

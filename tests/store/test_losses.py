@@ -3,7 +3,6 @@
 import contextlib
 import os
 import resource
-import shutil
 import time
 
 import pytest
@@ -104,11 +103,11 @@ def test_a_reload_that_was_cut_short_is_taken_up(store, send):
 
 
 def test_what_a_failed_merge_hides_is_soon_there_again_when_nobody_writes(
-    tmp_path, empty_store, make_spans, monkeypatch, caplog
+    tmp_path, copy_store, make_spans, monkeypatch, caplog
 ):
     monkeypatch.setattr(pipeline, "_MEND_EVERY_SECONDS", 0.05)
     monkeypatch.setattr(pipeline, "_CLEAR_EVERY_SECONDS", 0.0)
-    folder = shutil.copytree(empty_store, tmp_path / "store", symlinks=True)
+    folder = copy_store(tmp_path / "store")
     opened = pipeline.Pipeline(Settings(store_url=f"chdb://{folder}"))
     give_way, failures = opened.store.give_way, [ZeroDivisionError(), OSError()]
 

@@ -5,7 +5,6 @@ import itertools
 import pytest
 
 from otel_vtrack.query import export
-from otel_vtrack.store import migrate
 from otel_vtrack.store.client import Store
 from otel_vtrack.store.writer import Writer
 from otel_vtrack.wire import framing
@@ -287,14 +286,13 @@ CASES = {name: rest for name, *rest in cases()}
 
 
 @pytest.fixture(scope="module")
-def rows(otlp, tmp_path_factory):
+def rows(otlp, tmp_path_factory, copy_store):
     """What became of each case, all written at once."""
     sent = otlp.request()
     for number, (name, (own, resource, _)) in enumerate(CASES.items(), start=1):
         one = otlp.span(number, trace=number, name=name, attributes=own)
         sent.MergeFrom(otlp.request(one, resource=resource))
-    with Store(f"chdb://{tmp_path_factory.mktemp('mapping')}/store") as store:
-        migrate.apply(store)
+    with Store(f"chdb://{copy_store(tmp_path_factory.mktemp('mapping') / 'store')}") as store:
         Writer(store).write_traces(sent.SerializeToString())
         found = store.select(f"SELECT name, {', '.join(COLUMNS)} FROM spans FINAL")
     return {row.pop("name"): row for row in found}

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_vtrack.errors import SettingsError, StoreError, StoreUnavailable, WireError
-from otel_vtrack.store import migrate, writer
+from otel_vtrack.store import writer
 from otel_vtrack.store.client import Store
 from otel_vtrack.store.writer import Writer, evaluated, rows
 from otel_vtrack.wire import framing
@@ -295,9 +295,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_unavailable_until_there_is_room_again(small_disk, otlp):
-    with Store(f"chdb://{small_disk}/store") as store:
-        migrate.apply(store)
+def test_a_full_disk_is_unavailable_until_there_is_room_again(small_disk, copy_store, otlp):
+    with Store(f"chdb://{copy_store(small_disk / 'store')}") as store:
         writer = Writer(store)
         writer.write_traces(otlp.request(otlp.span(1)).SerializeToString())
         ballast = small_disk / "ballast"
