@@ -7,6 +7,7 @@ refusal. The body can be sent again by hand:
 """
 
 import contextlib
+import errno
 import json
 import threading
 import time
@@ -45,7 +46,7 @@ class DeadLetters:
         """Keep a request and the reason it was refused.
 
         Raises:
-            OSError: The files cannot be written.
+            OSError: The files cannot be written, or are larger than all that is kept.
         """
         name = f"{time.time_ns():020d}-{signal}-{body.position}"
         reason = {
@@ -57,11 +58,14 @@ class DeadLetters:
             "received": _iso(body.at),
             "refused": _iso(time.time()),
         }
+        text = json.dumps(reason, indent=2) + "\n"
+        if len(body.payload) + len(text) > self._max_bytes:
+            raise OSError(errno.EFBIG, "it is larger than dead_letter_max_bytes")
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 self._path(name, _BODY).write_bytes(body.payload)
-                self._path(name, _REASON).write_text(json.dumps(reason, indent=2) + "\n")
+                self._path(name, _REASON).write_text(text)
             except OSError:
                 self._remove(name)
                 raise

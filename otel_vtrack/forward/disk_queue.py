@@ -104,6 +104,9 @@ class DiskQueue:
         self._recent: dict[int, Body] = {}
         self._recent_bytes = 0
         self._unsaved = False
+        # Bodies age by a clock that nobody sets: were the system's put right after a start without
+        # the time, all that is queued would look too old.
+        self._monotonic_zero = time.time() - time.monotonic()
         self._failed_at = -_LOG_EVERY_SECONDS
         self._files = BodyFiles(path, fsync=fsync)
         self._open: sqlite3.Connection | None = self._opened()
@@ -123,7 +126,7 @@ class DiskQueue:
         Raises:
             StoreUnavailable: They could not be written: the disk is full, or read-only.
         """
-        now = time.time()
+        now = self._now()
         bodies: list[Body] = []
         with self._changed:
             end = self._end
@@ -145,6 +148,9 @@ class DiskQueue:
                             for body, checksum in zip(bodies, checksums, strict=True)
                         ],
                     )
+                    if self._unsaved:
+                        # A destination without a place would begin after these.
+                        self._put_places(database)
             except (sqlite3.Error, OSError) as error:
                 raise StoreUnavailable(
                     f"the forwarding queue cannot be written at the moment: {error}"
@@ -183,8 +189,9 @@ class DiskQueue:
             place.position = max(place.position, bodies[-1].end)
             self._save()
 
-    def expire(self, destination: str, before: float) -> None:
-        """Drop what is queued for a destination and was received before a given time."""
+    def expire(self, destination: str, max_age_seconds: float) -> None:
+        """Drop what has been queued for a destination for longer than an age."""
+        before = self._now() - max_age_seconds
         with self._changed:
             if self.closed:
                 return
@@ -232,7 +239,7 @@ class DiskQueue:
                     oldest = self._one("SELECT at FROM bodies WHERE position >= ? LIMIT 1", place)
             return {
                 "queued_bytes": max(0, self._end - place.position),
-                "oldest_seconds": round(max(0.0, time.time() - oldest), 3) if oldest else 0.0,
+                "oldest_seconds": round(max(0.0, self._now() - oldest), 3) if oldest else 0.0,
                 **place.counts,
             }
 
@@ -249,6 +256,10 @@ class DiskQueue:
                 self._open = None
             self._files.close()
             self._changed.notify_all()
+
+    def _now(self) -> float:
+        """Return seconds since 1970, as the system's clock had them when the queue was opened."""
+        return self._monotonic_zero + time.monotonic()
 
     # The methods below must be called with the lock held.
 
@@ -448,13 +459,19 @@ class DiskQueue:
             self._start_over()
 
     def _write_places(self, first: int) -> None:
-        rows = [
-            (name, place.position, json.dumps(place.counts)) for name, place in self._places.items()
-        ]
         # Once a file is reused, no position saved earlier may point into it.
         with self._transaction(safe=self._files.frees(first)) as database:
-            database.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", rows)
+            self._put_places(database)
             database.execute("DELETE FROM bodies WHERE position < ?", (first,))
+
+    def _put_places(self, database: sqlite3.Connection) -> None:
+        database.executemany(
+            "INSERT OR REPLACE INTO places VALUES (?, ?, ?)",
+            [
+                (name, place.position, json.dumps(place.counts))
+                for name, place in self._places.items()
+            ],
+        )
 
     def _start_over(self) -> None:
         """Recreate the database file, which is empty of bodies, to free its disk space.

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.forward.dead_letters import DeadLetters
@@ -15,6 +15,9 @@ from otel_vtrack.forward.lane import Lane
 from otel_vtrack.wire.signals import SIGNALS
 
 _log = logging.getLogger(__name__)
+
+# How long an aborted request may take to notice.
+_LAST_WORD_SECONDS: Final = 1.0
 
 
 class Forwarder:
@@ -118,14 +121,24 @@ class Forwarder:
         for lane in self._lanes.values():
             lane.finish()
 
+    def _wait(self, timeout: float) -> None:
+        """Wait for the end of all lanes, for up to `timeout` seconds in all."""
+        deadline = time.monotonic() + timeout
+        for lane in self._lanes.values():
+            lane.wait(max(0.0, deadline - time.monotonic()))
+
     def close(self, timeout: float) -> None:
         """Finish, abort after `timeout` seconds, and close everything; idempotent."""
-        deadline = time.monotonic() + timeout
         self.finish()
-        waits: list[str] = []
-        for (destination, signal), lane in self._lanes.items():
-            if not lane.close(max(0.0, deadline - time.monotonic())):
-                waits.append(f"{signal} for {destination}")
+        self._wait(timeout)
+        for lane in self._lanes.values():
+            lane.abort()
+        self._wait(_LAST_WORD_SECONDS)
+        waits = [
+            f"{signal} for {destination}"
+            for destination, signal in self._lanes
+            if not self._queues[signal].is_empty(destination)
+        ]
         if waits:
             _log.warning(
                 "not everything was forwarded: the rest is safe in the queue, and the next start "

@@ -20,7 +20,6 @@ _log = logging.getLogger(__name__)
 _LOG_EVERY_SECONDS: Final = 60.0
 # How often, at least, the queue is checked for expired requests.
 _STEP_SECONDS: Final = 15.0
-_LAST_WORD_SECONDS: Final = 1.0
 
 
 class Lane:
@@ -66,14 +65,15 @@ class Lane:
         self._finishing.set()
         self._queue.wake()
 
-    def close(self, timeout: float) -> bool:
-        """Wait for the end after `finish`, abort after `timeout`; return whether all was sent."""
+    def wait(self, timeout: float) -> None:
+        """Wait for the end after `finish` or `abort`, for up to `timeout` seconds."""
         self._thread.join(timeout)
+
+    def abort(self) -> None:
+        """Stop, and do not wait for a response."""
         self._ending.set()
         self._queue.wake()
         self._sender.close()
-        self._thread.join(_LAST_WORD_SECONDS)
-        return self._queue.is_empty(self._destination.name)
 
     def status(self) -> dict[str, Any]:
         """Return what is queued, the counts, and the current failure, if any."""
@@ -97,7 +97,7 @@ class Lane:
     def _step(self) -> bool:
         """Send once, or wait for something to send; return False to stop."""
         name = self._destination.name
-        self._queue.expire(name, time.time() - self._destination.queue_max_age_seconds)
+        self._queue.expire(name, self._destination.queue_max_age_seconds)
         bodies = self._queue.read(name, self._destination.batch_max_bytes)
         if bodies and bodies[0].position < self._alone_until:
             bodies = bodies[:1]
@@ -162,8 +162,7 @@ class Lane:
         while (left := until - time.monotonic()) > 0:
             if self._finishing.wait(min(left, _STEP_SECONDS)):
                 return False
-            oldest = time.time() - self._destination.queue_max_age_seconds
-            self._queue.expire(self._destination.name, oldest)
+            self._queue.expire(self._destination.name, self._destination.queue_max_age_seconds)
         return True
 
     def _sent(self, bodies: list[Body], found: Outcome) -> None:
@@ -195,14 +194,20 @@ class Lane:
                 self._dead_letters.keep(self._signal.name, body, found.status, found.message)
                 kept.append(body)
             except OSError as error:  # noqa: PERF203 - few bodies
-                self._say("unkept", "were refused for good and cannot be kept: %s", error.strerror)
+                self._say(
+                    "unkept",
+                    "were refused for good (%s) and cannot be kept: %s",
+                    found.status,
+                    error.strerror,
+                )
                 lost.append(body)
-        self._say(
-            "refused",
-            "were refused for good (%s); bodies and reasons are in %s",
-            found.status,
-            self._dead_letters.folder,
-        )
+        if kept:
+            self._say(
+                "refused",
+                "were refused for good (%s); bodies and reasons are in %s",
+                found.status,
+                self._dead_letters.folder,
+            )
         self._reason = found.reason
         self._queue.done(
             self._destination.name,

@@ -1,8 +1,10 @@
 """Sends requests to a destination: OTLP over gRPC, or over HTTP in protobuf."""
 
 import contextlib
+import functools
 import gzip
 import ssl
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -37,7 +39,7 @@ class Sender(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the connection, aborting a request under way."""
+        """Close the connection; over gRPC this aborts a request under way."""
         ...
 
 
@@ -89,13 +91,16 @@ class _Grpc:
             ("grpc.use_local_subchannel_pool", 1),
         ]
         if context is None:
-            self._channel = grpc.insecure_channel(destination.address, options)
+            self._opened = functools.partial(grpc.insecure_channel, destination.address, options)
         else:
             tls = destination.tls
             credentials = grpc.ssl_channel_credentials(
                 *(_bytes(file) for file in (tls.ca_file, tls.key_file, tls.cert_file))
             )
-            self._channel = grpc.secure_channel(destination.address, credentials, options)
+            self._opened = functools.partial(
+                grpc.secure_channel, destination.address, credentials, options
+            )
+        self._channel = self._opened()
         self._headers = headers
         self._timeout = destination.timeout_seconds
         zipped = destination.compression == "gzip"
@@ -116,7 +121,13 @@ class _Grpc:
                 compression=self._compression,
             )
         except grpc.RpcError as error:
-            return self._judged(cast("Any", error))
+            found = cast("Any", error)
+            if found.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                # The connection may lead to a machine that is gone, or behind a load balancer to a
+                # backend that hangs. gRPC would keep it; a new one may lead elsewhere.
+                self._channel.close()
+                self._channel = self._opened()
+            return self._judged(found)
         return outcome.taken(signal, answer)
 
     @staticmethod
@@ -139,7 +150,9 @@ class _Http:
         import urllib3  # noqa: PLC0415
 
         self._errors = urllib3.exceptions.HTTPError
+        self._late = urllib3.exceptions.TimeoutError
         self._base = destination.base_url
+        self._timeout = destination.timeout_seconds
         self._zips = destination.compression == "gzip"
         self._headers = {"user-agent": _user_agent(), **headers, "content-type": _PROTOBUF}
         if self._zips:
@@ -166,14 +179,28 @@ class _Http:
                 preload_content=False,
             )
             with contextlib.closing(response):
-                answer = response.read(_LARGEST_ANSWER)
-                if not response.read(1):
-                    response.release_conn()
+                answer = self._read(response)
         except self._errors as error:
             return outcome.unreachable(f"there was no response ({_why(error)})")
         if 200 <= response.status < 300:
             return outcome.taken(signal, answer)
         return outcome.of_http(response.status, response.headers.get("retry-after", ""), answer)
+
+    def _read(self, response: Any) -> bytes:
+        """Read a response, and keep the connection if that was all.
+
+        The pool's timeout is for each read, and never ends a response that arrives byte by byte.
+        """
+        until = time.monotonic() + self._timeout
+        answer = b""
+        while part := response.read1(_LARGEST_ANSWER):
+            answer += part
+            if len(answer) >= _LARGEST_ANSWER:
+                return answer
+            if time.monotonic() > until:
+                raise self._late
+        response.release_conn()
+        return answer
 
     def close(self) -> None:
         self._pool.clear()

@@ -1,14 +1,19 @@
 """What becomes of requests between the queue and a backend: a forwarder, sockets and a disk."""
 
+import contextlib
 import json
+import shutil
+import socket
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import grpc
 import pytest
 
 from otel_vtrack.errors import SettingsError
+from otel_vtrack.forward import disk_queue
 from otel_vtrack.forward.destination import Destination
 from otel_vtrack.forward.disk_queue import DiskQueue
 from otel_vtrack.forward.forwarder import Forwarder
@@ -323,8 +328,6 @@ def test_a_second_process_does_not_share_the_queue(forwarder, backend, endpoint,
 def test_what_the_disk_was_needed_for_is_given_back_and_used_again(
     forwarder, backend, endpoint, until, tmp_path, monkeypatch
 ):
-    from otel_vtrack.forward import disk_queue  # noqa: PLC0415
-
     # Its file is made anew whenever nothing waits.
     monkeypatch.setattr(disk_queue, "_SMALL_FILE_BYTES", 1)
     folder = tmp_path / "queue"
@@ -405,4 +408,167 @@ def test_what_is_appended_just_before_a_wait_is_not_waited_with(tmp_path):
     began = time.monotonic()
     queue.wait("backend", 5, threading.Event())
     assert time.monotonic() - began < 1
+    queue.close()
+
+
+def test_what_a_clock_that_is_put_right_makes_look_old_is_not_dropped(
+    forwarder, backend, endpoint, numbered, until, monkeypatch
+):
+    backend.answer = lambda *_: backend.unavailable()
+    forwards = forwarder(endpoint(backend, retry_max_seconds=0.1))
+    forwards.append("traces", [(numbered(1), 1, "")])
+    until(lambda: backend.tries)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 10 * 86_400)
+    tries = len(backend.tries)
+    until(lambda: len(backend.tries) > tries + 2)
+    assert counts(forwards)["oldest_seconds"] < 60
+    backend.answer = lambda *_: None
+    until(lambda: backend.spans() == names([1]))
+
+
+class Proxy:
+    """Leads to a backend; a connection that was made to hang stays open and passes nothing on."""
+
+    def __init__(self, port):
+        self._port = port
+        self._hung = set()
+        self.opened = []
+        self._sockets = []
+        self._threads = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._start(self._accept)
+
+    def hang(self):
+        self._hung.update(self.opened)
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(2)
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(2)
+        for thread in self._threads:
+            thread.join(5)
+        for each in (self._listener, *self._sockets):
+            each.close()
+
+    def _start(self, run, *args):
+        self._threads.append(threading.Thread(target=run, args=args, daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                backend = socket.create_connection(("127.0.0.1", self._port))
+                self.opened.append(client)
+                self._sockets += (client, backend)
+                for source, sink in ((client, backend), (backend, client)):
+                    self._start(self._pass, client, source, sink)
+
+    def _pass(self, client, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if client not in self._hung:
+                    sink.sendall(data)
+
+
+@pytest.fixture
+def proxy_to():
+    """Start proxies to ports; all are stopped after the test."""
+    started = []
+
+    def start(port) -> Proxy:
+        started.append(Proxy(port))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@both
+def test_a_connection_that_leads_nowhere_any_more_is_not_kept(
+    forwarder, backend, endpoint, numbered, until, protocol, proxy_to
+):
+    proxy = proxy_to(backend.grpc_port if protocol == "grpc" else backend.http_port)
+    through = {"endpoint": f"http://127.0.0.1:{proxy.port}", "timeout_seconds": 0.3}
+    forwards = forwarder(endpoint(backend, protocol) | through)
+    forwards.append("traces", [(numbered(1), 1, "")])
+    until(lambda: backend.spans() == names([1]))
+    proxy.hang()
+    forwards.append("traces", [(numbered(2), 1, "")])
+    until(lambda: backend.spans() == names([1, 2]), 5)
+    assert len(proxy.opened) == 2
+
+
+def test_a_response_that_trickles_in_is_not_waited_for(
+    forwarder, backend, endpoint, numbered, until
+):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        trickling = endpoint(backend, "http/protobuf") | {
+            "endpoint": f"http://127.0.0.1:{listener.getsockname()[1]}",
+            "timeout_seconds": 0.3,
+        }
+        forwards = forwarder(trickling)
+        forwards.append("traces", [(numbered(1), 1, "")])
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(100):
+                if counts(forwards)["failing"]:
+                    break
+                connection.sendall(b"\n")
+                time.sleep(0.05)
+        assert "TimeoutError" in until(lambda: counts(forwards)["failing"], 1)
+
+
+def test_backends_that_hang_do_not_delay_the_end_one_after_the_other(
+    forwarder, endpoint, backend, numbered, until
+):
+    until_closed = threading.Event()
+    backend.answer = lambda *_: until_closed.wait(20) and None
+    hanging = [endpoint(backend, "http/protobuf", f"b{number}") for number in range(6)]
+    forwards = forwarder(*hanging)
+    forwards.append("traces", [(numbered(1), 1, "")])
+    until(lambda: len(backend.tries) == 6)
+    began = time.monotonic()
+    forwards.close(0)
+    assert time.monotonic() - began < 3
+    until_closed.set()
+
+
+def test_what_is_refused_and_too_large_to_be_kept_is_counted_as_dropped(
+    forwarder, backend, endpoint, numbered, until, tmp_path, caplog
+):
+    backend.answer = lambda *_: backend.refused()
+    forwards = forwarder(endpoint(backend, dead_letter_max_bytes=100))
+    forwards.append("traces", [(numbered(1), 1, "")])
+    found = until(lambda: (c := counts(forwards))["failing"] and not c["queued_bytes"] and c)
+    assert (found["dropped_items"], found["dead_lettered_items"]) == (1, 0)
+    assert "larger than dead_letter_max_bytes" in caplog.text
+    assert "bodies and reasons are in" not in caplog.text
+    assert not list((tmp_path / "queue").glob("dead-letters/*/*"))
+
+
+def test_what_is_queued_while_the_queue_is_made_anew_survives_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_queue, "_SMALL_FILE_BYTES", 1)
+    queue = DiskQueue(tmp_path / "queue.sqlite", "traces", {"a": 1 << 20})
+    queue.append([(b"sent", 1, "")])
+    with monkeypatch.context() as fault:
+        # It is made anew when it is empty, and the disk fills up in between.
+        fault.setattr(queue, "_path", tmp_path / "nowhere" / "queue.sqlite")
+        queue.done("a", queue.read("a", 99), sent_items=1)
+    Path(f"{queue._path}").unlink()
+    queue.append([(b"acknowledged", 1, "")])
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for file in tmp_path.glob("queue*"):
+        shutil.copy(file, killed)
+    queue.close()
+    queue = DiskQueue(killed / "queue.sqlite", "traces", {"a": 1 << 20})
+    assert [body.payload for body in queue.read("a", 99)] == [b"acknowledged"]
+    assert queue.status("a")["sent_items"] == 1
     queue.close()
