@@ -51,6 +51,7 @@ FILE_VARIABLE: Final = PREFIX + "CONFIG"
 """Environment variable of `--config`, the one option that is not a setting."""
 
 _FORWARD: Final = "forward"
+_ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared only
 _STORES: Final = "write chdb:///absolute/folder or clickhouse://user:password@host:port/database"
 
 
@@ -103,6 +104,17 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_same(address: str, own: str) -> bool:
+    """Return whether an address leads to one that this server listens on, as far as names tell."""
+    (host, port), (own_host, own_port) = split_address(address), split_address(own)
+    if port != own_port or not port:
+        return False
+    if own_host in _ANY:
+        return host in _ANY or is_loopback(address)
+    by_name = "localhost" in {host, own_host} and is_loopback(address) and is_loopback(own)
+    return host == own_host or by_name
 
 
 def _address(address: str) -> str:
@@ -418,6 +430,13 @@ class Settings(BaseSettings):
             raise ValueError("sample: without a store there is nothing to sample; leave it out")
         if self.retention and not self.store:
             raise ValueError("retention: without a store there is nothing to keep; leave it out")
+        for each in self.all_destinations:
+            if _is_same(each.address, self.grpc) or _is_same(each.address, self.http):
+                raise ValueError(
+                    f"{_FORWARD if each.name == _FORWARD else 'destinations'}: {each.address} is "
+                    "this server's own address, so what it receives would go round for ever; "
+                    "correct it, or choose other ports with --grpc and --http"
+                )
         return self
 
     @model_validator(mode="after")

@@ -231,6 +231,38 @@ def test_destinations_together_have_to_make_sense():
     assert "hunter2" not in repr(found) + repr(found.all_destinations)
 
 
+@pytest.mark.parametrize(
+    ("forward", "more"),
+    [
+        ("http://localhost:4318", {}),
+        ("http://127.0.0.1:4317", {}),
+        ("http://127.0.0.1:4318", {"http": "localhost:4318"}),
+        ("http://[::1]:99", {"grpc": "[::]:99"}),
+        ("http://127.0.0.1:99", {"http": ":99"}),
+        ("http://vtrack.example.com:99", {"http": "vtrack.example.com:99"}),
+    ],
+)
+def test_forwarding_to_itself_is_refused(forward, more):
+    with pytest.raises(SettingsError, match=r"--forward .* this server's own address"):
+        settings.load({"forward": forward, **more})
+    one = {"name": "collector", "endpoint": forward}
+    with pytest.raises(SettingsError, match=r"--destinations .* this server's own address"):
+        settings.load({"destinations": [one], **more})
+
+
+@pytest.mark.parametrize(
+    ("forward", "more"),
+    [
+        ("http://collector:4317", {"grpc": ":4317"}),
+        ("http://127.0.0.2:4317", {}),
+        ("http://127.0.0.1:4317", {"grpc": "[::1]:4317"}),
+        ("http://127.0.0.1:14317", {}),
+    ],
+)
+def test_forwarding_to_a_neighbour_is_not_forwarding_to_itself(forward, more):
+    assert settings.load({"forward": forward, **more}).forward == forward
+
+
 def test_what_is_forwarded_waits_beside_the_embedded_store(tmp_path):
     assert settings.load({"store_url": "chdb:///data"}).queue_folder == Path("/data/forward")
     chosen = settings.load({"forward_folder": str(tmp_path)})
