@@ -216,12 +216,13 @@ class Backlog:
                     return
                 attempts += 1
                 waited = time.monotonic() - began
-                if isinstance(error, WireError) or (
+                fails_for_good = isinstance(error, WireError) or (
                     attempts >= _ATTEMPTS and waited >= _PATIENCE_SECONDS
-                ):
-                    self._set_aside(batch[0], error)
+                )
+                why = self._set_aside(batch[0], error) if fails_for_good else error
+                if why is None:
                     return
-                self._refused(error)
+                self._refused(why)
             else:
                 self._settle(batch)
                 return
@@ -232,15 +233,20 @@ class Backlog:
                     return
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    def _set_aside(self, entry: Entry, error: Exception) -> None:
+    def _set_aside(self, entry: Entry, error: Exception) -> StoreUnavailable | None:
+        """Set a request aside; return the error if the disk does not take it at the moment."""
+        try:
+            self._journal.set_aside(entry.number, str(error))
+        except StoreUnavailable as unavailable:
+            return unavailable
         _log.error(
             "%s: an acknowledged request cannot be stored; it is kept in the journal's table"
             " set_aside, please report it",
             self._name,
             exc_info=error,
         )
-        self._journal.set_aside(entry.number, str(error))
         self._settle([entry])
+        return None
 
     def _refused(self, error: Exception) -> None:
         with self._changed:

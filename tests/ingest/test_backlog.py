@@ -207,3 +207,26 @@ def test_what_can_not_be_written_before_the_end_stays_in_the_journal(make_backlo
     backlog.append(b"a")
     assert not backlog.close(0.3)
     assert left() == [b"a"]
+
+
+def test_a_disk_too_full_to_set_a_request_aside_keeps_it_and_its_neighbours(
+    make_backlog, tables, left, caplog
+):
+    backlog = make_backlog()
+    database = backlog._journal._database
+    tables.open.clear()
+    poison = b"\0" + b"x" * 500_000
+    for payload in (b"a", poison, b"b"):
+        backlog.append(payload)
+    [(pages,)] = database.execute("PRAGMA page_count")
+    database.execute(f"PRAGMA max_page_count = {pages + 10}")
+    tables.open.set()
+    assert not backlog.wait(0.5)
+    assert "set_aside" not in caplog.text
+    assert backlog.refusing
+    database.execute("PRAGMA max_page_count = 100000")
+    assert backlog.wait(SOON)
+    assert sorted(b"".join(tables.written)) == sorted(b"ab")
+    assert "set_aside" in caplog.text
+    assert backlog.close(SOON)
+    assert left() == []
