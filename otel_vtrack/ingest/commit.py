@@ -47,7 +47,7 @@ class Counts:
         batches: Inserts that succeeded.
         write_seconds: Total duration of these inserts.
         waiting_requests: Requests queued or being written.
-        waiting_bytes: Their size.
+        waiting_bytes: Their size, with what is forwarded if that differs from what is stored.
     """
 
     accepted_requests: int = 0
@@ -78,6 +78,7 @@ class _Waiting:
     items: int
     forwarded: bytes
     experiment: str
+    size: int
     done: Future[None] = field(default_factory=Future)
 
 
@@ -163,9 +164,10 @@ class GroupCommit:
         Raises:
             Overloaded: The queue is full, or the process is stopping.
         """
-        forwarded = payload if forwarded is None else forwarded
-        waiting = _Waiting(payload, items, forwarded, experiment)
-        size = len(payload)
+        if forwarded is None or not self._forward:
+            forwarded = payload
+        size = len(payload) if forwarded is payload else len(payload) + len(forwarded)
+        waiting = _Waiting(payload, items, forwarded, experiment, size)
         with self._lock:
             if self._stopping:
                 self._counts["draining"] += 1
@@ -272,7 +274,7 @@ class GroupCommit:
     def _settle(self, batch: list[_Waiting]) -> None:
         with self._lock:
             self._waiting_requests -= len(batch)
-            self._waiting_bytes -= sum(len(waiting.payload) for waiting in batch)
+            self._waiting_bytes -= sum(waiting.size for waiting in batch)
             self._settled.notify_all()
 
     def _count(self, what: str, number: int = 1) -> None:

@@ -274,6 +274,25 @@ def test_counts_tell_what_was_stored(start, writer):
     assert (counts.waiting_requests, counts.waiting_bytes) == (0, 0)
 
 
+def test_what_is_forwarded_takes_room_beside_what_is_stored_and_only_then(start, writer):
+    for forward, each in ((lambda requests: None, 7), (None, 3)):
+        commit = start(forward=forward)
+        held = hold(commit, writer)
+        same = b"xyz"
+        rest = [
+            commit.submit(b"xyz", 1, forwarded=b"abcd", experiment="shop"),
+            commit.submit(same, 1, forwarded=same),
+        ]
+        assert commit.snapshot().waiting_bytes == 4 + each + 3
+        writer.gate.set()
+        for future in [held, *rest]:
+            future.result(5)
+        assert commit.drain(5)
+        assert commit.snapshot().accepted_bytes == 10
+        assert commit.snapshot().waiting_bytes == 0
+        writer.writing.clear()
+
+
 def test_under_load_and_failures_each_request_is_settled_once(start, writer):
     """A request that is told to be stored was written once; one that failed, never."""
     chance = random.Random(7)
