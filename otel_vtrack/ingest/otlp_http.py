@@ -74,8 +74,10 @@ def _export(
                 payload = await _payload(request, limit, timeout, share)
                 if media_type == JSON:
                     payload = await _from_json(signal, payload)
+                # Still counted: processing may take longer than arriving.
+                ready = await receiver.prepare(signal, payload, experiment, count)
             # From here on the queue's own limit applies.
-            answer = await receiver.export(signal, payload, experiment, count)
+            answer = await receiver.store(ready)
         except ClientDisconnect:
             # Nobody reads this response; the sender retries the request.
             return Response(status_code=400)

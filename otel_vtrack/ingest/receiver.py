@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent import futures
+from dataclasses import dataclass
 from typing import Final
 
 from otel_vtrack.ingest import faults
@@ -28,6 +29,18 @@ _LARGE: Final = 1 << 20
 
 Process = Callable[[Signal, bytes], bytes]
 """Returns what to store and forward of a validated request of traces or logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A validated and processed request, for `Receiver.store`."""
+
+    signal: Signal
+    checked: validate.Checked
+    commit: GroupCommit
+    stored: bytes
+    forwarded: bytes
+    experiment: str
 
 
 class Receiver:
@@ -58,7 +71,17 @@ class Receiver:
         experiment: str = "",
         adjusted_count: float = 0.0,
     ) -> bytes:
-        """Store a request and return the serialized response, empty if all was accepted.
+        """Prepare and store a request; see there."""
+        return await self.store(await self.prepare(signal, payload, experiment, adjusted_count))
+
+    async def prepare(
+        self,
+        signal: Signal,
+        payload: bytes,
+        experiment: str = "",
+        adjusted_count: float = 0.0,
+    ) -> Prepared:
+        """Validate and process a request.
 
         A request that is only forwarded is parsed no further than to count its items.
 
@@ -69,7 +92,7 @@ class Receiver:
             adjusted_count: How many spans each span stands for, by its header; 0 for none.
 
         Raises:
-            Exception: It was not stored; `faults.fault_of` returns what to report to the sender.
+            Exception: It cannot be stored; `faults.fault_of` returns what to report to the sender.
         """
         commit = self._commits.get(signal.name)
         if not commit:
@@ -78,17 +101,33 @@ class Receiver:
             checked = validate.Checked(payload, validate.outline(signal, payload))
         else:
             checked = validate.traces(payload) if signal is TRACES else validate.logs(payload)
+        stored = forwarded = checked.payload
         if checked.items:
             stored = forwarded = await self._processed(signal, checked.payload)
             if signal is not TRACES:
                 adjusted_count = 0.0
             if commit.stores and (experiment or adjusted_count):
                 stored = framing.with_experiment(stored, experiment, adjusted_count)
-            done = commit.submit(stored, checked.items, forwarded=forwarded, experiment=experiment)
+        return Prepared(signal, checked, commit, stored, forwarded, experiment)
+
+    async def store(self, ready: Prepared) -> bytes:
+        """Store a request and return the serialized response, empty if all was accepted.
+
+        Raises:
+            Exception: It was not stored; `faults.fault_of` returns what to report to the sender.
+        """
+        checked, commit = ready.checked, ready.commit
+        if checked.items:
+            done = commit.submit(
+                ready.stored,
+                checked.items,
+                forwarded=ready.forwarded,
+                experiment=ready.experiment,
+            )
             await asyncio.wrap_future(done)
         if checked.rejected:
             commit.reject(checked.rejected)
-        return _answer(signal, checked) if checked.message else b""
+        return _answer(ready.signal, checked) if checked.message else b""
 
     async def _processed(self, signal: Signal, payload: bytes) -> bytes:
         if signal is METRICS or not self._process:

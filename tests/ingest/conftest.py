@@ -63,7 +63,17 @@ class Store:
 class Live:
     """A receiver that serves both transports until it is stopped."""
 
-    def __init__(self, loop, *, max_bytes=64 << 20, body_timeout=60.0, forward=None, **commit):
+    def __init__(
+        self,
+        loop,
+        *,
+        max_bytes=64 << 20,
+        body_timeout=60.0,
+        room=None,
+        process=None,
+        forward=None,
+        **commit,
+    ):
         self._loop = loop
         self.traces, self.logs, self.metrics = Store(), Store(), []
         self.commits = {
@@ -72,17 +82,16 @@ class Live:
         }
         if forward:
             self.commits["metrics"] = GroupCommit(None, name="metrics", forward=forward)
-        self.receiver = Receiver(**self.commits)
-        asyncio.run_coroutine_threadsafe(self._start(max_bytes, body_timeout), loop).result(30)
+        self.receiver = Receiver(**self.commits, process=process)
+        limits = {"max_body_bytes": max_bytes, "body_timeout_seconds": body_timeout, "room": room}
+        asyncio.run_coroutine_threadsafe(self._start(max_bytes, limits), loop).result(30)
 
-    async def _start(self, max_bytes, body_timeout):
+    async def _start(self, max_bytes, limits):
         self._grpc = grpc.aio.server(options=otlp_grpc.server_options(max_bytes))
         otlp_grpc.add_otlp(self._grpc, self.receiver)
         self.target = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
         await self._grpc.start()
-        routes = otlp_http.otlp_routes(
-            self.receiver, max_body_bytes=max_bytes, body_timeout_seconds=body_timeout
-        )
+        routes = otlp_http.otlp_routes(self.receiver, **limits)
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 Starlette(routes=routes),

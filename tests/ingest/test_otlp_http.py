@@ -4,6 +4,7 @@ import gzip
 import http.client
 import json
 import socket
+import threading
 import time
 import zlib
 
@@ -22,6 +23,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
 from otel_vtrack.ingest.body import zstd
+from otel_vtrack.ingest.room import Room
 from otel_vtrack.wire import otlp_json
 
 PROTOBUF = "application/x-protobuf"
@@ -436,6 +438,29 @@ def test_a_body_that_does_not_end_is_cut_off_and_may_be_sent_again(serve, make_r
             answer += data
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 1" in answer.lower()
+
+
+def test_what_is_being_processed_takes_room_until_it_is_queued(serve, make_request, in_threads):
+    processing, go_on = threading.Event(), threading.Event()
+
+    def process(_, payload):
+        processing.set()
+        assert go_on.wait(10)
+        return payload
+
+    live = serve(room=Room(3 << 20), process=process)
+    live.traces.gate.clear()
+    large = make_request(name="x" * (2 << 20)).SerializeToString()
+    [first] = in_threads(live.post, [large])
+    assert processing.wait(10)
+    refused = live.post(large)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    go_on.set()
+    # What waits for the store has a limit of its own.
+    assert live.traces.writing.wait(10)
+    [second] = in_threads(live.post, [large])
+    live.traces.gate.set()
+    assert first.result(10).status == second.result(10).status == 200
 
 
 def test_calls_run_at_once(live, make_request, in_threads):
