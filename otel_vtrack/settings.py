@@ -51,6 +51,9 @@ FILE_VARIABLE: Final = PREFIX + "CONFIG"
 """Environment variable of `--config`, the one option that is not a setting."""
 
 _FORWARD: Final = "forward"
+_LARGEST_INT: Final = (1 << 31) - 1
+# Timers of the operating system end somewhere beyond.
+_YEAR_SECONDS: Final = 31_536_000.0
 _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared only
 _STORES: Final = "write chdb:///absolute/folder or clickhouse://user:password@host:port/database"
 
@@ -185,8 +188,11 @@ Address = Annotated[str, AfterValidator(_address)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Days = Annotated[int, Field(ge=1, le=7 * 99_999)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+# gRPC takes no greater number.
+Countable = Annotated[int, Field(ge=1, le=_LARGEST_INT)]
+Message = Annotated[ByteSize, Field(ge=1, le=_LARGEST_INT)]
 Size = Annotated[ByteSize, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=_YEAR_SECONDS)]
 
 
 class Settings(BaseSettings):
@@ -282,7 +288,7 @@ class Settings(BaseSettings):
         description="What acknowledged data survives. process: the end of this process; fsync: a "
         "crash of the machine as well, at some cost in speed.",
     )
-    max_request_bytes: Size = Field(
+    max_request_bytes: Message = Field(
         default=ByteSize(64 << 20),
         description="Largest request, before and after decompression; OTLP's own limit is 64MiB.",
     )
@@ -306,12 +312,12 @@ class Settings(BaseSettings):
         description="Most bytes of bodies arriving over HTTP at the same time; beyond that, "
         "senders are told to retry.",
     )
-    max_connections: AtLeastOne = Field(
+    max_connections: Countable = Field(
         default=1_000,
         description="Most connections to each port at a time; beyond that, senders are "
         "told to retry.",
     )
-    body_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+    body_timeout_seconds: Annotated[float, Field(gt=0, le=_YEAR_SECONDS)] = Field(
         default=60.0, description="How long the body of an HTTP request may take to arrive."
     )
     drain_timeout_seconds: Seconds = Field(
@@ -430,6 +436,9 @@ class Settings(BaseSettings):
             raise ValueError("sample: without a store there is nothing to sample; leave it out")
         if self.retention and not self.store:
             raise ValueError("retention: without a store there is nothing to keep; leave it out")
+        for name in ("watch_webhook_url", "watch_otlp_endpoint"):
+            if getattr(self, name) and not self.store:
+                raise ValueError(f"{name}: without a store there is nothing to watch; leave it out")
         for each in self.all_destinations:
             if _is_same(each.address, self.grpc) or _is_same(each.address, self.http):
                 raise ValueError(
@@ -445,6 +454,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "store_cert_file: a certificate needs its key: give both --store-cert-file and "
                 "--store-key-file"
+            )
+        if self.cluster and urlsplit(self.store_url).scheme == "chdb":
+            raise ValueError(
+                "cluster: the embedded database belongs to no cluster; name a ClickHouse server "
+                "with --store-url, or leave it out"
             )
         if any(self.store_tls) and urlsplit(self.store_url).scheme != "clickhouses":
             raise ValueError(

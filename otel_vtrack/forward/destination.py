@@ -80,7 +80,7 @@ class Destination(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     headers_file: Path | None = None
     compression: Literal["none", "gzip"] = "none"
-    timeout_seconds: Seconds = 10.0
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     tls: Tls = Tls()
     signals: frozenset[SignalName] = frozenset(("traces", "logs", "metrics"))
     # Some 1,500 spans. More needs more memory, and gRPC servers accept 4 MiB by default.

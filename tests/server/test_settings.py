@@ -263,6 +263,29 @@ def test_forwarding_to_a_neighbour_is_not_forwarding_to_itself(forward, more):
     assert settings.load({"forward": forward, **more}).forward == forward
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"max_request_bytes": "2GiB"}, r"--max-request-bytes .*2147483647"),
+        ({"max_connections": 1 << 31}, r"--max-connections .*2147483647"),
+        ({"drain_timeout_seconds": 1e12}, r"--drain-timeout-seconds .*31536000"),
+        ({"body_timeout_seconds": "inf"}, r"--body-timeout-seconds .*31536000"),
+        ({"destinations": [DESTINATION | {"timeout_seconds": 1e7}]}, r"timeout_seconds: .*86400"),
+        ({"cluster": True, "store_url": "chdb:///data"}, r"--cluster .*no cluster"),
+    ],
+)
+def test_what_would_only_fail_later_is_refused_at_once(given, says):
+    with pytest.raises(SettingsError, match=says):
+        settings.load(given)
+
+
+@pytest.mark.parametrize("name", ["watch_webhook_url", "watch_otlp_endpoint"])
+def test_without_a_store_there_is_nothing_to_watch(name):
+    given = {"store": False, "forward": "http://collector:4317", name: "http://127.0.0.1:1"}
+    with pytest.raises(SettingsError, match="nothing to watch"):
+        settings.load(given)
+
+
 def test_what_is_forwarded_waits_beside_the_embedded_store(tmp_path):
     assert settings.load({"store_url": "chdb:///data"}).queue_folder == Path("/data/forward")
     chosen = settings.load({"forward_folder": str(tmp_path)})
