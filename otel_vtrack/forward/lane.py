@@ -25,8 +25,9 @@ _STEP_SECONDS: Final = 15.0
 class Lane:
     """A thread that sends queued requests.
 
-    Consecutive requests are merged into one by concatenation. If that one is refused for good,
-    each is sent alone, so that a bad request does not take others with it.
+    Consecutive requests are merged into one by concatenation. If that one is refused for good, or
+    not answered in time, each is sent alone: a bad request does not take others with it, and a
+    slow backend gets on.
 
     Args:
         destination: Where to send.
@@ -110,6 +111,9 @@ class Lane:
         joined = payloads[0] if len(payloads) == 1 else b"".join(payloads)
         found = self._send(joined, bodies[0].experiment)
         if found.verdict is Verdict.AGAIN:
+            if found.late:
+                # Joined, they may take longer than the timeout each time.
+                self._alone_until = bodies[-1].end
             return self._again(found)
         self._failures = 0
         if found.verdict is Verdict.SENT:

@@ -181,7 +181,8 @@ class _Http:
             with contextlib.closing(response):
                 answer = self._read(response)
         except self._errors as error:
-            return outcome.unreachable(f"there was no response ({_why(error)})")
+            late = isinstance(error, self._late)
+            return outcome.unreachable(f"there was no response ({_why(error)})", late=late)
         if 200 <= response.status < 300:
             return outcome.taken(signal, answer)
         return outcome.of_http(response.status, response.headers.get("retry-after", ""), answer)

@@ -29,6 +29,7 @@ _AGAIN_GRPC: Final = frozenset(
     }
 )
 _AGAIN_HTTP: Final = frozenset({429, 502, 503, 504})
+_LATE_HTTP: Final = 504
 _THROTTLED_HTTP: Final = frozenset({429, 503})
 # These concern the sender or the endpoint, so a smaller or different request would fail too.
 _NOT_THE_BODY_GRPC: Final = frozenset(
@@ -61,6 +62,7 @@ class Outcome:
         pause_seconds: The shortest pause that the backend asks for.
         rejected: Items rejected from a request that was accepted.
         about_body: Whether a different request might succeed.
+        late: Whether the response did not come in time, as it might to a smaller request.
     """
 
     verdict: Verdict
@@ -69,6 +71,7 @@ class Outcome:
     pause_seconds: float = 0.0
     rejected: int = 0
     about_body: bool = False
+    late: bool = False
 
     @property
     def reason(self) -> str:
@@ -86,9 +89,9 @@ def taken(signal: Signal, answer: bytes) -> Outcome:
     return Outcome(Verdict.SENT, message=one_line(partial.error_message), rejected=rejected)
 
 
-def unreachable(reason: str) -> Outcome:
+def unreachable(reason: str, *, late: bool = False) -> Outcome:
     """Return the outcome without a response; `reason` is our own text."""
-    return Outcome(Verdict.AGAIN, reason)
+    return Outcome(Verdict.AGAIN, reason, late=late)
 
 
 def of_grpc(code: grpc.StatusCode, message: str, trailers: dict[str, str | bytes]) -> Outcome:
@@ -103,6 +106,7 @@ def of_grpc(code: grpc.StatusCode, message: str, trailers: dict[str, str | bytes
         one_line(message),
         pause or 0.0,
         about_body=code not in _NOT_THE_BODY_GRPC,
+        late=code is grpc.StatusCode.DEADLINE_EXCEEDED,
     )
 
 
@@ -115,6 +119,7 @@ def of_http(status: int, retry_after: str, body: bytes) -> Outcome:
         _status_message(body),
         pause if status in _THROTTLED_HTTP else 0.0,
         about_body=status not in _NOT_THE_BODY_HTTP,
+        late=status == _LATE_HTTP,
     )
 
 

@@ -87,7 +87,7 @@ def test_a_backend_that_is_busy_is_given_the_time_it_asks_for(
         answers = [
             backend.unavailable(first),
             backend.unavailable(second, grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
-            backend.unavailable(None, grpc.StatusCode.DATA_LOSS, 504),
+            backend.unavailable(None, grpc.StatusCode.DATA_LOSS, 502),
         ]
         backend.answer = lambda *_, answers=answers: answers.pop(0) if answers else None
     forwards = forwarder(
@@ -572,3 +572,17 @@ def test_what_is_queued_while_the_queue_is_made_anew_survives_the_end(tmp_path, 
     assert [body.payload for body in queue.read("a", 99)] == [b"acknowledged"]
     assert queue.status("a")["sent_items"] == 1
     queue.close()
+
+
+@both
+def test_what_a_slow_backend_does_not_take_in_time_together_it_is_given_one_by_one(
+    forwarder, backend, endpoint, numbered, until, protocol
+):
+    backend.answer = lambda *_: backend.unavailable()
+    forwards = forwarder(endpoint(backend, protocol, timeout_seconds=0.3))
+    forwards.append("traces", [(numbered(number), 1, "") for number in range(1, 5)])
+    until(lambda: backend.tries)
+    backend.answer = lambda _, body: (
+        backend.unavailable() if body.count(b"span ") > 1 and not time.sleep(0.6) else None
+    )
+    until(lambda: backend.spans() == names(range(1, 5)), 5)
