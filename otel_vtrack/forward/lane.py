@@ -18,6 +18,8 @@ from otel_vtrack.wire.signals import Signal
 _log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS: Final = 60.0
+# However long a pause a backend asks for: its clock or ours may be wrong in a date it names.
+_LONGEST_ASKED_SECONDS: Final = 3_600.0
 # How often, at least, the queue is checked for expired requests.
 _STEP_SECONDS: Final = 15.0
 
@@ -156,7 +158,8 @@ class Lane:
         # backend requests is the minimum.
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if found.pause_seconds:
-            pause = max(pause, found.pause_seconds * random.uniform(1.0, 1.1))  # noqa: S311
+            asked = min(found.pause_seconds, _LONGEST_ASKED_SECONDS)
+            pause = max(pause, asked * random.uniform(1.0, 1.1))  # noqa: S311
         # On shutdown, try once more, unless the backend asked to wait.
         return self._pause(pause) or not found.pause_seconds
 
