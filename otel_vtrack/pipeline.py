@@ -4,6 +4,7 @@ The engine is loaded only if there is a store; a server that only forwards does 
 """
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import threading
@@ -67,7 +68,7 @@ class Pipeline:
         """
         self._settings = settings
         self._doing = doing
-        self._backlogs: list[Backlog] = []
+        self._backlogs: dict[str, Backlog] = {}
         self._stop_by: float | None = None
         self._window: Window | None = None
         self.sampler = Sampler(settings.sample) if settings.sample else None
@@ -88,7 +89,7 @@ class Pipeline:
                 *(self.commits.get(signal.name) for signal in SIGNALS), process=self.processor
             )
         except BaseException:
-            for backlog in self._backlogs:
+            for backlog in self._backlogs.values():
                 backlog.close(0)
             if self.forwarder:
                 self.forwarder.close(0)
@@ -100,6 +101,15 @@ class Pipeline:
         if self.store:
             self._mender.start()
             self._retain(self.store)
+
+    def received(self) -> "dict[str, dict[str, Any]]":
+        """Return the counts of each signal; what was set aside once acknowledged is poisoned."""
+        found = {
+            name: dataclasses.asdict(commit.snapshot()) for name, commit in self.commits.items()
+        }
+        for name, backlog in self._backlogs.items():
+            found[name]["poisoned"] += backlog.poisoned
+        return found
 
     def sampled(self) -> "dict[str, Any]":
         """Return the sampler's counts; empty without a sampler."""
@@ -114,7 +124,9 @@ class Pipeline:
         Returns:
             Whether the wait is over: the data is there, or the store refuses it.
         """
-        return self._wait(timeout) or any(backlog.refusing for backlog in self._backlogs)
+        return self._wait(timeout) or any(
+            backlog.refusing for backlog in self._backlogs.values()
+        )
 
     def drain(self) -> None:
         """Accept no more, and store what is waiting within `drain_timeout_seconds`."""
@@ -131,8 +143,8 @@ class Pipeline:
         self.drain()
         if self.forwarder:
             self.forwarder.finish()
-        left = [backlog for backlog in self._backlogs if not backlog.close(self._time_left())]
-        if left:
+        done = [backlog.close(self._time_left()) for backlog in self._backlogs.values()]
+        if not all(done):
             _log.warning(
                 "not all acknowledged data is in the tables yet: it is safe in the journal, and "
                 "the next start stores it"
@@ -175,7 +187,10 @@ class Pipeline:
     def _wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         # Check every backlog even if no time is left: it may be empty.
-        done = [backlog.wait(max(0.0, deadline - time.monotonic())) for backlog in self._backlogs]
+        done = [
+            backlog.wait(max(0.0, deadline - time.monotonic()))
+            for backlog in self._backlogs.values()
+        ]
         return all(done)
 
     def _open_store(self) -> "Mapping[str, Callable[[bytes], None]]":
@@ -205,7 +220,7 @@ class Pipeline:
                 window = functools.partial(self._hold_back, journal)
                 max_bytes += sample.window_max_bytes
             backlog = Backlog(journal, write, name=name, max_bytes=max_bytes, window=window)
-            self._backlogs.append(backlog)
+            self._backlogs[name] = backlog
             writes[name] = backlog.append
         store.settle = lambda: self._wait(_SETTLE_SECONDS)
         return writes

@@ -7,7 +7,6 @@ Use `async with Server(settings) as server: ...` in a coroutine, or, for tests a
 import asyncio
 import concurrent.futures
 import contextlib
-import dataclasses
 import functools
 import gc
 import logging
@@ -296,10 +295,7 @@ class Server:
             "version": otel_vtrack.__version__,
             "mode": self.settings.mode,
             "unauthenticated": self._tokens.refused if self._tokens else 0,
-            "received": {
-                name: dataclasses.asdict(commit.snapshot())
-                for name, commit in pipeline.commits.items()
-            },
+            "received": pipeline.received(),
             "processed": pipeline.processor.status(),
             "sampled": pipeline.sampled(),
             "retained": pipeline.retention.status() if pipeline.retention else {},

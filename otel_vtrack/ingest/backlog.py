@@ -46,6 +46,9 @@ class Backlog:
         writers: Number of concurrent inserts.
         patience_seconds: How long `append` waits for room.
         window: Creates the window that holds entries back, given the callback that releases them.
+
+    Attributes:
+        poisoned: Number of requests set aside since the start, because no table can take them.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Backlog:
         patience_seconds: float = 10.0,
         window: Callable[[Callable[[list[Entry]], None]], Window] | None = None,
     ) -> None:
+        self.poisoned = 0
         self._journal = journal
         self._write = write
         self._name = name
@@ -239,6 +243,8 @@ class Backlog:
             self._journal.set_aside(entry.number, str(error))
         except StoreUnavailable as unavailable:
             return unavailable
+        with self._changed:
+            self.poisoned += 1
         _log.error(
             "%s: an acknowledged request cannot be stored; it is kept in the journal's table"
             " set_aside, please report it",

@@ -1,7 +1,9 @@
 """`Server` inside this process."""
 
+import asyncio
 import contextlib
 import http.client
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from otel_vtrack import server
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.pipeline import Pipeline
 from otel_vtrack.settings import load
+from otel_vtrack.store import writer
+from otel_vtrack.wire.signals import TRACES
 
 # Starts at once, as it has no store.
 FORWARDS = {"store": False, "forward": "http://127.0.0.1:1"}
@@ -64,6 +68,21 @@ def test_probes_are_told_that_it_stops(settings, monkeypatch):
         assert status_of(running.http_address, "/livez") == 200
         held.set()
         stopping.join()
+
+
+def test_what_no_insert_has_the_memory_for_is_counted_once_it_is_set_aside(
+    settings, tmp_path, empty_store, make_spans, monkeypatch
+):
+    shutil.copytree(empty_store, tmp_path / "store", symlinks=True)
+    monkeypatch.setattr(writer, "_most_memory", lambda _: 1 << 20)
+    pipeline = Pipeline(settings)
+    asyncio.run(pipeline.receiver.export(TRACES, make_spans({}).SerializeToString()))
+    deadline = time.monotonic() + 10
+    while not (received := pipeline.received()["traces"])["poisoned"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (received["poisoned"], received["accepted_requests"]) == (1, 1)
+    pipeline.close()
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
