@@ -124,9 +124,7 @@ class Pipeline:
         Returns:
             Whether the wait is over: the data is there, or the store refuses it.
         """
-        return self._wait(timeout) or any(
-            backlog.refusing for backlog in self._backlogs.values()
-        )
+        return self._wait(timeout) or any(backlog.refusing for backlog in self._backlogs.values())
 
     def drain(self) -> None:
         """Accept no more, and store what is waiting within `drain_timeout_seconds`."""

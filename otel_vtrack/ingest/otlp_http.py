@@ -73,7 +73,7 @@ def _export(
             with room.share() as share:
                 payload = await _payload(request, limit, timeout, share)
                 if media_type == JSON:
-                    payload = await _from_json(signal, payload)
+                    payload = await _from_json(receiver, signal, payload)
                 # Still counted: processing may take longer than arriving.
                 ready = await receiver.prepare(signal, payload, experiment, count)
             # From here on the queue's own limit applies.
@@ -119,13 +119,13 @@ async def _discard(chunks: AsyncIterator[bytes], limit: int) -> None:
             return
 
 
-async def _from_json(signal: Signal, raw: bytes) -> bytes:
+async def _from_json(receiver: Receiver, signal: Signal, raw: bytes) -> bytes:
     def convert() -> bytes:
         message = signal.request()
         otlp_json.read(raw, message)
         return message.SerializeToString()
 
-    return await asyncio.to_thread(convert) if len(raw) > _LARGE_JSON else convert()
+    return await receiver.in_thread(convert) if len(raw) > _LARGE_JSON else convert()
 
 
 def _refusal(fault: faults.Fault, media_type: str, *, unread: bool) -> Response:

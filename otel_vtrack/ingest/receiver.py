@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent import futures
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from otel_vtrack.errors import Overloaded
 from otel_vtrack.ingest import faults
 from otel_vtrack.ingest.commit import GroupCommit
 from otel_vtrack.wire import framing, validate
@@ -63,6 +64,9 @@ class Receiver:
         given = {TRACES.name: traces, LOGS.name: logs, METRICS.name: metrics}
         self._commits = {name: commit for name, commit in given.items() if commit}
         self._process = process
+        # Not asyncio's own pool: a stop, or a status, must not wait behind many large requests.
+        self._pool = futures.ThreadPoolExecutor(thread_name_prefix="process")
+        self._stopping = False
 
     async def export(
         self,
@@ -133,8 +137,21 @@ class Receiver:
         if signal is METRICS or not self._process:
             return payload
         if len(payload) > _LARGE:
-            return await asyncio.to_thread(self._process, signal, payload)
+            return await self.in_thread(self._process, signal, payload)
         return self._process(signal, payload)
+
+    async def in_thread(self, work: Callable[..., bytes], *args: Any) -> bytes:
+        """Do work on a request that would hold up the event loop.
+
+        Raises:
+            Overloaded: The process is stopping.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+        except (asyncio.CancelledError, RuntimeError):
+            if self._stopping:
+                raise Overloaded("the server is stopping; retry in a moment") from None
+            raise
 
     def drain(self, timeout: float) -> bool:
         """Stop accepting requests, store those waiting, and return whether all finished in time.
@@ -142,6 +159,8 @@ class Receiver:
         Blocks for up to `timeout` seconds. Responses are sent by the event loop, so call this
         from another thread, and stop the transports afterwards.
         """
+        self._stopping = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
         with futures.ThreadPoolExecutor(len(self._commits)) as pool:
             # In parallel, so that the last signal does not keep accepting what it cannot store.
             drains = [pool.submit(commit.drain, timeout) for commit in self._commits.values()]

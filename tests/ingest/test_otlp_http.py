@@ -1,5 +1,6 @@
 """OTLP/HTTP's duties, against a real uvicorn and real sockets."""
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -461,6 +462,34 @@ def test_what_is_being_processed_takes_room_until_it_is_queued(serve, make_reque
     [second] = in_threads(live.post, [large])
     live.traces.gate.set()
     assert first.result(10).status == second.result(10).status == 200
+
+
+def test_a_stop_does_not_wait_behind_what_is_being_processed(
+    serve, make_request, in_threads, event_loop_thread
+):
+    processing, go_on = threading.Semaphore(0), threading.Event()
+
+    def process(_, payload):
+        processing.release()
+        assert go_on.wait(20)
+        return payload
+
+    live = serve(process=process)
+    large = make_request(name="x" * (1 << 20)).SerializeToString()
+    # As many as the greatest default of asyncio's threads.
+    calls = in_threads(live.post, [large] * 32)
+    assert processing.acquire(timeout=10)
+    time.sleep(0.5)
+    drained = asyncio.run_coroutine_threadsafe(
+        asyncio.to_thread(live.receiver.drain, 0), event_loop_thread
+    )
+    try:
+        assert drained.result(5)
+        late = live.post(large)
+    finally:
+        go_on.set()
+    assert (late.status, late.headers["retry-after"]) == (503, "1")
+    assert {call.result(10).status for call in calls} == {503}
 
 
 def test_calls_run_at_once(live, make_request, in_threads):
