@@ -5,6 +5,7 @@ type and where they were raised are logged.
 """
 
 import logging
+import math
 import sqlite3
 import time
 import traceback
@@ -17,10 +18,26 @@ from otel_vtrack.errors import VtrackError
 
 _FORMAT: Final = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 _INNERMOST_FRAMES: Final = 6
-_LOG_EVERY_SECONDS: Final = 60.0
+SELDOM_SECONDS: Final = 60.0
+"""Least time between two lines about the same trouble."""
 
 # Messages of these are about files and connections, never about the contents of a row.
 _HARMLESS: Final = (VtrackError, OSError, sqlite3.Error)
+
+
+class Seldom:
+    """Tells whether it is time to log a trouble that may come thousands of times a second."""
+
+    def __init__(self) -> None:
+        self._said_at = -math.inf
+
+    def __call__(self) -> bool:
+        """Return whether to log now: at most once in `SELDOM_SECONDS`."""
+        now = time.monotonic()
+        if now - self._said_at < SELDOM_SECONDS:
+            return False
+        self._said_at = now
+        return True
 
 
 def said(error: BaseException) -> str:
@@ -80,16 +97,14 @@ class _NowAndThen(logging.Filter):
     asyncio may log thousands of them per second.
     """
 
-    _said_at = -_LOG_EVERY_SECONDS
+    def __init__(self) -> None:
+        super().__init__()
+        self._seldom = Seldom()
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith("socket.accept() out of system resource"):
-            return True
-        if (now := time.monotonic()) - self._said_at < _LOG_EVERY_SECONDS:
-            return False
-        self._said_at = now
-        return True
+        text = str(record.msg)
+        return not text.startswith("socket.accept() out of system resource") or self._seldom()
 
 
 def configure(level: str) -> None:

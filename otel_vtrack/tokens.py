@@ -4,11 +4,11 @@ import hashlib
 import hmac
 import logging
 import re
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from otel_vtrack import log
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.stamps import stamp
 
@@ -16,7 +16,6 @@ _log = logging.getLogger(__name__)
 
 # RFC 6750 section 2.1, b64token. Shorter tokens can be guessed.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")
-_LOG_EVERY_SECONDS: Final = 60.0
 
 
 class Tokens:
@@ -37,7 +36,7 @@ class Tokens:
     def __init__(self, file: Path) -> None:
         self._file = file
         self.refused = 0
-        self._said_at = -_LOG_EVERY_SECONDS
+        self._seldom = log.Seldom()
         self._seen = stamp(file)
         try:
             self._known = _read(file)
@@ -57,9 +56,7 @@ class Tokens:
         if len(given) == 1 and self._knows(given[0]):
             return True
         self.refused += 1
-        now = time.monotonic()
-        if now - self._said_at >= _LOG_EVERY_SECONDS:
-            self._said_at = now
+        if self._seldom():
             _log.warning(
                 "requests without a valid token were refused: %d since the start", self.refused
             )

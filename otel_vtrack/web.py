@@ -5,7 +5,6 @@ import contextlib
 import ipaddress
 import logging
 import re
-import time
 from collections.abc import Callable, Collection, Generator
 from typing import Any, Final
 from urllib.parse import unquote
@@ -16,14 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from otel_vtrack import access
+from otel_vtrack import access, log
 
 _log = logging.getLogger(__name__)
 
 # For a request's head, from the connection's start or the preceding data. uvicorn closes a
 # connection that is idle between two requests, but waits for a first request forever.
 _HEAD_SECONDS: Final = 10.0
-_LOG_EVERY_SECONDS: Final = 60.0
 # Containers call their host by the second name; nobody can register it in the public DNS.
 _OWN_NAMES: Final = frozenset({"localhost", "host.docker.internal"})
 # RFC 9112 section 3.2.2.
@@ -122,7 +120,7 @@ class Crowd:
         self._app = app
         self._most = most
         self._connections = connections
-        self._said_at = -_LOG_EVERY_SECONDS
+        self._seldom = log.Seldom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if it is a probe or within the limit, else refuse it."""
@@ -133,9 +131,7 @@ class Crowd:
         ):
             await self._app(scope, receive, send)
             return
-        now = time.monotonic()
-        if now - self._said_at >= _LOG_EVERY_SECONDS:
-            self._said_at = now
+        if self._seldom():
             _log.warning(
                 "more than %d HTTP connections are open: requests are told to retry;"
                 " --max-connections sets the limit",

@@ -21,13 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from otel_vtrack import databases
+from otel_vtrack import databases, log
 from otel_vtrack.body_files import BodyFiles
 from otel_vtrack.errors import SettingsError, StoreUnavailable
 
 _log = logging.getLogger(__name__)
 
-_LOG_EVERY_SECONDS: Final = 60.0
 # A database file that once grew beyond this is recreated when nothing is queued.
 _SMALL_FILE_BYTES: Final = 16 << 20
 # Destinations that keep up get recently appended bodies without reading them back.
@@ -79,7 +78,7 @@ class _Place:
     max_bytes: int
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     unsaid: int = 0
-    said_at: float = -_LOG_EVERY_SECONDS
+    seldom: log.Seldom = field(default_factory=log.Seldom)
 
 
 class DiskQueue:
@@ -107,7 +106,7 @@ class DiskQueue:
         # Bodies age by a clock that nobody sets: were the system's put right after a start without
         # the time, all that is queued would look too old.
         self._monotonic_zero = time.time() - time.monotonic()
-        self._failed_at = -_LOG_EVERY_SECONDS
+        self._seldom = log.Seldom()
         self._files = BodyFiles(path, fsync=fsync)
         self._open: sqlite3.Connection | None = self._opened()
         self._end = 0
@@ -430,8 +429,7 @@ class DiskQueue:
         _add(place.counts, dropped_bytes=int(to) - place.position)
         place.position = int(to)
         place.unsaid += requests
-        now = time.monotonic()
-        if now - place.said_at >= _LOG_EVERY_SECONDS:
+        if place.seldom():
             _log.error(
                 "%s: %d queued requests of %s were dropped because of %s; %d in total",
                 name,
@@ -440,7 +438,7 @@ class DiskQueue:
                 limit,
                 place.counts["dropped_requests"],
             )
-            place.said_at, place.unsaid = now, 0
+            place.unsaid = 0
 
     def _save(self) -> None:
         """Write all positions and delete what all are past; memory is authoritative on failure."""
@@ -491,9 +489,7 @@ class DiskQueue:
             self._say_failed(error)
 
     def _say_failed(self, error: Exception) -> None:
-        now = time.monotonic()
-        if now - self._failed_at >= _LOG_EVERY_SECONDS:
-            self._failed_at = now
+        if self._seldom():
             _log.error(
                 "%s: forwarded requests cannot be removed from the queue at the moment (%s); after "
                 "a restart some would be sent again",

@@ -4,8 +4,10 @@ import logging
 import random
 import threading
 import time
+from collections import defaultdict
 from typing import Any, Final
 
+from otel_vtrack import log
 from otel_vtrack.errors import SettingsError
 from otel_vtrack.forward import otlp, outcome
 from otel_vtrack.forward.dead_letters import DeadLetters
@@ -17,7 +19,6 @@ from otel_vtrack.wire.signals import Signal
 
 _log = logging.getLogger(__name__)
 
-_LOG_EVERY_SECONDS: Final = 60.0
 # However long a pause a backend asks for: its clock or ours may be wrong in a date it names.
 _LONGEST_ASKED_SECONDS: Final = 3_600.0
 # How often, at least, the queue is checked for expired requests.
@@ -51,7 +52,7 @@ class Lane:
         self._failures = 0
         self._retries = 0
         self._reason = ""
-        self._said_at = dict[str, float]()
+        self._seldom = defaultdict[str, log.Seldom](log.Seldom)
         self._said_that_it_waits = False
         self._finishing = threading.Event()
         self._ending = threading.Event()
@@ -228,10 +229,8 @@ class Lane:
 
     def _say(self, what: str, text: str, *args: object, exc_info: bool = False) -> bool:
         """Log each kind of message at most once a minute; return whether it was logged."""
-        now = time.monotonic()
-        if now - self._said_at.get(what, -_LOG_EVERY_SECONDS) < _LOG_EVERY_SECONDS:
+        if not self._seldom[what]():
             return False
-        self._said_at[what] = now
         who = (self._destination.name, self._signal.name)
         _log.error(f"%s: %s {text}", *who, *args, exc_info=exc_info)
         return True

@@ -22,7 +22,6 @@ from otel_vtrack.store.journal import Entry, Journal
 
 _log = logging.getLogger(__name__)
 
-_LOG_EVERY_SECONDS: Final = 60.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 # A single request that fails this often and for this long, for a reason not known to be
@@ -80,7 +79,7 @@ class Backlog:
         self._refusal = ""
         self._refusals = 0
         self._nudged = False
-        self._said_at = -_LOG_EVERY_SECONDS
+        self._seldom = log.Seldom()
         self._stopping = False
         if left:
             _log.info("%s: storing %d requests from the last run", name, len(left))
@@ -260,9 +259,7 @@ class Backlog:
             self._refusal = log.said(error)
             self._refusals += 1
             self._changed.notify_all()
-        now = time.monotonic()
-        if now - self._said_at >= _LOG_EVERY_SECONDS:
-            self._said_at = now
+        if self._seldom():
             _log.error(
                 "%s: the store refuses data; acknowledged data waits in the journal. %s",
                 self._name,

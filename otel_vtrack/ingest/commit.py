@@ -26,7 +26,6 @@ from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
 
 _log = logging.getLogger(__name__)
 
-_LOG_EVERY_SECONDS: Final = 60.0
 _LONGEST_RETRY_SECONDS: Final = 30.0
 
 
@@ -127,7 +126,7 @@ class GroupCommit:
         self._stopping = False
         self._bytes_a_second = 0.0
         self._counts: dict[str, Any] = dict.fromkeys(Counts.__slots__, 0)
-        self._said_at = -_LOG_EVERY_SECONDS
+        self._seldom = log.Seldom()
         self._failing = False
         self._threads = [
             # Daemons, so that a hanging store cannot keep the process from exiting.
@@ -347,9 +346,7 @@ class GroupCommit:
 
     def _refused(self, batch: list[_Waiting], error: Exception) -> None:
         self._failing = True
-        now = time.monotonic()
-        if now - self._said_at >= _LOG_EVERY_SECONDS:
-            self._said_at = now
+        if self._seldom():
             _log.error(
                 "%s: the store refuses data; senders are told to retry. %s",
                 self._name,

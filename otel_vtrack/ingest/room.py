@@ -2,18 +2,16 @@
 
 import contextlib
 import logging
-import time
 from collections.abc import Generator
 from typing import Final
 
+from otel_vtrack import log
 from otel_vtrack.ingest import faults
 
 _log = logging.getLogger(__name__)
 
 MOST: Final = 128 << 20
 """Default limit, in bytes."""
-
-_LOG_EVERY_SECONDS: Final = 60.0
 
 
 class Room:
@@ -26,7 +24,7 @@ class Room:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._taken = 0
-        self._said_at = -_LOG_EVERY_SECONDS
+        self._seldom = log.Seldom()
 
     @contextlib.contextmanager
     def share(self) -> Generator["Share"]:
@@ -44,9 +42,7 @@ class Room:
             Refused: The room is full.
         """
         if self._taken > own and self._taken + size > self._most:
-            now = time.monotonic()
-            if now - self._said_at >= _LOG_EVERY_SECONDS:
-                self._said_at = now
+            if self._seldom():
                 _log.warning(
                     "bodies arriving over HTTP hold %d bytes: senders of more are told to retry",
                     self._taken,

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from otel_vtrack import log
 from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
-from otel_vtrack.ingest import commit as commit_module
 from otel_vtrack.ingest.commit import GroupCommit
 
 
@@ -140,7 +140,7 @@ def test_a_refusing_store_is_logged_once_a_minute_and_so_is_its_recovery(
         assert commit.submit(b"x", 1).exception(5)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "disk full; free some" in caplog.text
-    monkeypatch.setattr(commit_module, "_LOG_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(log, "SELDOM_SECONDS", 0.0)
     assert commit.submit(b"x", 1).exception(5)
     assert len(caplog.records) == 2
     writer.fail = lambda payload: None
