@@ -28,6 +28,9 @@ MAX_CONNECTIONS: Final = 1_000
 _MOST_CALLS: Final = 100
 # For the handshake; a silent connection would otherwise take a place for two minutes.
 _HANDSHAKE_MS: Final = 10_000
+# A connection whose other end is gone without a word would otherwise take a place for two hours.
+_ASKED_AFTER_MS: Final = 60_000
+_ANSWER_MS: Final = 20_000
 _STATUS_TRAILER: Final = "grpc-status-details-bin"
 # Python's OTLP exporter looks for the delay here and nowhere else.
 _RETRY_TRAILER: Final = "google.rpc.retryinfo-bin"
@@ -45,6 +48,9 @@ def server_options(
         # Further connections are closed, which clients see as UNAVAILABLE.
         ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.keepalive_time_ms", _ASKED_AFTER_MS),
+        ("grpc.keepalive_timeout_ms", _ANSWER_MS),
+        ("grpc.http2.ping_timeout_ms", _ANSWER_MS),
         # Otherwise Go clients with keepalive are disconnected for "too_many_pings".
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

@@ -1,6 +1,7 @@
 """OTLP/gRPC's duties, against a real server and real sockets."""
 
 import logging
+import socket
 import time
 
 import grpc
@@ -25,6 +26,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
+from otel_vtrack.ingest import otlp_grpc
 
 MANY = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -539,6 +541,17 @@ def test_a_client_that_keeps_alive_eagerly_is_not_sent_away(live, make_request):
         time.sleep(2)
         export(make_request().SerializeToString(), timeout=10)
     assert set(seen) <= {grpc.ChannelConnectivity.READY}
+
+
+def test_a_connection_whose_other_end_is_gone_is_closed(serve, monkeypatch):
+    monkeypatch.setattr(otlp_grpc, "_ASKED_AFTER_MS", 300, raising=False)
+    monkeypatch.setattr(otlp_grpc, "_ANSWER_MS", 300, raising=False)
+    host, port = serve().target.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as silent:
+        # Preface and SETTINGS, RFC 9113 section 3.4; nothing after them, not even to a PING.
+        silent.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        while silent.recv(4096):
+            pass
 
 
 def test_a_caller_that_gives_up_is_not_written_for(live, make_request, in_threads):
