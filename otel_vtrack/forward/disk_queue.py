@@ -117,7 +117,7 @@ class DiskQueue:
         except (sqlite3.Error, OSError) as error:
             self._open.close()
             self._files.close()
-            raise StoreUnavailable(f"{path} cannot be written ({error})") from error
+            raise StoreUnavailable(_unusable(path, error)) from error
 
     def append(self, requests: Sequence[tuple[bytes, int, str]]) -> None:
         """Append requests: bodies, item counts and experiments; they are safe once it returns.
@@ -152,7 +152,8 @@ class DiskQueue:
                         self._put_places(database)
             except (sqlite3.Error, OSError) as error:
                 raise StoreUnavailable(
-                    f"the forwarding queue cannot be written at the moment: {error}"
+                    f"the forwarding queue cannot be written at the moment ({error}): free space "
+                    "on its disk, or check whether it is failing"
                 ) from error
             self._end = end
             self._remember(bodies)
@@ -271,7 +272,7 @@ class DiskQueue:
                     f"another process forwards from {self._path}: stop it, or choose another "
                     "folder with --forward-folder"
                 ) from None
-            raise StoreUnavailable(f"{self._path} cannot be opened ({error})") from error
+            raise StoreUnavailable(_unusable(self._path, error)) from error
         except sqlite3.DatabaseError as error:
             aside = self._path.with_suffix(f".unreadable-{time.time():.0f}")
             self._path.rename(aside)
@@ -496,6 +497,13 @@ class DiskQueue:
                 self._signal,
                 error,
             )
+
+
+def _unusable(path: Path, error: Exception) -> str:
+    return (
+        f"{path} cannot be used ({error}): free space on its disk, let this user write there, or "
+        "choose another folder with --forward-folder"
+    )
 
 
 def _add(counts: dict[str, int], **more: int) -> None:

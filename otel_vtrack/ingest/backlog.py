@@ -112,7 +112,9 @@ class Backlog:
                 lambda: self._has_room(size) or self._refusal, self._patience_seconds
             )
             if self._refusal or not self._has_room(size):
-                raise StoreUnavailable(self._refusal or "the store is slower than its senders")
+                raise StoreUnavailable(
+                    self._refusal or "the store is slower than its senders; retry in a moment"
+                )
         entry = self._journal.append(payload)
         with self._changed:
             self._pending[entry.number] = size

@@ -68,7 +68,10 @@ class Journal:
             self._database = self._open(path, fsync=fsync)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise StoreUnavailable(f"{path} cannot be opened ({error})") from error
+                raise StoreUnavailable(
+                    f"{path} cannot be opened ({error}): free space on its disk, let this user "
+                    "write there, or choose another store with --store-url"
+                ) from error
             aside = path.with_suffix(f".unreadable-{time.time():.0f}")
             path.rename(aside)
             for kind in ("-wal", "-shm"):
@@ -231,4 +234,7 @@ def _translated() -> Generator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(f"the journal cannot be written at the moment: {error}") from error
+        raise StoreUnavailable(
+            f"the journal cannot be written at the moment ({error}): free space on its disk, or "
+            "check whether it is failing"
+        ) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from otel_vtrack.errors import SettingsError
+from otel_vtrack.errors import SettingsError, StoreUnavailable
 from otel_vtrack.forward import disk_queue, lane
 from otel_vtrack.forward.destination import Destination
 from otel_vtrack.forward.disk_queue import DiskQueue
@@ -599,3 +599,9 @@ def test_a_pause_for_ever_is_not_believed(
     forwards = forwarder(endpoint(backend, protocol))
     forwards.append("traces", [(numbered(1), 1, "")])
     until(lambda: backend.spans() == names([1]), 5)
+
+
+def test_a_queue_that_cannot_be_opened_says_what_to_do(forwarder, backend, endpoint, tmp_path):
+    (tmp_path / "queue" / "queue-traces.sqlite").mkdir(parents=True)
+    with pytest.raises(StoreUnavailable, match=r"let this user write .* --forward-folder"):
+        forwarder(endpoint(backend))

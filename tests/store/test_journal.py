@@ -152,3 +152,9 @@ def test_a_file_that_is_moved_out_of_the_way_takes_its_write_ahead_log_along(pat
 def test_a_folder_that_is_not_there_is_an_error_that_may_pass(tmp_path):
     with pytest.raises(StoreUnavailable):
         Journal(tmp_path / "absent" / "journal.sqlite")
+
+
+def test_one_that_cannot_be_opened_says_what_to_do(path):
+    path.mkdir()
+    with pytest.raises(StoreUnavailable, match=r"let this user write .* --store-url"):
+        Journal(path)
