@@ -52,14 +52,20 @@ class Forwarder:
             stack.callback(self.close, 0.0)
             for signal in SIGNALS:
                 takers = [each for each in destinations if signal.name in each.signals]
-                if not takers:
+                path = folder / f"queue-{signal.name}.sqlite"
+                if not takers and not path.exists():
                     continue
-                queue = self._queues[signal.name] = DiskQueue(
-                    folder / f"queue-{signal.name}.sqlite",
+                queue = DiskQueue(
+                    path,
                     signal.name,
                     {each.name: each.queue_max_bytes for each in takers},
                     fsync=fsync,
                 )
+                if not takers:
+                    # It has told what it dropped, and freed the space.
+                    queue.close()
+                    continue
+                self._queues[signal.name] = queue
                 for each in takers:
                     dead_letters = self._dead_letters.setdefault(
                         each.name,

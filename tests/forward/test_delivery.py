@@ -605,3 +605,19 @@ def test_a_queue_that_cannot_be_opened_says_what_to_do(forwarder, backend, endpo
     (tmp_path / "queue" / "queue-traces.sqlite").mkdir(parents=True)
     with pytest.raises(StoreUnavailable, match=r"let this user write .* --forward-folder"):
         forwarder(endpoint(backend))
+
+
+def test_what_waits_of_a_signal_that_nobody_takes_any_more_is_dropped_aloud(
+    forwarder, backend, endpoint, tmp_path, caplog
+):
+    backend.stop()
+    forwards = forwarder(endpoint(backend))
+    forwards.append("logs", [(b"x" * 100_000, 1, "")])
+    forwards.close(0)
+    forwards = forwarder(endpoint(backend, signals=["traces"]))
+    assert "logs: destination backend is no longer in the settings; 100000 bytes" in caplog.text
+    assert forwards.signals == {"traces"}
+    forwards.close(0)
+    caplog.clear()
+    forwarder(endpoint(backend, signals=["traces"]))
+    assert "no longer" not in caplog.text
