@@ -489,13 +489,12 @@ def proxy_to():
         each.stop()
 
 
-@both
 def test_a_connection_that_leads_nowhere_any_more_is_not_kept(
-    forwarder, backend, endpoint, numbered, until, protocol, proxy_to
+    forwarder, backend, endpoint, numbered, until, proxy_to
 ):
-    proxy = proxy_to(backend.grpc_port if protocol == "grpc" else backend.http_port)
-    through = {"endpoint": f"http://127.0.0.1:{proxy.port}", "timeout_seconds": 0.3}
-    forwards = forwarder(endpoint(backend, protocol) | through)
+    proxy = proxy_to(backend.grpc_port)
+    through = {"endpoint": f"http://127.0.0.1:{proxy.port}", "timeout_seconds": 0.2}
+    forwards = forwarder(endpoint(backend) | through)
     forwards.append("traces", [(numbered(1), 1, "")])
     until(lambda: backend.spans() == names([1]))
     proxy.hang()
@@ -510,7 +509,7 @@ def test_a_response_that_trickles_in_is_not_waited_for(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         trickling = endpoint(backend, "http/protobuf") | {
             "endpoint": f"http://127.0.0.1:{listener.getsockname()[1]}",
-            "timeout_seconds": 0.3,
+            "timeout_seconds": 0.2,
         }
         forwards = forwarder(trickling)
         forwards.append("traces", [(numbered(1), 1, "")])
@@ -580,23 +579,22 @@ def test_what_a_slow_backend_does_not_take_in_time_together_it_is_given_one_by_o
     forwarder, backend, endpoint, numbered, until, protocol
 ):
     backend.answer = lambda *_: backend.unavailable()
-    forwards = forwarder(endpoint(backend, protocol, timeout_seconds=0.3))
+    forwards = forwarder(endpoint(backend, protocol, timeout_seconds=0.15))
     forwards.append("traces", [(numbered(number), 1, "") for number in range(1, 5)])
     until(lambda: backend.tries)
     backend.answer = lambda _, body: (
-        backend.unavailable() if body.count(b"span ") > 1 and not time.sleep(0.6) else None
+        backend.unavailable() if body.count(b"span ") > 1 and not time.sleep(0.3) else None
     )
     until(lambda: backend.spans() == names(range(1, 5)), 5)
 
 
-@both
 def test_a_pause_for_ever_is_not_believed(
-    forwarder, backend, endpoint, numbered, until, protocol, monkeypatch
+    forwarder, backend, endpoint, numbered, until, monkeypatch
 ):
     monkeypatch.setattr(lane, "_LONGEST_ASKED_SECONDS", 0.2, raising=False)
     answers = [backend.unavailable(10**8)]
     backend.answer = lambda *_: answers.pop() if answers else None
-    forwards = forwarder(endpoint(backend, protocol))
+    forwards = forwarder(endpoint(backend))
     forwards.append("traces", [(numbered(1), 1, "")])
     until(lambda: backend.spans() == names([1]), 5)
 

@@ -221,7 +221,7 @@ def test_a_disk_too_full_to_set_a_request_aside_keeps_it_and_its_neighbours(
     [(pages,)] = database.execute("PRAGMA page_count")
     database.execute(f"PRAGMA max_page_count = {pages + 10}")
     tables.open.set()
-    assert not backlog.wait(0.5)
+    assert not backlog.wait(0.2)
     assert "set_aside" not in caplog.text
     assert backlog.refusing
     database.execute("PRAGMA max_page_count = 100000")

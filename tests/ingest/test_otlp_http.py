@@ -479,7 +479,7 @@ def test_a_stop_does_not_wait_behind_what_is_being_processed(
     # As many as the greatest default of asyncio's threads.
     calls = in_threads(live.post, [large] * 32)
     assert processing.acquire(timeout=10)
-    time.sleep(0.5)
+    time.sleep(0.2)
     drained = asyncio.run_coroutine_threadsafe(
         asyncio.to_thread(live.receiver.drain, 0), event_loop_thread
     )

@@ -70,6 +70,7 @@ def test_probes_are_told_that_it_stops(settings, monkeypatch):
         stopping.join()
 
 
+@pytest.mark.slow
 def test_what_no_insert_has_the_memory_for_is_counted_once_it_is_set_aside(
     settings, tmp_path, empty_store, make_spans, monkeypatch
 ):
