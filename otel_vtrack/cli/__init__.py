@@ -1,5 +1,6 @@
 """The entry point of the command `vtrack`, whose subcommands are imported only when needed."""
 
+import codecs
 import os
 import sys
 from importlib.util import find_spec
@@ -8,6 +9,9 @@ from typing import Final
 
 from otel_vtrack.errors import VtrackError
 
+_SIGNS: Final = {"━": "=", "█": "#", "├": "|", "└": "`", "│": "|", "…": "~", "µ": "u"}
+"""What we draw and write, in ASCII."""
+
 _HINT: Final = "vtrack needs the server half: pip install 'otel-vtrack[server]'"
 
 
@@ -15,10 +19,11 @@ def main() -> None:
     """Run the command line, printing expected errors as one line on stderr."""
     if find_spec("click") is None:
         _end(_HINT, 2)
+    # Text may contain characters that the encoding of the terminal, or of LC_ALL, lacks.
+    codecs.register_error("vtrack", _spelt)
     for stream in (sys.stdout, sys.stderr):
-        # Text may contain characters that the encoding of the terminal, or of LC_ALL, lacks.
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="vtrack")
     # gRPC's core would print its own messages, which add nothing to ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
@@ -35,6 +40,13 @@ def main() -> None:
         _end("\nAborted!", 1)
     except VtrackError as error:
         _end("vtrack: " + " ".join(str(error).split()), 1)
+
+
+def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace a sign of ours by one that every encoding has; escape any other character."""
+    if isinstance(error, UnicodeEncodeError) and (sign := error.object[error.start]) in _SIGNS:
+        return _SIGNS[sign], error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 def _end(line: str, code: int) -> None:

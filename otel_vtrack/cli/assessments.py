@@ -60,14 +60,37 @@ def command() -> None:
 
 
 @command.command()
+@click.option("--trace", "trace_id", default="", help="Only of this trace.")
+@click.option("--name", "assessment_name", default="", help="Only of this name.")
+@click.option(
+    "--type",
+    "assessment_type",
+    type=click.Choice(_TYPES, case_sensitive=False),
+    help="Only of this type.",
+)
+@click.option(
+    "--source-type",
+    type=click.Choice(_SOURCES, case_sensitive=False),
+    help="Only by this kind of source.",
+)
+@click.option("--source", "source_id", default="", help="Only by this person, model or program.")
+@click.option("--session", "session_id", default="", help="Only of this whole session.")
 @connection.finds("create_time")
 @connection.asks
 def search(
-    *, filter_: str, order_by: tuple[str, ...], limit: int, server: str, as_json: bool
+    *,
+    filter_: str,
+    assessment_type: str | None,
+    source_type: str | None,
+    server: str,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Find assessments, newest first."""
     with connection.client(server) as client:
-        found = client.search_assessments(filter_, order_by=order_by, limit=limit).fetch()
+        found = client.search_assessments(
+            filter_, assessment_type=assessment_type or "", source_type=source_type or "", **given
+        ).fetch()
     if as_json:
         connection.print_json(connection.as_list("assessments", found))
         return
@@ -103,7 +126,7 @@ def creates(function: Any) -> Any:
             ),
             click.option(
                 "--source-type",
-                type=click.Choice(_SOURCES),
+                type=click.Choice(_SOURCES, case_sensitive=False),
                 default="human",
                 show_default=True,
                 help="Who assessed.",
@@ -157,7 +180,7 @@ def create_one(
 @click.option(
     "--type",
     "assessment_type",
-    type=click.Choice(_TYPES),
+    type=click.Choice(_TYPES, case_sensitive=False),
     default="feedback",
     show_default=True,
     help="feedback judges what was done, expectation says what should have been done.",
@@ -207,13 +230,14 @@ def delete(*, assessment_id: str, yes: bool, server: str, as_json: bool) -> None
     Deleting one that is not there succeeds.
     """
     with connection.client(server) as client:
-        if not yes:
-            found = connection.found(lambda: client.get_assessment(assessment_id))
-            preview = f"{assessment_id} is not there" if found is None else _described(found)
-            connection.confirm(preview, yes=found is None)
+        found = connection.found(lambda: client.get_assessment(assessment_id))
+        if found is not None:
+            connection.confirm(_described(found), yes=yes)
         client.delete_assessment(assessment_id)
     if as_json:
         connection.print_json(assessments_pb2.DeleteAssessmentResponse())
+    elif found is None:
+        click.echo(f"There is no assessment {show.line(assessment_id)}, or it was deleted before.")
     else:
         click.echo(f"{assessment_id} is deleted.")
 

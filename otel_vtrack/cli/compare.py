@@ -199,7 +199,8 @@ def _print(found: analysis_pb2.Comparison) -> None:
         ("change", True),
     ]
     rows = [row for each in found.metrics for row in _rows(each)]
-    console.print(show.table(columns, rows, console))
+    if rows:
+        console.print(show.table(columns, rows, console))
     for said in filter(None, map(_tested, found.metrics)):
         console.print(escape(said), soft_wrap=True)
     for group in found.groups:
@@ -339,6 +340,9 @@ def _described(sample: analysis_pb2.VersionSample, of_spans: Mapping[str, int]) 
     if not sample.trace_count and not sample.in_progress_count and any(of_spans.values()):
         told = ", ".join(f"{metric} by {count:,}" for metric, count in of_spans.items())
         return f"{sample.version}: began no traces here, compared by its spans: {told}"
+    if not sample.trace_count and not sample.in_progress_count:
+        # Without a filter, the server would have said that there are none.
+        return f"{sample.version}: none of its traces matches the filter"
     said = f"{sample.version}: {sample.trace_count:,} traces, {sample.error_count:,} failed"
     if sample.in_progress_count:
         said += f", {sample.in_progress_count:,} unfinished left out"

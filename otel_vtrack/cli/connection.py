@@ -33,6 +33,14 @@ _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 FAILED: Final = 1
 USAGE: Final = 2
 
+_RANGES: Final = (
+    ("since", "until"),
+    ("baseline_since", "baseline_until"),
+    ("start_time_from", "start_time_until"),
+    ("event_time_from", "event_time_until"),
+)
+"""Arguments of commands that are the two ends of a time range."""
+
 _HOW: Final = f"{__name__}.how"
 
 # Short, because somebody is waiting at the terminal.
@@ -67,6 +75,10 @@ def asks(command: _Command) -> _Command:
     @click.option("--json", "as_json", is_flag=True, help="Print the API's messages as JSON.")
     @functools.wraps(command)
     def asking(*args: Any, **keywords: Any) -> Any:
+        for start, end in _RANGES:
+            since, until = keywords.get(start), keywords.get(end)
+            if since and until and since >= until:
+                raise click.UsageError("nothing is after --since and before --until: swap them?")
         # Passed to `client` through the context, so that commands need not forward the options.
         context = click.get_current_context()
         if any(_is_no_text(value) for value in keywords.values()):
@@ -203,6 +215,8 @@ def _unreachable(said: str, server: str) -> str:
             " is 4317 unless it was told another"
         )
     if "store" not in said:
+        if re.fullmatch(r"[^:/]+", server):
+            return f"no server answers at {server}: write HOST:PORT, such as {server}:4317"
         return (
             f"no server answers at {server}: start one with `vtrack serve`, or say where it is"
             " with --server HOST:PORT or OTEL_VTRACK_SERVER"

@@ -138,7 +138,7 @@ def get(*, server: str, as_json: bool, **given: Any) -> None:
 @click.argument("version")
 @click.option("--id", "deployment_id", default="", help="Its `deployment.id`; made up if left out.")
 @click.option("--experiment", default="", help="Experiment, if not the service's own.")
-@click.option("--status", type=click.Choice(_STATUSES), help="How it went.")
+@click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="How it went.")
 @click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
 @click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
 @click.option("--description", default="", help="What people should know about it.")
@@ -247,7 +247,7 @@ def _recovery(found: timeline_pb2.Recovery, scale: float, unit: str) -> str:
 @command.command()
 @click.argument("deployment_id")
 @_places
-@click.option("--status", type=click.Choice(_STATUSES), help="How it went.")
+@click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="How it went.")
 @click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
 @click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
 @click.option("--description", help="What people should know about it.")
@@ -313,13 +313,16 @@ def delete(*, deployment_id: str, yes: bool, server: str, as_json: bool, **given
     It is no error if there is none.
     """
     with connection.client(server) as client:
-        if not yes:
-            found = connection.found(lambda: client.get_deployment(deployment_id, **given))
-            preview = f"{deployment_id} is not there" if found is None else _described(found)
-            connection.confirm(preview, yes=found is None)
+        found = connection.found(lambda: client.get_deployment(deployment_id, **given))
+        if found is not None and found.declared:
+            connection.confirm(_described(found), yes=yes)
         client.delete_deployment(deployment_id, **given)
     if as_json:
         connection.print_json(deployments_pb2.DeleteDeploymentResponse())
+    elif found is None:
+        click.echo(f"There is no deployment {show.line(deployment_id)}.")
+    elif not found.declared:
+        click.echo(f"{deployment_id} is not declared; what spans say about it stays.")
     else:
         click.echo(f"The declaration of {deployment_id} is withdrawn.")
 

@@ -48,7 +48,7 @@ _MIX: Final = 0.25
     "--kind",
     "kinds",
     multiple=True,
-    type=click.Choice(_KINDS),
+    type=click.Choice(_KINDS, case_sensitive=False),
     help="List only this kind; may be given more than once. Default: all.",
 )
 @click.option(

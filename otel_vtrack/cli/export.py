@@ -42,7 +42,7 @@ class SaidMoment(connection.Moment):
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(FORMATS),
+    type=click.Choice(FORMATS, case_sensitive=False),
     default="otlp-json",
     show_default=True,
     help="otlp-json and jsonl write one file of lines, otlp and parquet a folder.",

@@ -73,7 +73,7 @@ _measured_anywhere: Final = click.option(
     "--metric",
     "metrics",
     multiple=True,
-    type=click.Choice(_METRICS),
+    type=click.Choice(_METRICS, case_sensitive=False),
     help="Compare this; may be given more than once. Default: all three.",
 )
 _against: Final = click.option(

@@ -1,6 +1,7 @@
 """The command group `vtrack`, which imports a command only when it is called or listed."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from keyword import iskeyword
@@ -49,6 +50,19 @@ class LazyGroup(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         return import_module(_module(cmd_name)).command
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; click would look for similar names among those it has loaded."""
+        there = self.list_commands(ctx)
+        if args[0] not in there and args[0][:1] != "-" and not ctx.resilient_parsing:
+            near = get_close_matches(args[0], there, n=1)
+            ctx.fail(
+                f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+            )
+        return super().resolve_command(ctx, args)
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

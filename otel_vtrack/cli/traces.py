@@ -53,7 +53,11 @@ def _finds(function: Any) -> Any:
             click.option(
                 "--deployment", "deployment_id", default="", help="Only of this deployment."
             ),
-            click.option("--state", type=click.Choice(_STATES), help="Only in this state."),
+            click.option(
+                "--state",
+                type=click.Choice(_STATES, case_sensitive=False),
+                help="Only in this state.",
+            ),
             click.option("--session", "session_id", default="", help="Only of this session."),
             click.option("--user", "user_id", default="", help="Only of this user."),
             click.option("--name", default="", help="Only if the root span has this name."),

@@ -276,12 +276,16 @@ def moment(since_1970: int) -> str:
 
 
 def length(span: float) -> str:
-    """Format nanoseconds with three digits; from a minute up, in two units, as in `2 h 5 min`."""
+    """Format nanoseconds with three digits; from a minute up, in two units, as in `2 h 5 min`.
+
+    What is a whole number of the larger unit is written in that alone, as in `2 h`.
+    """
     milliseconds = span / 1e6
     for small, many, large_unit, unit in _LONG:
         if milliseconds >= small * many * 1000:
             large, rest = divmod(round(milliseconds / 1000 / small), many)
-            return f"{large} {large_unit} {rest} {unit}"
+            exact = milliseconds == large * small * many * 1000
+            return f"{large} {large_unit}" + ("" if exact else f" {rest} {unit}")
     if milliseconds >= 1_000:
         return f"{milliseconds / 1000:.3g} s"
     if milliseconds >= 1 or not milliseconds:

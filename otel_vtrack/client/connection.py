@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 LOCAL: Final = "127.0.0.1:4317"
 
+_NO_SCHEMES: Final = frozenset({"grpc", "grpcs", "tcp"})
+"""What people write before the address, and gRPC would take for the name of a host."""
 _LARGEST_MESSAGE: Final = 256 << 20
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
@@ -72,6 +74,8 @@ class Connection:
                 object.__setattr__(self, "tls", True)
             elif self.is_secure:
                 raise ValueError("http:// is without TLS: write https://, or HOST:PORT")
+        elif separator and scheme in _NO_SCHEMES:
+            raise ValueError(f"{scheme}:// is not understood: write HOST:PORT, or https:// for TLS")
         if not self.target.strip():
             raise ValueError("no server is named: write HOST:PORT, such as 127.0.0.1:4317")
         if (self.client_certificate is None) != (self.client_key is None):

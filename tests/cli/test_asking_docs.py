@@ -67,7 +67,8 @@ def test_the_python_shown_runs(code, target, send):
     send({"trace": trace}, service__version="2.4.0", deployment__environment__name="production")
     exec(code.replace("127.0.0.1:4317", target), {})
     with Client(target) as client:
-        assert client.search_assessments(assessment_name="helpful").first() is not None
+        made = client.search_assessments(assessment_name="helpful").fetch()
+        assert len(made) == code.count("create_assessment")
 
 
 def test_the_commands_shown_run(run, send):

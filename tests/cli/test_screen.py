@@ -179,3 +179,70 @@ def test_a_verdict_of_a_newer_server_is_no_traceback(monkeypatch, words, method,
     ended = CliRunner().invoke(group, words)
     assert ended.exit_code == 0, ended.exception
     assert ("said" if words[0] == "flags" else "this vtrack does not know: ") in ended.stdout
+
+
+def test_bars_and_branches_are_drawn_in_what_the_encoding_has(target, send):
+    send({"span": 1, "name": "ask"}, {"span": 2, "parent": 1, "name": "日"}, service__version="1")
+    environment = os.environ | {"OTEL_VTRACK_SERVER": target, "PYTHONIOENCODING": "latin-1"}
+    words = (sys.executable, "-m", "otel_vtrack", "traces", "get", f"{1:032x}")
+    screen = subprocess.run(words, env=environment, capture_output=True, check=True, timeout=60)
+    [first] = [line for line in screen.stdout.decode("latin-1").splitlines() if "|ask" in line]
+    assert "====" in first
+    assert b"` \\u65e5" in screen.stdout
+    assert b"\\u25" not in screen.stdout
+
+
+def test_a_slip_is_pointed_out():
+    for words, code, says in (
+        ("trace search", 2, "Did you mean 'traces'?"),
+        ("zzz", 2, "No such command 'zzz'."),
+        ("traces count --since 1h --until 2h", 2, "swap them?"),
+        ("watch events --since 2026-01-02 --until 2026-01-02", 2, "swap them?"),
+        ("traces count --server grpc://127.0.0.1:4317", 2, "write HOST:PORT"),
+        ("traces count --server 127.0.0.1", 1, "write HOST:PORT, such as 127.0.0.1:4317"),
+    ):
+        result = CliRunner().invoke(group, words.split())
+        assert result.exit_code == code
+        assert says in result.stderr
+
+
+def test_deleting_what_is_not_there_does_not_claim_to_have_deleted_it(run):
+    for kind in ("assessment", "deployment"):
+        result = run(f"{kind}s", "delete", "misspelt", "--yes")
+        assert result.exit_code == 0
+        assert result.stdout.startswith(f"There is no {kind} misspelt")
+
+
+def test_a_filter_that_matches_nothing_is_named_as_the_reason(run, send):
+    for number, version in enumerate("12"):
+        send({"trace": number + 1, "name": "ask"}, service__version=version)
+    shown = run("compare", "1", "2", "--filter", "tag.tier = 'paid'")
+    assert shown.exit_code == 0
+    assert "1: none of its traces matches the filter" in shown.stdout
+    assert "figure" not in shown.stdout
+
+
+def test_spans_and_assessments_are_found_by_options(run, send):
+    send(
+        {"span": 1, "name": "ask", "ms": 20},
+        {"span": 2, "parent": 1, "name": "look up", "ms": 10, "status": 2},
+        service__version="2.4.0",
+        deployment__environment__name="production",
+    )
+    send({"trace": 2, "name": "ask"}, service__version="2.3.1")
+    for number in (1, 2):
+        run("feedback", f"{number:032x}", "helpful", "false", "--source", f"ann{number}")
+
+    def names(*words):
+        return {each["name"] for each in json.loads(run(*words, "--json").stdout)["spans"]}
+
+    search = ("spans", "search")
+    assert names(*search, "--version", "2.4.0", "--min-duration", "15ms") == {"ask"}
+    assert names(*search, "--status", "ERROR", "--environment", "production") == {"look up"}
+    assert names(*search, "--trace", f"{2:032x}", "--name", "look up") == set()
+    assert names(*search, "--until", "1000d") == set()
+    assert run("traces", "count", "--state", "IN_PROGRESS").stdout == "0\n"
+    found = json.loads(run("assessments", "search", "--trace", f"{2:032x}", "--json").stdout)
+    assert [each["source_id"] for each in found["assessments"]] == ["ann2"]
+    found = json.loads(run("assessments", "search", "--type", "expectation", "--json").stdout)
+    assert found["assessments"] == []

@@ -74,6 +74,7 @@ def test_progression_is_told_in_a_table_and_sentences(run, send):
     [
         (59.9, "59.9 s"),
         (119.7, "2 min 0 s"),
+        (600, "10 min"),
         (3599, "59 min 59 s"),
         (17_994, "5 h 0 min"),
         (237_517, "2 d 18 h"),
