@@ -71,7 +71,10 @@ def _messages(data: memoryview) -> Iterator[memoryview]:
         head = data[at : at + _LENGTH.size]
         size = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else _LARGEST + 1
         if size > _LARGEST:
-            raise WireError("this is not a file of length-prefixed OTLP messages")
+            raise WireError(
+                "this is nothing that `vtrack export` or the Collector writes: neither JSON lines,"
+                " nor OTLP messages each preceded by its length, nor Parquet"
+            )
         at += _LENGTH.size
         body = data[at : at + size]
         if len(body) < size:

@@ -59,6 +59,10 @@ def _with(group: Any, name: str, items_name: str, items: list[str]) -> str:
     return "{" + ",".join(members) + "}"
 
 
+_NOT_STORED: Final = frozenset({"resourceMetrics", "resourceProfiles"})
+"""What the Collector's file exporter may write beside traces and logs."""
+
+
 def of_entities(item: Item) -> Iterator[str]:
     """Yield an item as lines of one span, log record or change each."""
     if isinstance(item, Changes):
@@ -77,7 +81,7 @@ def of_entities(item: Item) -> Iterator[str]:
 
 
 def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of line
-    """Parse a line of either format; return None if it contains nothing known.
+    """Parse a line of either format; return None if it has only signals that are not stored.
 
     Raises:
         WireError: It is malformed.
@@ -97,6 +101,11 @@ def read(line: bytes) -> Item | None:  # noqa: PLR0911 - one for each kind of li
     if CHANGE in known:
         return Changes([_read_change(known[CHANGE])])
     match known.get("type"):
+        case None if known and not known.keys() & _NOT_STORED:
+            raise WireError(
+                "this is neither OTLP in JSON nor a line of `vtrack export`: it has no key"
+                " resourceSpans, resourceLogs or type"
+            )
         case None:
             return None
         case "span":

@@ -282,9 +282,10 @@ def test_what_is_there_is_not_written_over(client, tmp_path):
     ("content", "said"),
     [
         (b"\x00\x00\x00\x05abc", "is truncated"),
-        (b"neither", "not a file of"),
+        (b"neither", "nothing that"),
         (b'{"resourceSpans": [{"scopeSpans": 7}]}\n', "line 1: .*scopeSpans"),
-        (b'{"a": 1}\n{"resourceSpans": []\n', "line 2: this is not JSON"),
+        (b'{"a": 1}\n', "line 1: this is neither OTLP"),
+        (b'{"resourceMetrics": []}\n{"resourceSpans": []\n', "line 2: this is not JSON"),
         (b'{"type": "assessment", "nonsense": 1}\n', "not a change"),
         (b'{"type": "unheard of"}\n', "not a change"),
         (b"PAR1 but nothing more", "cannot be read"),
