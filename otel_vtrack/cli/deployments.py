@@ -139,8 +139,12 @@ def get(*, server: str, as_json: bool, **given: Any) -> None:
 @click.option("--id", "deployment_id", default="", help="Its `deployment.id`; made up if left out.")
 @click.option("--experiment", default="", help="Experiment, if not the service's own.")
 @click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="How it went.")
-@click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
-@click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
+@click.option(
+    "--start", "start_time", type=connection.Moment(), help="When it went live: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--end", "end_time", type=connection.Moment(), help="When it was replaced: 1h, 7d or ISO 8601."
+)
 @click.option("--description", default="", help="What people should know about it.")
 @click.option(
     "--tag",
@@ -248,8 +252,12 @@ def _recovery(found: timeline_pb2.Recovery, scale: float, unit: str) -> str:
 @click.argument("deployment_id")
 @_places
 @click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="How it went.")
-@click.option("--start", "start_time", type=connection.Moment(), help="When it went live.")
-@click.option("--end", "end_time", type=connection.Moment(), help="When it was replaced.")
+@click.option(
+    "--start", "start_time", type=connection.Moment(), help="When it went live: 1h, 7d or ISO 8601."
+)
+@click.option(
+    "--end", "end_time", type=connection.Moment(), help="When it was replaced: 1h, 7d or ISO 8601."
+)
 @click.option("--description", help="What people should know about it.")
 @connection.asks
 def update(

@@ -106,7 +106,9 @@ def search_assessments(
 ) -> Pages[pb.Assessment]:
     """Find assessments, newest first unless `order_by` is given.
 
-    The filter, in the search language, and all other conditions must hold.
+    The filter, in the search language, and all other conditions must hold; empty ones do not
+    filter. `assessment_type` is `feedback` or `expectation`, `source_type` is `human`, `llm_judge`
+    or `code`, and `session_id` finds assessments of the session as a whole.
     """
     composed = filters.composed(
         filter,

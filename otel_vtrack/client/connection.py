@@ -213,7 +213,9 @@ def _told(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         try:
             yield argument, _READ.get(argument, str)(text)
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            raise ValueError(f"{variable}: {text}: {error.strerror}") from None
+        except ValueError as error:
             raise ValueError(f"{variable}: {error}") from None
 
 

@@ -108,7 +108,11 @@ def update_deployment(
     delete_tags: Iterable[str] = (),
     timeout: float | None = None,
 ) -> Call[pb.Deployment]:
-    """Change a declaration, or add one to a deployment reported by spans."""
+    """Change a declaration, or add one to a deployment reported by spans.
+
+    Service and environment are required if several use the ID. What is omitted stays unchanged;
+    `status` is `in_progress`, `succeeded` or `failed`, and `set_tags` adds to the tags.
+    """
     return once(
         "DeploymentService/UpdateDeployment",
         pb.UpdateDeploymentRequest(
@@ -135,7 +139,10 @@ def delete_deployment(
     environment: str = "",
     timeout: float | None = None,
 ) -> Call[None]:
-    """Withdraw a declaration, if there is one; what spans report stays."""
+    """Withdraw a declaration, if there is one; what spans report stays.
+
+    Service and environment are required if several use the ID.
+    """
     return once(
         "DeploymentService/DeleteDeployment",
         pb.DeleteDeploymentRequest(

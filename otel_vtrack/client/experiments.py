@@ -61,7 +61,10 @@ def update_experiment(
     delete_tags: Iterable[str] = (),
     timeout: float | None = None,
 ) -> Call[pb.Experiment]:
-    """Rename, archive, restore or tag an experiment; omitted fields stay unchanged."""
+    """Rename, archive, restore or tag an experiment; omitted fields stay unchanged.
+
+    `experiment` is its identifier in telemetry or its display name. `set_tags` adds to the tags.
+    """
     return once(
         "ExperimentService/UpdateExperiment",
         pb.UpdateExperimentRequest(

@@ -30,8 +30,10 @@ def search_spans(
 ) -> Pages[pb.Span]:
     """Find spans, newest first unless `order_by` is given.
 
-    The filter, in the search language, and all other conditions must hold for the span itself.
-    `status` is `ok`, `error` or `unset`. With `omit_otlp`, spans come without attributes.
+    The filter, in the search language, and all other conditions must hold for the span itself;
+    empty ones do not filter. `type` is such as `CHAT_MODEL` or `TOOL`, `status` is `ok`, `error` or
+    `unset`, and the two times apply to when it started. With `omit_otlp`, spans come without
+    attributes.
     """
     composed = filters.composed(
         filter,

@@ -63,8 +63,9 @@ def list_progressions(
     """List how versions moved through environments, most recently started first.
 
     Empty conditions do not filter. `environments` lists environments from first to last; if empty,
-    their order is that in which most versions enter them. The response has `orders` and
-    `progressions`.
+    their order is that in which most versions enter them. A version is stuck after `stuck_after` in
+    an environment; None means a week. At most `max_versions` are listed; 0 means 20. The response
+    has `orders` and `progressions`.
     """
     return repeatable(
         "TimelineService/ListProgressions",

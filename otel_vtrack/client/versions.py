@@ -84,7 +84,10 @@ def update_version(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Set the note of a version, named directly or by `@alias`, and return the version."""
+    """Set the note of a version, named directly or by `@alias`, and return the version.
+
+    Experiment and service are required if several have it.
+    """
     return repeatable(
         "VersionService/UpdateVersion",
         pb.UpdateVersionRequest(
@@ -104,7 +107,10 @@ def set_version_alias(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[pb.Version]:
-    """Point an alias to this version, and to no other version of the service."""
+    """Point an alias to this version, and to no other version of the service.
+
+    Experiment and service are required if several have it.
+    """
     return repeatable(
         "VersionService/SetVersionAlias",
         pb.SetVersionAliasRequest(
@@ -123,7 +129,10 @@ def delete_version_alias(
     service_name: str = "",
     timeout: float | None = None,
 ) -> Call[None]:
-    """Delete an alias, if it exists."""
+    """Delete an alias, if it exists.
+
+    Experiment and service are required if several have it.
+    """
     return repeatable(
         "VersionService/DeleteVersionAlias",
         pb.DeleteVersionAliasRequest(experiment=experiment, service_name=service_name, alias=alias),

@@ -19,7 +19,10 @@ def list_watch_events(
     page_size: int = 0,
     timeout: float | None = None,
 ) -> Pages[pb.WatchEvent]:
-    """List events, each of a deployment that made a metric worse, newest first."""
+    """List events, each of a deployment that made a metric worse, newest first.
+
+    Empty conditions do not filter; the two times apply to when it was found.
+    """
     return Pages(
         method="WatchService/ListWatchEvents",
         request=pb.ListWatchEventsRequest(
