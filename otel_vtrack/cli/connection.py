@@ -215,8 +215,6 @@ def _unreachable(said: str, server: str) -> str:
             " is 4317 unless it was told another"
         )
     if "store" not in said:
-        if re.fullmatch(r"[^:/]+", server):
-            return f"no server answers at {server}: write HOST:PORT, such as {server}:4317"
         return (
             f"no server answers at {server}: start one with `vtrack serve`, or say where it is"
             " with --server HOST:PORT or OTEL_VTRACK_SERVER"

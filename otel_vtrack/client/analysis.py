@@ -5,7 +5,7 @@ from datetime import datetime
 
 from otel_vtrack.client.call import Call, repeatable
 from otel_vtrack.client.results import Comparison
-from otel_vtrack.client.values import choice, timestamp
+from otel_vtrack.client.values import choice, listed, timestamp
 from otel_vtrack.v1 import analysis_pb2 as pb
 
 
@@ -61,12 +61,13 @@ def compare_versions(
             start_time_from=timestamp(start_time_from),
             start_time_until=timestamp(start_time_until),
             metrics=[
-                pb.MetricQuery(metric=each) if isinstance(each, str) else each for each in metrics
+                pb.MetricQuery(metric=each) if isinstance(each, str) else each
+                for each in listed(metrics)
             ],
             max_traces=max_traces,
             filter=filter,
-            group_by=group_by,
-            stratify_by=stratify_by,
+            group_by=listed(group_by),
+            stratify_by=listed(stratify_by),
             baseline_start_time_from=timestamp(baseline_start_time_from),
             baseline_start_time_until=timestamp(baseline_start_time_until),
         ),
@@ -114,7 +115,7 @@ def list_differences(
             environment=environment,
             start_time_from=timestamp(start_time_from),
             start_time_until=timestamp(start_time_until),
-            kinds=[choice(pb.DifferenceKind, each) for each in kinds],
+            kinds=[choice(pb.DifferenceKind, each) for each in listed(kinds)],
             max_traces=max_traces,
         ),
         pb.ListDifferencesResponse,

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from otel_vtrack.client import filters
 from otel_vtrack.client.call import Call, Pages, nothing, once, repeatable
 from otel_vtrack.client.results import Records
-from otel_vtrack.client.values import UNSET, choice, to_value
+from otel_vtrack.client.values import UNSET, choice, listed, to_value
 from otel_vtrack.v1 import assessments_pb2 as pb
 
 
@@ -124,7 +124,7 @@ def search_assessments(
     return Pages(
         method="AssessmentService/SearchAssessments",
         request=pb.SearchAssessmentsRequest(
-            filter=composed, order_by=order_by, page_size=page_size
+            filter=composed, order_by=listed(order_by), page_size=page_size
         ),
         response=pb.SearchAssessmentsResponse,
         item=pb.Assessment,

@@ -4,6 +4,7 @@ import ipaddress
 import math
 import os
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ LOCAL: Final = "127.0.0.1:4317"
 
 _NO_SCHEMES: Final = frozenset({"grpc", "grpcs", "tcp"})
 """What people write before the address, and gRPC would take for the name of a host."""
+_HOST: Final = re.compile(r"[^:/]+")
+"""An address without a port, for which gRPC would take that of HTTPS."""
 _LARGEST_MESSAGE: Final = 256 << 20
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
@@ -78,6 +81,8 @@ class Connection:
             raise ValueError(f"{scheme}:// is not understood: write HOST:PORT, or https:// for TLS")
         if not self.target.strip():
             raise ValueError("no server is named: write HOST:PORT, such as 127.0.0.1:4317")
+        if not self.is_secure and _HOST.fullmatch(self.target):
+            raise ValueError(f"{self.target} has no port: write {self.target}:4317, or another")
         if (self.client_certificate is None) != (self.client_key is None):
             raise ValueError("a client certificate and its key go together: give both or none")
         if self.token and self.token_file:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from otel_vtrack.client.call import Call, Pages, nothing, once, repeatable
-from otel_vtrack.client.values import choice, timestamp
+from otel_vtrack.client.values import choice, listed, timestamp
 from otel_vtrack.v1 import deployments_pb2 as pb
 
 
@@ -124,7 +124,7 @@ def update_deployment(
             end_time=timestamp(end_time),
             description=description,
             set_tags=set_tags,
-            delete_tags=delete_tags,
+            delete_tags=listed(delete_tags),
         ),
         pb.UpdateDeploymentResponse,
         lambda answer: answer.deployment,

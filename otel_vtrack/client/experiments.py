@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from otel_vtrack.client.call import Call, Pages, once, repeatable
+from otel_vtrack.client.values import listed
 from otel_vtrack.v1 import experiments_pb2 as pb
 
 
@@ -72,7 +73,7 @@ def update_experiment(
             name=name,
             archived=archived,
             set_tags=set_tags,
-            delete_tags=delete_tags,
+            delete_tags=listed(delete_tags),
         ),
         pb.UpdateExperimentResponse,
         lambda answer: answer.experiment,

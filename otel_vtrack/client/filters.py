@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
+from otel_vtrack.client.values import assert_time
+
 
 def quoted(text: str) -> str:
     """Quote and escape a string."""
@@ -11,6 +13,7 @@ def quoted(text: str) -> str:
 
 def moment(time: datetime) -> str:
     """Format a time; one without a time zone is taken as UTC."""
+    assert_time(time)
     if time.tzinfo is None:
         time = time.replace(tzinfo=timezone.utc)
     return quoted(time.astimezone(timezone.utc).isoformat(timespec="microseconds"))

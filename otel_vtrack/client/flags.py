@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from otel_vtrack.client.call import Call, repeatable
-from otel_vtrack.client.values import duration, timestamp
+from otel_vtrack.client.values import duration, listed, timestamp
 from otel_vtrack.v1 import flags_pb2 as pb
 
 
@@ -84,7 +84,7 @@ def compare_variants(
             environment=environment,
             start_time_from=timestamp(start_time_from),
             start_time_until=timestamp(start_time_until),
-            metrics=metrics,
+            metrics=listed(metrics),
             reference_variant=reference_variant,
             max_traces=max_traces,
         ),
@@ -136,7 +136,7 @@ def list_interactions(
             environment=environment,
             start_time_from=timestamp(start_time_from),
             start_time_until=timestamp(start_time_until),
-            metrics=metrics,
+            metrics=listed(metrics),
             reference_variant=reference_variant,
             max_traces=max_traces,
         ),
@@ -228,7 +228,7 @@ def list_flag_changes(
             time=timestamp(time),
             version=version,
             window=duration(window),
-            metrics=metrics,
+            metrics=listed(metrics),
             max_traces=max_traces,
         ),
         pb.ListFlagChangesResponse,

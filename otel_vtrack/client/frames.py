@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_vtrack.client import columns
 from otel_vtrack.client.columns import Column, Kind
-from otel_vtrack.client.values import as_json
+from otel_vtrack.client.values import as_json, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +33,8 @@ class Table:
         except ImportError:
             raise ImportError(_HINT.format("pyarrow")) from None
         self._arrow: Any = pa
-        self._columns, self._spread = columns.chosen(descriptor, names)
-        self._order = names
+        self._order = None if names is None else listed(names)
+        self._columns, self._spread = columns.chosen(descriptor, self._order)
         self._schema = pa.schema([self._field(column) for column in self._columns])
         self._batches: list[Any] = []
         self._made: dict[str, list[Any]] = {

@@ -205,6 +205,21 @@ class Comparison:
         """The conclusions, one metric per line."""
         return "\n".join(metric.summary for metric in self.metrics)
 
+    def to_pandas(self) -> "pd.DataFrame":
+        """Convert to a DataFrame with a row for each figure of each metric.
+
+        Beside the figures of both versions with their intervals (`baseline.value`, `.lower`,
+        `.upper` and so on) it has the metric's `verdict`, its `deciding_figure` and
+        `adjusted_p_value`.
+        """
+        rows = [(metric, figure) for metric in self.metrics for figure in metric.figures]
+        figures = Records(analysis_pb2.FigureComparison, (figure for _, figure in rows))
+        tests = Records(analysis_pb2.MetricComparison, (metric for metric, _ in rows))
+        frame = figures.to_pandas()
+        for name, values in tests.to_pandas(["metric", *_TEST]).items():
+            frame.insert(0 if name == "metric" else len(frame.columns), str(name), values)
+        return frame
+
     def __repr__(self) -> str:
         return f"<Comparison {self.baseline.version} {self.candidate.version}\n{self.summary}>"
 
@@ -241,6 +256,9 @@ class Comparison:
             "adjusted p",
         )
         return html.table(heads, rows, " ".join(metric.summary for metric in self.metrics))
+
+
+_TEST = ("verdict", "deciding_figure", "adjusted_p_value")
 
 
 def _estimate(found: analysis_pb2.Estimate) -> str:

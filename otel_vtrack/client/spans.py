@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from otel_vtrack.client import filters
 from otel_vtrack.client.call import Pages
+from otel_vtrack.client.values import listed
 from otel_vtrack.v1 import spans_pb2 as pb
 
 
@@ -54,7 +55,7 @@ def search_spans(
         request=pb.SearchSpansRequest(
             filter=composed,
             experiment=experiment,
-            order_by=order_by,
+            order_by=listed(order_by),
             omit_otlp=omit_otlp,
             page_size=page_size,
         ),

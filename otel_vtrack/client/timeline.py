@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from otel_vtrack.client.call import Call, repeatable
-from otel_vtrack.client.values import duration, timestamp
+from otel_vtrack.client.values import duration, listed, timestamp
 from otel_vtrack.v1 import timeline_pb2 as pb
 
 
@@ -73,7 +73,7 @@ def list_progressions(
             version=version,
             experiment=experiment,
             service_name=service_name,
-            environments=environments,
+            environments=listed(environments),
             start_time_from=timestamp(start_time_from),
             start_time_until=timestamp(start_time_until),
             stuck_after=duration(stuck_after),

@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from otel_vtrack.client import filters
 from otel_vtrack.client.call import Call, Pages, nothing, once, repeatable
 from otel_vtrack.client.results import Histogram, Records, Trace
-from otel_vtrack.client.values import choice, duration, timestamp
+from otel_vtrack.client.values import choice, duration, listed, timestamp
 from otel_vtrack.v1 import traces_pb2 as pb
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def search_traces(
         min_duration=min_duration,
     )
     request = pb.SearchTracesRequest(
-        experiment=experiment, filter=composed, order_by=order_by, page_size=page_size
+        experiment=experiment, filter=composed, order_by=listed(order_by), page_size=page_size
     )
     return Pages(
         method="TraceService/SearchTraces",
@@ -233,7 +233,7 @@ def delete_traces(
     return describe(
         "TraceService/DeleteTraces",
         pb.DeleteTracesRequest(
-            trace_ids=trace_ids,
+            trace_ids=listed(trace_ids),
             experiment=experiment,
             start_time_until=timestamp(start_time_until),
             dry_run=dry_run,

@@ -4,11 +4,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf import struct_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+
+T = TypeVar("T")
 
 _EXACT: Final = 1 << 53
 
@@ -24,13 +26,29 @@ UNSET: Final = Unset()
 """Default of arguments for which None is a valid value."""
 
 
+def listed(values: Iterable[T]) -> list[T]:
+    """Return values as a list; a single text is the only one, and not a list of its letters."""
+    return [cast("T", values)] if isinstance(values, str) else list(values)
+
+
 def timestamp(moment: datetime | None) -> Timestamp | None:
     """Convert a time to a Timestamp; one without a time zone is taken as UTC."""
     if moment is None:
         return None
+    assert_time(moment)
     message = Timestamp()
     message.FromDatetime(moment)
     return message
+
+
+def assert_time(moment: Any) -> None:
+    """Check the type of a time.
+
+    Raises:
+        TypeError: It is not a datetime, but for example a text.
+    """
+    if not isinstance(moment, datetime):
+        raise TypeError(f"a time is a datetime, such as datetime.now(timezone.utc), not {moment!r}")
 
 
 def duration(length: timedelta | None) -> Duration | None:

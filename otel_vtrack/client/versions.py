@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from otel_vtrack.client.call import Call, Pages, nothing, repeatable
 from otel_vtrack.client.filters import composed
+from otel_vtrack.client.values import listed
 from otel_vtrack.v1 import versions_pb2 as pb
 
 
@@ -64,7 +65,7 @@ def search_versions(
         request=pb.SearchVersionsRequest(
             experiment=experiment,
             filter=composed(filter, equal),
-            order_by=order_by,
+            order_by=listed(order_by),
             include_usage=include_usage,
             page_size=page_size,
         ),

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from otel_vtrack.client import AsyncClient, Client, trace_filter
+from otel_vtrack.client.connection import Connection
 from otel_vtrack.v1 import assessments_pb2
 
 EXPERIMENT = "shop"
@@ -234,6 +235,27 @@ def test_a_search_asks_when_gone_through_and_each_time_anew(client, send):
     assert client.search_traces(name="none").first() is None
     with pytest.raises(ValueError, match="limit"):
         client.search_traces(limit=0)
+
+
+def test_a_single_text_is_one_name_and_not_its_letters(client, send):
+    for number, version in enumerate("12"):
+        send({"trace": number + 1, "ms": 10 - number}, service__version=version)
+    found = client.search_traces(order_by="execution_time DESC")
+    assert found.to_pandas("version")["version"].tolist() == ["1", "2"]
+    frame = client.compare_versions("1", "2", metrics="latency", stratify_by="none").to_pandas()
+    assert set(frame["metric"]) == {"latency"}
+    assert set(frame["verdict"]) == {"NOT_ENOUGH_DATA"}
+    [mean] = frame[frame["figure"] == "mean"]["candidate.value"]
+    assert mean == pytest.approx(9)
+
+
+def test_a_time_that_is_a_text_and_an_address_without_a_port_are_refused(client):
+    for ask in (client.count_traces, client.get_timeline):
+        with pytest.raises(TypeError, match="a time is a datetime"):
+            ask(start_time_from="2026-01-01")
+    with pytest.raises(ValueError, match="write vtrack:4317"):
+        Client("vtrack")
+    assert Connection(target="vtrack", tls=True).target == "vtrack"
 
 
 def test_a_trace_is_got_whole(client, send, trace_id):

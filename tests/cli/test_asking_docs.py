@@ -58,13 +58,12 @@ def test_every_variable_that_the_client_reads_is_named_and_exists():
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL))
 def test_the_python_shown_runs(code, target, send):
     trace = int("5b8efff798038103d269b633813fc60c", 16)
-    for number, version in enumerate(("2.3.1", "2.4.0")):
+    for number, version in enumerate(("2.4.0", "2.3.1")):
         send(
             {"trace": trace + number, "ms": 3000, "status": 2},
             service__version=version,
             deployment__environment__name="production",
         )
-    send({"trace": trace}, service__version="2.4.0", deployment__environment__name="production")
     exec(code.replace("127.0.0.1:4317", target), {})
     with Client(target) as client:
         made = client.search_assessments(assessment_name="helpful").fetch()

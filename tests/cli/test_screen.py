@@ -199,7 +199,7 @@ def test_a_slip_is_pointed_out():
         ("traces count --since 1h --until 2h", 2, "swap them?"),
         ("watch events --since 2026-01-02 --until 2026-01-02", 2, "swap them?"),
         ("traces count --server grpc://127.0.0.1:4317", 2, "write HOST:PORT"),
-        ("traces count --server 127.0.0.1", 1, "write HOST:PORT, such as 127.0.0.1:4317"),
+        ("traces count --server 127.0.0.1", 2, "write 127.0.0.1:4317"),
     ):
         result = CliRunner().invoke(group, words.split())
         assert result.exit_code == code
