@@ -368,8 +368,10 @@ def changes(
     for each in found.changes:
         console.print(escape(each.summary), soft_wrap=True)
     if not found.changes:
-        looked = "1 flag" if found.tested_count == 1 else f"{found.tested_count:,} flags"
-        console.print(f"No flag changed ({looked} checked).")
+        looked = show.many(found.tested_count, "flag") + " checked"
+        if found.tested_count > 1:
+            looked += ", counted in each service and environment"
+        console.print(f"No flag changed ({looked}).")
     _sampled(found.sampled_one_in)
 
 
