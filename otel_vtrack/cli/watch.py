@@ -4,9 +4,10 @@ import contextlib
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
+import grpc
 
 from otel_vtrack.cli import connection, show
 from otel_vtrack.cli.section import Section
@@ -126,10 +127,14 @@ def events(*, follow: bool, server: str, as_json: bool, **given: Any) -> None:
 def _follow(
     client: Client, found: Sequence[watch_pb2.WatchEvent], *, as_json: bool, **given: Any
 ) -> None:
-    """Print events as they arrive, earliest first, until interrupted."""
+    """Print events as they arrive, earliest first, until interrupted.
+
+    Waits for a server that no longer answers.
+    """
     told: set[str] = set()
     given["limit"] = None
     since = datetime.now(timezone.utc) - _OVERLAP
+    is_away = False
     while True:
         for each in reversed(found):
             if each.event_id in told:
@@ -142,8 +147,17 @@ def _follow(
                 show.console().print(escape(text), soft_wrap=True)
         time.sleep(_POLL_SECONDS)
         given["event_time_from"] = since
-        since = datetime.now(timezone.utc) - _OVERLAP
-        found = client.list_watch_events(**given).fetch()
+        asked = datetime.now(timezone.utc)
+        try:
+            found = client.list_watch_events(**given).fetch()
+        except grpc.RpcError as error:
+            if cast("grpc.Call", error).code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            if not is_away:
+                click.echo("vtrack: the server does not answer any more; waiting for it", err=True)
+            is_away, found = True, ()
+        else:
+            is_away, since = False, asked - _OVERLAP
 
 
 @command.command()

@@ -7,16 +7,19 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import click
+import grpc
 import pytest
 from click.testing import CliRunner
 from google.protobuf.json_format import ParseDict
 from rich.console import Console
 
 from otel_vtrack import cli
-from otel_vtrack.cli import show, tree
+from otel_vtrack.api import Backend, add_api
+from otel_vtrack.cli import show, tree, watch
 from otel_vtrack.cli.group import group
 from otel_vtrack.client import Client
 from otel_vtrack.v1 import flags_pb2, timeline_pb2
@@ -190,6 +193,32 @@ def test_bars_and_branches_are_drawn_in_what_the_encoding_has(target, send):
     assert "====" in first
     assert b"` \\u65e5" in screen.stdout
     assert b"\\u25" not in screen.stdout
+
+
+def test_following_outlives_a_restart_of_the_server(store, monkeypatch):
+    def serve(address):
+        server = grpc.server(ThreadPoolExecutor(2))
+        add_api(server, Backend(store))
+        servers.append(server)
+        port = server.add_insecure_port(address)
+        server.start()
+        return f"127.0.0.1:{port}"
+
+    def sleep(_):
+        polls.append(None)
+        if len(polls) in {1, 4}:
+            servers[-1].stop(None).wait(10)
+        if len(polls) == 3:
+            serve(target)
+        if len(polls) == 4:
+            raise KeyboardInterrupt
+
+    servers, polls = [], []
+    target = serve("127.0.0.1:0")
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=sleep))
+    result = CliRunner().invoke(group, ["watch", "events", "--follow", "--server", target])
+    assert (result.exit_code, result.stdout, len(polls)) == (0, "", 4)
+    assert result.stderr == "vtrack: the server does not answer any more; waiting for it\n"
 
 
 def test_a_slip_is_pointed_out():
