@@ -139,6 +139,11 @@ def run(console: Console) -> None:
             console.rule(f"[bold]{question}")
             console.print(f"[dim]$ vtrack {' '.join(command)}\n")
             _ask(command, server)
+        console.rule("[bold]And now?")
+        console.print(
+            "What was shown is gone with its temporary folder. To trace an application of your own,"
+            ' see "Use it" in README.md.'
+        )
 
 
 def _ask(command: list[str], server: str) -> None:
