@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
-from otel_vtrack.client.values import assert_time
+from otel_vtrack.client.values import assert_duration, assert_time
 
 
 def quoted(text: str) -> str:
@@ -21,6 +21,7 @@ def moment(time: datetime) -> str:
 
 def length(duration: timedelta) -> str:
     """Format a duration."""
+    assert_duration(duration)
     return f"{duration // timedelta(microseconds=1)}us"
 
 

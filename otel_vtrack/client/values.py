@@ -55,9 +55,20 @@ def duration(length: timedelta | None) -> Duration | None:
     """Convert a timedelta to a Duration."""
     if length is None:
         return None
+    assert_duration(length)
     message = Duration()
     message.FromTimedelta(length)
     return message
+
+
+def assert_duration(length: Any) -> None:
+    """Check the type of a duration.
+
+    Raises:
+        TypeError: It is not a timedelta, but for example a number.
+    """
+    if not isinstance(length, timedelta):
+        raise TypeError(f"a duration is a timedelta, such as timedelta(seconds=2), not {length!r}")
 
 
 def nanoseconds(message: Timestamp | Duration) -> int:

@@ -249,7 +249,10 @@ def test_a_single_text_is_one_name_and_not_its_letters(client, send):
     assert mean == pytest.approx(9)
 
 
-def test_a_time_that_is_a_text_and_an_address_without_a_port_are_refused(client):
+def test_a_time_a_duration_and_an_address_of_another_form_are_refused(client):
+    for given in ({"min_duration": 2}, {"width": "1h"}):
+        with pytest.raises(TypeError, match="a duration is a timedelta"):
+            client.get_trace_histogram(**given)
     for ask in (client.count_traces, client.get_timeline):
         with pytest.raises(TypeError, match="a time is a datetime"):
             ask(start_time_from="2026-01-01")
