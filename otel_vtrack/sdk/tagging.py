@@ -29,19 +29,35 @@ class _Block:
     Attributes:
         owner: The object that opened it; may have several blocks open.
         before: The context to restore when it closes.
-        token: Set on the last block opened only; proves in which Python context it is open.
     """
 
-    __slots__ = ("before", "owner", "token")
+    __slots__ = ("before", "owner")
 
     def __init__(self, owner: object, before: Context) -> None:
         self.owner: Final = owner
         self.before = before
+
+
+class _Opened:
+    """The blocks open in one Python context, the last one innermost.
+
+    Attributes:
+        blocks: At least one, until `_keep` has removed this from its context.
+        outside: What the context inherited, to be put back then: asgiref, and so Django, copies
+            what has changed in a child's context into its parent's.
+        token: Proves in which Python context this is.
+    """
+
+    __slots__ = ("blocks", "outside", "token")
+
+    def __init__(self, outside: "_Opened | None") -> None:
+        self.blocks: tuple[_Block, ...] = ()
+        self.outside = outside
         self.token: Any = None
 
 
 # A context variable, because threads and tasks may share a `tag`, each with its own blocks.
-_open: Final[ContextVar[tuple[_Block, ...]]] = ContextVar("otel-vtrack-open-blocks", default=())
+_open: Final[ContextVar[_Opened | None]] = ContextVar("otel-vtrack-open-blocks", default=None)
 
 
 def _enter(owner: object, context: Context, inner: tuple[_Block, ...] = ()) -> None:
@@ -52,7 +68,11 @@ def _enter(owner: object, context: Context, inner: tuple[_Block, ...] = ()) -> N
         context: The context inside.
         inner: The blocks open inside, as `_suspend` returned them.
     """
-    _keep((*_open_here(), _Block(owner, get_current()), *inner))
+    opened = _open_here()
+    if opened is None:
+        opened = _Opened(_open.get())
+        opened.token = _open.set(opened)
+    opened.blocks = (*opened.blocks, _Block(owner, get_current()), *inner)
     attach(context)
 
 
@@ -63,11 +83,12 @@ def _suspend(owner: object) -> tuple[_Block, ...] | None:
     """
     opened = _open_here()
     place = _place(owner, opened)
-    _keep(opened if place < 0 else opened[:place])
-    if place < 0:
+    if opened is None or place < 0:
         return None
-    attach(opened[place].before)
-    return opened[place + 1 :]
+    blocks = opened.blocks
+    _keep(opened, blocks[:place])
+    attach(blocks[place].before)
+    return blocks[place + 1 :]
 
 
 def _leave(owner: object) -> None:
@@ -78,49 +99,54 @@ def _leave(owner: object) -> None:
     """
     opened = _open_here()
     place = _place(owner, opened)
-    if place < 0:
-        _keep(opened)
+    if opened is None or place < 0:
         return
-    before = opened[-1].before
+    blocks = opened.blocks
+    before = blocks[-1].before
     # Generators may close blocks out of order. Always drop the last context, whichever block owns
     # it, so that the original context is restored once all blocks are closed.
-    for later in range(len(opened) - 1, place, -1):
-        opened[later].before = opened[later - 1].before
-    opened[-1].token = None
-    _keep(opened[:place] + opened[place + 1 :])
+    for later in range(len(blocks) - 1, place, -1):
+        blocks[later].before = blocks[later - 1].before
+    _keep(opened, blocks[:place] + blocks[place + 1 :])
     # Not detach(), which logs an error if this is a copy of the context the block was opened in.
     attach(before)
 
 
-def _place(owner: object, opened: tuple[_Block, ...]) -> int:
+def _place(owner: object, opened: _Opened | None) -> int:
     """Return the index of the last block of an owner, -1 if there is none."""
-    place = len(opened) - 1
-    while place >= 0 and opened[place].owner is not owner:
+    blocks = () if opened is None else opened.blocks
+    place = len(blocks) - 1
+    while place >= 0 and blocks[place].owner is not owner:
         place -= 1
     return place
 
 
-def _open_here() -> tuple[_Block, ...]:
-    """Return the blocks open in this very Python context; the caller must then call `_keep`.
+def _open_here() -> _Opened | None:
+    """Return the blocks open in this very Python context, or None.
 
     Tasks, threads and timers start with a copy of a context, including its open blocks. Those are
-    not theirs to close and, if kept, would accumulate in a timer that re-arms itself.
+    not theirs to close.
     """
     opened = _open.get()
-    if opened:
-        try:
-            _open.reset(opened[-1].token)
-        # Of another context, already closed there, or with a block inside that was opened there.
-        except (ValueError, TypeError, RuntimeError):
-            _open.set(())
-            return ()
+    if opened is None:
+        return None
+    try:
+        _open.reset(opened.token)
+    # Of another context, and perhaps closed there, or with its thread in these very lines.
+    except (ValueError, TypeError, RuntimeError):
+        return None
+    opened.token = _open.set(opened)
     return opened
 
 
-def _keep(opened: tuple[_Block, ...]) -> None:
-    token = _open.set(opened)
-    if opened:
-        opened[-1].token = token
+def _keep(opened: _Opened, blocks: tuple[_Block, ...]) -> None:
+    """Keep only these of the blocks open here."""
+    opened.blocks = blocks
+    if not blocks:
+        _open.set(opened.outside)
+        # Copies of this context may live on, as in a timer that re-arms itself, and must not
+        # accumulate what each of them has inherited.
+        opened.outside = opened.token = None
 
 
 class tag:  # noqa: N801 - reads as a verb: with tag(...), @tag(...)

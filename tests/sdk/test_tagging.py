@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import enum
 import functools
@@ -249,7 +250,36 @@ class AtRandom:
 def test_blocks_of_tasks_generators_and_copies_of_contexts_nest_as_they_are_written(recording):
     for seed in range(12):
         asyncio.run(AtRandom(seed, recording.tracer.start_span).all())
-        assert tagging._open.get() == ()
+        assert tagging._open.get() is None
+
+
+def test_a_block_closes_though_changes_of_a_child_s_context_are_copied_back(recording):
+    def call(function):
+        # As asgiref does, and so Django, between asynchronous code and threads.
+        child = contextvars.copy_context()
+        result = child.run(function)
+        for variable in child:
+            with contextlib.suppress(LookupError):
+                if variable.get() is child[variable]:
+                    continue
+            variable.set(child[variable])
+        return result
+
+    def view():
+        with tag(tier="gold"):
+            return recording.attributes()
+
+    def middleware():
+        with tag(user="u"):
+            return recording.attributes(), call(view)
+
+    with tag(session="s"):
+        one, two = call(middleware)
+        assert one == {"session.id": "s", "user.id": "u"}
+        assert two == {"session.id": "s", "user.id": "u", "tier": "gold"}
+        assert call(view) == {"session.id": "s", "tier": "gold"}
+        assert recording.attributes() == {"session.id": "s"}
+    assert recording.attributes() == {}
 
 
 def test_a_thread_sees_the_tags_of_the_context_it_is_given(recording):
@@ -578,7 +608,9 @@ def test_a_timer_that_sets_itself_again_adds_up_nothing(recording):
             if left[0]:  # called in a copy of the context here, in which the block is open
                 asyncio.get_running_loop().call_soon(tick)
             else:
-                done.set_result((recording.attributes(), len(tagging._open.get())))
+                opened = tagging._open.get()
+                done.set_result((recording.attributes(), len(opened.blocks)))
+                assert opened.outside.outside is None
 
         tick()
         return await done
