@@ -898,10 +898,22 @@ def tail(change, *, up=True, p=0.01):
         ({"deciding_change": UNSURE, "adjusted_p_value": 0.6}, "NO_EVIDENCE", "", "p50"),
         # However certain: too small to matter. Less than 5 % is, and 5 % is not.
         ({"deciding_change": HARDLY}, "EQUIVALENT", "", "p50"),
+        (
+            {
+                "deciding_change": HARDLY,
+                "smallest_relative_change": None,
+                "smallest_absolute_change": 0.05,
+            },
+            "EQUIVALENT",
+            "",
+            "p50",
+        ),
         ({"deciding_change": Estimate(0.03, 0.01, 0.05)}, "REGRESSED", "p50", "p50"),
         ({"deciding_change": Estimate(-0.01, -0.05, 0.01)}, "REGRESSED", "p50", "p50"),
+        ({"deciding_change": Estimate(0.02, None, 0.03)}, "REGRESSED", "p50", "p50"),
         # From nothing to something.
         ({"deciding_change": None}, "REGRESSED", "p50", "p50"),
+        ({"deciding_change": None, "tail": tail(WORSE)}, "REGRESSED", "p50 p95", "p50"),
         # Categories have no order; without any of them there is no difference.
         ({"candidate_is_greater": None}, "NO_EVIDENCE", "", "p50"),
         (
@@ -921,6 +933,17 @@ def tail(change, *, up=True, p=0.01):
             "p50 p95",
             "p95",
         ),
+        (
+            {
+                "tail": tail(Estimate(-0.9, -1.1, -0.7), up=False),
+                "deciding_change": BETTER,
+                "candidate_is_greater": False,
+                "direction": Direction.MORE,
+            },
+            "REGRESSED",
+            "p50 p95",
+            "p95",
+        ),
         ({"tail": tail(WORSE), "deciding_change": HARDLY}, "REGRESSED", "p95", "p95"),
         ({"tail": tail(None), "deciding_change": HARDLY}, "REGRESSED", "p95", "p95"),
         ({"tail": tail(WORSE, p=0.05), "deciding_change": HARDLY}, "NO_EVIDENCE", "", "p50"),
@@ -935,8 +958,6 @@ def test_the_verdict_is_about_what_matters_and_goes_by_what_is_worse(
         metric="latency",
         unit="ms",
         measured=Unit.TRACE,
-        smallest_relative_change=0.05,
-        smallest_absolute_change=None,
         baseline_count=500,
         candidate_count=500,
         deciding_figure="p50",
@@ -946,6 +967,8 @@ def test_the_verdict_is_about_what_matters_and_goes_by_what_is_worse(
             "adjusted_p_value": 0.01,
             "candidate_is_greater": True,
             "deciding_change": WORSE,
+            "smallest_relative_change": 0.05,
+            "smallest_absolute_change": None,
         }
         | found,
     )

@@ -167,6 +167,23 @@ def test_what_is_declared_once_more_is_a_redeployment_unless_it_is_another_deplo
     assert found(*release, said=[("r2", "2", 24.25)]) == []
 
 
+def test_only_its_own_traces_count_for_what_is_deployed_once_more():
+    # Beside a canary of another version.
+    [anew] = found(("1", "", 0, 40, 20), ("2", "", 8, 40, 2), old="12", said=[("r2", "1", 30)])
+    assert (anew.version, anew.trace_count) == ("1", 10 * 12 * 20)
+    # While the instances of before are still draining.
+    [anew] = found(("1", "a", 0, 31, 20), ("1", "b", 30, 40, 30))
+    assert (anew.start_time_ns, anew.trace_count) == (at(30), 10 * 12 * 30)
+    # It is the main version of then that is declared, not one of before.
+    release = ("1", "", 0, 10, 20), ("2", "", 10, 40, 20)
+    assert told(*release, old="12", said=[("r2", "2", 30)]) == [("redeployment", "2", 30, "2")]
+    assert told(*release, old="12", said=[("r2", "2", 30), ("r1", "1", 35)])[0][:3] == (
+        "redeployment",
+        "2",
+        30,
+    )
+
+
 def test_what_was_there_in_the_last_two_days_alone_is_no_deployment():
     assert found(("1", "", 0, 40, 20)) == []
     # The first in a place, and what began more than a day ago.
