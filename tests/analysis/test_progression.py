@@ -31,6 +31,7 @@ def stand(version, entries, *, now=10, patience=100, came=ORDER):
         # Nothing tells of staging and production: usual names.
         ({"1": {"dev": 1, "production": 2}, "2": {"dev": 3, "staging": 4}}, ORDER),
         ({"1": {"b": 1}, "2": {"a": 2}}, ("b", "a")),
+        ({"1": {"b": 1}, "2": {"a": 2}, "3": {"b": 5}}, ("b", "a")),
         # What shares no version with the others does not come between them.
         ({"sha": {"dev": 1}, "1": {"staging": 2, "production": 3}}, ORDER),
         ({"1": {"dev": 2, "staging": 3}, "2": {"production": 1}}, ORDER),
@@ -79,6 +80,15 @@ def test_one_that_a_later_one_went_past_is_stuck():
     assert stand("2", entries).overtaken_by == "4"
     # Nothing is past staging but what came there before.
     assert stand("4", entries) == Standing(State.UNDER_WAY, (), "")
+
+
+def test_the_one_that_went_past_first_is_named():
+    entries = {
+        "1": {"dev": 1},
+        "2": {"dev": 2, "staging": 5, "production": 9},
+        "3": {"dev": 3, "staging": 7},
+    }
+    assert stand("1", entries).overtaken_by == "2"
 
 
 def test_changes_are_those_from_one_environment_to_the_next():

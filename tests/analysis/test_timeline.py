@@ -123,6 +123,10 @@ def test_a_rollback_of_a_rollback_is_one_too():
     assert second.came_back_ns is None
 
 
+def test_a_version_that_comes_back_from_another_one_undoes_no_rollback():
+    assert rollbacks(traffic(A, B, A, C, B)) == [(2, "b", "a", False), (4, "c", "b", False)]
+
+
 def test_a_rollback_over_two_versions_at_once():
     assert rollbacks(traffic(A, B, C, A)) == [(3, "c", "a", False)]
 
@@ -222,6 +226,13 @@ def test_a_declared_version_without_a_trace_stays_the_main_one():
         ("a", 400, None),
         ("b", 0, None),
     ]
+
+
+def test_a_declared_version_without_a_trace_ends_where_the_next_one_is_declared():
+    declared = [Declared(MINUTE, "b"), Declared(2 * MINUTE, "a")]
+    found = timeline.periods(traffic(A, A, A, A), declared)[0]
+    [b] = [each for each in found if each.version == "b"]
+    assert (b.start_time_ns, b.end_time_ns) == (MINUTE, 2 * MINUTE)
 
 
 def test_what_was_declared_before_the_time_asked_for_says_nothing_of_it():
