@@ -28,7 +28,7 @@ test: $(READY)  ## run the test suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## run what takes long: SDK versions, other vendors' set-ups, kill -9 under load
-	$(BIN)/pytest -m slow --timeout 900
+	$(BIN)/pytest -m slow --timeout 900 -n 2 --dist loadfile
 
 # Go, Node, a JDK and Maven must be on PATH; what they build is kept in ~/.cache/otel-vtrack.
 test-collectors: $(READY)  ## build the Go Collector once, and test its configurations and chains with it

@@ -1,7 +1,6 @@
 """Whatever is asked, on either wire: the answer has one of few codes, and tells of no inside."""
 
 import base64
-import contextlib
 import http.client
 import json
 import re
@@ -256,7 +255,6 @@ class Told:
         self.tokens = []
         self.codes = Counter()
         self.channel = grpc.insecure_channel(served.grpc)
-        self.connection = http.client.HTTPConnection(served.http, timeout=60)
         for request in spans:
             served.export(request)
         trace = {"trace_id": f"{1:032x}"}
@@ -309,13 +307,16 @@ class Told:
         return "OK", ""
 
     def by_http(self, path, body, kind):
+        # Anew each time: one that is kept is closed by the server once nothing was said for long.
+        connection = http.client.HTTPConnection(self.served.http, timeout=60)
         try:
-            self.connection.request("POST", path, body, {"content-type": kind})
-            answer = self.connection.getresponse()
+            connection.request("POST", path, body, {"content-type": kind})
+            answer = connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            self.connection.close()
             return "BROKEN_OFF", repr(error)
+        finally:
+            connection.close()
         if answer.status == 200:
             return "OK", ""
         said = json.loads(content)
@@ -368,7 +369,7 @@ def told(vtrack_on, make_spans, tmp_path_factory):
 
     served = vtrack_on(tmp_path_factory.mktemp("hostile") / "store")
     told = Told(served, [version("1.0", range(1, 20)), version("2.0", range(20, 40))])
-    with told.channel, contextlib.closing(told.connection):
+    with told.channel:
         yield told
     assert served.stop() == 0
     assert "Traceback" not in served.log

@@ -1,5 +1,7 @@
 """The live receiver of tests/ingest, and clients of other makers installed into .cache/."""
 
+import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -32,6 +34,15 @@ def run(command: list[str], **settings) -> None:
         command, capture_output=True, text=True, timeout=600, check=False, **settings
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """Let one process at a time install into a folder: test files may run side by side."""
+    CACHE.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +88,13 @@ def rotel_command():
     if sys.version_info[:2] != (3, 11):
         pytest.skip("this build of Rotel needs libpython3.11; run the tests with Python 3.11")
     folder = CACHE / "rotel"
-    agents = list(folder.glob("lib/python3.11/site-packages/rotel/rotel-agent"))
-    if not agents:
-        run([sys.executable, "-m", "venv", "--clear", str(folder)])
-        run([str(folder / "bin" / "pip"), "install", "--quiet", ROTEL])
+    with alone(folder):
         agents = list(folder.glob("lib/python3.11/site-packages/rotel/rotel-agent"))
+        if not agents:
+            run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(folder)])
+            pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+            run([*pip, "install", "--quiet", "--disable-pip-version-check", ROTEL])
+            agents = list(folder.glob("lib/python3.11/site-packages/rotel/rotel-agent"))
     environment = {"LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR") or ""}
     tried = subprocess.run(
         [str(agents[0]), "version"], env=environment, capture_output=True, text=True, check=False
