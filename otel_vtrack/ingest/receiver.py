@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent import futures
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from otel_vtrack.errors import Overloaded
 from otel_vtrack.ingest import faults
@@ -25,8 +25,10 @@ ADJUSTED_COUNT_HEADER: Final = "x-vtrack-adjusted-count"
 _LONGEST_EXPERIMENT: Final = 250
 # The greatest count that OpenTelemetry's 56-bit thresholds can express.
 _GREATEST_COUNT: Final = 2.0**56
-# Larger requests are processed in a thread, so that they do not block others.
+# Larger requests are prepared in a thread, so that they do not block others.
 _LARGE: Final = 1 << 20
+
+_T = TypeVar("_T")
 
 Process = Callable[[Signal, bytes], bytes]
 """Returns what to store and forward of a validated request of traces or logs."""
@@ -101,13 +103,27 @@ class Receiver:
         commit = self._commits.get(signal.name)
         if not commit:
             raise faults.not_served(signal.name)
+        given = (commit, signal, payload, experiment, adjusted_count)
+        if len(payload) > _LARGE:
+            return await self.in_thread(self._prepared, *given)
+        return self._prepared(*given)
+
+    def _prepared(
+        self,
+        commit: GroupCommit,
+        signal: Signal,
+        payload: bytes,
+        experiment: str,
+        adjusted_count: float,
+    ) -> Prepared:
         if not commit.stores:
             checked = validate.Checked(payload, validate.outline(signal, payload))
         else:
             checked = validate.traces(payload) if signal is TRACES else validate.logs(payload)
         stored = forwarded = checked.payload
         if checked.items:
-            stored = forwarded = await self._processed(signal, checked.payload)
+            if self._process and signal is not METRICS:
+                stored = forwarded = self._process(signal, stored)
             if signal is not TRACES:
                 adjusted_count = 0.0
             if commit.stores and (experiment or adjusted_count):
@@ -133,14 +149,7 @@ class Receiver:
             commit.reject(checked.rejected)
         return _answer(ready.signal, checked) if checked.message else b""
 
-    async def _processed(self, signal: Signal, payload: bytes) -> bytes:
-        if signal is METRICS or not self._process:
-            return payload
-        if len(payload) > _LARGE:
-            return await self.in_thread(self._process, signal, payload)
-        return self._process(signal, payload)
-
-    async def in_thread(self, work: Callable[..., bytes], *args: Any) -> bytes:
+    async def in_thread(self, work: Callable[..., _T], *args: Any) -> _T:
         """Do work on a request that would hold up the event loop.
 
         Raises:

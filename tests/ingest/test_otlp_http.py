@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otel_vtrack.errors import Overloaded, StoreUnavailable, WireError
 from otel_vtrack.ingest.body import zstd
 from otel_vtrack.ingest.room import Room
-from otel_vtrack.wire import otlp_json
+from otel_vtrack.wire import otlp_json, validate
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -462,6 +462,28 @@ def test_what_is_being_processed_takes_room_until_it_is_queued(serve, make_reque
     [second] = in_threads(live.post, [large])
     live.traces.gate.set()
     assert first.result(10).status == second.result(10).status == 200
+
+
+def test_nobody_waits_while_a_large_request_is_checked(live, make_request, in_threads, monkeypatch):
+    checking, go_on = threading.Event(), threading.Event()
+    check = validate.traces
+
+    def slowly(payload):
+        if len(payload) > 1 << 20:
+            checking.set()
+            assert go_on.wait(5)
+        return check(payload)
+
+    monkeypatch.setattr(validate, "traces", slowly)
+    large = make_request(name="x" * (1 << 20)).SerializeToString()
+    [call] = in_threads(live.post, [large])
+    assert checking.wait(10)
+    [other] = in_threads(live.post, [make_request().SerializeToString()])
+    try:
+        assert other.result(4).status == 200
+    finally:
+        go_on.set()
+    assert call.result(10).status == 200
 
 
 def test_a_stop_does_not_wait_behind_what_is_being_processed(
