@@ -28,6 +28,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.inference.distributions import student_above, student_quantile
 
 
@@ -143,6 +144,7 @@ def _rates(one: Share, other: Share, margin: float) -> tuple[float, float]:
 
 def means(before: Mean, after: Mean, *, margin: float) -> Tested:
     """Test two means."""
+    before, after = _alike(before, after)
     error = math.sqrt(before.variance + after.variance)
     freedom = 1.0
     if error > 0:
@@ -159,3 +161,13 @@ def means(before: Mean, after: Mean, *, margin: float) -> Tested:
         ),
         2 * student_above(difference / error, freedom) if difference > 0 else 1.0,
     )
+
+
+def _alike(before: Mean, after: Mean) -> tuple[Mean, Mean]:
+    """Replace variances if a side lacks the rare values that make up the other's."""
+    counts = before.freedom + 1, after.freedom + 1
+    each = (before.variance * counts[0] ** 2 + after.variance * counts[1] ** 2) / sum(counts)
+    together = before._replace(variance=each / counts[0]), after._replace(variance=each / counts[1])
+    greater = sum(mean.variance for mean in together)
+    own = before.variance + after.variance
+    return together if greater > statistics.UNSEEN * own else (before, after)

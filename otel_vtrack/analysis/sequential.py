@@ -123,8 +123,14 @@ def compare(
     """
     if min(each for side in (baseline, candidate) for each in (side.clusters, side.count)) < FEWEST:
         return None
-    variances = baseline.variance, candidate.variance
     counts = baseline.count, candidate.count
+    # As if values varied alike: the side of few values may lack the rare ones that make up the
+    # other's variance, and its own would then be far too small.
+    alike = (baseline.variance * counts[0] ** 2 + candidate.variance * counts[1] ** 2) / sum(counts)
+    variances = (
+        max(baseline.variance, alike / counts[0]),
+        max(candidate.variance, alike / counts[1]),
+    )
     if binary:
         # As if rates were equal: a high rate varies more and would widen its own bound. Few errors
         # do not show how they cluster, so the larger design effect applies to both sides.

@@ -119,3 +119,12 @@ def test_traces_each_of_their_own_are_as_they_are():
         equivalence.variance_of_mean(200, 200, 40, **sums), Share(40, 200)
     )
     assert equivalence.independent(Share(40, 200), 200, effect) == pytest.approx((40, 200))
+
+
+def test_a_few_values_that_lack_the_rare_ones_are_not_worse_for_that():
+    far, spread = -math.log(10), 0.05**2
+    before = Mean(0.02 * far, (spread + 0.02 * far**2) / 5000, 4999)
+    after = Mean(0.0, spread / 20, 19)
+    found = equivalence.means(before, after, margin=math.log1p(0.05))
+    assert found.worse_p_value > 0.05
+    assert found.equivalence_p_value > 0.05

@@ -342,3 +342,15 @@ def test_nothing_is_said_of_too_few_sessions_or_of_values_that_are_all_the_same(
     # Many clusters, of which hardly any weighs something.
     assert sequential.compare(rate(9, 900), Sums(900, 12.0, 0.9, 0.01), binary=True) is None
     assert sequential.compare(rate(0, 100), rate(1, 100), binary=True).lower < 0
+
+
+@pytest.mark.parametrize("counts", [(5000, 50), (50, 5000)])
+def test_a_side_without_any_of_the_rare_values_is_not_worse_for_that(counts):
+    """Of one in 50, 50 values have none in a third of all cases."""
+    rare, spread = 0.02, 0.05**2
+    far = math.log(10) if counts[1] > counts[0] else -math.log(10)
+    whole = Sums(5000, 5000, rare * far, (spread + rare * far**2) / 5000)
+    lacking = Sums(50, 50, 0.0, spread / 50)
+    sides = (whole, lacking) if counts[0] > counts[1] else (lacking, whole)
+    found = sequential.compare(*sides, binary=False, comparisons=3)
+    assert found.lower < 0 < found.difference

@@ -226,3 +226,14 @@ def test_quantiles_of_strata_hold_the_truth_and_categories_find_nothing(clustere
         alarms += compare.categories(codes, sides, clusters, strata).p_value < 0.05
     assert 93 <= 100 * held / times <= 97.5, held / times
     assert 3 <= 100 * alarms / times <= 7, alarms / times
+
+
+def test_one_failure_among_few_is_no_evidence_where_each_failure_is_kept():
+    """One in 200 against 12 in 20,000 comes by chance once in nine times."""
+    failed = np.repeat([1.0, 0.0, 1.0, 0.0], [12, 6663, 1, 66])
+    candidate = np.arange(len(failed)) >= 12 + 6663
+    found = compare.proportions(
+        failed, candidate, np.arange(len(failed)), weights=np.where(failed, 1.0, 3.0)
+    )
+    assert found.test == "weighted two-proportion z"
+    assert found.p_value > 0.05

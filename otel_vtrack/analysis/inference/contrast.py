@@ -23,6 +23,7 @@ surveys, International Statistical Review 51 (1983). It holds for units sampled 
 with probability 1 / weight.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.inference import distributions
 from otel_vtrack.analysis.statistics import Estimate
 
@@ -237,7 +239,12 @@ def usable(values: Floats) -> bool:
 
 
 def contrast(
-    values: Floats, of: Units, weights: Floats | None = None, *, skewed: bool = True
+    values: Floats,
+    of: Units,
+    weights: Floats | None = None,
+    *,
+    skewed: bool = True,
+    rare: bool = True,
 ) -> Contrast | None:
     """Estimate candidate minus baseline; None where no stratum has both sides.
 
@@ -246,6 +253,7 @@ def contrast(
         of: The units.
         weights: Of strata, on top of n1 n0 / (n1 + n0).
         skewed: Whether to correct for skewness.
+        rare: Whether a side may lack rare values by chance: see `statistics.UNSEEN`.
     """
     if not of.comparable:
         return None
@@ -273,6 +281,10 @@ def contrast(
         # A residual's variance is its unit's times 1 minus the leverage.
         residuals = residuals / np.sqrt(1 - leverages)[of.clusters]
     working = _working(residuals, pull, of) / (information * information)
+    if rare and (square := float((parts * parts).sum())) > 0:
+        alike = _working(residuals, pull, of, together=True) / (information * information)
+        if (variance := float(alike.sum())) > statistics.UNSEEN * square:
+            parts, working = parts * math.sqrt(variance / square), alike
     found = summed(value * size, parts * size, leverages, working, known=limit == 0)
     if not found.error or not skewed:
         return found
@@ -446,22 +458,23 @@ def _explained(sides: Floats, shares: Floats, of: Units) -> Floats:
     return np.divide(explained, squares, out=np.zeros_like(explained), where=squares > 0)
 
 
-def _working(residuals: Floats, pull: Floats, of: Units) -> Floats:
+def _working(residuals: Floats, pull: Floats, of: Units, *, together: bool = False) -> Floats:
     """Return each cluster's variance under a model with variances between and within clusters.
 
-    They are estimated by the method of moments for each side separately, as Welch does, in
-    proportion to the residuals of each stratum and side.
+    They are estimated by the method of moments, in proportion to the residuals of each stratum and
+    side: for each side separately, as Welch does, or for both together, as if they varied alike.
     """
-    counts = of.cell_counts
-    squares = np.bincount(of.cells, counted(residuals * residuals, of), 2 * of.stratum_count)
-    sizes = np.sqrt(squares / np.where(counts > 0, counts, 1))[of.cells]
+    cells = of.strata if together else of.cells
+    counts = np.bincount(cells, of.weights, 2 * of.stratum_count)
+    squares = np.bincount(cells, counted(residuals * residuals, of), 2 * of.stratum_count)
+    sizes = np.sqrt(squares / np.where(counts > 0, counts, 1))[cells]
     scaled = pull * sizes
     if of.independent:
         return _sums(scaled * scaled, of)
     alike = np.divide(residuals, sizes, out=np.zeros_like(sizes), where=sizes > 0)
     variances = np.zeros(of.cluster_count)
-    for side, clusters in of.by_side:
-        own, pulls, found = clusters, scaled[side], alike[side]
+    for places, clusters in ((slice(None), of.clusters),) if together else of.by_side:
+        own, pulls, found = clusters, scaled[places], alike[places]
         known = pulls != 0
         if not known.all():
             own, pulls, found = own[known], pulls[known], found[known]

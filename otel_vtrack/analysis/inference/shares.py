@@ -45,7 +45,7 @@ def proportions(
     """Test the difference of two shares; stratum weights are n1 n0 / (n1 + n0)."""
     values = np.asarray(successes, np.float64)
     of = of or contrasts.units(is_candidate, clusters, strata, weights)
-    found = contrasts.contrast(values, of, skewed=False)
+    found = contrasts.contrast(values, of, skewed=False, rare=False)
     if found is None:
         return UNTESTED
     if found.error is None and not of.independent:
@@ -72,6 +72,7 @@ def proportions(
     few = variance <= 0 or expected / effect < _LEAST_EXPECTED
     is_exact = few and of.weights is None
     name = named("", "cluster-robust ", of) + _names(stratified, exact=is_exact)
+    error = math.sqrt(variance * effect)
     if variance <= 0:
         # All failed or none did.
         statistic, p_value, freedom = 0.0, 1.0, None
@@ -79,7 +80,11 @@ def proportions(
         chance = exact.mantel_haenszel(table)
         statistic, p_value = _deflated(chance, found.value, effect, freedom)
     else:
-        statistic = found.value / math.sqrt(variance * effect)
+        if few:
+            # No exact test is known for weights. With the error of equal shares, one failure too
+            # many would often be significant; with that of the found ones, one too few.
+            error = max(error, found.error or 0.0)
+        statistic = found.value / error
         p_value = distributions.student_both(statistic, freedom)
     estimate = _interval(
         (float(shares @ (ones / candidates)), float(shares @ (zeros / baselines))),
@@ -91,7 +96,7 @@ def proportions(
     )
     return Tested(
         Estimate(found.value, estimate.lower, estimate.upper),
-        math.sqrt(variance * effect),
+        error,
         statistic,
         p_value,
         freedom,
@@ -124,7 +129,7 @@ def _design(values: Floats, of: Units, found: contrasts.Contrast) -> tuple[float
     """Return the design effect of clustering and its degrees of freedom."""
     if of.independent:
         return 1.0, None
-    alone = contrasts.contrast(values, of.apart, skewed=False)
+    alone = contrasts.contrast(values, of.apart, skewed=False, rare=False)
     if alone is None or not alone.error or not found.error:
         # All succeeded or all failed: assume the worst, that units of a cluster always agree.
         return len(values) / of.cluster_count, found.freedom
