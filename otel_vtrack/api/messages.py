@@ -180,6 +180,7 @@ def _tail(found: compare.Tail | None) -> analysis_pb2.TailTest | None:
         test=found.test,
         p_value=found.p_value,
         adjusted_p_value=found.adjusted_p_value,
+        change=estimate(found.change),
     )
 
 

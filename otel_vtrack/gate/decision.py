@@ -142,15 +142,41 @@ def _judged(
         said = "better by more than chance"
     else:
         said = "no evidence of a difference that matters"
-    if worsening.upper is not None and worsening.upper <= _smallest(found) + _ROUNDING:
+    if not _rules_out(found, worsening):
+        what = "a worsening of"
+    elif (other := _other(found)) and not _rules_out(found, other[1]):
+        what = f"that {other[0]} worsened by"
+    else:
         return (
             Outcome.PASSED,
             f"{said}; the interval rules out a worsening of more than {smallest}: {figures}",
         )
     return (
         Outcome.NO_EVIDENCE,
-        f"{said}; cannot rule out a worsening of more than {smallest}: {figures}",
+        f"{said}; cannot rule out {what} more than {smallest}: {figures}",
     )
+
+
+def _rules_out(found: pb.MetricComparison, worsening: Worsening) -> bool:
+    """Return whether an interval rules out a worsening that counts."""
+    return worsening.upper is not None and worsening.upper <= _smallest(found) + _ROUNDING
+
+
+def _other(found: pb.MetricComparison) -> tuple[str, Worsening] | None:
+    """Return which figure was tested besides the deciding one, and its worsening."""
+    if not found.HasField("tail"):
+        return None
+    name, of = "p95", found.tail
+    if found.deciding_figure == "p95":
+        name, of = "p50", next((each for each in found.figures if each.figure == "p50"), None)
+        if found.HasField("stratified") and found.stratified.decides:
+            name, of = "the bulk", found.stratified
+    estimate = None
+    if isinstance(of, pb.TailTest) or (of and found.HasField("smallest_relative_change")):
+        estimate = of.change if of.HasField("change") else None
+    elif of is not None:
+        estimate = of.difference if of.HasField("difference") else None
+    return name, _signed(estimate, _sign(found)) if estimate else Worsening(0.0, None, None)
 
 
 def _wants(few: str) -> str:
@@ -182,7 +208,7 @@ def _alike(found: pb.MetricComparison) -> str:
 
 
 def _worsening(found: pb.MetricComparison) -> Worsening | None:
-    sign = -1.0 if found.direction == pb.DIRECTION_MORE else 1.0
+    sign = _sign(found)
     if found.HasField("deciding_change"):
         return _signed(found.deciding_change, sign)
     figure = next((each for each in found.figures if each.figure == found.deciding_figure), None)
@@ -190,6 +216,10 @@ def _worsening(found: pb.MetricComparison) -> Worsening | None:
         return None
     # The baseline is 0, so there is no relative change.
     return Worsening(math.inf if figure.difference.value * sign > 0 else 0.0, None, None)
+
+
+def _sign(found: pb.MetricComparison) -> float:
+    return -1.0 if found.direction == pb.DIRECTION_MORE else 1.0
 
 
 def _signed(estimate: pb.Estimate, sign: float) -> Worsening:

@@ -904,6 +904,7 @@ class TailTest(_message.Message):
     TEST_FIELD_NUMBER: _builtins.int
     P_VALUE_FIELD_NUMBER: _builtins.int
     ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
     """The value that one in twenty of all values exceeds."""
     test: _builtins.str
@@ -920,6 +921,12 @@ class TailTest(_message.Message):
     def candidate(self) -> Global___Estimate:
         """Share of the candidate's values above it."""
 
+    @_builtins.property
+    def change(self) -> Global___Estimate:
+        """How far p95 of the versions is apart: relative to the baseline's, or a difference, whichever the
+        smallest change that matters is; within strata if they determine the verdict.
+        """
+
     def __init__(
         self,
         *,
@@ -929,10 +936,11 @@ class TailTest(_message.Message):
         test: _builtins.str = ...,
         p_value: _builtins.float = ...,
         adjusted_p_value: _builtins.float | None = ...,
+        change: Global___Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate", "change", b"change"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate", "p_value", b"p_value", "test", b"test", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "baseline", b"baseline", "candidate", b"candidate", "change", b"change", "p_value", b"p_value", "test", b"test", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
     _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015

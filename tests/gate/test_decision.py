@@ -155,6 +155,28 @@ def test_what_does_not_stop_a_release_is_told_in_full_as_well(metric, reason):
     assert found.reason == reason
 
 
+def test_what_may_have_happened_to_the_tail_is_not_ruled_out_by_the_median():
+    rules = "{latency: {on_no_evidence: fail}}"
+    for verdict in ("none", "better"):
+        metric = compared("latency", verdict, -0.02, -0.04, 0.0)
+        metric.tail.change.CopyFrom(pb.Estimate(value=0.1, lower=-0.05, upper=0.3))
+        [found] = decided(rules, metric)
+        assert (found.outcome, found.failed) == (decision.Outcome.NO_EVIDENCE, True)
+        assert "cannot rule out that p95 worsened by more than 5 %" in found.reason
+        metric.tail.change.upper = 0.04
+        assert decided(rules, metric)[0].outcome is decision.Outcome.PASSED
+        metric.tail.change.ClearField("upper")
+        assert decided(rules, metric)[0].failed
+    metric = compared("latency", "better", -0.2, -0.4, -0.1)
+    metric.deciding_figure = "p95"
+    metric.tail.change.CopyFrom(metric.deciding_change)
+    metric.figures.add(figure="p50", change=pb.Estimate(value=0.02, lower=-0.1, upper=0.12))
+    assert "cannot rule out that p50 worsened" in decided(rules, metric)[0].reason
+    metric.stratified.decides = True
+    metric.stratified.change.CopyFrom(pb.Estimate(value=0.01, lower=-0.01, upper=0.03))
+    assert decided(rules, metric)[0].outcome is decision.Outcome.PASSED
+
+
 def test_a_metric_that_the_server_leaves_out_is_missing_data():
     [found] = decided("{tokens: }")
     assert (found.outcome, found.failed) == (decision.Outcome.NOT_ENOUGH_DATA, True)
