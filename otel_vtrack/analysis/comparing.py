@@ -92,8 +92,8 @@ def compare(store: Store, question: Question, table: Prices) -> Comparison:
             measured.append((units, held))
             wholes.append(_examined(units, confounding.strata(source, held, units.rows)))
     groups, parts, left_out = _groups(source, question.group_by, rows, measured)
-    _adjust([*wholes, *(each for part in parts for each in part)])
-    say = _Sayer(source, question, mix)
+    count = _adjust([*wholes, *(each for part in parts for each in part)])
+    say = _Sayer(source, question, mix, count)
     return Comparison(
         experiment=there.experiment,
         service_name=question.service_name,
@@ -177,8 +177,8 @@ def _values(source: Source, names: Sequence[str], rows: Rows) -> np.ndarray:
     return np.stack([source.hashes(name, rows) for name in names], axis=1)
 
 
-def _adjust(examined: Sequence[_Examined]) -> None:
-    """Adjust the p-values of all deciding tests for their number."""
+def _adjust(examined: Sequence[_Examined]) -> int:
+    """Adjust the p-values of all deciding tests for their number; return it."""
     bulks = [each for each in examined if each.found.adjusted_p_value is not None]
     tails = [each for each in examined if each.found.tail is not None]
     raw = [each.found.p_value or 0.0 for each in bulks]
@@ -190,15 +190,21 @@ def _adjust(examined: Sequence[_Examined]) -> None:
         if each.found.tail:
             tail = replace(each.found.tail, adjusted_p_value=p_value)
             each.found = replace(each.found, tail=tail)
+    return len(raw)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sayer:
-    """Gives verdicts and describes them."""
+    """Gives verdicts and describes them.
+
+    Attributes:
+        test_count: For how many tests p-values are adjusted.
+    """
 
     source: Source
     question: Question
     mix: Sequence[Mix]
+    test_count: int
 
     def judged(self, each: _Examined, group: Group | None = None) -> MetricComparison:
         """Return a metric with its verdict, examples, categories and summary."""
@@ -206,6 +212,9 @@ class _Sayer:
         if each.units.metric.shape is Shape.CATEGORY:
             found = replace(found, categories=self._categories(each.units, each.strata))
         found = verdict(found)
+        if found.verdict is Verdict.NO_EVIDENCE:
+            more = examine.needed(found, each.units, each.strata, self.test_count)
+            found = replace(found, more_needed=more)
         if found.verdict in {Verdict.IMPROVED, Verdict.REGRESSED, Verdict.CHANGED}:
             shown = examine.examples(each.units, up=_is_greater(found), strata=each.strata)
             found = replace(found, example_trace_ids=shown)
@@ -285,11 +294,7 @@ def verdict(found: MetricComparison) -> MetricComparison:
         ways["tail"] = tail.candidate_is_greater
     if not ways:
         same = bulk_within and tail_within
-        return replace(
-            found,
-            verdict=Verdict.EQUIVALENT if same else Verdict.NO_EVIDENCE,
-            more_needed=0 if same else found.more_needed,
-        )
+        return replace(found, verdict=Verdict.EQUIVALENT if same else Verdict.NO_EVIDENCE)
     if found.direction is Direction.UNSPECIFIED or None in ways.values():
         said, part = Verdict.CHANGED, next(iter(ways))
     else:
@@ -300,7 +305,7 @@ def verdict(found: MetricComparison) -> MetricComparison:
         part = max(worse or list(ways)[:1], key=lambda each: _size(changes[each], up=bad))
     figures = {"bulk": found.deciding_figure, "tail": "p95"}
     findings = tuple(figures[each] for each in ways)
-    found = replace(found, verdict=said, findings=findings, more_needed=0)
+    found = replace(found, verdict=said, findings=findings)
     if part == "bulk" or tail is None:
         return found
     return replace(found, deciding_figure="p95", deciding_change=tail.change)

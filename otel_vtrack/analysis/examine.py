@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from otel_vtrack.analysis import alike, statistics
 from otel_vtrack.analysis.compare import (
+    ALPHA,
     ENOUGH,
     Figure,
     MetricComparison,
@@ -121,7 +122,7 @@ def examine(units: Units, strata: Strata | None) -> MetricComparison:
         deciding_change=change,
         tail=tail,
         stratified=like,
-        more_needed=begin or _needed(data, shape, bulk, relative, absolute),
+        more_needed=begin,
         # Too little data for any conclusion differs from too little to find what matters.
         adjusted_p_value=None if begin or deciding.p_value is None else 1.0,
     )
@@ -321,34 +322,57 @@ def _of_categories(
 # More
 
 
-def _needed(
-    data: Data, shape: Shape, bulk: Figure, relative: float | None, absolute: float | None
-) -> int:
-    """Return how many more are needed for the smallest change that matters; 0 for none."""
-    if shape is Shape.SHARE:
-        smallest = absolute or (relative or 0.0) * (bulk.baseline.value if bulk.baseline else 0.0)
-        return _needed_of_shares(data, bulk, smallest)
+def needed(found: MetricComparison, units: Units, strata: Strata | None, tests: int) -> int:
+    """Return how many more are needed for the smallest change that matters; 0 for none.
+
+    With so many that the change would be found even if nothing else has changed, where Benjamini
+    and Hochberg's adjustment is the strictest.
+
+    Args:
+        found: The metric.
+        units: What was compared.
+        strata: What was held constant.
+        tests: For how many tests p-values are adjusted.
+    """
+    bulk = next((each for each in found.figures if each.figure == found.deciding_figure), None)
+    if bulk is None or bulk.baseline is None or bulk.candidate is None:
+        return 0
+    data, alpha = data_of(units), ALPHA / tests
+    relative, absolute = found.smallest_relative_change, found.smallest_absolute_change
+    if units.metric.shape is Shape.SHARE:
+        smallest = absolute or (relative or 0.0) * bulk.baseline.value
+        return _needed_of_shares(data, bulk.baseline, bulk.candidate, smallest, alpha)
     values, smallest = data.values, absolute
     if relative is not None:
-        if shape is Shape.DURATION and float(values.min()) > 0:
+        if units.metric.shape is Shape.DURATION and float(values.min()) > 0:
             # On the log scale, where a few slow values do not dominate the spread.
             values, smallest = np.log(values), math.log1p(relative)
-        elif bulk.baseline is not None:
+        else:
             smallest = relative * abs(data.by_side[0].mean())
     if not smallest:
         return 0
-    return power.needed(values, data.sides, data.clusters, smallest, data.weights) or 0
+    if strata is not None and strata.decides:
+        # What differs between strata is no part of the error.
+        shared = alike.in_both(data, strata.codes)
+        data, codes = data.where(shared), strata.codes[shared]
+        counts = np.bincount(codes, data.weights)
+        sums = np.bincount(codes, values[shared] * (1.0 if data.weights is None else data.weights))
+        values = values[shared] - (sums / np.where(counts > 0, counts, 1))[codes]
+    more = power.needed(values, data.sides, data.clusters, smallest, data.weights, alpha=alpha)
+    return more or 0
 
 
-def _needed_of_shares(data: Data, bulk: Figure, smallest: float) -> int:
+def _needed_of_shares(
+    data: Data, before: Estimate, after: Estimate, smallest: float, alpha: float
+) -> int:
     """Return the same for shares, by Wilson's intervals: the first failure may still come."""
     errors: list[float] = []
-    for share in (bulk.baseline, bulk.candidate):
-        if share is None or share.lower is None or share.upper is None:
+    for share in (before, after):
+        if share.lower is None or share.upper is None:
             return 0
         errors.append((share.upper - share.lower) / (2 * statistics.Z))
     counts = int(np.count_nonzero(~data.sides)), int(np.count_nonzero(data.sides))
-    return power.more((errors[0], errors[1]), counts, smallest) or 0
+    return power.more((errors[0], errors[1]), counts, smallest, alpha=alpha) or 0
 
 
 def examples(units: Units, *, up: bool | None, strata: Strata | None) -> tuple[str, ...]:

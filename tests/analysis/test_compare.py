@@ -195,9 +195,14 @@ def test_no_evidence_says_how_large_a_difference_may_be_and_what_it_takes(store,
     assert found.verdict is Verdict.NO_EVIDENCE
     assert found.summary.startswith("no evidence that latency differs between A and B: p50 ")
     assert f"the version with fewer traces needs {found.more_needed:,} more" in found.summary
-    # Of two times n logarithms with a deviation of 0.5 each, for 80 % power at 5 %.
-    n = 2 * (0.5 * (1.96 + 0.8416) / math.log1p(0.05)) ** 2
-    assert found.more_needed + 150 == pytest.approx(n, rel=0.3)
+    # Of two times n logarithms with a deviation of 0.5 each, for 80 % power at 5 %, shared with the
+    # tail.
+    n = 2 * (0.5 * (2.2414 + 0.8416) / math.log1p(0.05)) ** 2
+    assert found.more_needed + 150 == pytest.approx(n, rel=0.2)
+    # And with the error rate.
+    more = by_metric(compare.compare(store, AB))["latency"].more_needed + 150
+    share = ((2.394 + 0.8416) / (2.2414 + 0.8416)) ** 2
+    assert more / (found.more_needed + 150) == pytest.approx(share, rel=0.001)
     coarse = MetricQuery("latency", smallest_relative_change=0.5)
     assert one(store, asking(coarse)).verdict is Verdict.EQUIVALENT
 
