@@ -330,13 +330,32 @@ class Sample:
 
         These are Welch's and Satterthwaite's: a version with few clusters carries little weight.
         """
-        effects = np.stack([each.design_effects(found, shares) for each in self.clusters])
+        more = self._uneven(found, len(shares))[:, None] - 1
+        effects = np.stack(
+            [each.design_effects(found, shares) + more * each.alone for each in self.clusters]
+        )
         errors = effects / self.weights
         counts = np.stack([each.counts for each in self.clusters])[:, None, :]
         spread = (errors**2 / np.maximum(1, counts - 1)).sum(axis=2)
         freedoms = errors.sum(axis=2) ** 2 / spread
         greatest = errors.sum(axis=2).argmax(axis=0), np.arange(len(shares))
         return effects[greatest], freedoms[greatest]
+
+    def _uneven(self, found: Found, count: int) -> _Reals:
+        """Return how much more each thing varies if traces with greater weights have it, at least 1.
+
+        As where a sampler kept what failed, and only what succeeded has it: the linearized variance
+        of its weighted share, relative to the one if having it did not depend on weights (D. A.
+        Binder, On the variances of asymptotically normal estimators from complex surveys,
+        International Statistical Review 51 (1983)).
+        """
+        shares, squares = (
+            np.bincount(found.things, weights[found.traces], count) / weights.sum()
+            for weights in (self.weight, self.weight**2)
+        )
+        alone = shares * (1 - shares)
+        spread = squares * (1 - 2 * shares) + shares**2
+        return np.maximum(1.0, np.divide(spread, alone, out=np.ones(count), where=alone > 0))
 
     def _difference(self, thing: Share, adjusted: float) -> Difference:
         row, places = thing.row, thing.places

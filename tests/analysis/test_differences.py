@@ -448,6 +448,21 @@ def test_versions_without_a_difference_are_told_apart_in_one_of_twenty_sessions_
     assert alarms / rounds < 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
 
 
+def test_what_is_only_in_what_was_sampled_varies_as_much_as_it_does():
+    """Half fail and are kept, of the others one in ten is, and of these a fifth has something."""
+    draw = np.random.default_rng(13)
+    alarms = 0
+    for _ in range(40):
+        failed = draw.random(2000) < 0.5
+        kept = failed | (draw.random(2000) < 0.1)
+        has = (draw.random((2000, 20)) < 0.2) & ~failed[:, None]
+        sides, weights = np.arange(2000) % 2, np.where(failed, 1.0, 10.0)
+        rows, things = sample_of(has[kept], np.flatnonzero(kept), sides[kept], weights[kept])
+        found = apart.Sample.of(rows, [1, 1])._shares(things)
+        alarms += sum(each.p_value < 0.05 for each in found)
+    assert alarms / 800 < 0.075
+
+
 def test_the_test_of_clusters_agrees_with_a_regression_that_knows_them():
     draw = np.random.default_rng(9)
     sizes = draw.integers(1, 9, 400)
