@@ -80,13 +80,14 @@ def quantiles(values: Sequence[float], count: int) -> list[Estimate | None]:
 
     Args:
         values: Up to 1,000: all, sorted. Above that, the nine the engine chose: for each quantile
-            its value, lower and upper bound.
+            its value, lower and upper bound; NaN for no bound.
         count: Number of all values.
     """
     if not count:
         return [None] * len(LEVELS)
     if count > EXACT_UP_TO:
-        return [Estimate(*values[at : at + 3]) for at in range(0, 3 * len(LEVELS), 3)]
+        each = [None if math.isnan(value) else value for value in values]
+        return [Estimate(values[at], *each[at + 1 : at + 3]) for at in range(0, 3 * len(LEVELS), 3)]
     return [_quantile(values, level) for level in LEVELS]
 
 

@@ -188,6 +188,13 @@ def test_more_errors_and_tokens_are_regressions(store, fill, trace_id):
     assert errors.more_needed > 100
 
 
+def test_what_ends_before_it_starts_takes_no_time(store, fill):
+    fill("A", [5.0] * 20)
+    fill("B", [-4.0] * 20)
+    for each in compare.compare(store, asking("latency", "entry_latency")).metrics:
+        assert [figure.candidate.value for figure in each.figures] == [0] * 5, each.metric
+
+
 def test_no_evidence_says_how_large_a_difference_may_be_and_what_it_takes(store, fill):
     fill("A", lognormal(200, seed=5))
     fill("B", lognormal(150, seed=6))

@@ -82,6 +82,8 @@ def test_rates_and_means_are_weighted(store, thirty):
     assert step.error_rate.value == pytest.approx(1 / 3)
     # Of the thirty that are stored most take 8 ms.
     assert (step.latency_p50.value, step.latency_p95.value) == (16, 16)
+    # Fewer than 72 independent traces do not bound it.
+    assert step.latency_p95.upper is None
     assert step.tokens_per_trace.value == pytest.approx((20 * 10.5 + 40 * 40.5) / 60)
     # Of what is sampled less is known than of as many that were looked at.
     width = step.tokens_per_trace.upper - step.tokens_per_trace.lower

@@ -8,7 +8,7 @@ SELECT
     cityHash64(s.trace_id) AS trace_hash,
     reinterpretAsUInt64(s.span_id) AS span,
     if(s.version = {baseline_version:String}, 1, 2)::UInt8 AS side,
-    assumeNotNull(/*?value*/ s.duration_ns / 1e6 /*value?*/) AS value,
+    assumeNotNull(/*?value*/ greatest(s.duration_ns, 0) / 1e6 /*value?*/) AS value,
     if(s.service_name = '', 0, cityHash64(s.service_name)) AS service,
     if(s.environment = '', 0, cityHash64(s.environment)) AS environment
 FROM spans AS s

@@ -34,7 +34,8 @@ SELECT
     arrayMin(pairs.2) < arrayMax(pairs.2) AS is_weighed,
     if(is_weighed,
         arrayFlatten(arrayMap(p -> arrayMap(
-            q -> pairs[if(q >= 1, length(pairs), arrayFirstIndex(total -> total >= (q - 1e-9) * sums[-1], sums))].1,
+            -- Too few values lie beyond a bound at 0 or 1.
+            q -> if(q > 0 AND q < 1, pairs[arrayFirstIndex(total -> total >= (q - 1e-9) * sums[-1], sums)].1, nan),
             [p, p - 1.959964 * sqrt(p * (1 - p) / effective_count), p + 1.959964 * sqrt(p * (1 - p) / effective_count)]),
             [0.5, 0.95, 0.99])),
         ranked(pairs.1)) AS durations,
