@@ -342,10 +342,10 @@ class Sample:
         return effects[greatest], freedoms[greatest]
 
     def _uneven(self, found: Found, count: int) -> _Reals:
-        """Return how much more each thing varies if traces with greater weights have it, at least 1.
+        """Return how much more things vary if traces with greater weights have them, at least 1.
 
-        As where a sampler kept what failed, and only what succeeded has it: the linearized variance
-        of its weighted share, relative to the one if having it did not depend on weights (D. A.
+        As where a sampler kept what failed, and only what succeeded has a thing: the linearized
+        variance of its weighted share, relative to the one if it did not depend on weights (D. A.
         Binder, On the variances of asymptotically normal estimators from complex surveys,
         International Statistical Review 51 (1983)).
         """

@@ -233,7 +233,7 @@ class _Sayer:
             return ()
         sides, weights = units.is_candidate, units.weights
         held = strata.codes if strata is not None and strata.decides else None
-        _, clusters = np.unique(units.rows["cluster"], return_inverse=True)
+        clusters = units.design.clusters
         counts = [
             np.bincount(units.codes[side], minlength=len(units.categories))
             for side in (~sides, sides)

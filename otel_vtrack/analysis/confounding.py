@@ -99,8 +99,11 @@ def mixes(source: Source, rows: Rows, design: Design) -> tuple[Mix, ...]:
             told, of = rows[places], design.at(places)
         if not of.sides.any() or of.sides.all():
             continue
-        if name == "user" and not _known_users(told, of.sides):
-            continue
+        if name == "user":
+            if not _known_users(told, of.sides):
+                continue
+            # How often the same users came by chance is shown by their sessions.
+            of = units.design_of(told, by_user=False)
         levels = dimension(source, name, told)
         if len(levels.hashes) < 2:
             continue

@@ -29,10 +29,10 @@ from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.analysis.units import Design, Units
 
 ENOUGH_CLUSTERS: Final = FEWEST_CLUSTERS
-"""Fewest sessions, or traces without one, of each version needed for a conclusion.
+"""Fewest users, or sessions, or traces without one, of each version needed for a conclusion.
 
-With fewer, the error that allows for sessions is itself unreliable: A. C. Cameron and D. L. Miller,
-A practitioner's guide to cluster-robust inference, Journal of Human Resources 50 (2015), VI.
+With fewer, the error that allows for them is itself unreliable: A. C. Cameron and D. L. Miller, A
+practitioner's guide to cluster-robust inference, Journal of Human Resources 50 (2015), VI.
 """
 LEVELS: Final = (0.5, 0.9, 0.95, 0.99)
 QUANTILES: Final = ("p50", "p90", "p95", "p99")
@@ -210,7 +210,8 @@ def _reason(shape: Shape, tested: Tested, like: Stratified | None) -> str:
         said += ", exactly, as fewer than 5 of one kind are expected"
     if "cluster" in tested.test or "Obuchowski" in tested.test:
         said += (
-            "; values in one session are not independent, so standard errors account for sessions"
+            "; values of one user or session are not independent, so standard errors account for"
+            " users or sessions"
         )
     if like and like.decides:
         said += f"; within {' and '.join(like.dimensions)}, as the versions saw a different mix"

@@ -13,6 +13,9 @@ from otel_vtrack.analysis.metrics import Metric
 FINISHED: Final = 2
 """Roots of finished traces have a lower rank."""
 
+MANY_USERS: Final = 20.0
+"""Fewest users of a version, effectively, by whom its traces are clustered, not by session."""
+
 Rows = NDArray[Any]
 
 
@@ -61,10 +64,32 @@ class Design:
         return Design(self.sides[places], self.clusters[places], weights)
 
 
-def design_of(rows: Rows) -> Design:
-    """Return the design of traces."""
-    _, clusters = np.unique(rows["cluster"], return_inverse=True)
+def design_of(rows: Rows, *, by_user: bool = True) -> Design:
+    """Return the design of traces.
+
+    Those of one user depend on each other, where there are enough users, else those of one session.
+    """
+    together = rows["cluster"]
+    if by_user and _many_users(rows):
+        together = np.where(rows["user"] != 0, rows["user"], together)
+    _, clusters = np.unique(together, return_inverse=True)
     return Design(rows["side"] == 2, clusters.astype(np.int64), weights(rows))
+
+
+def _many_users(rows: Rows) -> bool:
+    """Return whether neither version has too few users, or hardly any but one that many share.
+
+    They count as as many users of equally many traces as would say as much: L. Kish, Survey
+    Sampling (1965), 11.7.
+    """
+    known = rows["user"] != 0
+    if not known.any():
+        return False
+    for side in (1, 2):
+        _, sizes = np.unique(rows["user"][known & (rows["side"] == side)], return_counts=True)
+        if len(sizes) and float(sizes.sum()) ** 2 / float((sizes**2).sum()) < MANY_USERS:
+            return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def summary(
     else:
         return _not_enough(found, f"{name}{where}", counts, alike)
     told = [each for each in (_figures(found), _p_value(found), counts) if each]
-    return f"{said}: {', '.join(told)}{alike}{_more(found)}{_unpriced(found)}"
+    return f"{said}: {', '.join(told)}{_contrary(found)}{alike}{_more(found)}{_unpriced(found)}"
 
 
 def phrases(metric: str) -> tuple[str, str, str]:
@@ -123,6 +123,17 @@ def _is_up(found: "MetricComparison") -> bool | None:
     if _of_tail(found) and found.tail is not None:
         return found.tail.candidate_is_greater
     return found.candidate_is_greater
+
+
+def _contrary(found: "MetricComparison") -> str:
+    """Write that the figure that is shown points the other way than the ranks, where it does."""
+    up, change = _is_up(found), found.deciding_change
+    if found.verdict not in {_IMPROVED, _REGRESSED, _CHANGED} or change is None:
+        return ""
+    if up is None or not change.value or (change.value > 0) is up:
+        return ""
+    most, figure = "higher" if up else "lower", found.deciding_figure
+    return f"; more values are {most}, but the {figure} is not"
 
 
 def _not_enough(found: "MetricComparison", name: str, counts: str, alike: str) -> str:

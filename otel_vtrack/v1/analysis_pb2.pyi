@@ -787,8 +787,9 @@ class MetricComparison(_message.Message):
     smallest_absolute_change: _builtins.float
     """Smallest change that matters, in the metric's unit."""
     baseline_cluster_count: _builtins.int
-    """Number of baseline sessions; a trace without a session counts as its own. Values within one
-    session are not independent, so this measures the amount of evidence.
+    """Number of baseline users where there are enough, else of sessions; a trace without either counts
+    as its own. Values of one user or session are not independent, so this measures the amount of
+    evidence.
     """
     candidate_cluster_count: _builtins.int
     """The same for the candidate."""

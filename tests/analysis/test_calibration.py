@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from otel_vtrack.analysis import units
 from otel_vtrack.analysis.inference import compare, contrast, estimate, power
 
 MANY = 1200
@@ -139,6 +140,43 @@ def test_a_few_values_without_any_rare_one_are_not_told_apart_for_that(test, eac
         alarms += test(values, sides, np.arange(2020) // each).p_value < 0.05
     assert lacking > 75
     assert alarms < 18
+
+
+ROW = [*((name, "<u8") for name in ("user", "cluster")), ("side", "u1"), ("adjusted_count", "<f4")]
+
+
+def of_users(users, sessions):
+    """Traces of users who keep their version: three in each session."""
+    rows = np.ones(users * sessions * 3, ROW)
+    rows["user"] = 1 + np.arange(len(rows)) // (3 * sessions)
+    rows["cluster"] = 10_000 + np.arange(len(rows)) // 3
+    rows["side"] = 1 + rows["user"] % 2
+    return rows
+
+
+def test_users_who_keep_their_version_make_no_difference_between_versions():
+    """By sessions alone one in five would be told apart."""
+    rng = np.random.default_rng(14)
+    rows = of_users(160, 8)
+    design = units.design_of(rows)
+    alarms = 0
+    for _ in range(120):
+        values = 0.4 * rng.standard_normal(161)[rows["user"]] + rng.standard_normal(len(rows))
+        found = compare.superiority(values, design.sides, design.clusters, of=design.of())
+        alarms += found.p_value < 0.05
+    assert alarms < 14
+
+
+def test_a_few_users_or_one_name_for_most_are_no_clusters():
+    def clusters(rows):
+        return len(np.unique(units.design_of(rows).clusters))
+
+    rows = of_users(160, 8)
+    assert (clusters(rows), clusters(of_users(38, 8))) == (160, 38 * 8)
+    rows["user"][::2] = 7
+    assert clusters(rows) == 160 * 8
+    rows["user"] = 0
+    assert clusters(rows) == 160 * 8
 
 
 @pytest.mark.slow

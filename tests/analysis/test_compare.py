@@ -188,6 +188,15 @@ def test_more_errors_and_tokens_are_regressions(store, fill, trace_id):
     assert errors.more_needed > 100
 
 
+def test_a_mean_that_points_the_other_way_than_most_values_is_said_to(store, fill):
+    fill("A", [1.0] * 150, says={"score": [5.0] * 150})
+    fill("B", [1.0] * 150, says={"score": [6.0] * 100 + [1.0] * 50})
+    found = one(store, asking("attribute:score"))
+    assert found.verdict is Verdict.CHANGED
+    assert found.summary.startswith("attribute score is higher in B than in A: mean 5 -> 4.333")
+    assert "; more values are higher, but the mean is not" in found.summary
+
+
 def test_what_ends_before_it_starts_takes_no_time(store, fill):
     fill("A", [5.0] * 20)
     fill("B", [-4.0] * 20)

@@ -14,7 +14,10 @@ from otel_vtrack.analysis.units import Units
 
 pytestmark = pytest.mark.slow
 
-ROW = [("trace_id", "V16"), ("side", "u1"), ("cluster", "<u8"), ("adjusted_count", "<f4")]
+ROW = [
+    *(("trace_id", "V16"), ("side", "u1"), ("cluster", "<u8"), ("user", "<u8")),
+    ("adjusted_count", "<f4"),
+]
 SESSIONS = 40
 
 
