@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.compare import Stratified, Stratum
 from otel_vtrack.analysis.data import Data, Floats, Strata
 from otel_vtrack.analysis.inference import compare as tests
@@ -107,18 +108,12 @@ def _relative(data: Data, shape: Shape, strata: NDArray[Any]) -> Estimate | None
     """Return the change within strata: of geometric means for durations, else of means."""
     if shape is Shape.DURATION and len(data.values) and float(data.values.min()) > 0:
         found = data.test(tests.means, strata, np.log(data.values)).estimate
-        return _exponential(found)
+        if found is None:
+            return None
+        return Estimate(
+            math.expm1(found.value), statistics.expm1(found.lower), statistics.expm1(found.upper)
+        )
     return data.test(tests.ratio_of_means, strata).estimate
-
-
-def _exponential(found: Estimate | None) -> Estimate | None:
-    if found is None:
-        return None
-    bounds = [
-        None if bound is None or bound > 700 else math.expm1(bound)
-        for bound in (found.lower, found.upper)
-    ]
-    return Estimate(math.expm1(found.value), *bounds)
 
 
 def _each(

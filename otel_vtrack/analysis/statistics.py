@@ -53,16 +53,20 @@ class Estimate:
 
 def proportion(successes: float, trials: float) -> Estimate | None:
     """Estimate a share with Wilson's interval; None for no trials. Counts may be effective ones."""
-    if not trials:
-        return None
-    share = successes / trials
-    middle = share + Z * Z / (2 * trials)
-    half = Z * math.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
-    scale = 1 + Z * Z / trials
+    return wilson(successes / trials, trials) if trials else None
+
+
+def wilson(share: float, count: float) -> Estimate:
+    """Estimate a share with Wilson's interval; the count need not be an integer."""
+    middle = share + Z * Z / (2 * count)
+    half = Z * math.sqrt(max(0.0, share * (1 - share)) / count + Z * Z / (4 * count * count))
+    scale = 1 + Z * Z / count
     # At 0 and 1 rounding must not put a bound on the wrong side of the share.
-    lower = 0.0 if successes == 0 else (middle - half) / scale
-    upper = 1.0 if successes == trials else (middle + half) / scale
-    return Estimate(share, lower, upper)
+    return Estimate(
+        share,
+        0.0 if share <= 0 else max(0.0, (middle - half) / scale),
+        1.0 if share >= 1 else min(1.0, (middle + half) / scale),
+    )
 
 
 def mean(value: float, deviation: float, count: int) -> Estimate | None:

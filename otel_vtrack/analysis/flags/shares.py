@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from otel_vtrack.analysis.inference.shares import wilson
+from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.statistics import Estimate
 from otel_vtrack.query.flags import Numbers
 
@@ -21,4 +21,4 @@ def design_effect(clusters: Numbers, weights: Numbers | None = None) -> float:
 
 def share(count: float, total: float, effect: float) -> Estimate:
     """Estimate a share with Wilson's interval and the effective number of traces."""
-    return wilson(count / total, total / effect)
+    return statistics.wilson(count / total, total / effect)

@@ -27,7 +27,6 @@ from otel_vtrack.analysis import statistics
 from otel_vtrack.analysis.inference import contrast as contrasts
 from otel_vtrack.analysis.inference import distributions
 from otel_vtrack.analysis.inference.contrast import Contrast, Floats, Ints
-from otel_vtrack.analysis.inference.shares import wilson
 from otel_vtrack.analysis.statistics import Estimate
 
 _LEAST_SPREAD: Final = 0.01
@@ -58,7 +57,9 @@ def proportion(
     numbered, count = contrasts.compact(np.asarray(clusters))
     given = contrasts.telling(weights)
     share = float(values.mean()) if given is None else float((values * given).mean())
-    return wilson(share, _size(values, share, numbered, count, given=given, weights=weights))
+    return statistics.wilson(
+        share, _size(values, share, numbered, count, given=given, weights=weights)
+    )
 
 
 def quantiles(

@@ -176,20 +176,6 @@ def _interval(
     if freedom is not None:
         scale = (statistics.Z / distributions.student_quantile(freedom)) ** 2
     candidate, baseline = (
-        wilson(share, count * scale) for share, count in zip(shares, counts, strict=True)
+        statistics.wilson(share, count * scale) for share, count in zip(shares, counts, strict=True)
     )
     return statistics.difference(baseline, candidate) or Estimate(0.0)
-
-
-def wilson(share: float, count: float) -> Estimate:
-    """Estimate a share with Wilson's interval; the count need not be an integer."""
-    z = statistics.Z
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(max(0.0, share * (1 - share)) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    # At 0 and 1 rounding must not put a bound on the wrong side of the share.
-    return Estimate(
-        share,
-        0.0 if share <= 0 else max(0.0, (middle - half) / scale),
-        1.0 if share >= 1 else min(1.0, (middle + half) / scale),
-    )
