@@ -134,8 +134,8 @@ def test_the_reason_says_what_the_verdict_rests_on():
         (
             ("latency", "same", 0.01, -0.02, 0.04),
             (
-                "no evidence of a difference that matters; the interval rules out a worsening of more"
-                " than 5 %: p50 1 % worse [-2 %, 4 %], p = 0.01, n = 1,000 / 50"
+                "no evidence of a difference that matters; the interval rules out a worsening of"
+                " more than 5 %: p50 1 % worse [-2 %, 4 %], p = 0.01, n = 1,000 / 50"
             ),
         ),
         (
@@ -150,7 +150,9 @@ def test_the_reason_says_what_the_verdict_rests_on():
 def test_what_does_not_stop_a_release_is_told_in_full_as_well(metric, reason):
     measured = compared(*metric)
     measured.stratified.dimensions.append("route")  # Looked at, but the mix was the same.
-    measured.tail.adjusted_p_value = 0.9  # It is not what decides.
+    # It is not what decides.
+    measured.tail.adjusted_p_value = 0.9
+    measured.tail.change.CopyFrom(pb.Estimate(value=0.01, lower=-0.02, upper=0.04))
     [found] = decided(f"{{{metric[0]}: }}", measured)
     assert found.reason == reason
 
