@@ -98,9 +98,11 @@ def _read_change(name: str, text: str | None) -> Change:
     found = _CHANGE.fullmatch(text.strip())
     units = _UNITS.get(kind, ("%", "points", ""))
     unit = "points" if found and found[2] == "point" else found[2] if found else None
-    if not found or unit not in units or not float(found[1]):
+    if not found or unit not in units:
         raise ValueError(f"write it with its unit, such as {_EXAMPLES[units[0]]}")
     number = float(found[1])
+    if not number:
+        raise ValueError("write more than 0: any difference at all would count")
     if unit == "%":
         return Change(number / 100, None)
     if unit == "points":

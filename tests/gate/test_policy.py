@@ -81,6 +81,7 @@ def test_the_policy_shown_in_the_documentation_is_one_and_every_key_is_explained
         ("metrics: {latency: {smallest_change: 1 point}}", "such as 5 %"),
         ("metrics: {latency: {smallest_change: -5 %}}", "such as 5 %"),
         ("metrics: {latency: {smallest_change: .nan}}", "such as 5 %"),
+        ("metrics: {latency: {smallest_change: 0 ms}}", "write more than 0"),
         ("metrics: {error_rate: {smallest_change: 5 %}}", "such as 1 point"),
         ("metrics: {error_rate: {smallest_change: 101 points}}", "100 points at most"),
         ("metrics: {latency: {direction: up}}", "write less or more"),
