@@ -18,8 +18,8 @@ def pinned(sdk, contrib):
         *(f"opentelemetry-{name}{sdk}" for name in names),
         *(f"opentelemetry-{name}{contrib}" for name in ("distro", "instrumentation")),
         *("openfeature-sdk", "pytest>=9", "pytest-timeout"),
-        # Older instrumentation imports pkg_resources, which later setuptools no longer have.
-        "setuptools<81",
+        # Older instrumentation imports pkg_resources, of which later setuptools warn.
+        "setuptools<67",
     ]
 
 
