@@ -151,6 +151,7 @@ class _Http:
 
         self._errors = urllib3.exceptions.HTTPError
         self._late = urllib3.exceptions.TimeoutError
+        self._unconnected = urllib3.exceptions.ConnectTimeoutError  # or refused, a subclass
         self._base = destination.base_url
         self._timeout = destination.timeout_seconds
         self._zips = destination.compression == "gzip"
@@ -181,7 +182,7 @@ class _Http:
             with contextlib.closing(response):
                 answer = self._read(response)
         except self._errors as error:
-            late = isinstance(error, self._late)
+            late = isinstance(error, self._late) and not isinstance(error, self._unconnected)
             return outcome.unreachable(f"there was no response ({_why(error)})", late=late)
         if 200 <= response.status < 300:
             return outcome.taken(signal, answer)

@@ -982,7 +982,6 @@ def test_the_verdict_is_about_what_matters_and_goes_by_what_is_worse(
         baseline_count=500,
         candidate_count=500,
         deciding_figure="p50",
-        more_needed=7,
         **{
             "direction": Direction.LESS,
             "adjusted_p_value": 0.01,
@@ -999,5 +998,3 @@ def test_the_verdict_is_about_what_matters_and_goes_by_what_is_worse(
     assert judged.deciding_change == (
         measured.tail.change if deciding == "p95" else measured.deciding_change
     )
-    # More of the same only helps where nothing is known.
-    assert judged.more_needed == (7 if verdict in {"NO_EVIDENCE", "NOT_ENOUGH_DATA"} else 0)

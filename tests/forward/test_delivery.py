@@ -13,10 +13,12 @@ import grpc
 import pytest
 
 from otel_vtrack.errors import SettingsError, StoreUnavailable
-from otel_vtrack.forward import disk_queue, lane
+from otel_vtrack.forward import disk_queue, lane, otlp
 from otel_vtrack.forward.destination import Destination
 from otel_vtrack.forward.disk_queue import DiskQueue
 from otel_vtrack.forward.forwarder import Forwarder
+from otel_vtrack.forward.outcome import Verdict
+from otel_vtrack.wire.signals import TRACES
 
 PROTOCOLS = ("grpc", "http/protobuf")
 both = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -75,6 +77,16 @@ def test_what_a_dead_backend_missed_arrives_in_order_and_nobody_waits_for_it(
     until(lambda: counts(forwards, "dead")["sent_requests"] == 20)
     assert counts(forwards, "dead")["queued_bytes"] == 0
     assert caplog.text.count("dead: traces are accepted again") == 1
+
+
+@both
+def test_a_backend_that_is_not_there_is_not_slow(backend_on, endpoint, protocol):
+    backend = backend_on()
+    backend.stop()
+    sender = otlp.connect(Destination(**endpoint(backend, protocol)))
+    found = sender.send(TRACES, b"", "")
+    sender.close()
+    assert (found.verdict, found.late) == (Verdict.AGAIN, False)
 
 
 def test_a_backend_that_is_busy_is_given_the_time_it_asks_for(

@@ -11,9 +11,11 @@ from otel_vtrack.query.recent import Recent
 FIRST_S = 1_790_000_000
 START_S = FIRST_S // 60 * 60
 MINUTE_MS = 60_000
-NOW_S = int(time.time())
-NOW_MS = (NOW_S - FIRST_S) * 1000
-"""The same as `at`."""
+
+
+def now_ms():
+    """Return the time as `at` takes it."""
+    return (int(time.time()) - FIRST_S) * 1000
 
 
 def minute_of(at_ms):
@@ -21,35 +23,38 @@ def minute_of(at_ms):
 
 
 def test_minutes_are_known_once_they_are_loaded(store, send, trace_id):
+    now = now_ms()
     recent = Recent(store)
-    an_hour_ago = NOW_MS - 60 * MINUTE_MS
+    an_hour_ago = now - 60 * MINUTE_MS
     send(
         {"trace": 1, "at": an_hour_ago},
-        {"trace": 2, "at": NOW_MS},
-        {"trace": 2, "span": 9, "parent": 2, "at": NOW_MS - MINUTE_MS},
-        {"trace": 3, "at": NOW_MS - 8 * 24 * 60 * MINUTE_MS},
+        {"trace": 2, "at": now},
+        {"trace": 2, "span": 9, "parent": 2, "at": now - MINUTE_MS},
+        {"trace": 3, "at": now - 8 * 24 * 60 * MINUTE_MS},
     )
     assert recent.minute(trace_id(1)) is None
     recent.load()
     assert recent.minute(trace_id(1)) == minute_of(an_hour_ago)
-    assert recent.minute(trace_id(2)) == minute_of(NOW_MS)
+    assert recent.minute(trace_id(2)) == minute_of(now)
     assert recent.minute(trace_id(3)) is None, "it is older than a week"
     assert recent.minute(trace_id(4)) is None
 
 
 def test_later_loads_add_what_is_new(store, send, trace_id):
+    now = now_ms()
     recent = Recent(store)
     recent.load()
-    send({"trace": 1, "at": NOW_MS}, {"trace": 2, "at": NOW_MS - 60 * MINUTE_MS})
+    send({"trace": 1, "at": now}, {"trace": 2, "at": now - 60 * MINUTE_MS})
     recent.load()
-    assert recent.minute(trace_id(1)) == minute_of(NOW_MS)
+    assert recent.minute(trace_id(1)) == minute_of(now)
     assert recent.minute(trace_id(2)) is None, "it began long before the first load"
 
 
 def test_traces_whose_ids_share_a_half_are_told_apart(store, writer, make_spans):
+    now = now_ms()
     first, second = (f"{high:016x}{low:016x}" for high, low in ((1, 7), (1, 8)))
-    later = NOW_MS + 2 * MINUTE_MS
-    request = make_spans({"at": NOW_MS}, {"at": later})
+    later = now + 2 * MINUTE_MS
+    request = make_spans({"at": now}, {"at": later})
     for span, identity in zip(
         request.resource_spans[0].scope_spans[0].spans, (first, second), strict=True
     ):
@@ -58,13 +63,14 @@ def test_traces_whose_ids_share_a_half_are_told_apart(store, writer, make_spans)
     recent = Recent(store)
     recent.load()
     assert (recent.minute(first), recent.minute(second)) == (
-        minute_of(NOW_MS),
+        minute_of(now),
         minute_of(later),
     )
 
 
 def test_the_thread_loads_what_was_missed(store, send, trace_id):
-    send({"at": NOW_MS})
+    now = now_ms()
+    send({"at": now})
     recent = Recent(store)
     recent.start()
     try:
@@ -72,7 +78,7 @@ def test_the_thread_loads_what_was_missed(store, send, trace_id):
         until = time.monotonic() + 20
         while recent.minute(trace_id()) is None and time.monotonic() < until:
             time.sleep(0.01)
-        assert recent.minute(trace_id()) == minute_of(NOW_MS)
+        assert recent.minute(trace_id()) == minute_of(now)
     finally:
         recent.stop()
 
