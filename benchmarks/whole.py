@@ -165,6 +165,7 @@ def measure(folder: Path, spans: int, callers: int) -> None:
             assessed = random.Random(2).choices(traces, k=100)
             for each in assessed:
                 client.create_assessment(each, "relevance", 0.8, rationale="It names the plan.")
+            quiet_after(used)
             trace_id = iter(assessed)
             taken = _median_ms(100, lambda: client.get_trace(next(trace_id)))
             print(f"get one trace with an assessment: {taken:.1f} ms")

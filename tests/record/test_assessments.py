@@ -4,6 +4,7 @@ import pytest
 
 from otel_vtrack.errors import AlreadyExists, InvalidArgument, NotFound
 from otel_vtrack.query import assessments as query
+from otel_vtrack.query import traces
 from otel_vtrack.query.assessments import (
     AssessmentError,
     AssessmentType,
@@ -13,6 +14,7 @@ from otel_vtrack.query.assessments import (
 from otel_vtrack.record import assessments as record
 
 SESSION = "mlflow.trace.session"
+START_S = 1_790_000_000 // 60 * 60
 
 
 @pytest.fixture
@@ -298,6 +300,37 @@ def test_an_assessment_of_a_session_is_found_with_each_of_its_traces(
     ]
     assert query.of_traces(store, [(trace_id(2), "")])[0] == [own, of_session]
     assert len(query.search(store, "session = 's'").assessments) == 3
+
+
+@pytest.mark.parametrize("minute", [None, START_S - 60, START_S])
+def test_a_trace_is_loaded_with_the_assessments_of_its_session(
+    create, store, send, monkeypatch, minute
+):
+    send(
+        {"trace": 2, "attributes": {"session.id": "s"}},
+        # The greater one is what rows of `traces` say, the root's is what the trace says.
+        {"trace": 3, "attributes": {"session.id": "s"}},
+        {"trace": 3, "parent": 1, "attributes": {"session.id": "t"}},
+    )
+    create(trace_id=f"{2:032x}", assessment_name="own")
+    create(trace_id=f"{2:032x}", session_id="s", assessment_name="session")
+    create(trace_id=f"{3:032x}", session_id="t", assessment_name="other")
+    asked, read = [], store.binary
+
+    def binary(name, *given):
+        asked.append(name)
+        return read(name, *given)
+
+    monkeypatch.setattr(store, "binary", binary)
+    for number, names, times in (
+        (1, [], 0),
+        (2, ["own", "session"], 1),
+        (3, ["session", "other"], 2),
+    ):
+        asked.clear()
+        [info] = traces.get(store, f"{number:032x}", minute_of=lambda _: minute).infos
+        assert [each.assessment_name for each in info.assessments] == names
+        assert asked.count("assessments/of_sessions") == times
 
 
 def test_what_overrides_an_assessment_of_a_session_is_about_that_session(
