@@ -52,6 +52,7 @@ FILE_VARIABLE: Final = PREFIX + "CONFIG"
 
 _FORWARD: Final = "forward"
 _LARGEST_INT: Final = (1 << 31) - 1
+_LAST_PORT: Final = 65_535
 # Timers of the operating system end somewhere beyond.
 _YEAR_SECONDS: Final = 31_536_000.0
 _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared only
@@ -90,8 +91,10 @@ def split_address(address: str) -> tuple[str, int]:
         ValueError: The address is malformed.
     """
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535 or (":" in host and host[0] != "["):
+    if not colon or not port.isdecimal() or (":" in host and host[0] != "["):
         raise ValueError("write HOST:PORT, such as 127.0.0.1:4317; port 0 picks a free one")
+    if int(port) > _LAST_PORT:
+        raise ValueError(f"a port is a number up to {_LAST_PORT}; port 0 picks a free one")
     return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - the meaning of ":4317"
 
 
@@ -163,9 +166,15 @@ def _from_json(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        found = json.loads(value)
     except ValueError:
-        raise ValueError("write it in JSON, or use the file") from None
+        found = value
+    # A number alone is JSON as well, but no setting with several values.
+    if isinstance(found, str | int | float):
+        raise ValueError(  # noqa: TRY004 - what pydantic expects
+            "write it in JSON, in braces or brackets, or use the file"
+        )
+    return found
 
 
 def _from_header_list(value: Any) -> Any:

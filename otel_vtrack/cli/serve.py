@@ -1,6 +1,7 @@
 """`vtrack serve`: runs the receiver and the API until it is stopped."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import click
 
 from otel_vtrack.cli import options
 from otel_vtrack.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -28,10 +31,15 @@ def command(config: Path | None, **given: Any) -> None:
 
 def _say_ready(server: Any) -> None:
     scheme = "https" if server.settings.tls_cert_file else "http"
-    click.echo(
+    line = (
         f"otel-vtrack is ready: OTLP gRPC {server.grpc_address}, "
         f"HTTP {scheme}://{server.http_address}, {'; '.join(_places(server.settings))}"
     )
+    try:
+        click.echo(line)
+    except OSError as error:
+        # A full disk or a closed pipe under stdout is no reason to receive nothing.
+        _log.warning("stdout cannot be written (%s): %s", error.strerror, line)
 
 
 def _places(settings: Settings) -> Iterator[str]:

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -41,6 +42,23 @@ def test_it_prints_one_line_with_its_addresses(vtrack):
     files = len(sql.names("migrations")) + len(sql.names("mapping"))
     assert re.search(rf"INFO .*: applied {files} files in \d+\.\d s$", line)
     assert served.log.count("migrations/") < files // 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_it_serves_even_if_its_line_cannot_be_printed(tmp_path):
+    nobody = ("--no-store", "--forward", "127.0.0.1:9", "--forward-folder", str(tmp_path / "queue"))
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "otel_vtrack", "serve", *on_free_ports(), *nobody],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    said = next(line for line in process.stderr if "stdout cannot be written" in line)
+    assert "otel-vtrack is ready: OTLP gRPC 127.0.0.1:" in said
+    process.terminate()
+    _, rest = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in rest) == (0, False)
 
 
 def on_free_ports():

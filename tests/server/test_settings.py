@@ -72,10 +72,17 @@ def test_an_address_is_host_and_port(address, host, port):
 
 
 @pytest.mark.parametrize(
-    "address", ["", "here", "here:", "here:x", "::1:4317", "here:65536", "a:-1"]
+    ("address", "says"),
+    [
+        *(
+            (each, "write HOST:PORT")
+            for each in ("", "here", "here:", "here:x", "::1:4317", "a:-1")
+        ),
+        ("here:65536", "a port is a number up to 65535"),
+    ],
 )
-def test_what_is_no_address_is_said_so(address):
-    with pytest.raises(SettingsError, match=r"--grpc .* write HOST:PORT"):
+def test_what_is_no_address_is_said_so(address, says):
+    with pytest.raises(SettingsError, match=rf"--grpc .* {says}"):
         settings.load({"grpc": address})
 
 
@@ -383,7 +390,8 @@ def test_what_is_stored_is_sampled_if_told(monkeypatch, file, tmp_path):
         ('{"probability": 2}', "sample.probability: input should be less than or equal to 1"),
         ('{"probability": 1, "slow": 2}', "no setting slow in sample, did you mean slow_seconds"),
         ('{"probability": 1, "window_seconds": 601}', "sample.window_seconds"),
-        ("0.1 or so", "write it in JSON, or use the file"),
+        ("0.1 or so", "write it in JSON, in braces or brackets, or use the file"),
+        ("0.1", "write it in JSON, in braces or brackets, or use the file"),
     ],
 )
 def test_what_says_nothing_about_sampling_is_said_so(given, said):
