@@ -133,17 +133,10 @@ class Changes(NamedTuple):
     Attributes:
         rows: One for each change.
         are_all: Whether nothing else has assessments, sessions included.
-        session_ids: Sessions whose changes are included.
     """
 
     rows: Sequence[Mapping[str, Any]]
     are_all: bool
-    session_ids: frozenset[str] = frozenset()
-
-    def joined(self, other: "Changes") -> "Changes":
-        """Return these changes and those of the sessions in `other`."""
-        rows = [*self.rows, *other.rows]
-        return Changes(rows, self.are_all, self.session_ids | other.session_ids)
 
 
 def changes(store: Store, trace_ids: Collection[str]) -> Changes:
@@ -163,18 +156,6 @@ def changes(store: Store, trace_ids: Collection[str]) -> Changes:
         return Changes([], are_all=False)
     rows = assessment_changes.read(store, "assessments/of_traces", of_one, _OF_ONE_TRACE)
     return Changes(rows, are_all=False)
-
-
-def session_changes(store: Store, session_ids: frozenset[str]) -> Changes:
-    """Load the changes to the assessments of some sessions, for `of_traces`.
-
-    Loads nothing if it is not known yet whether there are any: finding that out is left to
-    `changes`.
-    """
-    if store not in _assessed:
-        return Changes([], are_all=False)
-    rows = _of_sessions(store, session_ids)
-    return Changes(rows, are_all=False, session_ids=session_ids)
 
 
 def of_traces(
@@ -197,7 +178,7 @@ def of_traces(
     loaded = loaded or changes(store, {trace_id for trace_id, _ in traces})
     rows = list(loaded.rows)
     if not loaded.are_all:
-        rows += _of_sessions(store, {session for _, session in traces} - loaded.session_ids)
+        rows += _of_sessions(store, {session for _, session in traces})
     by_trace: dict[str, list[Assessment]] = {}
     by_session: dict[str, list[Assessment]] = {}
     for found in _folded(rows):
@@ -307,8 +288,8 @@ def _exist(store: Store) -> bool:
     return True
 
 
-def _of_sessions(store: Store, session_ids: Collection[str]) -> list[dict[str, Any]]:
-    wanted = sorted(set(session_ids) - {""})
+def _of_sessions(store: Store, session_ids: set[str]) -> list[dict[str, Any]]:
+    wanted = sorted(session_ids - {""})
     if not wanted:
         return []
     if len(wanted) > 1:

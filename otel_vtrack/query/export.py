@@ -7,7 +7,7 @@ ScopeSpans per scope.
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
@@ -67,12 +67,7 @@ def missing(trace_id: str) -> NotFound:
     )
 
 
-def spans(
-    store: Store,
-    trace_id: str,
-    minute: int | None = None,
-    then: Callable[[frozenset[str]], object] = lambda _: None,
-) -> list[tuple[SpanRow, Said]]:
+def spans(store: Store, trace_id: str, minute: int | None = None) -> list[tuple[SpanRow, Said]]:
     """Return the spans of a trace, earliest first; empty if there are none.
 
     A span that was sent repeatedly may occur repeatedly.
@@ -82,12 +77,12 @@ def spans(
         trace_id: 32 hex digits in lower case.
         minute: A minute in which its spans may have started, in seconds since 1970. Those are then
             read while the store is asked in which minutes they did.
-        then: Called once with the sessions of the trace, in another thread if `minute` is given.
     """
     if minute is None:
-        minutes, found = _read_others(store, trace_id, None, then)
+        minutes = _minutes(store, trace_id)
+        found = _read(store, trace_id, minutes)
     else:
-        other = beside.POOL.submit(_read_others, store, trace_id, minute, then)
+        other = beside.POOL.submit(_read_others, store, trace_id, minute)
         found = trace_spans.read(store, trace_id, [minute])
         minutes, more = other.result()
         found = _joined(found, more)
@@ -98,37 +93,35 @@ def spans(
     return sorted(found, key=_start)
 
 
-def _read_others(
-    store: Store, trace_id: str, minute: int | None, then: Callable[[frozenset[str]], object]
-) -> tuple[range, list[tuple[SpanRow, Said]] | None]:
-    """Return the minutes of a trace, and its spans in all of them but `minute`."""
-    minutes, sessions = _bounds(store, trace_id)
-    found: list[tuple[SpanRow, Said]] | None = None
-    if len(minutes) <= _MOST_MINUTES:
-        others = [each for each in minutes if each != minute]
-        found = trace_spans.read(store, trace_id, others) if others else []
-    then(sessions)
-    return minutes, found
-
-
-def _bounds(store: Store, trace_id: str) -> tuple[range, frozenset[str]]:
-    """Return the minutes in which the spans of a trace started, none if it is not stored.
-
-    Also its sessions; a trace of another session with the same hash would add to them.
-    """
+def _minutes(store: Store, trace_id: str) -> range:
+    """Return the minutes in which the spans of a trace started; empty if it is not stored."""
     bounds = Reader(store.binary("traces/bounds", {"trace_id": trace_id}))
     times: list[int] = []
-    sessions: set[str] = set()
     while bounds.more:
         times += bounds.fields(_BOUNDS)
-        sessions.add(bounds.text())
     if not times:
-        return range(0), frozenset()
+        return range(0)
     first, last = (edge // _MINUTE_NS * 60 for edge in (min(times), max(times)))
     if first < 0 or last > _LATEST_MINUTE:
         # Outside this range the key's minutes wrap around or saturate, so search them all.
         first, last = 0, (1 << 32) - 1
-    return range(first, last + 1, 60), frozenset(sessions - {""})
+    return range(first, last + 1, 60)
+
+
+def _read(store: Store, trace_id: str, minutes: Sequence[int]) -> list[tuple[SpanRow, Said]] | None:
+    if not minutes:
+        return []
+    return trace_spans.read(store, trace_id, minutes) if len(minutes) <= _MOST_MINUTES else None
+
+
+def _read_others(
+    store: Store, trace_id: str, minute: int
+) -> tuple[range, list[tuple[SpanRow, Said]] | None]:
+    """Return the minutes of a trace, and its spans in all of them but one."""
+    minutes = _minutes(store, trace_id)
+    if len(minutes) > _MOST_MINUTES:
+        return minutes, None
+    return minutes, _read(store, trace_id, [each for each in minutes if each != minute])
 
 
 def _joined(

@@ -119,13 +119,7 @@ def get(
     """
     digits = export.trace_id_from_text(trace_id)
     other = beside.POOL.submit(_said_of, store, digits)
-    more: list[assessments.Changes] = []
-    spans = export.spans(
-        store,
-        digits,
-        minute_of(digits),
-        then=lambda ids: more.append(assessments.session_changes(store, ids)),
-    )
+    spans = export.spans(store, digits, minute_of(digits))
     known, assessed = other.result()
     if not spans:
         raise export.missing(digits)
@@ -143,7 +137,6 @@ def get(
         for trace in partial.from_spans(digits, spans)
     ]
     infos.sort(key=lambda info: (info.request_time_ns, info.experiment))
-    assessed = assessed.joined(*more)
     return Trace(_assessed(store, infos, assessed), export.traces_data(digits, sent))
 
 

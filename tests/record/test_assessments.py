@@ -303,34 +303,19 @@ def test_an_assessment_of_a_session_is_found_with_each_of_its_traces(
 
 
 @pytest.mark.parametrize("minute", [None, START_S - 60, START_S])
-def test_a_trace_is_loaded_with_the_assessments_of_its_session(
-    create, store, send, monkeypatch, minute
-):
+def test_a_trace_is_loaded_with_the_assessments_of_its_session(create, store, send, minute):
     send(
         {"trace": 2, "attributes": {"session.id": "s"}},
-        # The greater one is what rows of `traces` say, the root's is what the trace says.
+        # The root's session is the trace's.
         {"trace": 3, "attributes": {"session.id": "s"}},
         {"trace": 3, "parent": 1, "attributes": {"session.id": "t"}},
     )
     create(trace_id=f"{2:032x}", assessment_name="own")
     create(trace_id=f"{2:032x}", session_id="s", assessment_name="session")
     create(trace_id=f"{3:032x}", session_id="t", assessment_name="other")
-    asked, read = [], store.binary
-
-    def binary(name, *given):
-        asked.append(name)
-        return read(name, *given)
-
-    monkeypatch.setattr(store, "binary", binary)
-    for number, names, times in (
-        (1, [], 0),
-        (2, ["own", "session"], 1),
-        (3, ["session", "other"], 2),
-    ):
-        asked.clear()
+    for number, names in ((1, []), (2, ["own", "session"]), (3, ["session", "other"])):
         [info] = traces.get(store, f"{number:032x}", minute_of=lambda _: minute).infos
         assert [each.assessment_name for each in info.assessments] == names
-        assert asked.count("assessments/of_sessions") == times
 
 
 def test_what_overrides_an_assessment_of_a_session_is_about_that_session(

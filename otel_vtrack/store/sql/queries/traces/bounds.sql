@@ -1,5 +1,4 @@
--- Return the time bounds in each partial row of a trace, by which its spans are found, and the
--- session, if any.
+-- Return the time bounds in each partial row of a trace, by which its spans are found.
 --
 -- A row of another trace with the same hash would only widen the bounds, and comparing the IDs
 -- would take a fifth of the time. The settings turn off what gains nothing for such a lookup: plan
@@ -8,8 +7,7 @@
 
 SELECT
     start_time,
-    end_time,
-    session_id
+    end_time
 FROM traces
 PREWHERE cityHash64(trace_id) = cityHash64(unhex({trace_id:String}))
 SETTINGS max_threads = 1, query_plan_enable_optimizations = 0, output_format_parallel_formatting = 0,
