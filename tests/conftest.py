@@ -95,7 +95,9 @@ class _Kept:
         ask = self._store._all[0].query
         tables = ask("SELECT name, uuid FROM system.tables WHERE database = currentDatabase()")
         applied = ask("SELECT * FROM schema_migrations")
-        files = [(path, path.stat()) for path in self._folder.rglob("store/*/*/*.sql")]
+        # Not from the folders of the data, which the engine clears up meanwhile.
+        folder = self._folder / "metadata" / "default"
+        files = [(path, path.stat()) for path in folder.glob("*.sql")]
         assert len(files) >= len(tables.result_rows)
         return (
             sorted(tables.result_rows),
